@@ -1,0 +1,192 @@
+// SPDX-License-Identifier: Apache-2.0
+// Encodes bodies by protobuf's JSON mapping and turns problems into errors with a remedy.
+#include "cli/api.hpp"
+
+#include <fmt/format.h>
+#include <google/protobuf/util/json_util.h>
+
+#include <algorithm>
+
+#include "net/http_types.hpp"
+
+namespace berth::cli {
+namespace {
+
+constexpr milliseconds kLongPoll{50'000};  // below the 55 s the gateway holds a question at most
+
+Fault fault_of(int status) {
+    switch (status) {
+        case 400: return Fault::kInvalid;
+        case 401: return Fault::kUnauthenticated;
+        case 403: return Fault::kForbidden;
+        case 404: return Fault::kNotFound;
+        case 409: return Fault::kConflict;
+        case 413: return Fault::kTooLarge;
+        case 429: return Fault::kLimit;
+        case 503:
+        case 502: return Fault::kUnavailable;
+        case 504: return Fault::kDeadline;
+        default: return Fault::kInternal;
+    }
+}
+
+template <typename Message>
+Result<Message> parse(const std::string& text) {
+    Message message;
+    google::protobuf::util::JsonParseOptions options;
+    options.ignore_unknown_fields = true;  // a newer gateway may say more
+    const auto status = google::protobuf::util::JsonStringToMessage(text, &message, options);
+    if (!status.ok()) return internal("bad_answer", "the gateway's answer cannot be read; is --server a Berth gateway?");
+    return message;
+}
+
+std::string path_of(std::string_view collection, std::string_view id, std::string_view rest = {}) {
+    return fmt::format("/v1/{}/{}{}", collection, net::percent_encode(id), rest);
+}
+
+}  // namespace
+
+std::string to_json(const google::protobuf::Message& message) {
+    google::protobuf::util::JsonPrintOptions options;
+    options.preserve_proto_field_names = true;
+    options.always_print_primitive_fields = true;
+    std::string out;
+    if (!google::protobuf::util::MessageToJsonString(message, &out, options).ok()) return "{}";
+    return out;
+}
+
+Api::Api(std::string server, Secret token) : server_(std::move(server)), token_(std::move(token)), client_(server_) {}
+
+net::HeaderMap Api::headers() const {
+    net::HeaderMap out;
+    if (!token_.empty()) out.set("Authorization", "Bearer " + token_.reveal());
+    return out;
+}
+
+Error Api::problem(int status, std::string_view body) {
+    Error error{fault_of(status), "http_" + std::to_string(status), {}, {}};
+    if (const auto problem = parse<gateway::v1::Problem>(std::string(body)); problem && !problem->code().empty()) {
+        error.code = problem->code();
+        error.message = problem->detail().empty() ? problem->title() : problem->detail();
+        error.field = problem->field();
+    } else {
+        error.message = fmt::format("the gateway answered {} {}", status, net::reason_phrase(status));
+    }
+    if (status == 401) error.message += "; log in with 'berth login --token-file <file>'";
+    return error;
+}
+
+Error Api::explain(Error error) const {
+    if (error.code == "connect_failed") {
+        error.message = fmt::format(
+            "cannot reach the gateway at {} ({}); start one here with 'berth up', or name another with --server", server_,
+            error.message
+        );
+    } else if (error.code == "timeout" || error.code == "connection_lost") {
+        error.message = fmt::format("no answer from {} ({}); see 'berth status'", server_, error.message);
+    }
+    return error;
+}
+
+Result<std::string> Api::call(std::string_view method, const std::string& path, std::string body, milliseconds timeout) {
+    net::HttpRequest request;
+    request.method = method;
+    request.path = path;
+    request.headers = headers();
+    request.headers.set("Accept", "application/json");
+    if (!body.empty()) request.headers.set("Content-Type", "application/json");
+    request.body = std::move(body);
+    request.timeout = timeout;
+    auto answer = client_.send(request);
+    if (!answer) return explain(std::move(answer).error());
+    if (answer->status < 200 || answer->status > 299) return problem(answer->status, answer->body);
+    return std::move(answer->body);
+}
+
+template <typename Message>
+Result<Message> Api::ask(std::string_view method, const std::string& path, std::string body, milliseconds timeout) {
+    BERTH_ASSIGN(const std::string text, call(method, path, std::move(body), timeout));
+    return parse<Message>(text);
+}
+
+Result<lease::v1::Lease> Api::acquire(const gateway::v1::AcquireBody& body) {
+    return ask<lease::v1::Lease>("POST", "/v1/leases", to_json(body));
+}
+
+Result<lease::v1::Lease> Api::lease(std::string_view id) { return ask<lease::v1::Lease>("GET", path_of("leases", id)); }
+
+Result<lease::v1::Lease> Api::wait_active(std::string_view id, milliseconds patience) {
+    const auto end = std::chrono::steady_clock::now() + patience;
+    for (;;) {
+        const auto left = std::chrono::duration_cast<milliseconds>(end - std::chrono::steady_clock::now());
+        const auto hold = std::clamp(left, milliseconds{1}, kLongPoll);
+        const std::string query = fmt::format("?wait=active&timeout={}ms", hold.count());
+        auto lease = ask<lease::v1::Lease>("GET", path_of("leases", id, query), {}, hold + seconds{15});
+        if (!lease || lease->state() != lease::v1::LEASE_STATE_PENDING || left.count() <= 0) return lease;
+    }
+}
+
+Result<lease::v1::Lease> Api::heartbeat(std::string_view id) {
+    return ask<lease::v1::Lease>("POST", path_of("leases", id, "/heartbeat"), "{}", seconds{10});
+}
+
+Result<lease::v1::Lease> Api::release(std::string_view id) {
+    return ask<lease::v1::Lease>("POST", path_of("leases", id, "/release"), "{}");
+}
+
+Result<lease::v1::ListReply> Api::leases(bool all) {
+    lease::v1::ListReply out;
+    std::string cursor;
+    constexpr int kMaxPages = 100;  // a list on a terminal; the API pages for programs
+    for (int page = 0; page < kMaxPages; ++page) {
+        std::string path = std::string("/v1/leases?limit=100") + (all ? "&all=true" : "");
+        if (!cursor.empty()) path += "&cursor=" + net::percent_encode(cursor);
+        BERTH_ASSIGN(const auto reply, ask<lease::v1::ListReply>("GET", path));
+        out.mutable_leases()->MergeFrom(reply.leases());
+        cursor = reply.next_cursor();
+        if (cursor.empty()) break;
+    }
+    return out;
+}
+
+Result<run::v1::Run> Api::start(const gateway::v1::RunBody& body) { return ask<run::v1::Run>("POST", "/v1/runs", to_json(body)); }
+
+Result<run::v1::Run> Api::run(std::string_view id) { return ask<run::v1::Run>("GET", path_of("runs", id)); }
+
+Result<run::v1::ListReply> Api::runs(std::string_view lease, std::string_view cursor, std::string_view limit) {
+    std::string path = fmt::format("/v1/runs?limit={}", net::percent_encode(limit));
+    if (!lease.empty()) path += "&lease=" + net::percent_encode(lease);
+    if (!cursor.empty()) path += "&cursor=" + net::percent_encode(cursor);
+    return ask<run::v1::ListReply>("GET", path);
+}
+
+Result<run::v1::Run> Api::cancel(std::string_view id, std::string_view grace) {
+    gateway::v1::CancelBody body;
+    body.set_grace(std::string(grace));
+    return ask<run::v1::Run>("POST", path_of("runs", id, "/cancel"), to_json(body));
+}
+
+Result<void> Api::signal(std::string_view id, int number) {
+    gateway::v1::SignalBody body;
+    body.set_signal(number);
+    // Short: the user holds Ctrl-C and waits.
+    auto answer = call("POST", path_of("runs", id, "/signal"), to_json(body), seconds{5});
+    if (!answer) return std::move(answer).error();
+    return {};
+}
+
+Result<gateway::v1::Whoami> Api::whoami() { return ask<gateway::v1::Whoami>("GET", "/v1/whoami"); }
+Result<gateway::v1::Status> Api::status() { return ask<gateway::v1::Status>("GET", "/v1/status"); }
+
+Result<void> Api::stream(const std::string& path, const std::function<bool(std::string_view)>& on_chunk) {
+    net::HttpRequest request;
+    request.path = path;
+    request.headers = headers();
+    request.timeout = milliseconds{0};  // silence is normal: nothing may happen for hours
+    auto answer = client_.stream(request, on_chunk);
+    if (!answer) return explain(std::move(answer).error());
+    if (answer->status < 200 || answer->status > 299) return problem(answer->status, answer->body);
+    return {};
+}
+
+}  // namespace berth::cli

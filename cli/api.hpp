@@ -1,0 +1,67 @@
+// SPDX-License-Identifier: Apache-2.0
+// The gateway's REST API as calls on schema types, with errors that say what to do next.
+#pragma once
+
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "berth/gateway/v1/gateway.pb.h"
+#include "berth/lease/v1/lease.pb.h"
+#include "berth/run/v1/run.pb.h"
+#include "core/result.hpp"
+#include "core/secret.hpp"
+#include "core/time.hpp"
+#include "net/http_client.hpp"
+
+namespace berth::cli {
+
+/// One gateway and one caller. One thread at a time: each thread makes its own, which costs one connection.
+class Api {
+public:
+    Api(std::string server, Secret token);
+
+    Result<lease::v1::Lease> acquire(const gateway::v1::AcquireBody& body);
+    Result<lease::v1::Lease> lease(std::string_view id);
+    /// Waits until the lease is active or ended, `patience` at most; the lease as it is then.
+    Result<lease::v1::Lease> wait_active(std::string_view id, milliseconds patience);
+    Result<lease::v1::Lease> heartbeat(std::string_view id);
+    Result<lease::v1::Lease> release(std::string_view id);
+    Result<lease::v1::ListReply> leases(bool all);
+
+    Result<run::v1::Run> start(const gateway::v1::RunBody& body);
+    Result<run::v1::Run> run(std::string_view id);
+    Result<run::v1::ListReply> runs(std::string_view lease, std::string_view cursor, std::string_view limit);
+    Result<run::v1::Run> cancel(std::string_view id, std::string_view grace);
+    Result<void> signal(std::string_view id, int number);
+
+    Result<gateway::v1::Whoami> whoami();
+    Result<gateway::v1::Status> status();
+
+    /// Any GET whose body is taken as it comes.
+    Result<void> stream(const std::string& path, const std::function<bool(std::string_view)>& on_chunk);
+
+    /// Authorization, for WebSocket handshakes.
+    net::HeaderMap headers() const;
+    const std::string& server() const { return server_; }
+    /// The error of an answer that is not 2xx.
+    static Error problem(int status, std::string_view body);
+    /// Adds the remedy to a transport error.
+    Error explain(Error error) const;
+
+private:
+    Result<std::string> call(std::string_view method, const std::string& path, std::string body, milliseconds timeout);
+    template <typename Message>
+    Result<Message> ask(
+        std::string_view method, const std::string& path, std::string body = {}, milliseconds timeout = milliseconds{30'000}
+    );
+
+    std::string server_;
+    Secret token_;
+    net::HttpClient client_;
+};
+
+/// JSON of a message as the API spells it (snake_case, enums by name), on one line.
+std::string to_json(const google::protobuf::Message& message);
+
+}  // namespace berth::cli

@@ -1,0 +1,242 @@
+// SPDX-License-Identifier: Apache-2.0
+// Reads a command line by the table and renders the table as help and as Markdown.
+#include "cli/args.hpp"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <numeric>
+
+namespace berth::cli {
+namespace {
+
+const Command* find_command(std::string_view name) {
+    for (const Command& command : commands()) {
+        if (command.name == name) return &command;
+    }
+    return nullptr;
+}
+
+const Flag* find_flag(const Command& command, std::string_view name, char letter) {
+    for (const auto* list : {&command.flags, &common_flags()}) {
+        for (const Flag& flag : *list) {
+            if (name.empty() ? (letter != '\0' && flag.letter == letter) : flag.name == name) return &flag;
+        }
+    }
+    return nullptr;
+}
+
+Error usage(const Command* command, const std::string& what) {
+    const std::string help = command == nullptr ? "berth help" : fmt::format("berth help {}", command->name);
+    return invalid("usage", fmt::format("{}; see '{}'", what, help));
+}
+
+Error unknown_flag(const Command& command, std::string_view word) {
+    std::vector<std::string_view> known;
+    for (const auto* list : {&command.flags, &common_flags()}) {
+        for (const Flag& flag : *list) known.push_back(flag.name);
+    }
+    const std::string near = nearest(word.substr(word.find_first_not_of('-')), known);
+    return usage(
+        &command, fmt::format(
+                      "berth {} has no flag '{}'{}", command.name, word,
+                      near.empty() ? "" : fmt::format("; did you mean '--{}'?", near)
+                  )
+    );
+}
+
+// The command of a run begins at the first operand even without "--".
+bool takes_command(const Command& command) { return command.operands.starts_with("--"); }
+
+struct Parser {
+    const std::vector<std::string>& words;
+    Arguments out;
+    std::size_t at = 0;
+
+    Result<void> take_flag(const std::string& word) {
+        const bool is_long = word.starts_with("--");
+        const auto equals = is_long ? word.find('=') : std::string::npos;
+        const std::string name = is_long ? word.substr(2, equals == std::string::npos ? equals : equals - 2) : "";
+        const Flag* flag = find_flag(*out.command, name, is_long ? '\0' : word[1]);
+        if (flag == nullptr || (!is_long && word.size() > 2)) {
+            return unknown_flag(*out.command, is_long ? "--" + name : word);
+        }
+        std::string value;
+        if (!flag->value.empty()) {
+            if (equals != std::string::npos) {
+                value = word.substr(equals + 1);
+            } else if (at < words.size()) {
+                value = words[at++];
+            } else {
+                return usage(out.command, fmt::format("'{}' needs a value ({})", word, flag->value));
+            }
+        } else if (equals != std::string::npos) {
+            return usage(out.command, fmt::format("'--{}' takes no value", name));
+        }
+        auto& values = out.flags[std::string(flag->name)];
+        if (!values.empty() && !flag->repeated && !flag->value.empty()) {
+            return usage(out.command, fmt::format("'--{}' is given twice", flag->name));
+        }
+        values.push_back(std::move(value));
+        if (flag->name == "help") out.help = true;
+        return {};
+    }
+
+    Result<void> take_all() {
+        while (at < words.size()) {
+            const std::string& word = words[at++];
+            if (word == "--") {
+                out.operands.insert(out.operands.end(), words.begin() + static_cast<std::ptrdiff_t>(at), words.end());
+                return {};
+            }
+            if (word.size() > 1 && word[0] == '-') {
+                BERTH_TRY(take_flag(word));
+                continue;
+            }
+            out.operands.push_back(word);
+            if (takes_command(*out.command)) {
+                out.operands.insert(out.operands.end(), words.begin() + static_cast<std::ptrdiff_t>(at), words.end());
+                return {};
+            }
+        }
+        return {};
+    }
+};
+
+std::string flag_usage(const Flag& flag) {
+    std::string out = flag.letter == '\0' ? "" : fmt::format("-{}, ", flag.letter);
+    out += fmt::format("--{}", flag.name);
+    if (!flag.value.empty()) out += fmt::format(" <{}>", flag.value);
+    return out;
+}
+
+std::string flag_help(const Flag& flag) {
+    std::string out(flag.help);
+    if (flag.repeated) out += "; may be repeated";
+    if (!flag.setting.empty()) out += fmt::format(" (setting: {})", flag.setting);
+    return out;
+}
+
+std::string usage_line(const Command& command) {
+    return fmt::format(
+        "berth {} [flags]{}{}", command.name, command.operands.empty() ? "" : " ", command.operands
+    );
+}
+
+}  // namespace
+
+std::string Arguments::get(std::string_view flag, std::string_view fallback) const {
+    const auto place = flags.find(flag);
+    return place == flags.end() ? std::string(fallback) : place->second.back();
+}
+
+std::vector<std::string> Arguments::all(std::string_view flag) const {
+    const auto place = flags.find(flag);
+    return place == flags.end() ? std::vector<std::string>{} : place->second;
+}
+
+std::string nearest(std::string_view word, const std::vector<std::string_view>& known) {
+    std::string best;
+    std::size_t best_distance = std::max<std::size_t>(1, word.size() / 3) + 1;  // farther is no likely slip
+    for (const std::string_view other : known) {
+        std::vector<std::size_t> row(other.size() + 1);
+        std::iota(row.begin(), row.end(), 0U);
+        for (std::size_t i = 1; i <= word.size(); ++i) {
+            std::size_t diagonal = row[0];
+            row[0] = i;
+            for (std::size_t j = 1; j <= other.size(); ++j) {
+                const std::size_t replaced = diagonal + (word[i - 1] == other[j - 1] ? 0U : 1U);
+                diagonal = row[j];
+                row[j] = std::min({row[j] + 1, row[j - 1] + 1, replaced});
+            }
+        }
+        if (row.back() < best_distance) {
+            best_distance = row.back();
+            best = other;
+        }
+    }
+    return best;
+}
+
+Result<Arguments> parse_arguments(const std::vector<std::string>& words) {
+    Parser parser{words, {}, 0};
+    if (words.empty()) return usage(nullptr, "no command given");
+    std::string name = words[0];
+    if (name == "--help" || name == "-h") name = "help";
+    if (name == "--version" || name == "-V") name = "version";
+    parser.out.command = find_command(name);
+    if (parser.out.command == nullptr) {
+        std::vector<std::string_view> known;
+        for (const Command& command : commands()) {
+            if (!command.hidden) known.push_back(command.name);
+        }
+        const std::string near = nearest(name, known);
+        const std::string hint = near.empty() ? "" : fmt::format("; did you mean '{}'?", near);
+        return usage(nullptr, fmt::format("berth has no command '{}'{}", name, hint));
+    }
+    parser.at = 1;
+    BERTH_TRY(parser.take_all());
+    const Command& command = *parser.out.command;
+    if (parser.out.help) return std::move(parser.out);
+    if (parser.out.operands.size() < command.least) {
+        return usage(&command, fmt::format("berth {} needs {}", command.name, command.operands));
+    }
+    if (parser.out.operands.size() > command.most) {
+        return usage(
+            &command, fmt::format("berth {} does not take '{}'", command.name, parser.out.operands[command.most])
+        );
+    }
+    return std::move(parser.out);
+}
+
+std::string general_help() {
+    std::string out =
+        "Berth runs a command of your working tree on a leased machine, as if it ran here.\n\n"
+        "usage: berth <command> [flags]\n\ncommands:\n";
+    for (const Command& command : commands()) {
+        if (!command.hidden) out += fmt::format("  {:<9} {}\n", command.name, command.summary);
+    }
+    out += "\n'berth help <command>' tells more about one. Start with 'berth up', then 'berth run -- <command>'.\n";
+    return out;
+}
+
+std::string command_help(const Command& command) {
+    std::string out = fmt::format("{}\n\nusage: {}\n", command.summary, usage_line(command));
+    if (!command.description.empty()) out += fmt::format("\n{}\n", command.description);
+    std::size_t width = 0;
+    for (const auto* list : {&command.flags, &common_flags()}) {
+        for (const Flag& flag : *list) width = std::max(width, flag_usage(flag).size());
+    }
+    out += "\nflags:\n";
+    for (const auto* list : {&command.flags, &common_flags()}) {
+        for (const Flag& flag : *list) out += fmt::format("  {:<{}}  {}\n", flag_usage(flag), width, flag_help(flag));
+    }
+    return out;
+}
+
+std::string markdown() {
+    std::string out =
+        "# The command line\n\n"
+        "<!-- Written by `berth __docs` from the table in cli/commands.cpp; a test compares. Do not edit. -->\n\n"
+        "State goes to stdout, progress and messages to stderr. `--json` makes stdout one JSON document.\n"
+        "Settings are taken from flags, then the environment (`BERTH_<KEY>`, dots as underscores), then\n"
+        "`berth.yaml` at the root of the repository, then `$XDG_CONFIG_HOME/berth/config.yaml`, then defaults.\n\n"
+        "Exit codes: that of the command for `run` and `attach` (128 + n where signal n ended it); Berth's own\n"
+        "failures there are 120 (usage or settings), 121 (gateway not reachable), 122 (no machine), 123 (sync\n"
+        "failed), 124 (the run timed out), 125 (the run was lost, or an internal error) and 126 (refused by\n"
+        "policy). Every other command exits 0, 1 for a failure and 2 for wrong usage.\n";
+    for (const Command& command : commands()) {
+        if (command.hidden) continue;
+        out += fmt::format("\n## berth {}\n\n{}.\n\n```\n{}\n```\n", command.name, command.summary, usage_line(command));
+        if (!command.description.empty()) out += fmt::format("\n{}\n", command.description);
+        if (!command.flags.empty()) out += "\n| flag | meaning |\n|---|---|\n";
+        for (const Flag& flag : command.flags) {
+            out += fmt::format("| `{}` | {} |\n", flag_usage(flag), flag_help(flag));
+        }
+    }
+    out += "\n## Flags of every command\n\n| flag | meaning |\n|---|---|\n";
+    for (const Flag& flag : common_flags()) out += fmt::format("| `{}` | {} |\n", flag_usage(flag), flag_help(flag));
+    return out;
+}
+
+}  // namespace berth::cli

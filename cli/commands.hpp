@@ -1,0 +1,37 @@
+// SPDX-License-Identifier: Apache-2.0
+// The functions behind the table of commands, each in the file of its subject.
+#pragma once
+
+namespace berth::cli {
+
+class Context;
+struct Arguments;
+
+// up/*.cpp
+int run_up(Context& context, const Arguments& arguments);
+int run_down(Context& context, const Arguments& arguments);
+int run_status(Context& context, const Arguments& arguments);
+// run_command.cpp
+int run_run(Context& context, const Arguments& arguments);
+int run_attach(Context& context, const Arguments& arguments);
+// run_queries.cpp
+int run_logs(Context& context, const Arguments& arguments);
+int run_runs(Context& context, const Arguments& arguments);
+int run_cancel(Context& context, const Arguments& arguments);
+// lease_commands.cpp
+int run_lease(Context& context, const Arguments& arguments);
+int run_release(Context& context, const Arguments& arguments);
+int run_leases(Context& context, const Arguments& arguments);
+// sync_command.cpp
+int run_sync(Context& context, const Arguments& arguments);
+int run_rsync_transport(Context& context, const Arguments& arguments);
+// account_commands.cpp
+int run_events(Context& context, const Arguments& arguments);
+int run_whoami(Context& context, const Arguments& arguments);
+int run_login(Context& context, const Arguments& arguments);
+int run_config(Context& context, const Arguments& arguments);
+int run_version(Context& context, const Arguments& arguments);
+int run_help(Context& context, const Arguments& arguments);
+int run_docs(Context& context, const Arguments& arguments);
+
+}  // namespace berth::cli

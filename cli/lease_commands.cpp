@@ -1,0 +1,126 @@
+// SPDX-License-Identifier: Apache-2.0
+// `berth lease`, `release` and `leases`.
+#include <fmt/format.h>
+
+#include <algorithm>
+
+#include "cli/commands.hpp"
+#include "cli/context.hpp"
+#include "cli/lease_choice.hpp"
+
+namespace berth::cli {
+namespace {
+
+constexpr std::chrono::minutes kMachinePatience{10};  // a cloud's slow day
+
+int fail(const Context& context, const Error& error) {
+    context.complain(error);
+    return 1;
+}
+
+std::string when(const google::protobuf::Timestamp& time) {
+    if (time.seconds() == 0) return "-";
+    return to_rfc3339(from_unix_micros(time.seconds() * 1'000'000)).substr(0, 19) + "Z";
+}
+
+void show(const Context& context, const lease::v1::Lease& lease) {
+    if (context.json()) {
+        context.print(to_json(lease) + "\n");
+    } else {
+        context.print(fmt::format("{} {} {} {}\n", lease.slug(), lease.id(), state_name(lease.state()), lease.machine()));
+    }
+}
+
+}  // namespace
+
+std::string state_name(lease::v1::LeaseState state) {
+    std::string name = lease::v1::LeaseState_Name(state);
+    constexpr std::string_view kPrefix = "LEASE_STATE_";
+    if (name.starts_with(kPrefix)) name.erase(0, kPrefix.size());
+    std::transform(name.begin(), name.end(), name.begin(), [](char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c; });
+    return name;
+}
+
+Error lease_failure(const lease::v1::Lease& lease) {
+    const std::string why = lease.end_reason().empty() ? "no reason was given" : lease.end_reason();
+    if (lease.state() == lease::v1::LEASE_STATE_PENDING) {
+        return unavailable("no_machine", fmt::format("no machine became ready for lease {} in time; see 'berth status'", lease.slug()));
+    }
+    return unavailable("no_machine", fmt::format("lease {} is {} ({}); see 'berth status', or lease a new one with 'berth lease --new'", lease.slug(), state_name(lease.state()), why));
+}
+
+Result<lease::v1::Lease> chosen_lease(const Context& context, Api& api, std::string_view named) {
+    if (!named.empty()) return api.lease(named);
+    BERTH_ASSIGN(const auto all, api.leases(false));
+    const std::string label = context.tree_label();
+    const lease::v1::Lease* best = nullptr;
+    for (const auto& lease : all.leases()) {
+        const bool live = lease.state() == lease::v1::LEASE_STATE_ACTIVE || lease.state() == lease::v1::LEASE_STATE_PENDING;
+        if (!live || lease.label() != label) continue;
+        if (best == nullptr || lease.id() > best->id()) best = &lease;  // ids sort by time
+    }
+    if (best == nullptr) return not_found("no_lease", "this working tree has no lease; make one with 'berth lease', or name one (see 'berth leases')");
+    return *best;
+}
+
+int run_lease(Context& context, const Arguments& arguments) {
+    auto token = context.token();
+    if (!token) return fail(context, token.error());
+    Api api(context.server(), *token);
+    gateway::v1::AcquireBody body;
+    body.set_profile(context.settings().text("profile"));
+    body.set_ttl(arguments.get("ttl"));
+    body.set_idle_timeout(arguments.get("idle-timeout"));
+    body.set_label(arguments.get("label", context.tree_label()));
+    body.set_reuse(!arguments.has("new"));
+    auto lease = api.acquire(body);
+    if (!lease) return fail(context, lease.error());
+    if (!arguments.has("no-wait") && lease->state() == lease::v1::LEASE_STATE_PENDING) {
+        context.progress(fmt::format("waiting for a machine of profile {}", lease->profile()));
+        lease = api.wait_active(lease->id(), kMachinePatience);
+        if (!lease) return fail(context, lease.error());
+        if (lease->state() != lease::v1::LEASE_STATE_ACTIVE) return fail(context, lease_failure(*lease));
+    }
+    show(context, *lease);
+    return 0;
+}
+
+int run_release(Context& context, const Arguments& arguments) {
+    auto token = context.token();
+    if (!token) return fail(context, token.error());
+    Api api(context.server(), *token);
+    std::string id = arguments.operands.empty() ? "" : arguments.operands[0];
+    if (id.empty()) {
+        const auto lease = chosen_lease(context, api, context.settings().text("lease"));
+        if (!lease) return fail(context, lease.error());
+        id = lease->id();
+    }
+    const auto lease = api.release(id);
+    if (!lease) return fail(context, lease.error());
+    show(context, *lease);
+    return 0;
+}
+
+int run_leases(Context& context, const Arguments& arguments) {
+    auto token = context.token();
+    if (!token) return fail(context, token.error());
+    Api api(context.server(), *token);
+    const auto reply = api.leases(arguments.has("all"));
+    if (!reply) return fail(context, reply.error());
+    if (context.json()) {
+        context.print(to_json(*reply) + "\n");
+        return 0;
+    }
+    std::vector<std::vector<std::string>> rows = {{"NAME", "STATE", "PROFILE", "RUNS", "EXPIRES", "ID"}};
+    for (const auto& lease : reply->leases()) {
+        rows.push_back({lease.slug(), state_name(lease.state()), lease.profile(), std::to_string(lease.live_runs()), when(lease.expires_at()), lease.id()});
+    }
+    if (rows.size() == 1) {
+        context.progress("there are no leases; 'berth lease' makes one");
+    } else {
+        context.print(table(rows, context.color()));
+    }
+    return 0;
+}
+
+}  // namespace berth::cli

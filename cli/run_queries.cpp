@@ -1,0 +1,90 @@
+// SPDX-License-Identifier: Apache-2.0
+// `berth runs`, `logs` and `cancel`.
+#include <fmt/format.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <charconv>
+
+#include "cli/commands.hpp"
+#include "cli/context.hpp"
+#include "cli/exit_codes.hpp"
+#include "cli/lease_choice.hpp"
+#include "net/http_types.hpp"
+
+namespace berth::cli {
+namespace {
+
+int fail(const Context& context, const Error& error) {
+    context.complain(error);
+    return error.code == "usage" ? kExitUsage : 1;
+}
+
+std::string state_of(const run::v1::Run& run) {
+    std::string name = run::v1::RunState_Name(run.state());
+    constexpr std::string_view kPrefix = "RUN_STATE_";
+    if (name.starts_with(kPrefix)) name.erase(0, kPrefix.size());
+    std::transform(name.begin(), name.end(), name.begin(), [](char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c; });
+    return name;
+}
+
+// The command on one line, fit for a terminal: control characters could drive it.
+std::string command_line(const run::v1::Run& run) {
+    std::string out;
+    for (const auto& word : run.argv()) {
+        if (!out.empty()) out += ' ';
+        for (const char c : word) out += static_cast<unsigned char>(c) < 0x20 || c == 0x7F ? '?' : c;
+    }
+    constexpr std::size_t kWidth = 60;
+    return out.size() <= kWidth ? out : out.substr(0, kWidth - 3) + "...";
+}
+
+}  // namespace
+
+int run_runs(Context& context, const Arguments& arguments) {
+    auto token = context.token();
+    if (!token) return fail(context, token.error());
+    Api api(context.server(), *token);
+    const auto reply = api.runs(arguments.get("lease"), arguments.get("cursor"), arguments.get("limit", "20"));
+    if (!reply) return fail(context, reply.error());
+    if (context.json()) {
+        context.print(to_json(*reply) + "\n");
+        return 0;
+    }
+    std::vector<std::vector<std::string>> rows = {{"ID", "STATE", "EXIT", "COMMAND"}};
+    for (const auto& run : reply->runs()) {
+        rows.push_back({run.id(), state_of(run), run.has_exit_code() ? std::to_string(run.exit_code()) : "-", command_line(run)});
+    }
+    if (rows.size() > 1) context.print(table(rows, context.color()));
+    if (rows.size() == 1) context.progress("there are no runs; 'berth run -- <command>' makes one");
+    if (!reply->next_cursor().empty()) context.progress(fmt::format("there are more: --cursor {}", reply->next_cursor()));
+    return 0;
+}
+
+int run_logs(Context& context, const Arguments& arguments) {
+    auto token = context.token();
+    if (!token) return fail(context, token.error());
+    const std::string stream = arguments.get("stream", "all");
+    if (stream != "all" && stream != "stdout" && stream != "stderr") {
+        return fail(context, invalid("usage", fmt::format("--stream must be stdout, stderr or all, not '{}'; see 'berth help logs'", stream)));
+    }
+    Api api(context.server(), *token);
+    const std::string path = fmt::format(
+        "/v1/runs/{}/output?stream={}&offset={}&follow={}", net::percent_encode(arguments.operands[0]), stream,
+        net::percent_encode(arguments.get("offset", "0")), arguments.has("follow")
+    );
+    const auto done = api.stream(path, [](std::string_view bytes) { return write_all(STDOUT_FILENO, bytes); });
+    return done ? 0 : fail(context, done.error());
+}
+
+int run_cancel(Context& context, const Arguments& arguments) {
+    auto token = context.token();
+    if (!token) return fail(context, token.error());
+    Api api(context.server(), *token);
+    const auto run = api.cancel(arguments.operands[0], arguments.get("grace"));
+    if (!run) return fail(context, run.error());
+    context.print(context.json() ? to_json(*run) + "\n" : fmt::format("{} {}\n", run->id(), state_of(*run)));
+    return 0;
+}
+
+}  // namespace berth::cli

@@ -1,0 +1,43 @@
+// SPDX-License-Identifier: Apache-2.0
+// Makes a machine's workspace equal to the working tree, or finds in milliseconds that it already is.
+#pragma once
+
+#include <string>
+
+#include "cli/api.hpp"
+#include "cli/context.hpp"
+#include "cli/sync_list.hpp"
+#include "core/result.hpp"
+#include "core/secret.hpp"
+
+namespace berth::cli {
+
+struct SyncTarget {
+    std::string lease;
+    std::string machine;
+};
+
+struct SyncReport {
+    bool skipped = false;  ///< nothing had changed
+    std::size_t files = 0;
+    std::size_t deleted = 0;
+    std::uint64_t bytes = 0;
+    milliseconds took{0};
+};
+
+/// What a guard found: too many files, too many bytes or a mass deletion. Empty where all is well.
+struct SyncLimits {
+    std::uint64_t max_files = 0;
+    std::uint64_t max_bytes = 0;
+    std::uint64_t max_delete_percent = 0;
+};
+/// Fewer deletions than this are never a mass deletion, whatever their share.
+inline constexpr std::size_t kHarmlessDeletions = 5;
+std::string check_limits(const Scan& scan, std::size_t before, std::size_t deleted, const SyncLimits& limits);
+
+/// Sends what changed since the last sync to that machine. A guard that strikes asks on a terminal and refuses
+/// elsewhere ("sync_refused"); `force` overrides it, and the fingerprint. Other errors: "sync_failed" with
+/// rsync's words, "rsync_missing", "sync_busy", those of list_files().
+Result<SyncReport> sync_tree(const Context& context, const Secret& token, const SyncTarget& target, bool force);
+
+}  // namespace berth::cli

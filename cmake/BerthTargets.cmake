@@ -1,0 +1,71 @@
+# The functions every CMakeLists.txt of Berth uses, so that flags and conventions are stated once.
+find_package(Threads REQUIRED)
+find_package(PkgConfig REQUIRED)
+
+find_program(BERTH_CCACHE ccache)
+if(BERTH_CCACHE)
+  set(CMAKE_CXX_COMPILER_LAUNCHER ${BERTH_CCACHE})
+  set(CMAKE_C_COMPILER_LAUNCHER ${BERTH_CCACHE})
+endif()
+find_program(BERTH_MOLD mold)
+
+add_library(berth_flags INTERFACE)
+target_compile_options(berth_flags INTERFACE
+  -Wall -Wextra -Wpedantic -Wconversion -Wshadow -Werror -fno-omit-frame-pointer
+  $<$<COMPILE_LANGUAGE:CXX>:-Wnon-virtual-dtor -Woverloaded-virtual>)
+# g++ 12 sees overlaps in "text" + std::string that are not there (GCC bug 105651, fixed in 13).
+target_compile_options(berth_flags INTERFACE $<$<CXX_COMPILER_ID:GNU>:-Wno-restrict>)
+target_compile_definitions(berth_flags INTERFACE _GLIBCXX_ASSERTIONS)
+
+if(BERTH_SANITIZE)
+  add_compile_options(-fsanitize=${BERTH_SANITIZE} -fno-sanitize-recover=all)
+  add_link_options(-fsanitize=${BERTH_SANITIZE})
+endif()
+if(BERTH_MOLD)
+  add_link_options(-fuse-ld=mold)
+endif()
+
+# berth_lib(NAME core SOURCES a.cpp DEPS berth::log PRIVATE_DEPS some::thing)
+# A library of libs/<NAME>, linked as berth::<NAME>, whose headers are included as <NAME>/x.hpp.
+function(berth_lib)
+  cmake_parse_arguments(A "" "NAME" "SOURCES;DEPS;PRIVATE_DEPS" ${ARGN})
+  add_library(berth_${A_NAME} STATIC ${A_SOURCES})
+  add_library(berth::${A_NAME} ALIAS berth_${A_NAME})
+  target_include_directories(berth_${A_NAME} PUBLIC ${CMAKE_SOURCE_DIR}/libs)
+  target_link_libraries(berth_${A_NAME} PUBLIC ${A_DEPS} Threads::Threads
+    PRIVATE berth_flags ${A_PRIVATE_DEPS})
+endfunction()
+
+# berth_test(NAME core_test SOURCES a_test.cpp DEPS berth::core [LABELS unit] [TIMEOUT 60] [ENV A=b])
+# One GoogleTest executable and one ctest entry.
+function(berth_test)
+  if(NOT BERTH_TESTS)
+    return()
+  endif()
+  cmake_parse_arguments(A "" "NAME;TIMEOUT" "SOURCES;DEPS;LABELS;ENV" ${ARGN})
+  if(NOT A_TIMEOUT)
+    set(A_TIMEOUT 120)
+  endif()
+  if(NOT A_LABELS)
+    set(A_LABELS unit)
+  endif()
+  find_package(GTest REQUIRED)
+  add_executable(${A_NAME} ${A_SOURCES})
+  target_link_libraries(${A_NAME} PRIVATE berth_flags ${A_DEPS} GTest::gtest GTest::gtest_main)
+  set_target_properties(${A_NAME} PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/tests)
+  add_test(NAME ${A_NAME} COMMAND ${A_NAME})
+  set_tests_properties(${A_NAME} PROPERTIES LABELS "${A_LABELS}" TIMEOUT ${A_TIMEOUT}
+    ENVIRONMENT "BERTH_BIN_DIR=${CMAKE_BINARY_DIR}/bin;BERTH_SOURCE_DIR=${CMAKE_SOURCE_DIR};${A_ENV}")
+endfunction()
+
+# berth_service(NAME lease_broker BINARY berth-lease SOURCES a.cpp DEPS berth::service)
+# An object library <NAME>_objects shared by the executable and its tests, and the executable of
+# main.cpp under the name BINARY.
+function(berth_service)
+  cmake_parse_arguments(A "" "NAME;BINARY" "SOURCES;DEPS" ${ARGN})
+  add_library(${A_NAME}_objects STATIC ${A_SOURCES})
+  target_include_directories(${A_NAME}_objects PUBLIC ${CMAKE_CURRENT_SOURCE_DIR}/..)
+  target_link_libraries(${A_NAME}_objects PUBLIC ${A_DEPS} PRIVATE berth_flags)
+  add_executable(${A_BINARY} main.cpp)
+  target_link_libraries(${A_BINARY} PRIVATE berth_flags ${A_NAME}_objects)
+endfunction()

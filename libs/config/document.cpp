@@ -1,0 +1,232 @@
+// SPDX-License-Identifier: Apache-2.0
+// Turns YAML into plain trees with places. The only file that knows yaml-cpp.
+#include <yaml-cpp/yaml.h>
+
+#include <charconv>
+#include <set>
+
+#include "config/config.hpp"
+#include "config/tree.hpp"
+#include "core/fd.hpp"
+
+namespace berth::config {
+namespace {
+
+using detail::Tree;
+using TreePtr = std::shared_ptr<const Tree>;
+
+// Settings are shallow; what is deeper is a mistake or an attack on the stack.
+constexpr int kMaxDepth = 16;
+// Aliases may repeat a node; this bounds what a small file can grow into.
+constexpr int kMaxNodes = 100000;
+
+struct BadYaml {
+    int line;
+    std::string why;
+};
+
+struct Builder {
+    std::shared_ptr<const std::string> file;
+    int nodes = 0;
+
+    TreePtr build(const YAML::Node& node, std::string path, int depth, int parent_line) {
+        const int line = node.Mark().line >= 0 ? node.Mark().line + 1 : parent_line;
+        if (depth > kMaxDepth) throw BadYaml{line, "the file nests too deeply"};
+        if (++nodes > kMaxNodes) throw BadYaml{line, "the file holds too many values"};
+        auto tree = std::make_shared<Tree>();
+        tree->path = std::move(path);
+        tree->file = file;
+        tree->line = line;
+        if (node.IsScalar()) {
+            tree->type = Tree::Type::kScalar;
+            tree->scalar = node.Scalar();
+        } else if (node.IsSequence()) {
+            tree->type = Tree::Type::kList;
+            for (std::size_t i = 0; i < node.size(); ++i) {
+                tree->items.push_back(build(node[i], tree->path + "[" + std::to_string(i) + "]", depth + 1, line));
+            }
+        } else if (node.IsMap()) {
+            build_map(node, *tree, depth);
+        }
+        return tree;
+    }
+
+    void build_map(const YAML::Node& node, Tree& tree, int depth) {
+        tree.type = Tree::Type::kMap;
+        std::set<std::string> seen;
+        for (const auto& entry : node) {
+            const int line = entry.first.Mark().line >= 0 ? entry.first.Mark().line + 1 : tree.line;
+            if (!entry.first.IsScalar()) throw BadYaml{line, "a key must be a word"};
+            const std::string key = entry.first.Scalar();
+            if (!seen.insert(key).second) throw BadYaml{line, "the key '" + key + "' is given twice"};
+            auto child = build(entry.second, tree.path.empty() ? key : tree.path + "." + key, depth + 1, line);
+            // A map's own mark is its first key's; the line people look for is the one of its name.
+            if (child->line != line) {
+                auto copy = std::make_shared<Tree>(*child);
+                copy->line = line;
+                child = copy;
+            }
+            tree.entries.emplace_back(key, std::move(child));
+        }
+    }
+};
+
+std::string shown(const Tree& tree) {
+    switch (tree.type) {
+        case Tree::Type::kNull: return "nothing";
+        case Tree::Type::kList: return "a list";
+        case Tree::Type::kMap: return "a map";
+        case Tree::Type::kScalar: break;
+    }
+    // Long values may be secrets put under the wrong key: show only a beginning.
+    return tree.scalar.size() <= 32 ? "'" + tree.scalar + "'" : "a text of " + std::to_string(tree.scalar.size()) + " bytes";
+}
+
+Error wrong(const Node& node, const Tree& tree, std::string_view wanted) {
+    return invalid(
+        "bad_setting",
+        node.where() + ": '" + node.path() + "' must be " + std::string(wanted) + ", not " + shown(tree), node.path()
+    );
+}
+
+}  // namespace
+
+bool Node::is_null() const { return tree_->type == Tree::Type::kNull; }
+bool Node::is_scalar() const { return tree_->type == Tree::Type::kScalar; }
+bool Node::is_list() const { return tree_->type == Tree::Type::kList; }
+bool Node::is_map() const { return tree_->type == Tree::Type::kMap; }
+std::string Node::where() const { return *tree_->file + ":" + std::to_string(tree_->line); }
+const std::string& Node::path() const { return tree_->path; }
+
+Result<std::string> Node::get_string() const {
+    if (!is_scalar()) return wrong(*this, *tree_, "a text");
+    return tree_->scalar;
+}
+
+Result<std::int64_t> Node::get_int() const {
+    const std::string& text = tree_->scalar;
+    std::int64_t value = 0;
+    const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
+    if (!is_scalar() || error != std::errc() || end != text.data() + text.size()) {
+        return wrong(*this, *tree_, "a whole number");
+    }
+    return value;
+}
+
+Result<double> Node::get_double() const {
+    const std::string& text = tree_->scalar;
+    double value = 0;
+    const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
+    if (!is_scalar() || error != std::errc() || end != text.data() + text.size()) {
+        return wrong(*this, *tree_, "a number");
+    }
+    return value;
+}
+
+Result<bool> Node::get_bool() const {
+    if (is_scalar() && tree_->scalar == "true") return true;
+    if (is_scalar() && tree_->scalar == "false") return false;
+    return wrong(*this, *tree_, "true or false");
+}
+
+Result<milliseconds> Node::get_duration() const {
+    if (is_scalar()) {
+        if (auto value = parse_duration(tree_->scalar)) return *value;
+    }
+    return wrong(*this, *tree_, "a duration like 90s or 15m");
+}
+
+Result<std::uint64_t> Node::get_bytes() const {
+    if (is_scalar()) {
+        if (auto value = parse_bytes(tree_->scalar)) return *value;
+    }
+    return wrong(*this, *tree_, "a size like 512, 64KiB or 2GiB");
+}
+
+Result<std::vector<std::string>> Node::get_list() const {
+    if (is_null()) return std::vector<std::string>{};
+    if (is_scalar()) return std::vector<std::string>{tree_->scalar};
+    if (!is_list()) return wrong(*this, *tree_, "a list of texts");
+    std::vector<std::string> out;
+    for (const auto& item : tree_->items) {
+        if (item->type != Tree::Type::kScalar) return wrong(Node(item), *item, "a text");
+        out.push_back(item->scalar);
+    }
+    return out;
+}
+
+Result<std::map<std::string, std::string>> Node::get_map() const {
+    std::map<std::string, std::string> out;
+    if (is_null()) return out;
+    if (!is_map()) return wrong(*this, *tree_, "a map of texts");
+    for (const auto& [key, value] : tree_->entries) {
+        if (value->type != Tree::Type::kScalar) return wrong(Node(value), *value, "a text");
+        out.emplace(key, value->scalar);
+    }
+    return out;
+}
+
+std::vector<Node> Node::items() const {
+    std::vector<Node> out;
+    for (const auto& item : tree_->items) out.push_back(Node(item));
+    return out;
+}
+
+std::vector<std::pair<std::string, Node>> Node::entries() const {
+    std::vector<std::pair<std::string, Node>> out;
+    for (const auto& [key, value] : tree_->entries) out.emplace_back(key, Node(value));
+    return out;
+}
+
+std::optional<Node> Node::find(std::string_view key) const {
+    for (const auto& [name, value] : tree_->entries) {
+        if (name == key) return Node(value);
+    }
+    return std::nullopt;
+}
+
+Result<Document> Document::parse(std::string_view text, std::string_view origin_name) {
+    auto file = std::make_shared<const std::string>(origin_name);
+    const auto bad = [&](int line, const std::string& why) {
+        return invalid("bad_yaml", *file + ":" + std::to_string(line) + ": " + why);
+    };
+    if (text.size() > kMaxFile) return bad(1, "the file is larger than 1 MiB");
+    try {
+        const YAML::Node root = YAML::Load(std::string(text));
+        Builder builder{file};
+        auto tree = builder.build(root, "", 0, 1);
+        if (tree->type == Tree::Type::kNull) {
+            auto empty = std::make_shared<Tree>(*tree);
+            empty->type = Tree::Type::kMap;
+            tree = empty;
+        }
+        return Document(Node(std::move(tree)));
+    } catch (const YAML::Exception& error) {
+        return bad(error.mark.line >= 0 ? error.mark.line + 1 : 1, error.msg);
+    } catch (const BadYaml& error) {
+        return bad(error.line, error.why);
+    }
+}
+
+Result<Document> Document::load(const std::filesystem::path& path) {
+    BERTH_ASSIGN(const std::string text, read_file(path, kMaxFile));
+    return parse(text, path.string());
+}
+
+Result<std::uint64_t> parse_bytes(std::string_view text) {
+    std::uint64_t value = 0;
+    const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
+    const std::string_view unit(end, static_cast<std::size_t>(text.data() + text.size() - end));
+    static constexpr std::pair<std::string_view, std::uint64_t> kUnits[] = {
+        {"", 1},           {"B", 1},           {"KiB", 1ULL << 10U},  {"MiB", 1ULL << 20U},   {"GiB", 1ULL << 30U},
+        {"TiB", 1ULL << 40U}, {"KB", 1000},    {"kB", 1000},          {"MB", 1000000},        {"GB", 1000000000},
+    };
+    if (error == std::errc() && end != text.data()) {
+        for (const auto& [name, factor] : kUnits) {
+            if (unit == name && value <= UINT64_MAX / factor) return value * factor;
+        }
+    }
+    return invalid("bad_size", "'" + std::string(text) + "' is no size; write one like 512, 64KiB or 2GiB");
+}
+
+}  // namespace berth::config

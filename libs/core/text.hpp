@@ -1,0 +1,28 @@
+// SPDX-License-Identifier: Apache-2.0
+// Small text encodings that more than one lib needs: base64url, base32, hex, splitting.
+#pragma once
+
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "core/result.hpp"
+
+namespace berth {
+
+/// RFC 4648 section 5, without padding.
+std::string base64url(std::string_view bytes);
+Result<std::string> decode_base64url(std::string_view text);
+/// RFC 4648 section 6, upper case, without padding.
+std::string base32(std::string_view bytes);
+Result<std::string> decode_base32(std::string_view text);
+/// Lower-case hexadecimal.
+std::string hex(std::string_view bytes);
+
+/// Pieces between separators, empty ones kept.
+std::vector<std::string_view> split(std::string_view text, char separator);
+
+/// True when `text` is well-formed UTF-8 (RFC 3629: no surrogates, no overlong forms).
+bool is_utf8(std::string_view text);
+
+}  // namespace berth

@@ -1,0 +1,39 @@
+// SPDX-License-Identifier: Apache-2.0
+// Proves the token form, the stored hash, and that derived ids separate callers and keys.
+#include "identity/token.hpp"
+
+#include <gtest/gtest.h>
+
+#include "core/id.hpp"
+#include "core/text.hpp"
+
+namespace berth::identity {
+namespace {
+
+TEST(Token, HasItsFormAndIsNew) {
+    const Secret token = make_token();
+    EXPECT_EQ(token.reveal().size(), 49U);
+    EXPECT_TRUE(looks_like_token(token.reveal()));
+    EXPECT_NE(token.reveal(), make_token().reveal());
+    EXPECT_FALSE(looks_like_token(token.reveal() + "a"));
+    EXPECT_FALSE(looks_like_token(std::string("Berth_") + token.reveal().substr(6)));
+    EXPECT_FALSE(looks_like_token("berth_" + std::string(42, 'a') + "="));
+}
+
+TEST(Token, HashIsSha256) {
+    EXPECT_EQ(hex(sha256("abc")), "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad");
+    EXPECT_EQ(hash_token(Secret("abc")), hex(sha256("abc")));
+}
+
+TEST(DerivedCommandId, IsStableAndSeparatesCallers) {
+    const std::string id = derive_command_id("default", "us_1", "key");
+    EXPECT_EQ(id, derive_command_id("default", "us_1", "key"));
+    EXPECT_EQ(normalize_ulid(id).value(), id);
+    EXPECT_NE(id, derive_command_id("default", "us_2", "key"));
+    EXPECT_NE(id, derive_command_id("other", "us_1", "key"));
+    EXPECT_NE(id, derive_command_id("default", "us_1", "key2"));
+    EXPECT_NE(derive_command_id("a", "bc", ""), derive_command_id("ab", "c", ""));
+}
+
+}  // namespace
+}  // namespace berth::identity

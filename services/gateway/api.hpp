@@ -1,0 +1,123 @@
+// SPDX-License-Identifier: Apache-2.0
+// What every endpoint works with: one request under way, the shared parts, and asking an owner.
+#pragma once
+
+#include <functional>
+#include <map>
+#include <memory>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "berth/common/v1/common.pb.h"
+#include "bus/asker.hpp"
+#include "gateway/auth.hpp"
+#include "gateway/event_hub.hpp"
+#include "gateway/json_body.hpp"
+#include "gateway/presences.hpp"
+#include "gateway/settings.hpp"
+#include "gateway/stream_limit.hpp"
+#include "gateway/workers.hpp"
+#include "net/http_server.hpp"
+#include "net/router.hpp"
+
+namespace berth::gateway {
+
+/// The parts endpoints share; all thread-safe.
+struct Api {
+    const GatewaySettings& settings;
+    bus::Connection& bus;
+    bus::Asker& asker;
+    store::Pool& pool;
+    Workers& workers;
+    EventHub& hub;
+    StreamLimit& streams;
+    Presences& presences;
+    Authenticator& auth;
+};
+
+/// One authenticated request. Shared by the callbacks that may answer it; it is answered once.
+struct Call {
+    net::Request request;
+    net::Responder responder;
+    Principal principal;
+    std::map<std::string, std::string> params;
+    std::function<void(int status)> on_answer;  ///< for metrics
+
+    const std::string& param(const std::string& name) const { return params.at(name); }
+    void respond(net::Response response);
+    void json(int status, const google::protobuf::Message& message, net::HeaderMap headers = {});
+    void fail(const Error& error) { respond(to_problem(error, request.id)); }
+    /// Starts a stream or a WebSocket (101), which count as answered then.
+    net::Stream stream(std::string_view content_type, net::HeaderMap headers = {});
+    net::WebSocket web_socket();
+};
+using CallPtr = std::shared_ptr<Call>;
+
+/// A row of the API: what the router, the description and the role check are made from.
+struct Endpoint {
+    const char* method;
+    const char* pattern;
+    Need need;
+    void (*handle)(Api& api, const CallPtr& call);
+};
+const std::vector<Endpoint>& endpoints();
+
+// Endpoints by file.
+void acquire_lease(Api&, const CallPtr&);    // api_leases.cpp
+void list_leases(Api&, const CallPtr&);
+void get_lease(Api&, const CallPtr&);
+void heartbeat_lease(Api&, const CallPtr&);
+void release_lease(Api&, const CallPtr&);
+void start_run(Api&, const CallPtr&);        // api_runs.cpp
+void list_runs(Api&, const CallPtr&);
+void get_run(Api&, const CallPtr&);
+void cancel_run(Api&, const CallPtr&);
+void signal_run(Api&, const CallPtr&);
+void read_output(Api&, const CallPtr&);      // output.cpp
+void attach_run(Api&, const CallPtr&);       // attach.cpp
+void sync_lease(Api&, const CallPtr&);       // sync.cpp
+void stream_events(Api&, const CallPtr&);    // events_stream.cpp
+void whoami(Api&, const CallPtr&);           // api_tokens.cpp
+void create_token(Api&, const CallPtr&);
+void list_tokens(Api&, const CallPtr&);
+void delete_token(Api&, const CallPtr&);
+void get_status(Api&, const CallPtr&);       // api_public.cpp
+void get_openapi(Api&, const CallPtr&);
+void get_page(Api&, const CallPtr&);
+void get_health(Api&, const CallPtr&);
+/// The embedded description, for the test that compares it with endpoints().
+std::string_view openapi_json();
+
+void fill_actor(const Principal& principal, common::v1::Actor& actor);
+/// ?limit and ?cursor; error "bad_limit".
+Result<void> read_page(const net::Query& query, common::v1::Page& page);
+/// The command id of a POST: derived from Idempotency-Key, or empty for a fresh one. Error "bad_idempotency_key".
+Result<std::string> command_id_of(const Call& call);
+/// A positive duration of a body's or query's text ("90m"); error "bad_duration" at `field`.
+Result<milliseconds> read_duration(const std::string& text, const std::string& field);
+/// Deterministic bytes: the owner recognises a repeated request by its digest, and maps have no order.
+std::string serialize(const google::protobuf::Message& message);
+
+/// Asks `subject` and gives the decoded reply to `then` on a bus thread; a refusal answers the call.
+void ask_raw(
+    Api& api, const CallPtr& call, std::string subject, const google::protobuf::Message& payload, std::string command_id,
+    std::function<void(Result<std::string> reply)> then
+);
+template <typename Reply>
+void ask(
+    Api& api, const CallPtr& call, std::string subject, const google::protobuf::Message& payload, std::string command_id,
+    std::function<void(const Reply&)> then
+) {
+    ask_raw(api, call, std::move(subject), payload, std::move(command_id), [call, then = std::move(then)](Result<std::string> bytes) {
+        if (!bytes) return call->fail(bytes.error());
+        Reply reply;
+        if (!reply.ParseFromString(*bytes)) return call->fail(internal("bad_reply", "the owner's answer could not be read"));
+        then(reply);
+    });
+}
+
+/// True where `name` may stand in an id or slug's place: a subject token. Anything else is 404 at once.
+bool plausible_id(const std::string& name);
+
+}  // namespace berth::gateway

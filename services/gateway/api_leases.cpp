@@ -1,0 +1,90 @@
+// SPDX-License-Identifier: Apache-2.0
+// /v1/leases: JSON in, a command to lease_broker, JSON out.
+#include "berth/gateway/v1/gateway.pb.h"
+#include "berth/lease/v1/lease.pb.h"
+#include "gateway/long_poll.hpp"
+#include "service/proto_time.hpp"
+
+namespace berth::gateway {
+namespace {
+
+using lease::v1::Lease;
+
+Error no_such_lease() { return not_found("lease_not_found", "there is no such lease"); }
+
+// A command that names a lease and answers with it.
+template <typename Command>
+void change_lease(Api& api, const CallPtr& call, const char* subject) {
+    if (!plausible_id(call->param("id"))) return call->fail(no_such_lease());
+    auto id = command_id_of(*call);
+    if (!id) return call->fail(id.error());
+    Command command;
+    fill_actor(call->principal, *command.mutable_actor());
+    command.set_lease(call->param("id"));
+    ask<Lease>(api, call, subject, command, std::move(*id), [call](const Lease& lease) { call->json(200, lease); });
+}
+
+}  // namespace
+
+Result<milliseconds> read_wait(const net::Query& query) {
+    const auto text = query.get("timeout");
+    if (!text) return kDefaultWait;
+    BERTH_ASSIGN(const auto timeout, read_duration(*text, "timeout"));
+    return std::min(timeout, kMaxWait);
+}
+
+void acquire_lease(Api& api, const CallPtr& call) {
+    v1::AcquireBody body;
+    if (auto read = read_body(call->request, body); !read) return call->fail(read.error());
+    auto id = command_id_of(*call);
+    if (!id) return call->fail(id.error());
+    lease::v1::Acquire command;
+    fill_actor(call->principal, *command.mutable_actor());
+    command.set_profile(body.profile());
+    command.set_label(body.label());
+    command.set_one_shot(body.one_shot());
+    command.set_reuse(body.reuse());
+    if (!body.ttl().empty()) {
+        const auto ttl = read_duration(body.ttl(), "ttl");
+        if (!ttl) return call->fail(ttl.error());
+        *command.mutable_ttl() = service::to_duration(*ttl);
+    }
+    if (!body.idle_timeout().empty()) {
+        const auto idle = read_duration(body.idle_timeout(), "idle_timeout");
+        if (!idle) return call->fail(idle.error());
+        *command.mutable_idle_timeout() = service::to_duration(*idle);
+    }
+    ask<Lease>(api, call, "berth.cmd.lease.acquire", command, std::move(*id), [call](const Lease& lease) {
+        call->json(lease.state() == lease::v1::LEASE_STATE_PENDING ? 202 : 201, lease, {{"Location", "/v1/leases/" + lease.id()}});
+    });
+}
+
+void list_leases(Api& api, const CallPtr& call) {
+    lease::v1::List query;
+    fill_actor(call->principal, *query.mutable_actor());
+    if (auto page = read_page(call->request.query, *query.mutable_page()); !page) return call->fail(page.error());
+    query.set_all(call->request.query.flag("all"));
+    ask<lease::v1::ListReply>(api, call, "berth.qry.lease.list", query, {}, [call](const lease::v1::ListReply& reply) {
+        call->json(200, reply);
+    });
+}
+
+void get_lease(Api& api, const CallPtr& call) {
+    if (!plausible_id(call->param("id"))) return call->fail(no_such_lease());
+    lease::v1::Get query;
+    fill_actor(call->principal, *query.mutable_actor());
+    query.set_lease(call->param("id"));
+    const auto wait = call->request.query.get("wait");
+    if (!wait) return ask<Lease>(api, call, "berth.qry.lease.get", query, {}, [call](const Lease& lease) { call->json(200, lease); });
+    if (*wait != "active") return call->fail(invalid("bad_wait", "'wait' must be 'active'", "wait"));
+    const auto timeout = read_wait(call->request.query);
+    if (!timeout) return call->fail(timeout.error());
+    // Any state past pending: a lease that failed will never be active.
+    const auto settled = [](const Lease& lease) { return lease.state() != lease::v1::LEASE_STATE_PENDING; };
+    std::make_shared<LongPoll<Lease, lease::v1::Get>>(api, call, "berth.qry.lease.get", "lease", query, settled, *timeout)->start();
+}
+
+void heartbeat_lease(Api& api, const CallPtr& call) { change_lease<lease::v1::Heartbeat>(api, call, "berth.cmd.lease.heartbeat"); }
+void release_lease(Api& api, const CallPtr& call) { change_lease<lease::v1::Release>(api, call, "berth.cmd.lease.release"); }
+
+}  // namespace berth::gateway

@@ -1,0 +1,124 @@
+// SPDX-License-Identifier: Apache-2.0
+// /v1/tokens and /v1/whoami: the gateway's own data. An admin manages the tokens of the org, others their own.
+#include <algorithm>
+
+#include "berth/gateway/v1/gateway.pb.h"
+#include "core/id.hpp"
+#include "core/text.hpp"
+#include "gateway/api.hpp"
+#include "identity/token.hpp"
+#include "service/proto_time.hpp"
+
+namespace berth::gateway {
+namespace {
+
+constexpr std::size_t kMaxLabel = 200;
+constexpr int kDefaultPage = 50;
+
+bool is_admin(const Principal& principal) { return level_of(principal.roles) == Need::kAdmin; }
+
+v1::Token to_proto(const TokenRow& row) {
+    v1::Token out;
+    out.set_id(row.id);
+    out.set_user(row.user);
+    out.set_org(row.org);
+    for (const auto& role : row.roles) out.add_roles(role);
+    out.set_label(row.label);
+    *out.mutable_created_at() = service::to_timestamp(row.created_at);
+    if (row.expires_at) *out.mutable_expires_at() = service::to_timestamp(*row.expires_at);
+    if (row.last_used_at) *out.mutable_last_used_at() = service::to_timestamp(*row.last_used_at);
+    return out;
+}
+
+// The token that `body` asks for, where `by` may make it.
+Result<TokenRow> plan_token(const v1::CreateToken& body, const Principal& by) {
+    TokenRow row;
+    row.org = by.org;
+    row.user = body.user().empty() ? by.user : body.user();
+    row.label = body.label();
+    if (!is_subject_token(row.user)) return invalid("bad_user", "'user' must be 1 to 64 characters of a-z 0-9 _ -", "user");
+    if (row.label.size() > kMaxLabel) return invalid("bad_label", "'label' must be at most 200 bytes", "label");
+    if (row.user != by.user && !is_admin(by)) {
+        return forbidden("role_missing", "only an admin may make tokens for others");
+    }
+    for (const auto& role : body.roles()) {
+        if (!is_role(role)) return invalid("bad_role", "'roles' may hold viewer, operator, approver and admin", "roles");
+        const bool own = std::find(by.roles.begin(), by.roles.end(), role) != by.roles.end();
+        if (!is_admin(by) && !own) return forbidden("role_missing", "a token cannot have a role its maker does not have");
+        row.roles.push_back(role);
+    }
+    if (row.roles.empty() && row.user != by.user) return invalid("bad_role", "say which 'roles' the user's token has", "roles");
+    if (row.roles.empty()) row.roles = by.roles;
+    row.created_at = Clock::system().now();
+    if (body.has_expires_at()) {
+        row.expires_at = service::to_wall_time(body.expires_at());
+        if (*row.expires_at <= row.created_at) return invalid("bad_expiry", "'expires_at' must be in the future", "expires_at");
+    }
+    row.id = make_id("tk", row.created_at, Random::system());
+    return row;
+}
+
+// Runs `task` where the database may be waited for.
+void on_worker(Api& api, const CallPtr& call, std::function<void()> task) {
+    if (!api.workers.run(std::move(task))) call->fail(unavailable("overloaded", "too much is waiting already; try again in a moment"));
+}
+
+}  // namespace
+
+void whoami(Api&, const CallPtr& call) {
+    v1::Whoami out;
+    out.set_user(call->principal.user);
+    out.set_org(call->principal.org);
+    for (const auto& role : call->principal.roles) out.add_roles(role);
+    out.set_token(call->principal.token_id);
+    call->json(200, out);
+}
+
+void create_token(Api& api, const CallPtr& call) {
+    v1::CreateToken body;
+    if (auto read = read_body(call->request, body); !read) return call->fail(read.error());
+    auto row = plan_token(body, call->principal);
+    if (!row) return call->fail(row.error());
+    on_worker(api, call, [&api, call, row = std::move(*row)] {
+        const auto token = identity::make_token();
+        if (auto added = repo::add_token(api.pool, row, identity::hash_token(token)); !added) return call->fail(added.error());
+        auto out = to_proto(row);
+        out.set_text(token.reveal());
+        call->json(201, out, {{"Location", "/v1/tokens/" + row.id}, {"Cache-Control", "no-store"}});
+    });
+}
+
+void list_tokens(Api& api, const CallPtr& call) {
+    common::v1::Page page;
+    if (auto read = read_page(call->request.query, page); !read) return call->fail(read.error());
+    const int limit = page.limit() == 0 ? kDefaultPage : static_cast<int>(page.limit());
+    std::string user = call->request.query.get_or("user", "");
+    if (!is_admin(call->principal)) user = call->principal.user;
+    if (!is_utf8(user)) return call->fail(invalid("bad_user", "'user' must be a user's name", "user"));
+    on_worker(api, call, [&api, call, limit, user, cursor = page.cursor()] {
+        // One more than asked for tells whether there is a next page.
+        auto rows = repo::list_tokens(api.pool, call->principal.org, user, cursor, limit + 1);
+        if (!rows) return call->fail(rows.error());
+        v1::ListTokens out;
+        const auto size = std::min(rows->size(), static_cast<std::size_t>(limit));
+        for (std::size_t i = 0; i < size; ++i) *out.add_tokens() = to_proto((*rows)[i]);
+        if (rows->size() > size) out.set_next_cursor((*rows)[size - 1].id);
+        call->json(200, out);
+    });
+}
+
+void delete_token(Api& api, const CallPtr& call) {
+    const Error missing = not_found("token_not_found", "there is no such token");
+    auto id = normalize_id("tk", call->param("id"));
+    if (!id) return call->fail(missing);
+    on_worker(api, call, [&api, call, missing, id = std::move(*id)] {
+        const std::string user = is_admin(call->principal) ? "" : call->principal.user;
+        auto gone = repo::revoke_token(api.pool, call->principal.org, user, id);
+        if (!gone) return call->fail(gone.error());
+        if (!*gone) return call->fail(missing);
+        api.auth.forget(id);
+        call->respond({204});
+    });
+}
+
+}  // namespace berth::gateway

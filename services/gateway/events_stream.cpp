@@ -1,0 +1,166 @@
+// SPDX-License-Identifier: Apache-2.0
+// GET /v1/events: the org's events as server-sent events, each a CloudEvent in structured JSON.
+#include <charconv>
+#include <latch>
+
+#include "berth/lease/v1/lease.pb.h"
+#include "berth/node/v1/node.pb.h"
+#include "berth/prov/v1/prov.pb.h"
+#include "berth/run/v1/run.pb.h"
+#include "core/id.hpp"
+#include "core/json.hpp"
+#include "core/text.hpp"
+#include "gateway/api.hpp"
+
+namespace berth::gateway {
+namespace {
+
+// A stalled reader is waited for in turns of this, so that its end is seen.
+constexpr milliseconds kWriteTurn{1'000};
+
+std::string base64(std::string_view bytes) {
+    std::string out = base64url(bytes);
+    for (char& c : out) c = c == '-' ? '+' : c == '_' ? '/' : c;
+    while (out.size() % 4 != 0) out.push_back('=');
+    return out;
+}
+
+// The event types there are. A newer service's type is handed on as bytes.
+const google::protobuf::Message* prototype_of(std::string_view type) {
+    static const std::map<std::string, const google::protobuf::Message*, std::less<>> types = [] {
+        std::map<std::string, const google::protobuf::Message*, std::less<>> out;
+        for (const google::protobuf::Message* message : std::initializer_list<const google::protobuf::Message*>{
+                 &lease::v1::LeaseChanged::default_instance(), &lease::v1::MachineChanged::default_instance(),
+                 &run::v1::RunChanged::default_instance(), &prov::v1::MachineFact::default_instance(),
+                 &node::v1::RunStarted::default_instance(), &node::v1::RunEnded::default_instance()}) {
+            out.emplace(message->GetTypeName(), message);
+        }
+        return out;
+    }();
+    const auto it = types.find(type);
+    return it == types.end() ? nullptr : it->second;
+}
+
+std::string data_member(std::string_view type, const std::string& payload) {
+    if (const auto* prototype = prototype_of(type)) {
+        const std::unique_ptr<google::protobuf::Message> message(prototype->New());
+        if (message->ParseFromString(payload)) return "\"datacontenttype\":\"application/json\",\"data\":" + to_json(*message);
+    }
+    return "\"datacontenttype\":\"application/protobuf\",\"data_base64\":\"" + base64(payload) + "\"";
+}
+
+// One line, as SSE wants its data.
+std::string to_cloud_event(const bus::Message& message) {
+    std::string out = "{\"specversion\":\"1.0\"";
+    for (const auto& [name, member] : std::initializer_list<std::pair<std::string_view, const char*>>{
+             {bus::kCeId, "id"}, {bus::kCeType, "type"}, {bus::kCeSource, "source"}, {bus::kCeTime, "time"},
+             {bus::kCorrelationId, "correlationid"}, {bus::kCausationId, "causationid"}}) {
+        const auto value = message.header(name);
+        if (!value.empty() && is_utf8(value)) out += ",\"" + std::string(member) + "\":" + Json(value).dump();
+    }
+    return out + ",\"subject\":" + Json(message.subject).dump() + "," + data_member(message.header(bus::kCeType), message.payload) + "}";
+}
+
+std::string to_sse(const bus::ReadMessage& read) {
+    std::string type(read.message.header(bus::kCeType));
+    if (!is_utf8(type) || type.find_first_of("\r\n") != std::string::npos) type = "event";
+    return "id: " + std::to_string(read.sequence) + "\nevent: " + type + "\ndata: " + to_cloud_event(read.message) + "\n\n";
+}
+
+/// One reader of events. Dies on a worker, because its reader is joined then.
+class EventStream : public std::enable_shared_from_this<EventStream> {
+public:
+    EventStream(Api& api, std::shared_ptr<void> slot) : api_(api), slot_(std::move(slot)) {}
+
+    void open(const CallPtr& call, const std::string& filter, std::uint64_t start) {
+        bus::ReaderSettings settings;
+        settings.stream = "EVT";
+        settings.filter = filter;
+        settings.start_sequence = start;
+        // A plain pointer: the reader is this object's and ends before it.
+        auto reader = api_.bus.read(settings, [this](const bus::ReadMessage& message) { return take(message); });
+        if (!reader) {
+            ready_.count_down();
+            return call->fail(reader.error());
+        }
+        reader_ = std::move(*reader);
+        stream_ = call->stream("text/event-stream", {{"Cache-Control", "no-store"}, {"X-Accel-Buffering", "no"}});
+        stream_.write("retry: 1000\n\n");
+        ready_.count_down();
+        keep_alive();
+        stream_.on_closed([self = shared_from_this()]() mutable {
+            auto& workers = self->api_.workers;
+            workers.dispose(std::move(self));
+        });
+    }
+
+private:
+    bool take(const bus::ReadMessage& message) {
+        ready_.wait();
+        const std::string event = to_sse(message);
+        // Waiting here is what bounds a stalled reader: nothing more is asked of the bus meanwhile.
+        while (!stream_.write_wait(event, kWriteTurn)) {
+            if (stream_.closed()) return false;
+        }
+        return true;
+    }
+
+    void keep_alive() {
+        const std::weak_ptr<EventStream> weak = shared_from_this();
+        api_.workers.after(kSseKeepAlive, [weak] {
+            const auto self = weak.lock();
+            if (!self || self->stream_.closed()) return;
+            if (self->stream_.buffered() == 0) self->stream_.write(": keep-alive\n\n");
+            self->keep_alive();
+        });
+    }
+
+    Api& api_;
+    const std::shared_ptr<void> slot_;
+    std::latch ready_{1};  // stream_ is set
+    net::Stream stream_;
+    std::unique_ptr<bus::Receiver> reader_;  // last: ended first
+};
+
+Result<std::string> read_filter(const Call& call) {
+    const std::string own = "berth.evt." + call.principal.org + ".";
+    const auto pattern = call.request.query.get("subject");
+    if (!pattern) return own + ">";
+    const auto tokens = split(*pattern, '.');
+    bool good = pattern->starts_with(own) && tokens.size() >= 4 && tokens.size() <= 12;
+    for (std::size_t i = 0; good && i < tokens.size(); ++i) {
+        good = is_subject_token(tokens[i]) || (i >= 3 && (tokens[i] == "*" || (tokens[i] == ">" && i + 1 == tokens.size())));
+    }
+    if (!good) return invalid("bad_subject", "'subject' must be a pattern that begins with " + own, "subject");
+    return *pattern;
+}
+
+// 0: only new ones.
+Result<std::uint64_t> read_start(const Call& call) {
+    std::string text(call.request.headers.get("Last-Event-ID"));
+    if (text.empty()) text = call.request.query.get_or("last_event_id", "");
+    if (text.empty()) return std::uint64_t{0};
+    std::uint64_t last = 0;
+    const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), last);
+    if (error != std::errc() || end != text.data() + text.size() || last == UINT64_MAX) {
+        return invalid("bad_event_id", "Last-Event-ID must be the id of an event", "Last-Event-ID");
+    }
+    return last + 1;
+}
+
+}  // namespace
+
+void stream_events(Api& api, const CallPtr& call) {
+    const auto filter = read_filter(*call);
+    if (!filter) return call->fail(filter.error());
+    const auto start = read_start(*call);
+    if (!start) return call->fail(start.error());
+    auto slot = api.streams.take(call->principal.org, call->principal.user);
+    if (!slot) return call->fail({Fault::kLimit, "too_many_streams", "you hold too many open streams; close one first", {}});
+    const auto stream = std::make_shared<EventStream>(api, std::move(slot));
+    if (!api.workers.run([stream, call, filter = *filter, start = *start] { stream->open(call, filter, start); })) {
+        call->fail(unavailable("overloaded", "too much is waiting already; try again in a moment"));
+    }
+}
+
+}  // namespace berth::gateway

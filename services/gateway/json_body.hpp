@@ -1,0 +1,33 @@
+// SPDX-License-Identifier: Apache-2.0
+// Between HTTP's JSON and protobuf: strict on the way in, complete on the way out.
+#pragma once
+
+#include <string>
+#include <string_view>
+
+#include "core/result.hpp"
+#include "net/http_server.hpp"
+
+namespace google::protobuf {
+class Message;
+}
+
+namespace berth::gateway {
+
+/// Field names as in the schema (snake_case); fields with their default value are written too, except unset
+/// messages and optionals. Enums are their names, 64-bit integers texts, bytes base64 (protobuf's mapping).
+std::string to_json(const google::protobuf::Message& message);
+
+/// Fills `out` from `text`, which must be an object. Unknown members, wrong types, and nesting deeper than 32
+/// are errors: code "bad_body" or "unknown_field" with the field's path.
+Result<void> from_json(std::string_view text, google::protobuf::Message& out);
+
+/// The body of a request: its media type (415 "bad_content_type"), then as from_json. An empty body is {}.
+Result<void> read_body(const net::Request& request, google::protobuf::Message& out);
+
+/// application/problem+json (RFC 9457) for an error.
+net::Response to_problem(const Error& error, std::string_view request_id);
+/// The same with a status that no Fault has (405, 415, 426).
+net::Response to_problem(int status, const Error& error, std::string_view request_id);
+
+}  // namespace berth::gateway

@@ -1,0 +1,45 @@
+// SPDX-License-Identifier: Apache-2.0
+// The gateway's tables: orgs, users and tokens. Hashes only; the text of a token is nowhere.
+#pragma once
+
+#include <optional>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "core/time.hpp"
+#include "store/migrations.hpp"
+#include "store/postgres.hpp"
+
+namespace berth::gateway {
+
+struct TokenRow {
+    std::string id;  ///< tk_<ulid>
+    std::string org;
+    std::string user;
+    std::vector<std::string> roles;
+    std::string label;
+    WallTime created_at{};
+    std::optional<WallTime> expires_at{};
+    std::optional<WallTime> last_used_at{};
+};
+
+std::span<const store::Migration> migrations();
+
+namespace repo {
+
+/// The live token of that hash: neither revoked nor expired.
+Result<std::optional<TokenRow>> find_token(store::Pool& pool, const std::string& hash);
+/// Remembers the use, at most once a minute per token.
+Result<void> touch_token(store::Pool& pool, const std::string& id);
+/// Adds the token, and its org and user where they are new. A hash that is there already changes nothing.
+Result<void> add_token(store::Pool& pool, const TokenRow& token, const std::string& hash);
+/// Live tokens by id, after `cursor`. `user` empty: the whole org.
+Result<std::vector<TokenRow>> list_tokens(
+    store::Pool& pool, const std::string& org, const std::string& user, const std::string& cursor, int limit
+);
+/// False where there is no such live token. `user` empty: anybody's of the org.
+Result<bool> revoke_token(store::Pool& pool, const std::string& org, const std::string& user, const std::string& id);
+
+}  // namespace repo
+}  // namespace berth::gateway

@@ -1,0 +1,69 @@
+// SPDX-License-Identifier: Apache-2.0
+// The node agent: takes a machine's commands from the bus and keeps its runs and syncs.
+#pragma once
+
+#include <deque>
+#include <map>
+#include <memory>
+#include <set>
+#include <string>
+
+#include "bus/connection.hpp"
+#include "node_agent/node_context.hpp"
+#include "node_agent/renewal.hpp"
+#include "node_agent/run.hpp"
+#include "node_agent/sync.hpp"
+
+namespace google::protobuf {
+class Message;
+}
+
+namespace berth::node {
+
+/// Lives on the loop's thread. It keeps nothing that the folders do not hold: killed at any point and started
+/// again, it goes on where it was.
+class Node {
+public:
+    Node(Loop& loop, const Settings& settings, Sandbox& sandbox, bus::ConnectSettings bus);
+    /// After the loop has ended. Runs go on without it.
+    ~Node();
+
+    /// Takes up the runs on disk, connects, and begins to serve.
+    void start();
+
+private:
+    void on_bus_up(bus::Connection& connection);
+    void on_bus_down();
+    void consume(bus::Connection& connection);
+    void handle(const std::shared_ptr<bus::Delivery>& delivery);
+    Result<void> dispatch(const bus::Message& message);
+    void reply(const std::shared_ptr<bus::Delivery>& delivery, const Result<void>& outcome);
+
+    Result<void> start_run(const v1::Start& command);
+    Result<void> signal_run(const v1::Signal& command);
+    Result<void> open_sync(const v1::OpenSync& command);
+    void adopt(v1::Start spec);
+    void take_up_runs();
+    void forget_old_tombstones();
+    bool is_done(const std::string& run) const;
+    void tell_presence();
+
+    Loop& loop_;
+    const Settings& settings_;
+    Sandbox& sandbox_;
+    BusLink bus_;
+    NodeContext context_;
+    std::shared_ptr<Renewal> renewal_;
+    std::unique_ptr<bus::Receiver> consumer_;
+    std::map<std::string, std::shared_ptr<Run>> runs_;
+    std::map<std::string, std::shared_ptr<Sync>> syncs_;
+    // Outcomes of commands that are not recorded in a folder: a redelivered signal is not sent twice.
+    std::map<std::string, Result<void>> outcomes_;
+    std::deque<std::string> outcome_order_;
+};
+
+/// Kills everything that belongs to the machine of `dir` (supervisors with their trees, holder, pasta) by the
+/// recorded identities and waits until it is gone. Removes nothing. Idempotent.
+Result<void> destroy_machine(const std::filesystem::path& dir);
+
+}  // namespace berth::node

@@ -1,0 +1,39 @@
+// SPDX-License-Identifier: Apache-2.0
+// What runs and syncs need of the node agent they belong to, and the headers of what it publishes.
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <string>
+#include <string_view>
+
+#include "bus/message.hpp"
+#include "node_agent/bus_link.hpp"
+#include "node_agent/loop.hpp"
+#include "node_agent/sandbox.hpp"
+#include "node_agent/settings.hpp"
+
+namespace google::protobuf {
+class Message;
+}
+
+namespace berth::node {
+
+/// Everything here lives on the loop's thread and outlives runs and syncs.
+struct NodeContext {
+    Loop& loop;
+    BusLink& bus;
+    const Settings& settings;
+    Sandbox& sandbox;
+};
+
+/// An event of this node: berth.evt.<org>.node.run.<fact>.<machine>. The same run and fact always make the
+/// same ids, so that a repeated publish is known as one.
+bus::Message make_run_event(const Settings& settings, const std::string& run, std::string_view fact, const google::protobuf::Message& payload);
+
+/// Publishes until the PubAck came, with a growing pause; `done` then runs on the loop. Stops when `alive`
+/// is gone.
+void publish_surely(NodeContext context, bus::Message message, std::weak_ptr<void> alive, std::function<void()> done,
+                    milliseconds pause = kPublishPauseFirst);
+
+}  // namespace berth::node

@@ -1,0 +1,164 @@
+// SPDX-License-Identifier: Apache-2.0
+// Making, tending and removing machines on this host.
+#include "provisioner/drivers/local/local_driver.hpp"
+
+#include <fcntl.h>
+#include <sys/stat.h>
+
+#include "core/id.hpp"
+#include "log/log.hpp"
+#include "process/file_lock.hpp"
+#include "process/spawn.hpp"
+#include "provisioner/settings.hpp"
+
+namespace berth::prov {
+namespace {
+
+namespace fs = std::filesystem;
+
+// From the start of the node agent to its first presence.
+constexpr seconds kNodePatience{15};
+constexpr seconds kDestroyPatience{15};
+
+Result<void> make_folder(const fs::path& path) {
+    std::error_code error;
+    fs::create_directories(path, error);
+    if (error) return unavailable("no_folder", "cannot create " + path.string() + ": " + error.message());
+    fs::permissions(path, fs::perms::owner_all, error);
+    return {};
+}
+
+/// Removes a tree whose owner may have taken its own write permission away (a read-only folder of the run's).
+Result<void> remove_tree(const fs::path& path) {
+    std::error_code error;
+    fs::remove_all(path, error);
+    if (!error) return {};
+    std::error_code walk_error;
+    for (auto it = fs::recursive_directory_iterator(path, fs::directory_options::skip_permission_denied, walk_error); it != fs::end(it); it.increment(walk_error)) {
+        if (walk_error) break;
+        std::error_code ignored;
+        if (it->is_directory(ignored) && !it->is_symlink(ignored)) {
+            fs::permissions(it->path(), fs::perms::owner_all, fs::perm_options::add, ignored);
+        }
+    }
+    fs::remove_all(path, error);
+    if (error) return unavailable("not_removed", "cannot remove " + path.string() + ": " + error.message());
+    return {};
+}
+
+}  // namespace
+
+bool LocalDriver::is_ours(const fs::path& machine_folder) const {
+    const auto owner = read_file(machine_folder / "node" / "owner", 4096);
+    return owner && *owner == settings_.deployment;
+}
+
+bool LocalDriver::node_runs(const std::string& machine) const { return process::FileLock::is_held(folder(machine) / "node" / "lock"); }
+
+Result<void> LocalDriver::write_files(const MachineSpec& spec) {
+    const fs::path root = folder(spec.machine);
+    BERTH_TRY(make_folder(root));
+    BERTH_TRY(make_folder(root / "node"));
+    // The mark of ownership first: a crash after it leaves something that may be removed.
+    BERTH_TRY(write_file_atomic(root / "node" / "owner", settings_.deployment, 0600));
+    for (const char* name : {"workspace", "home", "tmp", "runs"}) BERTH_TRY(make_folder(root / name));
+    const auto key = identity::KeyPair::create(identity::KeyKind::kUser);
+    BERTH_ASSIGN(std::string jwt, enrolment_.mint(spec.machine, spec.org, key.public_key(), Clock::system().now()));
+    BERTH_TRY(identity::write_creds(root / "node" / "creds", {std::move(jwt), key.seed()}));
+    BERTH_TRY(write_file_atomic(root / "node" / "key.pub", key.public_key(), 0600));
+    const std::string settings = "machine: " + spec.machine + "\norg: " + spec.org + "\nlease: " + spec.lease + "\nslug: " + spec.slug +
+                                 "\nnats_url: " + settings_.nats_url + "\ncreds_file: " + (root / "node" / "creds").string() +
+                                 "\nnetwork: " + (spec.profile.network() ? "true" : "false") + "\nprofile: " + spec.profile.name() + "\n";
+    return write_file_atomic(root / "node" / "node.yaml", settings, 0600);
+}
+
+Result<void> LocalDriver::start_node(const std::string& machine) {
+    const fs::path root = folder(machine);
+    const Fd log(::open((root / "node" / "log").c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600));
+    if (!log) return system_error("cannot open the node's log", errno);
+    process::SpawnSpec spec;
+    spec.argv = {settings_.node_binary, "--dir", root.string()};
+    spec.stdin_fd = process::kNull;
+    spec.stdout_fd = log.get();
+    spec.stderr_fd = log.get();
+    spec.new_session = true;  // it outlives this process, and a Ctrl-C meant for it
+    spec.cwd = "/";
+    BERTH_ASSIGN(process::Child child, process::spawn(spec));
+    log::info("node agent started", {{"machine", machine}, {"pid", child.pid()}});
+    return {};
+}
+
+Result<void> LocalDriver::create(const MachineSpec& spec) {
+    if (!is_id("m", spec.machine)) return invalid("bad_id", "the machine's id is malformed");
+    if (spec.profile.network() && ::access("/dev/net/tun", R_OK | W_OK) != 0) {
+        return Error{
+            Fault::kConflict, "network_unavailable",
+            "profile '" + spec.profile.name() + "' wants a network, but /dev/net/tun cannot be opened: `chmod 0666 /dev/net/tun` (udev's default) or use a profile without network", "profile"
+        };
+    }
+    BERTH_TRY(enrolment_.open(spec.machine, spec.org));
+    const SteadyTime began = std::chrono::steady_clock::now();
+    if (!node_runs(spec.machine)) {
+        BERTH_TRY(write_files(spec));
+        BERTH_TRY(start_node(spec.machine));
+    }
+    if (!presences_.wait_heard(spec.machine, began, kNodePatience)) {
+        return unavailable("node_silent", "the node agent did not come up; its log is " + (folder(spec.machine) / "node" / "log").string());
+    }
+    return {};
+}
+
+Result<void> LocalDriver::destroy(const std::string& machine) {
+    if (!is_id("m", machine)) return invalid("bad_id", "the machine's id is malformed");
+    const fs::path root = folder(machine);
+    std::error_code error;
+    if (fs::exists(root, error)) {
+        if (fs::exists(root / "node", error) && !is_ours(root)) {
+            // A folder without our mark was cut short before it held anything, or is somebody else's.
+            if (fs::exists(root / "node" / "owner", error)) {
+                return Error{Fault::kForbidden, "not_owned", root.string() + " belongs to another deployment and is left alone", {}};
+            }
+        }
+        process::SpawnSpec spec;
+        spec.argv = {settings_.node_binary, "--destroy", "--dir", root.string()};
+        spec.stdin_fd = process::kNull;
+        BERTH_ASSIGN(process::Child child, process::spawn(spec));
+        auto status = child.wait(kDestroyPatience);
+        if (!status) {
+            child.kill();
+            return unavailable("not_stopped", "the processes of " + machine + " could not be ended in time");
+        }
+        if (status->code != 0) return unavailable("not_stopped", "the processes of " + machine + " could not be ended");
+        BERTH_TRY(remove_tree(root));
+    }
+    presences_.forget(machine);
+    return enrolment_.close(machine, {});
+}
+
+Result<Condition> LocalDriver::tend(const MachineSpec& spec) {
+    std::error_code error;
+    if (!is_ours(folder(spec.machine))) return Condition::kMissing;
+    if (!node_runs(spec.machine)) {
+        // Its user may have expired while it was away: a fresh credential for the same key.
+        BERTH_ASSIGN(identity::Creds creds, identity::read_creds(folder(spec.machine) / "node" / "creds"));
+        BERTH_ASSIGN(const auto key, identity::KeyPair::from_seed(creds.seed));
+        BERTH_ASSIGN(creds.jwt, enrolment_.mint(spec.machine, spec.org, key.public_key(), Clock::system().now()));
+        BERTH_TRY(identity::write_creds(folder(spec.machine) / "node" / "creds", creds));
+        BERTH_TRY(start_node(spec.machine));
+    }
+    return Condition::kWorking;
+}
+
+Result<std::vector<std::string>> LocalDriver::list() {
+    std::vector<std::string> machines;
+    std::error_code error;
+    fs::directory_iterator entries(settings_.machines_dir, error);
+    if (error) return unavailable("cannot_list", "cannot list " + settings_.machines_dir.string() + ": " + error.message());
+    for (const auto& entry : entries) {
+        const std::string name = entry.path().filename().string();
+        if (is_id("m", name) && is_ours(entry.path())) machines.push_back(name);
+    }
+    return machines;
+}
+
+}  // namespace berth::prov

@@ -1,0 +1,37 @@
+// SPDX-License-Identifier: Apache-2.0
+// Provider resources as rows. Every statement of the provisioner stands in repo.cpp.
+#pragma once
+
+#include <optional>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "provisioner/resource.hpp"
+#include "store/migrations.hpp"
+#include "store/postgres.hpp"
+
+namespace berth::prov {
+
+std::span<const store::Migration> migrations();
+
+/// Stateless; the transaction's thread rules hold.
+namespace repo {
+
+/// False when the machine is known already.
+Result<bool> insert(store::Transaction& tx, const Resource& resource);
+Result<void> update(store::Transaction& tx, const Resource& resource);
+Result<std::optional<Resource>> lock(store::Transaction& tx, const std::string& machine);
+/// Machines whose create or destroy is due.
+Result<std::vector<std::string>> due(store::Pool& pool, WallTime now, int limit);
+Result<std::vector<Resource>> in_state(store::Pool& pool, ResourceState state, int limit);
+/// Of these machines, those that should exist (known and not gone).
+Result<std::vector<std::string>> wanted(store::Pool& pool, std::span<const std::string> machines);
+
+/// Keeps every other actor, of any replica, away from a machine until unlocked or the connection ends: a
+/// killed provisioner leaves nothing locked.
+Result<bool> try_act(store::Connection& connection, const std::string& machine);
+Result<void> end_act(store::Connection& connection, const std::string& machine);
+
+}  // namespace repo
+}  // namespace berth::prov

@@ -1,0 +1,54 @@
+// SPDX-License-Identifier: Apache-2.0
+// Runs as rows. Every statement of run_manager stands in repo.cpp.
+#pragma once
+
+#include <optional>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "run_manager/run.hpp"
+#include "store/migrations.hpp"
+#include "store/postgres.hpp"
+
+namespace berth::run {
+
+std::span<const store::Migration> migrations();
+
+/// Stateless; the transaction's thread rules hold.
+namespace repo {
+
+Result<void> insert(store::Transaction& tx, const Run& run);
+Result<void> update(store::Transaction& tx, const Run& run);
+Result<std::optional<Run>> lock(store::Transaction& tx, const std::string& id);
+Result<std::optional<Run>> find(store::Pool& pool, const std::string& id);
+/// Serialises what happens to the runs of one lease until the transaction ends.
+Result<void> lock_lease(store::Transaction& tx, const std::string& lease);
+Result<std::int64_t> count_placed(store::Transaction& tx, const std::string& lease);
+Result<std::optional<Run>> lock_next_queued(store::Transaction& tx, const std::string& lease);
+
+struct ListFilter {
+    std::string org;
+    std::string owner;  // empty: everybody's
+    std::string lease;  // empty: any
+    std::string cursor; // "<created micros>-<id>"; empty: from the newest
+    int limit = 50;
+};
+Result<std::vector<Run>> list(store::Pool& pool, const ListFilter& filter);
+std::string cursor_of(const Run& run);
+
+/// Runs that have not ended: id, machine and creation.
+struct LiveRun {
+    std::string id;
+    std::string machine;
+    WallTime created_at;
+    bool placed = false;
+};
+Result<std::vector<LiveRun>> live_runs(store::Pool& pool);
+Result<std::vector<std::string>> live_runs_of(store::Transaction& tx, const std::string& machine);
+/// Ended runs whose output is still stored, oldest first: id and subject.
+Result<std::vector<std::pair<std::string, std::string>>> purgeable(store::Pool& pool, int limit);
+Result<void> mark_purged(store::Pool& pool, const std::string& id);
+
+}  // namespace repo
+}  // namespace berth::run

@@ -1,0 +1,65 @@
+// SPDX-License-Identifier: Apache-2.0
+// The Run state machine, pure: no clock, no random, no I/O (rule 2).
+#pragma once
+
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "berth/run/v1/run.pb.h"
+#include "core/result.hpp"
+#include "core/time.hpp"
+
+namespace berth::run {
+
+using v1::RunState;
+
+/// A run as run_manager keeps it.
+struct Run {
+    std::string id;
+    std::string org;
+    std::string owner;
+    std::string lease;
+    std::string machine;
+    RunState state = RunState::RUN_STATE_QUEUED;
+    std::string spec;  ///< serialized node.v1.Start: what the machine is told, the same each time
+    WallTime created_at;
+    std::optional<WallTime> started_at;
+    std::optional<WallTime> ended_at;
+    std::optional<WallTime> deadline;
+    std::optional<int> exit_code;
+    int signal = 0;
+    std::string reason;
+    std::string origin;  ///< of the end: remote | berth
+    std::int64_t output_bytes = 0;
+    bool output_capped = false;
+    bool cancel_requested = false;
+    std::int64_t revision = 1;
+
+    bool live() const { return state < RunState::RUN_STATE_SUCCEEDED; }
+    /// Its machine has been told to start it.
+    bool placed() const { return state == RunState::RUN_STATE_STARTING || state == RunState::RUN_STATE_RUNNING; }
+};
+
+/// Every function returns false where nothing changes: messages come twice, late and out of order.
+bool place(Run& run);
+bool started(Run& run, WallTime at);
+bool ended(Run& run, const v1::OutputFrame::End& end, std::int64_t output_bytes, WallTime at);
+bool lose(Run& run, std::string_view reason, WallTime now);
+/// Takes a cancel into account. A queued run ends at once; a placed one is told to, once.
+enum class CancelEffect { kNothing, kEnded, kTellMachine };
+CancelEffect cancel(Run& run, WallTime now);
+
+/// "queued", "running", "timed_out", …
+std::string_view state_name(RunState state);
+RunState run_state(std::string_view name);
+
+/// The limits of a command: 1,024 arguments, 512 KiB of arguments and environment together, no NUL bytes (execve's own).
+Result<void> check_start(const v1::Start& start);
+/// True where the profile's allow-list (names, or prefixes ending in *) lets a variable through.
+bool env_allowed(const std::vector<std::string>& allow, std::string_view name);
+
+v1::Run to_proto(const Run& run);
+
+}  // namespace berth::run

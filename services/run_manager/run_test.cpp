@@ -1,0 +1,110 @@
+// SPDX-License-Identifier: Apache-2.0
+// Every message against every state of a run: twice, late, out of order.
+#include "run_manager/run.hpp"
+
+#include <gtest/gtest.h>
+
+namespace berth::run {
+namespace {
+
+const WallTime kNow = from_unix_micros(1'800'000'000'000'000);
+
+// Not "Run": every test inherits a function of that name.
+using Record = Run;
+
+Record in(RunState state) {
+    Record run;
+    run.id = "rn_1";
+    run.state = state;
+    return run;
+}
+
+v1::OutputFrame::End end_with(RunState state, int code) {
+    v1::OutputFrame::End end;
+    end.set_state(state);
+    end.set_exit_code(code);
+    end.set_origin("remote");
+    return end;
+}
+
+TEST(Run, TheFirstEndStandsWhateverComesAfter) {
+    for (int first = v1::RUN_STATE_SUCCEEDED; first <= v1::RUN_STATE_LOST; ++first) {
+        for (int second = v1::RUN_STATE_SUCCEEDED; second <= v1::RUN_STATE_LOST; ++second) {
+            Record run = in(v1::RUN_STATE_RUNNING);
+            ASSERT_TRUE(ended(run, end_with(static_cast<RunState>(first), 37), 5, kNow));
+            EXPECT_FALSE(ended(run, end_with(static_cast<RunState>(second), 0), 9, kNow));
+            EXPECT_FALSE(lose(run, "late", kNow));
+            EXPECT_EQ(cancel(run, kNow), CancelEffect::kNothing);
+            EXPECT_EQ(run.state, static_cast<RunState>(first));
+            EXPECT_EQ(run.exit_code, 37);
+        }
+    }
+}
+
+TEST(Run, AnEndThatOvertakesTheStartKeepsBothTimes) {
+    Record run = in(v1::RUN_STATE_STARTING);
+    ASSERT_TRUE(ended(run, end_with(v1::RUN_STATE_SUCCEEDED, 0), 0, kNow));
+    ASSERT_TRUE(started(run, kNow - seconds{1}));
+    EXPECT_EQ(run.state, v1::RUN_STATE_SUCCEEDED);
+    EXPECT_FALSE(started(run, kNow)) << "told twice, counted once";
+    EXPECT_EQ(run.started_at, kNow - seconds{1});
+}
+
+TEST(Run, AnEndMustBeAnEnd) {
+    Record run = in(v1::RUN_STATE_RUNNING);
+    EXPECT_FALSE(ended(run, end_with(v1::RUN_STATE_RUNNING, 0), 0, kNow));
+    EXPECT_TRUE(run.live());
+}
+
+TEST(Run, ACancelEndsWhatWaitsAndTellsTheMachineOfWhatRuns) {
+    Record queued = in(v1::RUN_STATE_QUEUED);
+    EXPECT_EQ(cancel(queued, kNow), CancelEffect::kEnded);
+    EXPECT_EQ(queued.state, v1::RUN_STATE_CANCELED);
+    Record running = in(v1::RUN_STATE_RUNNING);
+    EXPECT_EQ(cancel(running, kNow), CancelEffect::kTellMachine);
+    EXPECT_TRUE(running.live()) << "it ends when the machine says so";
+}
+
+TEST(Run, IsPlacedOnce) {
+    Record run = in(v1::RUN_STATE_QUEUED);
+    EXPECT_TRUE(place(run));
+    EXPECT_FALSE(place(run));
+}
+
+TEST(Run, CommandsThatCannotBeExecutedAreRefusedByField) {
+    const auto field_of = [](auto change) {
+        v1::Start start;
+        start.add_argv("true");
+        change(start);
+        const auto checked = check_start(start);
+        return checked ? std::string("ok") : checked.error().field;
+    };
+    EXPECT_EQ(field_of([](v1::Start&) {}), "ok");
+    EXPECT_EQ(field_of([](v1::Start& s) { s.clear_argv(); }), "argv");
+    EXPECT_EQ(field_of([](v1::Start& s) { s.set_argv(0, ""); }), "argv");
+    EXPECT_EQ(field_of([](v1::Start& s) { s.add_argv(std::string("a\0b", 3)); }), "argv");
+    EXPECT_EQ(field_of([](v1::Start& s) { s.add_argv(std::string(600'000, 'x')); }), "argv");
+    EXPECT_EQ(field_of([](v1::Start& s) { (*s.mutable_env())["A=B"] = "x"; }), "env");
+    for (const char* cwd : {"/etc", "..", "../x", "a/../../b", "a/.."}) {
+        EXPECT_EQ(field_of([cwd](v1::Start& s) { s.set_cwd(cwd); }), "cwd") << cwd;
+    }
+    EXPECT_EQ(field_of([](v1::Start& s) { s.set_cwd("a/b..c"); }), "ok");
+    EXPECT_EQ(field_of([](v1::Start& s) { s.mutable_timeout()->set_seconds(-1); }), "timeout");
+}
+
+TEST(Run, OnlyAllowedVariablesPass) {
+    const std::vector<std::string> allow{"LANG", "LC_*"};
+    EXPECT_TRUE(env_allowed(allow, "LANG"));
+    EXPECT_TRUE(env_allowed(allow, "LC_ALL"));
+    EXPECT_FALSE(env_allowed(allow, "LANGUAGE"));
+    EXPECT_FALSE(env_allowed(allow, "LD_PRELOAD"));
+}
+
+TEST(Run, StateNamesRoundTrip) {
+    for (int state = v1::RUN_STATE_QUEUED; state <= v1::RUN_STATE_LOST; ++state) {
+        EXPECT_EQ(run_state(state_name(static_cast<RunState>(state))), static_cast<RunState>(state));
+    }
+}
+
+}  // namespace
+}  // namespace berth::run

@@ -1,0 +1,27 @@
+// SPDX-License-Identifier: Apache-2.0
+// The named limits of run_manager; it has no settings of its own beyond the common ones.
+#pragma once
+
+#include "core/time.hpp"
+
+namespace berth::run {
+
+/// A machine whose node has not been heard for this long is presumed dead (it speaks every 5 s), which with
+/// kLookEvery keeps "lost within 30 s".
+inline constexpr seconds kMachineSilence{20};
+inline constexpr milliseconds kLookEvery{1'000};
+/// A start that a machine has not taken by then is not carried out any more.
+inline constexpr seconds kStartBy{60};
+/// A run that a living machine does not list this long after kStartBy never began there.
+inline constexpr seconds kStartGrace{30};
+inline constexpr seconds kAttachTimeout{5};
+inline constexpr seconds kSyncTimeout{10};
+inline constexpr seconds kSignalDeadline{600};
+inline constexpr seconds kDefaultGrace{10};
+inline constexpr seconds kMaxGrace{3'600};
+/// Ended runs' output goes, oldest first, when the stream is fuller than this.
+inline constexpr double kOutputHighWater = 0.8;
+inline constexpr seconds kPurgeEvery{15};
+inline constexpr int kPurgeBatch = 50;
+
+}  // namespace berth::run

@@ -1,0 +1,495 @@
+// SPDX-License-Identifier: Apache-2.0
+// One contract, two buses: every promise of bus/connection.hpp, asker.hpp and byte_channel.hpp, held by a real
+// nats-server and by the memory bus, the latter also with faults.
+#include <gtest/gtest.h>
+
+#include <condition_variable>
+#include <map>
+#include <set>
+
+#include "berth/common/v1/common.pb.h"
+#include "bus/asker.hpp"
+#include "bus/byte_channel.hpp"
+#include "bus/completion.hpp"
+#include "bus/memory_bus.hpp"
+#include "core/guarded.hpp"
+#include "core/id.hpp"
+#include "support/nats/nats_server.hpp"
+
+namespace berth::bus {
+namespace {
+
+constexpr seconds kPatience{20};
+
+/// Counts things up to a goal that a test waits for.
+class Tally {
+public:
+    void add(const std::string& what) {
+        const std::lock_guard lock(mutex_);
+        ++counts_[what];
+        order_.push_back(what);
+        changed_.notify_all();
+    }
+    bool wait(const std::function<bool(const std::map<std::string, int>&)>& goal) {
+        std::unique_lock lock(mutex_);
+        return changed_.wait_for(lock, kPatience, [&] { return goal(counts_); });
+    }
+    bool wait_distinct(std::size_t count) {
+        return wait([count](const auto& counts) { return counts.size() >= count; });
+    }
+    std::map<std::string, int> counts() {
+        const std::lock_guard lock(mutex_);
+        return counts_;
+    }
+    std::vector<std::string> order() {
+        const std::lock_guard lock(mutex_);
+        return order_;
+    }
+
+private:
+    std::mutex mutex_;
+    std::condition_variable changed_;
+    std::map<std::string, int> counts_;
+    std::vector<std::string> order_;
+};
+
+Message make(std::string subject, std::string payload, std::string id) {
+    return {std::move(subject), {{std::string(kMsgId), std::move(id)}}, std::move(payload)};
+}
+
+class World {
+public:
+    virtual ~World() = default;
+    virtual std::unique_ptr<Connection> connect(const std::string& name) = 0;
+    virtual testing::NatsServer* nats() { return nullptr; }
+};
+
+class MemoryWorld final : public World {
+public:
+    explicit MemoryWorld(MemoryFaults faults)
+        : server_(
+              7, faults,
+              {{"CMD", {"berth.cmd.>"}, true}, {"RPL", {"berth.rpl.>"}}, {"EVT", {"berth.evt.>"}}, {"SMALL", {"small.>"}, false, 3}},
+              {{"CMD", "worker", "berth.cmd.svc.>", milliseconds{300}}}
+          ) {}
+    std::unique_ptr<Connection> connect(const std::string&) override { return server_.connect(); }
+
+private:
+    MemoryServer server_;
+};
+
+class NatsWorld final : public World {
+public:
+    NatsWorld() : server_(testing::NatsServer::start()) {
+        const auto admin = connect("admin");
+        const auto create = [&](const std::string& subject, const std::string& body) {
+            const auto answer = admin->request("$JS.API." + subject, body, seconds{5});
+            if (!answer || answer->find("\"error\"") != std::string::npos) throw std::runtime_error(subject + ": " + (answer ? *answer : answer.error().describe()));
+        };
+        create("STREAM.CREATE.CMD", R"({"name":"CMD","subjects":["berth.cmd.>"],"retention":"workqueue","storage":"file","num_replicas":1})");
+        create("STREAM.CREATE.RPL", R"({"name":"RPL","subjects":["berth.rpl.>"],"storage":"memory","num_replicas":1})");
+        create("STREAM.CREATE.EVT", R"({"name":"EVT","subjects":["berth.evt.>"],"storage":"file","num_replicas":1})");
+        create("STREAM.CREATE.SMALL", R"({"name":"SMALL","subjects":["small.>"],"max_msgs":3,"discard":"new","storage":"file","num_replicas":1})");
+        create(
+            "CONSUMER.DURABLE.CREATE.CMD.worker",
+            R"({"stream_name":"CMD","config":{"durable_name":"worker","ack_policy":"explicit","ack_wait":1000000000,"filter_subject":"berth.cmd.svc.>","max_ack_pending":1024}})"
+        );
+    }
+    std::unique_ptr<Connection> connect(const std::string& name) override {
+        ConnectSettings settings;
+        settings.url = server_.url();
+        settings.name = name;
+        settings.inbox_prefix = "_INBOX." + name;
+        auto connection = bus::connect(std::move(settings));
+        if (!connection) throw std::runtime_error(connection.error().describe());
+        return std::move(*connection);
+    }
+    testing::NatsServer* nats() override { return &server_; }
+
+private:
+    testing::NatsServer server_;
+};
+
+enum class Kind { kNats, kMemory, kBadMemory };
+
+class BusContract : public ::testing::TestWithParam<Kind> {
+protected:
+    void SetUp() override {
+        if (GetParam() == Kind::kNats) {
+            world_ = std::make_unique<NatsWorld>();
+        } else {
+            world_ = std::make_unique<MemoryWorld>(GetParam() == Kind::kMemory ? MemoryFaults{} : MemoryFaults{10, 10, 10, milliseconds{5}});
+        }
+    }
+    bool faulty() const { return GetParam() == Kind::kBadMemory; }
+    ConsumerSettings consumer() const { return {"CMD", "worker", 4, 16, milliseconds{1'000}}; }
+
+    /// Publishes until it is confirmed: a lost confirmation is repeated with the same id.
+    void store(Connection& connection, const Message& message) {
+        for (int i = 0; i < 50; ++i) {
+            if (connection.publish_wait(message, seconds{2})) return;
+        }
+        FAIL() << "never confirmed: " << message.subject;
+    }
+
+    /// Answers each command of `worker` once with its payload in capitals, or with a refusal.
+    std::unique_ptr<Receiver> answering_service(Connection& connection) {
+        auto received = connection.consume(consumer(), [&connection, this](Delivery delivery) {
+            const Message& command = delivery.message();
+            Message reply;
+            reply.subject = reply_subject(command.header(kReplyTo), "svc", "one", command.header(kCeId));
+            reply.headers = {{std::string(kMsgId), std::string(command.header(kMsgId)) + "/r"}, {std::string(kCausationId), std::string(command.header(kMsgId))}};
+            if (command.payload == "refuse") {
+                common::v1::Failure failure;
+                failure.set_fault("conflict");
+                failure.set_code("no_way");
+                failure.set_message("it was refused");
+                reply.payload = failure.SerializeAsString();
+                reply.headers.emplace_back(kStatus, "failure");
+            } else {
+                reply.payload = "re:" + command.payload;
+                reply.headers.emplace_back(kStatus, "ok");
+            }
+            auto held = std::make_shared<Delivery>(std::move(delivery));
+            connection.publish(std::move(reply), [held](Result<PubAck> stored) {
+                if (stored) held->ack();
+                else held->nak(milliseconds{100});
+            });
+        });
+        EXPECT_TRUE(received.has_value());
+        return std::move(*received);
+    }
+
+    std::unique_ptr<World> world_;
+};
+
+TEST_P(BusContract, AStoredMessageIsConfirmedOnceAndItsIdIsRemembered) {
+    const auto connection = world_->connect("a");
+    store(*connection, make("berth.evt.org.svc.noun.fact.1", "one", "id-1"));
+    Result<PubAck> again = connection->publish_wait(make("berth.evt.org.svc.noun.fact.1", "one", "id-1"));
+    while (!again) again = connection->publish_wait(make("berth.evt.org.svc.noun.fact.1", "one", "id-1"));
+    EXPECT_TRUE(again->duplicate);
+    EXPECT_EQ(again->stream, "EVT");
+}
+
+TEST_P(BusContract, ASubjectWithoutAStreamIsAnErrorNotASilence) {
+    const auto connection = world_->connect("a");
+    const auto result = connection->publish_wait(make("nowhere.at.all", "x", "id-1"), seconds{2});
+    ASSERT_FALSE(result);
+    if (!faulty()) {
+        EXPECT_EQ(result.error().code, "no_stream");
+    }
+}
+
+TEST_P(BusContract, AFullStreamSaysSo) {
+    const auto connection = world_->connect("a");
+    for (int i = 0; i < 3; ++i) store(*connection, make("small.x", "x", "id-" + std::to_string(i)));
+    auto refused = connection->publish_wait(make("small.x", "x", "id-9"), seconds{2});
+    while (!refused && refused.error().fault == Fault::kDeadline) refused = connection->publish_wait(make("small.x", "x", "id-9"), seconds{2});
+    ASSERT_FALSE(refused);
+    EXPECT_EQ(refused.error().code, "stream_full");
+}
+
+TEST_P(BusContract, EachCommandIsHandledAndAnAckedOneNeverComesAgain) {
+    const auto connection = world_->connect("a");
+    Tally tally;
+    auto receiver = connection->consume(consumer(), [&tally](Delivery delivery) {
+        tally.add(delivery.message().payload);
+        delivery.ack();
+    });
+    ASSERT_TRUE(receiver);
+    for (int i = 0; i < 500; ++i) store(*connection, make("berth.cmd.svc.do", std::to_string(i), "id-" + std::to_string(i)));
+    ASSERT_TRUE(tally.wait_distinct(500));
+    (*receiver)->stop();
+    if (!faulty()) {
+        for (const auto& [what, count] : tally.counts()) EXPECT_EQ(count, 1) << what;
+    }
+}
+
+TEST_P(BusContract, ANakComesBackLaterAndATermNever) {
+    const auto connection = world_->connect("a");
+    Tally tally;
+    auto receiver = connection->consume(consumer(), [&tally](Delivery delivery) {
+        const std::string what = delivery.message().payload;
+        const bool again = delivery.delivered() > 1;
+        if (what == "term") delivery.term();
+        else if (!again) delivery.nak(milliseconds{150});
+        else delivery.ack();
+        tally.add(what + (again ? " again" : ""));
+    });
+    ASSERT_TRUE(receiver);
+    store(*connection, make("berth.cmd.svc.do", "term", "id-1"));
+    store(*connection, make("berth.cmd.svc.do", "nak", "id-2"));
+    ASSERT_TRUE(tally.wait([](const auto& counts) { return counts.contains("nak again") && (counts.contains("term") || counts.contains("term again")); }));
+}
+
+TEST_P(BusContract, ADroppedDeliveryIsHandedBack) {
+    const auto connection = world_->connect("a");
+    Tally tally;
+    auto receiver = connection->consume(consumer(), [&tally](Delivery delivery) {
+        tally.add(delivery.delivered() > 1 ? "again" : "first");
+        if (delivery.delivered() > 1) delivery.ack();
+    });
+    ASSERT_TRUE(receiver);
+    store(*connection, make("berth.cmd.svc.do", "x", "id-1"));
+    ASSERT_TRUE(tally.wait([](const auto& counts) { return counts.contains("again"); }));
+}
+
+TEST_P(BusContract, ASlowHandlerKeepsItsMessage) {
+    if (faulty()) GTEST_SKIP() << "faults redeliver on purpose";
+    const auto connection = world_->connect("a");
+    Tally tally;
+    std::mutex mutex;
+    std::condition_variable never;
+    auto receiver = connection->consume(consumer(), [&](Delivery delivery) {
+        // Three times the durable's ack_wait of one second: only the keep-alive prevents a second delivery.
+        std::unique_lock lock(mutex);
+        never.wait_for(lock, seconds{3});
+        tally.add("done");
+        delivery.ack();
+    });
+    ASSERT_TRUE(receiver);
+    store(*connection, make("berth.cmd.svc.do", "x", "id-1"));
+    ASSERT_TRUE(tally.wait([](const auto& counts) { return counts.contains("done"); }));
+    (*receiver)->stop();
+    EXPECT_EQ(connection->stats().redelivered, 0U);
+}
+
+TEST_P(BusContract, TwoConsumersShareTheWorkAndStoppingOneLosesNothing) {
+    const auto first = world_->connect("a");
+    const auto second = world_->connect("b");
+    Tally tally;
+    const auto handler = [&tally](Delivery delivery) {
+        tally.add(delivery.message().payload);
+        delivery.ack();
+    };
+    auto one = first->consume(consumer(), handler);
+    auto two = second->consume(consumer(), handler);
+    ASSERT_TRUE(one && two);
+    for (int i = 0; i < 300; ++i) {
+        store(*first, make("berth.cmd.svc.do", std::to_string(i), "id-" + std::to_string(i)));
+        if (i == 150) (*one)->stop();
+    }
+    ASSERT_TRUE(tally.wait_distinct(300));
+}
+
+TEST_P(BusContract, AReaderSeesEveryMessageOfItsFilterInOrder) {
+    const auto connection = world_->connect("a");
+    for (int i = 0; i < 200; ++i) store(*connection, make("berth.evt.org.svc.noun.fact." + std::to_string(i % 2), std::to_string(i), "id-" + std::to_string(i)));
+    Tally tally;
+    auto reader = connection->read({"EVT", "berth.evt.org.svc.noun.fact.1", 1, 8, 1U << 20U}, [&tally](ReadMessage message) {
+        tally.add(message.message.payload);
+        return true;
+    });
+    ASSERT_TRUE(reader);
+    store(*connection, make("berth.evt.org.svc.noun.fact.1", "201", "id-201"));
+    ASSERT_TRUE(tally.wait_distinct(101));
+    (*reader)->stop();
+    std::vector<std::string> expected;
+    for (int i = 1; i < 200; i += 2) expected.push_back(std::to_string(i));
+    expected.emplace_back("201");
+    EXPECT_EQ(tally.order(), expected);
+}
+
+TEST_P(BusContract, AnAskIsAnsweredARefusalIsAnError) {
+    const auto server = world_->connect("svc");
+    const auto client = world_->connect("cli");
+    const auto service = answering_service(*server);
+    auto asker = Asker::create(*client, {"cli", "one", milliseconds{200}});
+    ASSERT_TRUE(asker);
+    for (int i = 0; i < 50; ++i) {
+        const auto answer = (*asker)->ask_wait({"berth.cmd.svc.do", "t.T", std::to_string(i), {}, {}, kPatience});
+        ASSERT_TRUE(answer) << answer.error().describe();
+        EXPECT_EQ(answer->payload, "re:" + std::to_string(i));
+    }
+    const auto refused = (*asker)->ask_wait({"berth.cmd.svc.do", "t.T", "refuse", {}, {}, kPatience});
+    ASSERT_FALSE(refused);
+    EXPECT_EQ(refused.error().code, "no_way");
+    EXPECT_EQ(refused.error().fault, Fault::kConflict);
+}
+
+TEST_P(BusContract, EqualCommandIdsEachGetTheirAnswer) {
+    const auto server = world_->connect("svc");
+    const auto client = world_->connect("cli");
+    const auto service = answering_service(*server);
+    auto asker = Asker::create(*client, {"cli", "one", milliseconds{200}});
+    ASSERT_TRUE(asker);
+    Tally tally;
+    const std::string id = make_ulid(Clock::system().now(), Random::system());
+    for (int i = 0; i < 10; ++i) {
+        (*asker)->ask({"berth.cmd.svc.do", "t.T", "same", id, {}, kPatience}, [&tally, i](Result<Answer> answer) { tally.add(std::to_string(i) + (answer ? answer->payload : answer.error().describe())); });
+    }
+    ASSERT_TRUE(tally.wait_distinct(10));
+    for (const auto& [what, count] : tally.counts()) EXPECT_TRUE(what.ends_with("re:same") && count == 1) << what;
+}
+
+TEST_P(BusContract, AForgedReplyIsNotBelieved) {
+    const auto forger = world_->connect("forger");
+    const auto client = world_->connect("cli");
+    auto asker = Asker::create(*client, {"cli", "one", milliseconds{200}});
+    ASSERT_TRUE(asker);
+    // It hears the command and answers in another service's name, and as another machine.
+    auto receiver = forger->consume(consumer(), [&forger](Delivery delivery) {
+        const Message& command = delivery.message();
+        for (const char* replier : {"other", "node"}) {
+            Message reply = make(reply_subject(command.header(kReplyTo), replier, "m_2", command.header(kCeId)), "forged", std::string(command.header(kMsgId)) + replier);
+            reply.headers.emplace_back(kCausationId, std::string(command.header(kMsgId)));
+            (void)forger->publish_wait(std::move(reply), seconds{1});
+        }
+        delivery.ack();
+    });
+    ASSERT_TRUE(receiver);
+    const auto answer = (*asker)->ask_wait({"berth.cmd.svc.do", "t.T", "x", {}, {}, seconds{2}});
+    ASSERT_FALSE(answer);
+    EXPECT_EQ(answer.error().fault, Fault::kDeadline);
+}
+
+TEST_P(BusContract, NobodyThereIsADeadlineThatSaysSo) {
+    const auto client = world_->connect("cli");
+    auto asker = Asker::create(*client, {"cli", "one", milliseconds{100}});
+    ASSERT_TRUE(asker);
+    const auto answer = (*asker)->ask_wait({"berth.cmd.svc.do", "t.T", "x", {}, {}, milliseconds{500}});
+    ASSERT_FALSE(answer);
+    EXPECT_EQ(answer.error().code, "no_answer");
+}
+
+/// One side of a channel that echoes or collects.
+struct Collector {
+    Guarded<std::string> bytes;
+    Completion<int> closed;
+    std::unique_ptr<ByteChannel> channel;
+};
+
+TEST_P(BusContract, AByteChannelCarriesBothStreamsWholeAndTellsTheExitCode) {
+    const auto left = world_->connect("left");
+    const auto right = world_->connect("right");
+    Collector a;
+    Collector b;
+    std::string text;
+    for (int i = 0; i < 300'000; ++i) text += std::to_string(i);
+    std::size_t sent = 0;
+    std::mutex pumping;
+    const auto pump = [&] {
+        const std::lock_guard lock(pumping);
+        if (!a.channel) return;
+        for (std::size_t taken = 1; taken > 0 && sent < text.size(); sent += taken) taken = a.channel->send(std::string_view(text).substr(sent, 100'000));
+        if (sent == text.size()) a.channel->finish();
+    };
+    ByteChannel::Events a_events;
+    a_events.on_writable = pump;
+    a_events.on_data = [&a](std::string_view bytes) {
+        a.bytes.lock()->append(bytes);
+        a.channel->consume(bytes.size());
+    };
+    a_events.on_closed = [&a](Result<void> result, int code) { a.closed.set(result ? Result<int>(code) : Result<int>(result.error())); };
+    ByteChannel::Events b_events;
+    b_events.on_data = [&b](std::string_view bytes) {
+        b.bytes.lock()->append(bytes);
+        b.channel->consume(bytes.size());
+    };
+    b_events.on_eof = [&b] {
+        (void)b.channel->send("bye");
+        b.channel->finish(42);
+    };
+    b_events.on_closed = [&b](Result<void> result, int code) { b.closed.set(result ? Result<int>(code) : Result<int>(result.error())); };
+    // The left side opens and sends before the right one is there.
+    {
+        const std::lock_guard lock(pumping);
+        auto opened = ByteChannel::open(*left, {"berth.io.m.c.in", "berth.io.m.c.out", milliseconds{50}, milliseconds{60'000}}, a_events);
+        ASSERT_TRUE(opened);
+        a.channel = std::move(*opened);
+    }
+    pump();
+    {
+        // on_data needs b.channel: nothing arrives before the left side's first resend.
+        auto opened = ByteChannel::open(*right, {"berth.io.m.c.out", "berth.io.m.c.in", milliseconds{50}, milliseconds{60'000}}, b_events);
+        ASSERT_TRUE(opened);
+        b.channel = std::move(*opened);
+    }
+    const auto code = a.closed.wait_until(std::chrono::steady_clock::now() + kPatience);
+    ASSERT_TRUE(code.has_value());
+    ASSERT_TRUE(*code) << code->error().describe();
+    EXPECT_EQ(**code, 42);
+    EXPECT_EQ(*a.bytes.lock(), "bye");
+    EXPECT_TRUE(*b.bytes.lock() == text);
+    a.channel.reset();
+    b.channel.reset();
+}
+
+INSTANTIATE_TEST_SUITE_P(Both, BusContract, ::testing::Values(Kind::kNats, Kind::kMemory, Kind::kBadMemory), [](const auto& parameter) {
+    return std::string(parameter.param == Kind::kNats ? "Nats" : parameter.param == Kind::kMemory ? "Memory" : "MemoryWithFaults");
+});
+
+TEST(NatsBus, NothingConfirmedIsLostAndEverythingGoesOnWhenTheServerIsKilled) {
+    NatsWorld world;
+    const auto connection = world.connect("a");
+    Tally tally;
+    auto receiver = connection->consume({"CMD", "worker", 4, 64, milliseconds{1'000}}, [&tally](Delivery delivery) {
+        tally.add(delivery.message().payload);
+        delivery.ack();
+    });
+    ASSERT_TRUE(receiver);
+    Tally stored;
+    std::vector<std::string> confirmed;
+    for (int round = 0; round < 3; ++round) {
+        for (int i = 0; i < 200; ++i) {
+            const std::string what = std::to_string(round * 1'000 + i);
+            connection->publish(make("berth.cmd.svc.do", what, "id-" + what), [&stored, what](Result<PubAck> ack) { stored.add(what + (ack ? "+" : "-")); }, seconds{15});
+            if (i == 100) {
+                world.nats()->kill9();
+                world.nats()->restart();
+            }
+        }
+    }
+    ASSERT_TRUE(stored.wait_distinct(600));
+    for (const auto& [what, count] : stored.counts()) EXPECT_TRUE(what.ends_with("+")) << what << ": the publisher repeats what a crash interrupted";
+    ASSERT_TRUE(tally.wait_distinct(600));
+}
+
+TEST(NatsBus, AReaderGoesOnAcrossACrashWithoutGapOrRepeat) {
+    NatsWorld world;
+    const auto connection = world.connect("a");
+    Tally tally;
+    auto reader = connection->read({"EVT", "berth.evt.>", 1, 16, 1U << 20U}, [&tally](ReadMessage message) {
+        tally.add(message.message.payload);
+        return true;
+    });
+    ASSERT_TRUE(reader);
+    std::vector<std::string> expected;
+    for (int i = 0; i < 300; ++i) {
+        const auto stored = connection->publish_wait(make("berth.evt.o.s.n.f.1", std::to_string(i), "id-" + std::to_string(i)), seconds{15});
+        ASSERT_TRUE(stored) << stored.error().describe();
+        expected.push_back(std::to_string(i));
+        if (i % 100 == 50) {
+            world.nats()->kill9();
+            world.nats()->restart();
+        }
+    }
+    ASSERT_TRUE(tally.wait_distinct(300));
+    EXPECT_EQ(tally.order(), expected);
+}
+
+TEST(NatsBus, AnAskOutlivesACrashOfTheServer) {
+    NatsWorld world;
+    const auto server = world.connect("svc");
+    const auto client = world.connect("cli");
+    auto asker = Asker::create(*client, {"cli", "one", milliseconds{500}});
+    ASSERT_TRUE(asker);
+    Completion<Answer> completion;
+    world.nats()->kill9();
+    (*asker)->ask({"berth.cmd.svc.do", "t.T", "x", {}, {}, kPatience}, [&completion](Result<Answer> answer) { completion.set(std::move(answer)); });
+    world.nats()->restart();
+    auto receiver = server->consume({"CMD", "worker", 1, 4, milliseconds{1'000}}, [&server](Delivery delivery) {
+        const Message& command = delivery.message();
+        Message reply = make(reply_subject(command.header(kReplyTo), "svc", "one", command.header(kCeId)), "yes", std::string(command.header(kMsgId)) + "/r");
+        reply.headers.emplace_back(kCausationId, std::string(command.header(kMsgId)));
+        if (server->publish_wait(std::move(reply))) delivery.ack();
+    });
+    ASSERT_TRUE(receiver);
+    const auto answer = completion.wait_until(std::chrono::steady_clock::now() + kPatience);
+    ASSERT_TRUE(answer.has_value());
+    EXPECT_TRUE(*answer) << answer->error().describe();
+}
+
+}  // namespace
+}  // namespace berth::bus
