@@ -30,8 +30,11 @@ namespace berth::cli {
 namespace {
 
 constexpr std::size_t kChunk = 64 * 1024;
-constexpr milliseconds kFirstBackoff{100};
+constexpr milliseconds kFirstBackoff{20};
 constexpr milliseconds kLastBackoff{5'000};
+constexpr milliseconds kLongestQueueLook{500};
+// How long the end of a run waits for the input thread, which may be stuck in a full connection.
+constexpr milliseconds kInputFarewell{200};
 // Past this without a connection the user is told; the run itself goes on.
 constexpr seconds kReconnectPatience{60};
 // A command that reads nothing for a day makes the channel wait for as long.
@@ -62,6 +65,7 @@ struct Attachment::Impl {
     bool socket_closed = true;
     bool heard = false;  // the present socket has given at least one message
     bool stopping = false;
+    bool input_done = false;
     std::optional<run::v1::OutputFrame::End> end;
 
     Fd wake;  // rouses the input thread
@@ -150,7 +154,7 @@ struct Attachment::Impl {
             heard = false;
         }
         const std::string path =
-            fmt::format("/v1/runs/{}/attach?offset={}&stdin={}", net::percent_encode(options.run), offset, options.forward_stdin ? 1 : 0);
+            fmt::format("/v1/runs/{}/attach?offset={}&stdin={}", net::percent_encode(options.run), offset, options.forward_stdin || options.tty ? 1 : 0);
         auto made = net::WsClient::connect(options.server, path, std::move(ws), std::move(events), &refusal);
         if (!made) return std::move(made).error();
         const std::lock_guard lock(mutex);
@@ -198,6 +202,11 @@ struct Attachment::Impl {
                 if (finished()) break;
                 drop_socket();
                 if (auto outcome = ask_directly()) return *outcome;
+            } else if (refusal.status == 409 && Api::problem(refusal.status, refusal.body).code == "run_has_no_machine") {
+                // The run still waits for its turn; nothing is lost meanwhile, however long it takes.
+                if (auto outcome = ask_directly()) return *outcome;
+                lost = std::chrono::steady_clock::now();
+                backoff = std::min(backoff, kLongestQueueLook);
             } else if (refusal.status >= 400 && refusal.status < 500 && refusal.status != 429) {
                 if (auto outcome = ask_directly()) return *outcome;
                 return outcome_of(Api::problem(refusal.status, refusal.body), kExitLost);
@@ -270,24 +279,32 @@ struct Attachment::Impl {
     }
 };
 
-Attachment::Attachment(AttachmentOptions options) : impl_(std::make_unique<Impl>(std::move(options))) {}
+Attachment::Attachment(AttachmentOptions options) : impl_(std::make_shared<Impl>(std::move(options))) {}
 Attachment::~Attachment() = default;
 
 Outcome Attachment::follow() {
     std::thread input;
-    if (impl_->options.forward_stdin || impl_->options.tty) input = std::thread([this] { impl_->input(); });
+    if (impl_->options.forward_stdin || impl_->options.tty) {
+        // Shared: an input thread that is stuck in a full connection is left behind with what it uses.
+        input = std::thread([impl = impl_] {
+            impl->input();
+            const std::lock_guard lock(impl->mutex);
+            impl->input_done = true;
+            impl->changed.notify_all();
+        });
+    }
     Outcome outcome = impl_->stream();
     impl_->stop();
-    {
-        // Closing makes a send that waits for a full channel return.
-        std::shared_ptr<net::WsClient> socket;
-        {
-            const std::lock_guard lock(impl_->mutex);
-            socket = impl_->socket;
+    if (input.joinable()) {
+        std::unique_lock lock(impl_->mutex);
+        const bool done = impl_->changed.wait_for(lock, kInputFarewell, [this] { return impl_->input_done; });
+        lock.unlock();
+        if (!done) {  // it holds the socket's pen: closing would wait for it, and the process ends now anyway
+            input.detach();
+            return outcome;
         }
-        if (socket) socket->close(1000, "done");
+        input.join();
     }
-    if (input.joinable()) input.join();
     impl_->drop_socket();
     return outcome;
 }

@@ -37,7 +37,7 @@ public:
 
 private:
     struct Impl;
-    std::unique_ptr<Impl> impl_;
+    std::shared_ptr<Impl> impl_;  // shared with the input thread
 };
 
 /// True when stdin has something a command could want: not /dev/null, not closed, not a terminal that another

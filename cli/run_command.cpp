@@ -176,7 +176,7 @@ private:
         options.server = context_.server();
         options.token = token_;
         options.run = run_->id();
-        options.forward_stdin = body.stdin_();
+        options.forward_stdin = body.stdin();
         options.tty = body.tty();
         if (context_.json()) options.stdout_fd = STDERR_FILENO;
         Attachment attachment(std::move(options));

@@ -73,9 +73,11 @@ Result<Fd> token_in_memory(const Secret& token) {
 Result<int> run_rsync(const Context& context, const Secret& token, const SyncTarget& target, std::string_view input) {
     BERTH_ASSIGN(const Fd secret, token_in_memory(token));
     process::SpawnSpec spec;
-    // -r would look at files that are not listed; links, modes and times arrive as they are, owners cannot.
-    spec.argv = {"rsync", "-a", "--no-r", "--files-from=-", "--from0", "--delete-missing-args", "--force", "--blocking-io",
-                 "-e", fmt::format("'{}' __rsync-transport", own_path().string()), context.root().string() + "/", "berth:."};
+    spec.argv = rsync_arguments();
+    for (std::string word : {std::string("--blocking-io"), std::string("-e"), fmt::format("'{}' __rsync-transport", own_path().string()),
+                             context.root().string() + "/", std::string("berth:.")}) {
+        spec.argv.push_back(std::move(word));
+    }
     spec.env = environment_without({"RSYNC_", "BERTH_TRANSPORT_", "BERTH_TOKEN="});
     spec.env->push_back("BERTH_TRANSPORT_SERVER=" + context.server());
     spec.env->push_back("BERTH_TRANSPORT_LEASE=" + target.lease);
@@ -134,6 +136,12 @@ Result<SyncReport> sync_locked(const Context& context, const Secret& token, cons
 }
 
 }  // namespace
+
+// What the receiving side is started with is fixed by the node agent and must agree with these: the options
+// decide the form of rsync's protocol.
+std::vector<std::string> rsync_arguments() {
+    return {"rsync", "-a", "--files-from=-", "--from0", "--delete-missing-args", "--force"};
+}
 
 std::string check_limits(const Scan& scan, std::size_t before, std::size_t deleted, const SyncLimits& limits) {
     if (scan.paths.size() > limits.max_files) {

@@ -35,6 +35,9 @@ struct SyncLimits {
 inline constexpr std::size_t kHarmlessDeletions = 5;
 std::string check_limits(const Scan& scan, std::size_t before, std::size_t deleted, const SyncLimits& limits);
 
+/// rsync and its options, up to source and destination; the list of paths goes to its stdin, NUL-separated.
+std::vector<std::string> rsync_arguments();
+
 /// Sends what changed since the last sync to that machine. A guard that strikes asks on a terminal and refuses
 /// elsewhere ("sync_refused"); `force` overrides it, and the fingerprint. Other errors: "sync_failed" with
 /// rsync's words, "rsync_missing", "sync_busy", those of list_files().

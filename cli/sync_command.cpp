@@ -62,6 +62,7 @@ struct Transport {
             const auto count = ::read(STDIN_FILENO, buffer.data(), buffer.size());
             if (count <= 0) {
                 open = false;
+                if (!socket.send_text("eof", kSendPatience)) return;  // a WebSocket has no half-close of its own
             } else if (!socket.send_binary({buffer.data(), static_cast<std::size_t>(count)}, kSendPatience)) {
                 return;
             }

@@ -77,7 +77,7 @@ Result<void> apply_topology(const Nats& nats) {
     settings.credentials = bus::credentials_from_file(creds->second.string());
     BERTH_ASSIGN(const auto connection, bus::connect(std::move(settings)));
     const auto request = [&](std::string_view subject, std::string_view json) { return connection->request(subject, json, kRequestPatience); };
-    auto report = topology::apply(topology::builtin(), request);
+    auto report = topology::apply_topology(topology::builtin(), request);
     if (!report) return std::move(report).error();
     return {};
 }

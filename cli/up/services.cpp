@@ -17,7 +17,7 @@ namespace {
 constexpr milliseconds kHealthPatience{500};
 
 // A YAML text in double quotes.
-std::string quoted(std::string_view text) {
+std::string yaml_text(std::string_view text) {
     std::string out = "\"";
     for (const char c : text) {
         if (c == '"' || c == '\\') out += '\\';
@@ -26,20 +26,20 @@ std::string quoted(std::string_view text) {
     return out + "\"";
 }
 
-std::string setting(std::string_view key, std::string_view value) { return fmt::format("{}: {}\n", key, quoted(value)); }
+std::string setting(std::string_view key, std::string_view value) { return fmt::format("{}: {}\n", key, yaml_text(value)); }
 
 void append_yaml(std::string& out, const config::Node& node, const std::string& indent) {
     for (const auto& [key, value] : node.entries()) {
-        out += indent + quoted(key) + ":";
+        out += indent + yaml_text(key) + ":";
         if (value.is_map()) {
             out += "\n";
             append_yaml(out, value, indent + "  ");
         } else if (value.is_list()) {
             std::string items;
-            for (const auto& item : value.items()) items += (items.empty() ? "" : ", ") + quoted(item.get_string().value_or(""));
+            for (const auto& item : value.items()) items += (items.empty() ? "" : ", ") + yaml_text(item.get_string().value_or(""));
             out += " [" + items + "]\n";
         } else {
-            out += " " + (value.is_null() ? "" : quoted(value.get_string().value_or(""))) + "\n";
+            out += " " + (value.is_null() ? "" : yaml_text(value.get_string().value_or(""))) + "\n";
         }
     }
 }

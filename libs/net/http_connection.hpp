@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Internal to libs/net: what the server keeps per process (Core), per connection (Connection), and what other
+// Private to libs/net: what the server keeps per process (Core), per connection (Connection), and what other
 // threads may touch of a connection (Outlet, Exchange).
 #pragma once
 
@@ -45,6 +45,9 @@ struct Core {
     /// Runs `task` on the I/O thread: at once where this is it, else later. Dropped after the server ended.
     template <typename Task>
     void run(Task task);
+    /// The same, never at once: for what may call back into whoever is calling.
+    template <typename Task>
+    void post(Task task);
 
     const HttpServerSettings settings;
     HttpServer::Handler handler;
@@ -225,6 +228,11 @@ void berth::net::detail::Core::run(Task task) {
         task();
         return;
     }
+    post(std::move(task));
+}
+
+template <typename Task>
+void berth::net::detail::Core::post(Task task) {
     const std::lock_guard lock(end_mutex);
     if (!ended) asio::post(io, std::move(task));
 }

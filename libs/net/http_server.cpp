@@ -36,7 +36,8 @@ void Outlet::schedule(std::unique_lock<std::mutex>& lock) {
     scheduled = true;
     auto target = connection.lock();
     lock.unlock();
-    if (target) core->run([target = std::move(target)] { target->flush(); });
+    // Not at once even on the I/O thread: a flush may call back, and the writer may hold a lock of its own.
+    if (target) core->post([target = std::move(target)] { target->flush(); });
 }
 
 bool Outlet::append_locked(std::string_view bytes, WsOpcode opcode) {
@@ -271,7 +272,7 @@ void WebSocket::pause() {
 }
 void WebSocket::resume() {
     if (auto connection = handle_->outlet->connection.lock()) {
-        handle_->outlet->core->run([connection] { connection->set_paused(false); });
+        handle_->outlet->core->post([connection] { connection->set_paused(false); });
     }
 }
 void WebSocket::close(int code, std::string_view reason) {

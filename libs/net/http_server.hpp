@@ -57,7 +57,8 @@ class Exchange;
 }  // namespace detail
 
 /// A response body written piece by piece (chunked; SSE). Copies are handles of the same stream. Every
-/// function may be called from any thread; callbacks run on the server's I/O thread and must be quick.
+/// function may be called from any thread; callbacks run on the server's I/O thread, never inside a call of
+/// these functions, and must be quick.
 /// The stream ends when close() is called or the last handle is gone (the body is then complete), when the
 /// client leaves, or when the server stops.
 class Stream {

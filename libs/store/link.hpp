@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// One libpq connection with deadlines and a statement cache; private to this library.
+// Private to libs/store: one libpq connection with deadlines and a statement cache.
 #pragma once
 
 #include <libpq-fe.h>

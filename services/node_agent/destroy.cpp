@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // The end of a machine: everything it ran is killed by recorded identity, never by name or bare pid.
 #include <csignal>
+#include <optional>
+#include <thread>
 #include <vector>
 
 #include "core/fd.hpp"
@@ -8,6 +10,7 @@
 #include "log/log.hpp"
 #include "node_agent/node.hpp"
 #include "node_agent/run_files.hpp"
+#include "process/file_lock.hpp"
 
 namespace berth::node {
 namespace {
@@ -27,20 +30,38 @@ void kill_recorded(const std::filesystem::path& file, milliseconds grace, std::v
     }
 }
 
+/// The run's supervisor, if it ever began. A run that has not begun is made to look begun, so that a supervisor
+/// that is just starting refuses it.
+std::optional<process::ProcessId> supervisor_of(const std::filesystem::path& run) {
+    if (create_durable(run / "started", "destroyed=1\n")) return std::nullopt;
+    const auto until = std::chrono::steady_clock::now() + kPatience;
+    do {
+        const auto text = read_file(run / "started");
+        const auto record = text ? StartedRecord::decode(*text) : Result<StartedRecord>(text.error());
+        if (record) return record->supervisor;
+        // It is written in one piece right after it is created.
+        std::this_thread::sleep_for(milliseconds{2});
+    } while (process::FileLock::is_held(run / "lock") && std::chrono::steady_clock::now() < until);
+    return std::nullopt;
+}
+
 }  // namespace
 
 Result<void> destroy_machine(const std::filesystem::path& dir) {
     std::vector<process::ProcessId> killed;
     // The agent first, or it would start or report what is being killed.
-    kill_recorded(dir / "node" / "pid", kAgentGrace, killed);
+    const auto until = std::chrono::steady_clock::now() + kPatience;
+    do {
+        kill_recorded(dir / "node" / "pid", kAgentGrace, killed);
+        // One that has just begun holds the lock and writes its pid next.
+        if (!process::FileLock::is_held(dir / "node" / "lock")) break;
+        std::this_thread::sleep_for(milliseconds{5});
+    } while (std::chrono::steady_clock::now() < until);
     std::error_code error;
     for (const auto& entry : std::filesystem::directory_iterator(dir / "runs", error)) {
-        if (const auto text = read_file(entry.path() / "started")) {
-            const auto record = StartedRecord::decode(*text);
-            if (record) {
-                (void)record->supervisor.signal(SIGKILL);
-                killed.push_back(record->supervisor);
-            }
+        if (const auto supervisor = supervisor_of(entry.path())) {
+            (void)supervisor->signal(SIGKILL);  // gone already is fine
+            killed.push_back(*supervisor);
         }
         kill_recorded(entry.path() / "pids", milliseconds{0}, killed);
     }

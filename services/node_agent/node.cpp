@@ -108,6 +108,8 @@ Result<void> Node::dispatch(const bus::Message& message) {
     }
     const std::string id(message.header(bus::kCeId));
     if (const auto known = outcomes_.find(id); !id.empty() && known != outcomes_.end()) return known->second;
+    const auto until = parse_rfc3339(message.header(bus::kDeadline));
+    if (until && *until < Clock::system().now()) return deadline("expired", "the command came after its deadline; nothing was done");
     Result<void> outcome = invalid("unknown_verb", "a node does not know this command; is it older than its asker?");
     if (verb == "signal") {
         auto command = decode<v1::Signal>(message.payload);
@@ -191,12 +193,12 @@ Result<void> Node::start_run(const v1::Start& command) {
     if (!command.org().empty() && command.org() != settings_.org) return forbidden("wrong_org", "the machine belongs to another org");
     if (runs_.size() >= kMaxRuns) return Error{Fault::kLimit, "too_many_runs", "the machine has too many live runs", {}};
     const bool late = command.has_start_by() && service::to_wall_time(command.start_by()) < Clock::system().now();
-    std::string holder;
     if (!late) {
-        BERTH_ASSIGN(const process::ProcessId id, sandbox_.ensure_holder());
-        holder = id.to_text();
+        // Before it is recorded: where no sandbox can be made, the asker shall hear why.
+        auto holder = sandbox_.ensure_holder();
+        if (!holder) return std::move(holder).error();
     }
-    BERTH_TRY(Run::record(settings_, sandbox_, holder, command));
+    BERTH_TRY(Run::record(settings_, command));
     adopt(command);
     // Recorded all the same: its end as lost must reach the run's owner even if this answer does not.
     if (late) return deadline("start_expired", "the machine got the run too late; it was not started");

@@ -235,8 +235,7 @@ TEST(NodeAgent, StartsWhatWasRecordedAndNotStarted) {
     World world;
     BERTH_NEEDS_SANDBOX(world.machine);
     const Settings settings = load_settings(world.machine.dir).value();
-    const auto holder = world.machine.sandbox->ensure_holder()->to_text();
-    ASSERT_TRUE(Run::record(settings, *world.machine.sandbox, holder, world.command("rn_1", "echo late but whole")));
+    ASSERT_TRUE(Run::record(settings, world.command("rn_1", "echo late but whole")));
     world.start_agent();
     EXPECT_EQ(world.output("rn_1").out, "late but whole\n");
 }

@@ -47,22 +47,28 @@ void OutputPublisher::publish(const SpoolRecord& record) {
     if (record.offset < overtaken_until_) id += "/" + std::to_string(round_);
     message.headers = {{std::string(bus::kMsgId), std::move(id)}};
     const std::uint64_t number = first_number_ + flight_.size();
-    flight_.push_back({record.offset + record.payload.size(), record.payload.size(), InFlight::State::kWaiting});
+    flight_.push_back({record.offset + record.payload.size(), record.payload.size(), InFlight::State::kWaiting, 0});
     flight_bytes_ += record.payload.size();
     context_.bus.publish(std::move(message), [weak = weak_from_this(), number](Result<bus::PubAck> result) {
-        if (const auto self = weak.lock()) self->settle(number, result.has_value(), result ? "" : result.error().describe());
+        if (const auto self = weak.lock()) self->settle(number, result);
     });
 }
 
-void OutputPublisher::settle(std::uint64_t number, bool stored, const std::string& why) {
+void OutputPublisher::settle(std::uint64_t number, const Result<bus::PubAck>& result) {
     InFlight& entry = flight_.at(number - first_number_);
-    entry.state = stored ? InFlight::State::kStored : InFlight::State::kFailed;
-    if (!stored && !failing_) {
+    entry.state = result ? InFlight::State::kStored : InFlight::State::kFailed;
+    if (result) entry.sequence = result->sequence;
+    if (!result && !failing_) {
         failing_ = true;
-        log::warning("output is not taken; holding it back", {{"run", run_}, {"error", why}});
+        log::warning("output is not taken; holding it back", {{"run", run_}, {"error", result.error()}});
     }
     const std::uint64_t before = confirmed_;
     while (!flight_.empty() && flight_.front().state == InFlight::State::kStored) {
+        if (flight_.front().sequence < last_sequence_) {  // it lies ahead of what comes before it
+            failing_ = true;
+            break;
+        }
+        last_sequence_ = flight_.front().sequence;
         confirmed_ = flight_.front().end;
         flight_bytes_ -= flight_.front().bytes;
         flight_.pop_front();

@@ -15,8 +15,8 @@ namespace berth::node {
 /// Lives on the loop's thread; held by shared_ptr because answers of the bus come later.
 ///
 /// When a frame fails, nothing more is sent until every frame in flight has its answer; then all is sent again
-/// from the failed one (go-back-N). A later frame may have been stored meanwhile. It is then stored once more,
-/// under a new message id, behind the failed one: a reader that takes only the frame that begins at the offset
+/// from the failed one (go-back-N). A later frame may have been stored meanwhile, or a repeat after a reconnect
+/// may have put it ahead, which its stream sequence tells. It is then stored once more, under a new message id, behind the failed one: a reader that takes only the frame that begins at the offset
 /// it has reached always sees the whole output in order.
 class OutputPublisher : public std::enable_shared_from_this<OutputPublisher> {
 public:
@@ -33,10 +33,11 @@ private:
         std::uint64_t end = 0;
         std::size_t bytes = 0;
         enum class State { kWaiting, kStored, kFailed } state = State::kWaiting;
+        std::uint64_t sequence = 0;  ///< of the stream, once stored
     };
     void pump();
     void publish(const SpoolRecord& record);
-    void settle(std::uint64_t number, bool stored, const std::string& why);
+    void settle(std::uint64_t number, const Result<bus::PubAck>& result);
     void go_back();
     void pump_after_pause();
 
@@ -50,6 +51,7 @@ private:
     std::deque<InFlight> flight_;
     std::uint64_t first_number_ = 0;  // of flight_.front()
     std::size_t flight_bytes_ = 0;
+    std::uint64_t last_sequence_ = 0;  // of the frame confirmed last
     bool failing_ = false;
     bool pausing_ = false;
     milliseconds pause_ = kPublishPauseFirst;

@@ -70,10 +70,9 @@ Run::~Run() {
     if (child_) context_.loop.unwatch(child_->pidfd());
 }
 
-Result<void> Run::record(const Settings& settings, const Sandbox& sandbox, const std::string& holder, const v1::Start& spec) {
+Result<void> Run::record(const Settings& settings, const v1::Start& spec) {
     const auto folder = folder_of(settings, spec.run());
     if (::mkdir(folder.c_str(), 0700) != 0 && errno != EEXIST) return system_error("cannot create " + folder.string(), errno);
-    BERTH_TRY(write_file_atomic(folder / "launch", launch_of(settings, sandbox, holder, spec).encode(), 0600));
     return write_file_atomic(folder / "spec.pb", spec.SerializeAsString(), 0600);
 }
 
@@ -122,9 +121,8 @@ void Run::retry_resume() {
 }
 
 Result<void> Run::start_supervisor() {
-    // The holder may be another than when the run was recorded (the host was restarted in between).
     BERTH_ASSIGN(const process::ProcessId holder, context_.sandbox.ensure_holder());
-    BERTH_TRY(write_file_atomic(folder_ / "launch", launch_of(context_.settings, context_.sandbox, holder.to_text(), spec_).encode(), 0600));
+    BERTH_TRY(write_quickly(folder_ / "launch", launch_of(context_.settings, context_.sandbox, holder.to_text(), spec_).encode()));
     BERTH_ASSIGN(const Fd listener, listen_in(folder_));
     process::SpawnSpec spawn;
     spawn.argv = {(context_.settings.programs / "berth-supervisor").string(), "--dir", folder_.string()};

@@ -31,7 +31,7 @@ public:
     ~Run();
 
     /// Writes the run's folder durably; idempotent. With it the run is recorded.
-    static Result<void> record(const Settings& settings, const Sandbox& sandbox, const std::string& holder, const v1::Start& spec);
+    static Result<void> record(const Settings& settings, const v1::Start& spec);
     static std::filesystem::path folder_of(const Settings& settings, const std::string& run) { return settings.dir / "runs" / run; }
 
     /// Finds out where the run stands and goes on from there: starts the supervisor, joins the one that lives,

@@ -186,4 +186,12 @@ Result<void> create_durable(const std::filesystem::path& path, std::string_view 
     return {};
 }
 
+Result<void> write_quickly(const std::filesystem::path& path, std::string_view content) {
+    const Fd fd(::open(path.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600));
+    if (!fd || ::write(fd.get(), content.data(), content.size()) != static_cast<ssize_t>(content.size())) {
+        return system_error("cannot write " + path.string(), errno);
+    }
+    return {};
+}
+
 }  // namespace berth::node

@@ -74,4 +74,8 @@ struct StartedRecord {
 /// Creates a file that must not be there yet, and makes it and its folder durable. Error: conflict "exists".
 Result<void> create_durable(const std::filesystem::path& path, std::string_view content);
 
+/// Replaces a file without waiting for the disk: for what is made anew after a crash of the host. Readers may
+/// see a part of it. Mode 0600.
+Result<void> write_quickly(const std::filesystem::path& path, std::string_view content);
+
 }  // namespace berth::node

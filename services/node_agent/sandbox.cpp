@@ -143,12 +143,14 @@ Result<process::ProcessId> Sandbox::start_holder() {
     // A fence of a holder that is gone serves nobody.
     BERTH_TRY(destroy(settings_.dir));
     BERTH_ASSIGN(process::Pipe ready, process::make_pipe());
+    BERTH_ASSIGN(process::Pipe recorded, process::make_pipe());
     BERTH_ASSIGN(process::Pipe complaint, process::make_pipe());
     process::SpawnSpec spec;
     spec.argv = {settings_.init.string(), "hold"};
     spec.env = std::vector<std::string>{};
     spec.cwd = "/";
-    spec.stdin_fd = spec.stdout_fd = process::kNull;
+    spec.stdin_fd = recorded.read.get();
+    spec.stdout_fd = process::kNull;
     spec.stderr_fd = complaint.write.get();
     spec.fds = {{ready.write.get(), 3}};
     spec.new_session = true;
@@ -174,9 +176,10 @@ Result<process::ProcessId> Sandbox::start_holder() {
             return std::move(connected).error();
         }
     }
-    // Recorded last: a holder without its fence must never be found by the next node agent. One that a crash
-    // leaves unrecorded owns two empty namespaces and nothing else.
+    // Recorded last: a holder without its fence must never be found by the next node agent. Until it hears of
+    // its record the holder ends with us.
     BERTH_TRY(write_file_atomic(settings_.dir / "node" / "holder", child.id().to_text() + "\n", 0600));
+    if (::write(recorded.write.get(), "G", 1) != 1) return system_error("the namespaces' holder died", errno);
     return child.id();
 }
 

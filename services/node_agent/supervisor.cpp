@@ -208,7 +208,7 @@ Result<void> Supervisor::start_sandbox() {
     control_ = std::move(control.first);
     BERTH_ASSIGN(sandbox_, process::spawn(spec));
     const std::string pids = sandbox_.id().to_text() + "\n";
-    return write_file_atomic(folder_ / "pids", pids, 0600);
+    return write_quickly(folder_ / "pids", pids);
 }
 
 void Supervisor::loop() {
@@ -321,7 +321,8 @@ void Supervisor::on_init_message(const InitMessage& message, pid_t sender, Fd pa
     early_error_.clear();
     init_ = Fd(static_cast<int>(::syscall(SYS_pidfd_open, sender, 0)));
     if (const auto id = process::ProcessId::of(sender)) {
-        (void)write_file_atomic(folder_ / "pids", sandbox_.id().to_text() + "\n" + id->to_text() + "\n", 0600);
+        // Killing the first kills this one too; the record only lets a destroyer wait for both.
+        (void)write_quickly(folder_ / "pids", sandbox_.id().to_text() + "\n" + id->to_text() + "\n");
     }
     if (passed) {
         ::fcntl(passed.get(), F_SETFL, O_NONBLOCK);

@@ -58,7 +58,7 @@ TEST(Supervisor, TellsNotFoundNotExecutableAndSignals) {
 TEST(Supervisor, GivesExactArgumentsAndEnvironment) {
     Machine machine;
     BERTH_NEEDS_SANDBOX(machine);
-    Launch launch = machine.launch_of({"sh", "-c", "printf '<%s>' \"$@\"; env | sort; pwd; ls /proc/$$/fd | tr '\\n' ' '", "x", "a b", "", "\n\"'$", "\xff"});
+    Launch launch = machine.launch_of({"sh", "-c", "printf '<%s>' \"$@\"; env | sort; pwd; for n in 0 1 2 3 4 5 6 7 8 9; do test -e /proc/$$/fd/$n && printf '%s ' $n; done", "x", "a b", "", "\n\"'$", "\xff"});
     launch.env = {"PATH=/usr/bin:/bin", "LD_PRELOAD=", "A=x=y z"};
     launch.cwd = "/tmp";
     machine.start("a", launch);

@@ -52,6 +52,10 @@ inline void become_unprivileged(char** argv) {
     if (child != 0) {
         int status = 0;
         ::waitpid(child, &status, 0);
+        // A test that crashed leaves its machines' holders.
+        for (const auto& entry : fs::directory_iterator(folder)) {
+            if (entry.path().filename().string().starts_with("berth-machine-")) (void)Sandbox::destroy(entry.path());
+        }
         fs::remove_all(folder);
         ::_exit(WIFEXITED(status) ? WEXITSTATUS(status) : 1);
     }

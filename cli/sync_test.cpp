@@ -1,0 +1,246 @@
+// SPDX-License-Identifier: Apache-2.0
+// Proves which files are sent, that every kind of change is noticed, and that rsync makes the copy exact.
+#include <gtest/gtest.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cstdlib>
+#include <filesystem>
+#include <fstream>
+
+#include "cli/capture.hpp"
+#include "cli/sync.hpp"
+#include "cli/sync_list.hpp"
+#include "core/fd.hpp"
+
+namespace berth::cli {
+namespace {
+
+namespace fs = std::filesystem;
+
+class SyncTest : public ::testing::Test {
+protected:
+    void SetUp() override {
+        std::string name = (fs::temp_directory_path() / "berth-sync-XXXXXX").string();
+        ASSERT_NE(::mkdtemp(name.data()), nullptr);
+        folder_ = fs::canonical(name);
+        root_ = folder_ / "repo";
+        ::setenv("XDG_CACHE_HOME", (folder_ / "cache").c_str(), 1);
+        ::setenv("HOME", folder_.c_str(), 1);
+        ::setenv("GIT_CONFIG_NOSYSTEM", "1", 1);
+        git_in(folder_, {"init", "-q", "repo"});
+        git_in(root_, {"config", "user.email", "t@example.org"});
+        git_in(root_, {"config", "user.name", "t"});
+        write("a.txt", "a");
+        write("dir/b.txt", "b");
+        write("dir/inner/c.txt", "c");
+        write(".gitignore", "ignored/\n*.o\n");
+        git_in(root_, {"add", "."});
+        git_in(root_, {"commit", "-q", "-m", "one"});
+    }
+    void TearDown() override { fs::remove_all(folder_); }
+
+    static void git_in(const fs::path& where, std::vector<std::string> words) {
+        process::SpawnSpec spec;
+        spec.argv = {"git", "-C", where.string()};
+        spec.argv.insert(spec.argv.end(), words.begin(), words.end());
+        const auto result = capture(spec, seconds{20});
+        ASSERT_TRUE(result);
+        ASSERT_EQ(result->code, 0) << result->err;
+    }
+    void write(const std::string& path, const std::string& text) const {
+        fs::create_directories((root_ / path).parent_path());
+        std::ofstream(root_ / path) << text;
+    }
+    PathList listed(const SyncRules& rules = {{}, {}, false}) const {
+        const auto files = list_files(root_, rules);
+        EXPECT_TRUE(files) << (files ? "" : files.error().message);
+        const auto seen = scan(root_, files.value_or({}), rules);
+        EXPECT_TRUE(seen);
+        return seen ? seen->paths : PathList{};
+    }
+    std::string fingerprint(const SyncRules& rules = {{}, {}, false}) const {
+        return scan(root_, list_files(root_, rules).value(), rules)->fingerprint;
+    }
+    fs::path folder_;
+    fs::path root_;
+};
+
+TEST_F(SyncTest, TheListIsTheWorkingTree) {
+    write("new.txt", "untracked");
+    write("ignored/x", "x");
+    write("main.o", "x");
+    write("name with\nnewline", "x");
+    fs::remove(root_ / "dir/b.txt");
+    fs::create_symlink("a.txt", root_ / "link");
+    ASSERT_EQ(::mkfifo((root_ / "pipe").c_str(), 0600), 0);
+    EXPECT_EQ(listed(), (PathList{".gitignore", "a.txt", "dir/inner/c.txt", "link", "name with\nnewline", "new.txt"}));
+}
+
+TEST_F(SyncTest, BerthignoreAndRulesCutAndAdd) {
+    write(".berthignore", "dir/inner/\n");
+    write("ignored/keep.bin", "x");
+    write("ignored/drop.bin", "x");
+    EXPECT_EQ(listed({{"keep.bin"}, {"a.txt"}, false}), (PathList{".berthignore", ".gitignore", "dir/b.txt", "ignored/keep.bin"}));
+}
+
+TEST_F(SyncTest, RepositoriesInsideAreEntered) {
+    git_in(root_, {"init", "-q", "nested"});
+    write("nested/n.txt", "n");
+    write("nested/.gitignore", "*.o\n");
+    write("nested/x.o", "x");
+    const auto paths = listed();
+    EXPECT_TRUE(std::binary_search(paths.begin(), paths.end(), "nested/n.txt"));
+    EXPECT_FALSE(std::binary_search(paths.begin(), paths.end(), "nested/x.o"));
+    EXPECT_FALSE(std::binary_search(paths.begin(), paths.end(), "nested/.git/HEAD"));
+    const auto with_git = listed({{}, {}, true});
+    EXPECT_TRUE(std::binary_search(with_git.begin(), with_git.end(), "nested/.git/HEAD"));
+}
+
+TEST_F(SyncTest, AFolderWithoutGitIsSentWhole) {
+    fs::remove_all(root_ / ".git");
+    write("main.o", "x");
+    EXPECT_EQ(listed(), (PathList{".gitignore", "a.txt", "dir/b.txt", "dir/inner/c.txt", "main.o"}));
+    write(".berthignore", "*.txt\n");
+    EXPECT_EQ(listed(), (PathList{".berthignore", ".gitignore", "main.o"}));
+}
+
+TEST_F(SyncTest, TheFingerprintSeesEveryKindOfChange) {
+    const std::string first = fingerprint();
+    EXPECT_EQ(fingerprint(), first);
+    write("ignored/x", "not seen");
+    EXPECT_EQ(fingerprint(), first);
+    std::vector<std::string> seen = {first};
+    const auto expect_new = [&](const char* what) {
+        const std::string now = fingerprint();
+        EXPECT_EQ(std::count(seen.begin(), seen.end(), now), 0) << what;
+        seen.push_back(now);
+    };
+    const auto time = fs::last_write_time(root_ / "a.txt");
+    write("a.txt", "A");
+    expect_new("content of the same size");
+    fs::remove(root_ / "a.txt");
+    write("a.txt", "B");
+    fs::last_write_time(root_ / "a.txt", time);
+    expect_new("same size and time, another file");
+    fs::permissions(root_ / "a.txt", fs::perms::owner_exec, fs::perm_options::add);
+    expect_new("mode");
+    write("new", "");
+    expect_new("a new file");
+    fs::rename(root_ / "new", root_ / "newer");
+    expect_new("a new name");
+    fs::remove(root_ / "newer");
+    fs::create_symlink("a.txt", root_ / "newer");
+    expect_new("a link");
+    fs::remove(root_ / "dir/b.txt");
+    expect_new("a deletion");
+    const std::string with_git = fingerprint({{}, {}, true});
+    git_in(root_, {"commit", "-q", "--allow-empty", "-m", "two"});
+    EXPECT_NE(fingerprint({{}, {}, true}), with_git);
+}
+
+TEST_F(SyncTest, RecordsComeBackAndRubbishIsNone) {
+    const SyncRecord record{"f", "/r", {"a", "b c", "d\ne"}};
+    const SyncRecord back = parse_record(format_record(record));
+    EXPECT_EQ(back.fingerprint, "f");
+    EXPECT_EQ(back.root, "/r");
+    EXPECT_EQ(back.paths, record.paths);
+    EXPECT_TRUE(parse_record("rubbish").paths.empty());
+    EXPECT_TRUE(parse_record("").root.empty());
+}
+
+TEST_F(SyncTest, VanishedAreOnlyThoseThatAreGone) {
+    const PathList before = {"a.txt", "dir/b.txt", "dir/inner/c.txt", "was/a/folder"};
+    fs::remove_all(root_ / "dir/inner");
+    write("was/a", "now a file");
+    EXPECT_EQ(vanished_paths(root_, before, {"was/a"}), (PathList{"dir/inner", "dir/inner/c.txt"}));
+}
+
+TEST(SyncLimitsTest, EachGuardStrikesAlone) {
+    const SyncLimits limits{10, 1000, 50};
+    Scan scan;
+    scan.paths = PathList(10, "x");
+    scan.bytes = 1000;
+    EXPECT_EQ(check_limits(scan, 10, 5, limits), "");
+    EXPECT_NE(check_limits(scan, 10, 6, limits).find("6 of the 10"), std::string::npos);
+    EXPECT_EQ(check_limits(scan, 5, 4, limits), "");
+    scan.bytes = 1001;
+    EXPECT_NE(check_limits(scan, 10, 0, limits).find("max_bytes"), std::string::npos);
+    scan.bytes = 0;
+    scan.paths.emplace_back("y");
+    EXPECT_NE(check_limits(scan, 10, 0, limits).find("max_files"), std::string::npos);
+}
+
+// The same arguments sync_tree gives to rsync, over a local copy: what is tested is their meaning.
+TEST_F(SyncTest, RsyncMakesTheCopyExactAndLeavesIgnoredFilesAlone) {
+    const fs::path copy = folder_ / "copy";
+    const auto sync = [&](const PathList& before) {
+        const SyncRules rules{{}, {}, true};
+        PathList all = scan(root_, list_files(root_, rules).value(), rules)->paths;
+        const PathList git = list_git_folder(root_);
+        all.insert(all.end(), git.begin(), git.end());
+        std::sort(all.begin(), all.end());
+        std::string input;
+        PathList sent = all;
+        for (const auto& path : vanished_paths(root_, before, all)) sent.push_back(path);
+        for (const auto& path : sent) input += path + '\0';
+        process::SpawnSpec spec;
+        spec.argv = rsync_arguments();
+        spec.argv.push_back(root_.string() + "/");
+        spec.argv.push_back(copy.string() + "/");
+        const auto result = capture(spec, seconds{20}, input);
+        EXPECT_TRUE(result);
+        EXPECT_EQ(result->code, 0) << result->err;
+        return all;
+    };
+    fs::create_directory(copy);
+    PathList before = sync({});
+    fs::create_directories(copy / "ignored");
+    std::ofstream(copy / "ignored/remote") << "stays";
+    std::ofstream(copy / "dir/b.o") << "stays";
+    write("ignored/local", "stays here");
+    write("a.txt", "modified");
+    write("staged.txt", "staged");
+    git_in(root_, {"add", "staged.txt"});
+    write("untracked.txt", "untracked");
+    fs::remove_all(root_ / "dir/inner");
+    fs::remove(root_ / "dir/b.txt");
+    write("dir/b.txt/now", "a folder");
+    before = sync(before);
+    EXPECT_EQ(read_file(copy / "a.txt").value(), "modified");
+    EXPECT_TRUE(fs::exists(copy / "staged.txt"));
+    EXPECT_TRUE(fs::exists(copy / "untracked.txt"));
+    EXPECT_TRUE(fs::exists(copy / "dir/b.txt/now"));
+    EXPECT_FALSE(fs::exists(copy / "dir/inner"));
+    EXPECT_TRUE(fs::exists(copy / "ignored/remote"));
+    EXPECT_TRUE(fs::exists(copy / "dir/b.o"));
+    EXPECT_FALSE(fs::exists(copy / "ignored/local"));
+    process::SpawnSpec status;
+    status.argv = {"git", "-C", copy.string(), "status", "--porcelain"};
+    const auto there = capture(status, seconds{20});
+    status.argv[2] = root_.string();
+    const auto here = capture(status, seconds{20});
+    EXPECT_EQ(there->out, here->out) << there->err;
+    fs::remove_all(root_ / "dir/b.txt");
+    write("dir/b.txt", "a file again");
+    sync(before);
+    EXPECT_EQ(read_file(copy / "dir/b.txt").value(), "a file again");
+}
+
+TEST_F(SyncTest, FiveThousandUnchangedFilesAreSeenQuickly) {
+    for (int i = 0; i < 5000; ++i) write("many/" + std::to_string(i % 50) + "/" + std::to_string(i), "x");
+    git_in(root_, {"add", "."});
+    const std::string first = fingerprint();
+    auto best = milliseconds::max();
+    for (int i = 0; i < 5; ++i) {
+        const auto begin = std::chrono::steady_clock::now();
+        EXPECT_EQ(fingerprint(), first);
+        best = std::min(best, std::chrono::duration_cast<milliseconds>(std::chrono::steady_clock::now() - begin));
+    }
+    RecordProperty("best_ms", static_cast<int>(best.count()));
+    EXPECT_LT(best, milliseconds{150});  // some 15 ms on an idle machine; tests share theirs
+}
+
+}  // namespace
+}  // namespace berth::cli
