@@ -237,16 +237,17 @@ TEST_F(CliTest, ALabelMarksTheTree) {
 TEST_F(CliTest, AChildThatDiesIsStartedAgainAndStoppedInTheEnd) {
     up::Children children;
     const fs::path mark = folder_ / "mark";
+    const fs::path second = folder_ / "second";
     up::PartSpec part;
     part.name = "worker";
     part.log = folder_ / "worker.log";
     part.stop_grace = seconds{5};
     part.make = [&]() -> Result<process::SpawnSpec> {
         process::SpawnSpec spec;  // dies at its first start, lives at its second
-        spec.argv = {"sh", "-c", "if [ -e " + mark.string() + " ]; then echo again; exec sleep 60; fi; echo first; : > " + mark.string() + "; exit 7"};
+        spec.argv = {"sh", "-c", "if [ -e " + mark.string() + " ]; then echo again; : > " + second.string() + "; exec sleep 60; fi; echo first; : > " + mark.string() + "; exit 7"};
         return spec;
     };
-    part.not_ready = [&](pid_t) { return fs::exists(mark) ? std::string() : std::string("no mark"); };
+    part.not_ready = [&](pid_t) { return fs::exists(second) ? std::string() : std::string("no mark"); };
     children.add(std::move(part));
     EXPECT_FALSE(children.all_ready({"worker"}));
     children.start({"worker"});

@@ -8,6 +8,7 @@
 #include <cstdlib>
 #include <map>
 #include <optional>
+#include <thread>
 
 #include "cli/api.hpp"
 #include "cli/attachment.hpp"
@@ -31,6 +32,10 @@ namespace {
 constexpr std::chrono::minutes kMachinePatience{10};  // a cloud's slow day
 // Phases that take longer are worth a line on a terminal.
 constexpr milliseconds kWorthTelling{500};
+
+// How often and how patiently the record of an ended run is looked at for its end.
+constexpr int kRecordLooks = 40;
+constexpr milliseconds kRecordPause{25};
 
 class Stopwatch {
 public:
@@ -187,10 +192,22 @@ private:
         return outcome;
     }
 
+    // The last frame of output may be here before the run's own record has heard of the end.
+    void refresh_run(const Outcome& outcome) {
+        if (arguments_.has("detach") || outcome.code == kExitUnreachable) return;
+        for (int look = 0; look < kRecordLooks; ++look) {
+            auto fresh = api_.run(run_->id());
+            if (!fresh) return;
+            run_ = std::move(fresh).value();
+            if (run_->has_ended_at()) return;
+            std::this_thread::sleep_for(kRecordPause);
+        }
+    }
+
     Json result(const Outcome& outcome) {
         Json out = Json::object();
         if (run_) {
-            if (auto fresh = outcome.code == kExitUnreachable ? Result<run::v1::Run>(*run_) : api_.run(run_->id()); fresh) run_ = *fresh;
+            refresh_run(outcome);
             out.set("run", Json::parse(to_json(*run_)).value_or(Json::object()));
         }
         if (!lease_.id().empty()) {

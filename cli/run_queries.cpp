@@ -70,8 +70,8 @@ int run_logs(Context& context, const Arguments& arguments) {
     }
     Api api(context.server(), *token);
     const std::string path = fmt::format(
-        "/v1/runs/{}/output?stream={}&offset={}&follow={}", net::percent_encode(arguments.operands[0]), stream,
-        net::percent_encode(arguments.get("offset", "0")), arguments.has("follow")
+        "/v1/runs/{}/output?offset={}&follow={}{}", net::percent_encode(arguments.operands[0]), net::percent_encode(arguments.get("offset", "0")),
+        arguments.has("follow"), stream == "all" ? "" : "&stream=" + stream
     );
     const auto done = api.stream(path, [](std::string_view bytes) { return write_all(STDOUT_FILENO, bytes); });
     return done ? 0 : fail(context, done.error());

@@ -10,6 +10,7 @@
 
 #include <algorithm>
 #include <array>
+#include <csignal>
 #include <cstdlib>
 
 #include "cli/capture.hpp"
@@ -83,6 +84,7 @@ Result<int> run_rsync(const Context& context, const Secret& token, const SyncTar
     spec.env->push_back("BERTH_TRANSPORT_LEASE=" + target.lease);
     spec.env->push_back("BERTH_TRANSPORT_TOKEN_FD=" + std::to_string(kTokenFd));
     spec.fds = {{secret.get(), kTokenFd}};
+    spec.death_signal = SIGTERM;  // an interrupted berth leaves no transfer behind
     auto result = capture(std::move(spec), kRsyncPatience, input);
     if (!result && result.error().code == "not_found") {
         return unavailable("rsync_missing", "rsync is needed to send the working tree; install it, or use --no-sync");
@@ -129,7 +131,13 @@ Result<SyncReport> sync_locked(const Context& context, const Secret& token, cons
         }
     }
     BERTH_ASSIGN(const int code, run_rsync(context, token, target, joined(all, gone)));
-    const SyncRecord record{code == 0 ? now.fingerprint : "", context.root().string(), std::move(all)};
+    // rsync calls the folders we told it to delete vanished; look whether something really did.
+    bool same = code == 0;
+    if (!same) {
+        BERTH_ASSIGN(const Scan again, scan(context.root(), listed, rules));
+        same = again.fingerprint == now.fingerprint;
+    }
+    const SyncRecord record{same ? now.fingerprint : "", context.root().string(), std::move(all)};
     BERTH_TRY(write_file_atomic(record_path, format_record(record), 0600));
     report.took = std::chrono::duration_cast<milliseconds>(std::chrono::steady_clock::now() - begin);
     return report;
@@ -140,7 +148,7 @@ Result<SyncReport> sync_locked(const Context& context, const Secret& token, cons
 // What the receiving side is started with is fixed by the node agent and must agree with these: the options
 // decide the form of rsync's protocol.
 std::vector<std::string> rsync_arguments() {
-    return {"rsync", "-a", "--files-from=-", "--from0", "--delete-missing-args", "--force"};
+    return {"rsync", "-a", "--files-from=-", "--from0", "--delete-missing-args"};
 }
 
 std::string check_limits(const Scan& scan, std::size_t before, std::size_t deleted, const SyncLimits& limits) {

@@ -39,7 +39,7 @@ keep() {
 random_hex() { od -An -v -N24 -tx1 /dev/urandom | tr -d ' \n'; }
 random_token() { printf 'berth_%s' "$(head -c 32 /dev/urandom | base64 | tr '+/' '-_' | tr -d '=\n')"; }
 
-berth-topology generate --dir "$state/nats" --host 0.0.0.0 --port 4222 --store-dir /var/lib/nats/jetstream --http-port 8222
+berth-topology generate --dir "$state/nats" --host 0.0.0.0 --port 4222 --store-dir /var/lib/nats --http-port 8222
 hand nats nats-server.conf < "$state/nats/nats-server.conf"
 hand topology topology.creds < "$state/nats/creds/topology.creds"
 

@@ -135,6 +135,7 @@ private:
 
     void tell_when_started() {
         if (told_) return;
+        written_ = children_.all_ready(all_names()) || Steady::now() - begin_ > options_.patience ? ~0UL : written_;  // the state changes
         if (children_.all_ready(all_names())) {
             told_ = true;
             options_.on_started({});

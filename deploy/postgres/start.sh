@@ -24,7 +24,7 @@ if [ ! -s "$data/PG_VERSION" ]; then
   rm -rf "$data.new"
   # Nobody logs in as postgres but from inside this container: it has no password.
   initdb --pgdata="$data.new" --username=postgres --auth-local=peer --auth-host=scram-sha-256 \
-    --encoding=UTF8 --locale=C --no-instructions
+    --encoding=UTF8 --locale=C --data-checksums --no-instructions
   printf '%s\n' "CREATE DATABASE $database" "REVOKE ALL ON DATABASE $database FROM PUBLIC" | single "$data.new" postgres
   mv "$data.new" "$data"
 fi

@@ -68,7 +68,7 @@ private:
 std::vector<double> latency_buckets();
 
 /// The metrics of one process. Thread-safe. Names are `berth_<service-token>_<thing>_<unit>`, lower case,
-/// `service_token` as given to the constructor; counters end in `_total`; a wrong name, or one name with two
+/// `service_token` as given to the constructor (a gauge that is 0 or 1 has no unit); counters end in `_total`; a wrong name, or one name with two
 /// kinds or two sets of buckets, is a bug and throws std::logic_error. Asking again for the same name and
 /// labels gives the same series.
 class Registry {

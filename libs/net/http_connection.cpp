@@ -363,11 +363,14 @@ void Connection::on_drained() {
     if (state_ == State::kWriting) return next_request();
     if (!outlet_) return;
     bool finishing = false;
+    bool aborted = false;
     {
         const std::lock_guard lock(outlet_->mutex);
         finishing = outlet_->finishing && outlet_->pending.empty();
+        aborted = outlet_->aborted;
     }
     if (!finishing) return;
+    if (aborted) return shut();
     if (state_ == State::kStreaming) {
         auto outlet = std::exchange(outlet_, nullptr);
         outlet->end(1000, "");
@@ -431,6 +434,7 @@ void Connection::shut(int code, const std::string& reason) {
     core_->open.fetch_sub(1, std::memory_order_relaxed);
     if (auto callback = std::exchange(abandoned_, nullptr)) callback();
     if (auto outlet = std::exchange(outlet_, nullptr)) outlet->end(code, reason);
+    if (core_->on_last_gone && core_->connections.empty()) core_->on_last_gone();
 }
 
 }  // namespace berth::net::detail

@@ -58,6 +58,7 @@ struct Core {
     std::uint64_t next_request = 0;
     std::string request_prefix;
     bool stopping = false;
+    std::function<void()> on_last_gone;  // set while stopping
     std::string date;
     std::time_t date_second = 0;
 
@@ -84,7 +85,8 @@ struct Outlet {
     std::size_t in_flight = 0;    // taken, not yet given to the kernel
     bool refused = false;         // a write was refused since the last on_writable
     bool scheduled = false;       // a flush is on its way to the I/O thread
-    bool finishing = false;       // close() was called
+    bool finishing = false;       // close() or abort() was called
+    bool aborted = false;
     bool closed = false;          // nothing is taken any more
     bool reported = false;        // on_closed was called or will be at once
     int close_code = 1006;

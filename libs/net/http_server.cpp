@@ -229,7 +229,7 @@ void Stream::on_closed(std::function<void()> callback) {
         }
         if (std::exchange(outlet->reported, true)) return;
     }
-    outlet->core->run(std::move(callback));
+    outlet->core->post(std::move(callback));
 }
 void Stream::close() {
     if (handle_) handle_->outlet->finish(1000, "");
@@ -237,7 +237,13 @@ void Stream::close() {
 void Stream::abort() {
     if (!handle_) return;
     auto outlet = handle_->outlet;
-    outlet->core->run([outlet] {
+    {
+        const std::lock_guard lock(outlet->mutex);
+        if (outlet->closed || outlet->finishing) return;
+        outlet->finishing = outlet->aborted = true;
+        outlet->room.notify_all();
+    }
+    outlet->core->post([outlet] {
         if (auto connection = outlet->connection.lock(); connection && !outlet->closed) connection->shut();
     });
 }
@@ -253,7 +259,7 @@ void WebSocket::start(WebSocketEvents events) {
             late = std::move(events.on_closed);
         }
     }
-    outlet->core->run([outlet, late = std::move(late)] {
+    outlet->core->post([outlet, late = std::move(late)] {
         if (late) return late(outlet->close_code, outlet->close_reason);
         if (auto connection = outlet->connection.lock()) connection->start_web_socket();
     });
@@ -317,6 +323,7 @@ struct HttpServer::Impl {
     void accept_some();
     void adopt(Fd fd, const sockaddr_storage& peer, socklen_t size);
     void arm_sweep();
+    std::vector<std::shared_ptr<detail::Connection>> snapshot() const;
     void begin_stop(milliseconds grace);
 
     std::shared_ptr<Core> core;
@@ -405,14 +412,21 @@ void HttpServer::Impl::adopt(Fd fd, const sockaddr_storage& peer, socklen_t size
     connection->start();
 }
 
+// A connection that ends removes itself, and its callbacks may end others.
+std::vector<std::shared_ptr<detail::Connection>> HttpServer::Impl::snapshot() const {
+    std::vector<std::shared_ptr<detail::Connection>> out;
+    out.reserve(core->connections.size());
+    for (const auto& [number, connection] : core->connections) out.push_back(connection);
+    return out;
+}
+
 void HttpServer::Impl::arm_sweep() {
     sweep.expires_after(kSweepEvery);
     sweep.async_wait([this](detail::ErrorCode error) {
         if (error) return;
         const auto now = std::chrono::steady_clock::now();
         const bool force = now >= stop_at;
-        for (auto it = core->connections.begin(); it != core->connections.end();) {
-            const auto connection = (it++)->second;  // it may remove itself
+        for (const auto& connection : snapshot()) {
             force ? connection->shut(1001, "the server stops") : connection->check_deadline(now);
         }
         if (core->stopping && core->connections.empty()) return;
@@ -427,10 +441,8 @@ void HttpServer::Impl::begin_stop(milliseconds grace) {
     detail::ErrorCode ignored;
     acceptor.close(ignored);
     retry.cancel();
-    for (auto it = core->connections.begin(); it != core->connections.end();) {
-        const auto connection = (it++)->second;
-        connection->wind_down();
-    }
+    core->on_last_gone = [this] { sweep.cancel(); };
+    for (const auto& connection : snapshot()) connection->wind_down();
     if (core->connections.empty()) sweep.cancel();
 }
 
@@ -466,6 +478,7 @@ void HttpServer::stop(milliseconds grace) {
     if (!impl_->thread.joinable()) return;
     impl_->core->run([impl = impl_.get(), grace] { impl->begin_stop(grace); });
     impl_->thread.join();
+    impl_->core->on_last_gone = nullptr;
     if (impl_->listener.unix_socket) unlink(impl_->listener.address.c_str() + 5);
 }
 

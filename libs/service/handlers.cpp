@@ -120,7 +120,7 @@ public:
     explicit Impl(Parts parts) : parts_(std::move(parts)) {
         const std::string prefix = "berth_" + parts_.token + "_";
         for (const char* verdict : {"ok", "refused", "repeated", "expired", "retried", "dead"}) {
-            verdicts_[verdict] = parts_.metrics.counter(prefix + "handled_total", "Messages handled, by verdict.", {{"verdict", verdict}});
+            verdicts_[verdict] = parts_.metrics.counter(prefix + "messages_handled_total", "Messages handled, by verdict.", {{"verdict", verdict}});
         }
         seconds_ = parts_.metrics.histogram(prefix + "handler_seconds", "Time from delivery to commit.", metrics::latency_buckets());
         inbox_hits_ = parts_.metrics.counter(prefix + "inbox_hits_total", "Messages that had been handled before.");

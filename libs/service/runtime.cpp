@@ -128,7 +128,7 @@ private:
         publish_seconds_ = registry_.histogram(prefix + "publish_seconds", "Time from publish to the stored confirmation.", metrics::latency_buckets());
         outbox_depth_ = registry_.gauge(prefix + "outbox_depth", "Rows waiting in the outbox.");
         outbox_age_ = registry_.gauge(prefix + "outbox_age_seconds", "Age of the oldest row in the outbox.");
-        ready_gauge_ = registry_.gauge(prefix + "ready", "1 while the service is ready.");
+        ready_gauge_ = registry_.gauge(prefix + "service_ready", "1 while the service is ready.");
         const bus::BusStats& stats = connection_->stats();
         const std::pair<const char*, const std::atomic<std::uint64_t>*> counters[] = {
             {"bus_published_total", &stats.published},       {"bus_publish_errors_total", &stats.publish_errors},

@@ -14,6 +14,12 @@ Result<void> ChannelFeed::open(bus::Connection& bus, const std::string& machine,
         opened_.wait();
         on_data(bytes);
     };
+    // The machine's side has ended: whatever the client still says has no reader, so our half ends too, and the
+    // channel closes with the machine's exit code.
+    hooks.on_eof = [this] {
+        opened_.wait();
+        finish();
+    };
     hooks.on_writable = [this] {
         opened_.wait();
         drain();

@@ -139,13 +139,16 @@ Result<std::string> read_filter(const Call& call) {
 Result<std::uint64_t> read_start(const Call& call) {
     std::string text(call.request.headers.get("Last-Event-ID"));
     if (text.empty()) text = call.request.query.get_or("last_event_id", "");
+    // ?from= is the first sequence wanted, Last-Event-ID the last one had.
+    const bool from = text.empty() && call.request.query.get("from").has_value();
+    if (from) text = call.request.query.get_or("from", "");
     if (text.empty()) return std::uint64_t{0};
     std::uint64_t last = 0;
     const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), last);
     if (error != std::errc() || end != text.data() + text.size() || last == UINT64_MAX) {
-        return invalid("bad_event_id", "Last-Event-ID must be the id of an event", "Last-Event-ID");
+        return invalid("bad_event_id", "Last-Event-ID must be the id of an event", from ? "from" : "Last-Event-ID");
     }
-    return last + 1;
+    return from ? last : last + 1;
 }
 
 }  // namespace

@@ -21,7 +21,8 @@ struct Target {
         const bool wanted = only == run::v1::STREAM_UNSPECIFIED ? frame.stream() != run::v1::STREAM_BERTH : frame.stream() == only;
         std::string_view bytes = frame.data();
         if (!wanted || bytes.empty()) return !stream.closed();
-        if (frame.offset() < offset) bytes.remove_prefix(std::min<std::uint64_t>(bytes.size(), offset - frame.offset()));
+        const bool notice = frame.stream() == run::v1::STREAM_BERTH;
+        if (!notice && frame.offset() < offset) bytes.remove_prefix(std::min<std::uint64_t>(bytes.size(), offset - frame.offset()));
         while (!stream.write_wait(bytes, kWriteTurn)) {
             if (stream.closed()) return false;
         }

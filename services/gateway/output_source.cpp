@@ -59,8 +59,18 @@ bool OutputSource::hear(const bus::ReadMessage& message) {
     seen_.store(true);
     run::v1::OutputFrame frame;
     bool more = true;
-    if (frame.ParseFromString(message.message.payload)) {
-        const bool below = frame.offset() + frame.data().size() <= options_.offset && !frame.data().empty() && !frame.has_end();
+    // The stream may hold a frame twice or before its turn (a publish repeated across a reconnect): the machine
+    // stores every frame again in its turn, so only the one that continues what we have counts.
+    if (!frame.ParseFromString(message.message.payload) || frame.offset() != expected_) {
+        progress_.store(ticks());
+        return true;
+    }
+    expected_ += frame.data().size();
+    {
+        // A notice of Berth's own has a place in the output but takes none.
+        const bool notice = frame.stream() == run::v1::STREAM_BERTH;
+        const std::uint64_t next = frame.offset() + (notice ? 0 : frame.data().size());
+        const bool below = !frame.has_end() && (notice ? next < options_.offset : next <= options_.offset && !frame.data().empty());
         if (!below) {
             in_take_.store(true);
             more = take_(frame, message.message.payload);

@@ -49,6 +49,7 @@ private:
     run::v1::Run run_;                       // by mutex_
     SteadyTime queried_;                     // by mutex_
     std::atomic<SteadyTime::rep> progress_;  // when a frame was last dealt with
+    std::uint64_t expected_ = 0;             // the reader's thread
     std::atomic<bool> in_take_{false};
     std::atomic<bool> seen_{false};
     std::atomic<bool> over_{false};

@@ -15,7 +15,7 @@ namespace {
 class Reaper {
 public:
     Reaper(LeaseHandlers& handlers, service::Runtime& runtime) : handlers_(handlers), pool_(runtime.pool()), relay_(runtime.relay()) {
-        expired_ = runtime.metrics().counter("berth_lease_expired_total", "Leases ended because their time was over.");
+        expired_ = runtime.metrics().counter("berth_lease_leases_expired_total", "Leases ended because their time was over.");
     }
 
     Result<void> look(std::int64_t fence) {

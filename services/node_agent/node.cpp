@@ -61,6 +61,7 @@ void Node::on_bus_up(bus::Connection& connection) {
     consume(connection);
     renewal_->bus_up(connection);
     for (const auto& [id, run] : runs_) run->bus_up(connection);
+    send_presence();  // at once: the provisioner waits for the first word of a new machine
 }
 
 void Node::on_bus_down() {
@@ -169,6 +170,10 @@ void Node::reply(const std::shared_ptr<bus::Delivery>& delivery, const Result<vo
 
 void Node::tell_presence() {
     loop_.after(kPresenceEvery, [this] { tell_presence(); });
+    send_presence();
+}
+
+void Node::send_presence() {
     if (bus_.connection() == nullptr) return;
     v1::Presence presence;
     presence.set_machine(settings_.machine);

@@ -46,7 +46,8 @@ private:
     void take_up_runs();
     void forget_old_tombstones();
     bool is_done(const std::string& run) const;
-    void tell_presence();
+    void tell_presence();  // every kPresenceEvery
+    void send_presence();
 
     Loop& loop_;
     const Settings& settings_;

@@ -309,7 +309,7 @@ TEST(NodeAgent, SyncsAWorkingTreeWithARealRsyncClient) {
     std::ofstream(shell) << "#!/bin/sh\necho \"$@\" > " << (world.machine.dir / "asked").string() << "\nexec 3<&0; cat <&3 > " << to.string() << " & cat " << from.string() << "; kill $!\n";
     fs::permissions(shell, fs::perms::owner_all);
     process::SpawnSpec spec;
-    spec.argv = {"/usr/bin/rsync", "-a", "--delete-missing-args", "--files-from=" + (world.machine.dir / "list").string(), "--from0", "-e", shell.string(), source.string() + "/", "machine:."};
+    spec.argv = {"/usr/bin/rsync", "-a", "--delete-missing-args", "--force", "--files-from=" + (world.machine.dir / "list").string(), "--from0", "-e", shell.string(), source.string() + "/", "machine:."};
     process::Child client = process::spawn(spec).value();
     Fd up(::open(to.c_str(), O_RDONLY | O_CLOEXEC));
     Fd down(::open(from.c_str(), O_WRONLY | O_CLOEXEC));

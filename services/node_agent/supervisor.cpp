@@ -32,6 +32,7 @@ constexpr int kPipeBytes = 1 << 20;                // fewer wake-ups; the kernel
 constexpr milliseconds kLockPatience{2000};        // a predecessor that is just leaving
 constexpr milliseconds kDiskRetry{500};            // a full disk is tried again this often
 constexpr std::size_t kErrorTextBytes = 512;       // of the sandbox's own complaint, for the reason
+constexpr int kLingerLook = 5'000;                 // ms between looks for the folder of an ended run
 constexpr int kReadsPerTurn = 16;                  // of one stream before the others get their turn
 
 using Steady = std::chrono::steady_clock;
@@ -238,6 +239,8 @@ void Supervisor::loop() {
         on_timers();
         if (sandbox_end_ && !ended_) try_finish();
         tell_client();
+        // A node agent that died between removing the folder and dismissing us: nobody will come any more.
+        if (ended_ && ::access((folder_ / "exit").c_str(), F_OK) != 0) done_ = true;
     }
 }
 
@@ -249,7 +252,7 @@ int Supervisor::poll_timeout() const {
     if (!ended_ && !timed_out_) consider(deadline_);
     if (!ended_) consider(kill_at_);
     consider(wake_at_);
-    if (!next) return -1;
+    if (!next) return ended_ ? kLingerLook : -1;
     const auto left = std::chrono::ceil<milliseconds>(*next - Steady::now()).count();
     return static_cast<int>(std::clamp<long long>(left, 0, 60'000));
 }

@@ -29,10 +29,10 @@ service::Context context_of(const Resource& resource, std::string_view what) {
 }  // namespace
 
 Actors::Actors(Parts parts) : parts_(std::move(parts)) {
-    created_ = parts_.metrics.counter("berth_prov_created_total", "Machines made.");
-    destroyed_ = parts_.metrics.counter("berth_prov_destroyed_total", "Machines removed.");
-    failures_ = parts_.metrics.counter("berth_prov_failures_total", "Driver calls that failed.");
-    orphans_ = parts_.metrics.counter("berth_prov_orphans_total", "Machines found at a provider that nothing wanted, and removed.");
+    created_ = parts_.metrics.counter("berth_prov_machines_created_total", "Machines made.");
+    destroyed_ = parts_.metrics.counter("berth_prov_machines_destroyed_total", "Machines removed.");
+    failures_ = parts_.metrics.counter("berth_prov_driver_failures_total", "Driver calls that failed.");
+    orphans_ = parts_.metrics.counter("berth_prov_orphans_removed_total", "Machines found at a provider that nothing wanted, and removed.");
 }
 Actors::~Actors() { stop(); }
 

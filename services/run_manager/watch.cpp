@@ -15,7 +15,7 @@ constexpr seconds kApiTimeout{5};
 }  // namespace
 
 Watch::Watch(RunHandlers& handlers, service::Runtime& runtime) : handlers_(handlers), runtime_(runtime), began_(std::chrono::steady_clock::now()) {
-    lost_ = runtime.metrics().counter("berth_run_lost_total", "Runs declared lost because their machine fell silent.");
+    lost_ = runtime.metrics().counter("berth_run_runs_lost_total", "Runs declared lost because their machine fell silent.");
     purged_ = runtime.metrics().counter("berth_run_outputs_purged_total", "Outputs of ended runs removed to make room.");
 }
 

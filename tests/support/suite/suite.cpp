@@ -2,8 +2,11 @@
 // Starting, asking and ending a real deployment.
 #include "support/suite/suite.hpp"
 
+#include <arpa/inet.h>
 #include <fcntl.h>
+#include <netinet/in.h>
 #include <signal.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -24,6 +27,17 @@ namespace {
 namespace fs = std::filesystem;
 
 constexpr milliseconds kPoll{25};  // between two looks at something that has no event to wait for
+
+int free_port() {
+    const Fd fd(::socket(AF_INET, SOCK_STREAM, 0));
+    sockaddr_in address{};
+    address.sin_family = AF_INET;
+    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    socklen_t size = sizeof address;
+    if (::bind(fd.get(), reinterpret_cast<sockaddr*>(&address), size) != 0) throw std::runtime_error("no free port");
+    ::getsockname(fd.get(), reinterpret_cast<sockaddr*>(&address), &size);
+    return ntohs(address.sin_port);
+}
 
 std::string bin(const std::string& name) {
     const char* folder = std::getenv("BERTH_BIN_DIR");
@@ -133,14 +147,12 @@ Suite::Suite(const SuiteOptions& options) {
         fs::create_directories(data() / "etc");
         std::ofstream(data() / "etc" / "berth.yaml") << options.settings;
     }
-    const Said said = berth({"up", "--detach", "--data", data().string(), "--port", "0"});
+    const Said said = berth({"up", "--detach", "--data", data().string(), "--port", std::to_string(free_port())});
     if (said.exit_code != 0) throw std::runtime_error("berth up: " + said.out + said.err + logs());
     up_ = true;
     const Json now = status();
     url_ = now.string_or("url", "");
-    const auto token = read_file(folder_ / "config" / "berth" / "token");
-    if (!token) throw std::runtime_error("no token: " + token.error().describe());
-    token_ = *token;
+    for (const auto& entry : fs::directory_iterator(folder_ / "config" / "berth" / "tokens")) token_ = read_file(entry.path()).value();
     while (!token_.empty() && token_.back() == '\n') token_.pop_back();
 }
 
