@@ -1,0 +1,49 @@
+// SPDX-License-Identifier: Apache-2.0
+// One deployment shared by the tests of a program, and the words they use about it.
+#pragma once
+
+#include <gtest/gtest.h>
+
+#include "support/suite/suite.hpp"
+
+namespace berth::testing {
+
+/// A GoogleTest fixture with one suite for all its tests. Each test leaves no lease behind.
+class SystemTest : public ::testing::Test {
+public:
+    static void SetUpTestSuite() { suite_ = std::make_unique<Suite>(SuiteOptions{settings_}); }
+    static void TearDownTestSuite() { suite_.reset(); }
+
+protected:
+    static Suite& suite() { return *suite_; }
+    static Json json_of(const std::string& text) {
+        auto json = Json::parse(text);
+        return json ? *json : Json();
+    }
+    static std::string member(const http::Response& response, std::string_view key) { return json_of(response.body).string_or(key, ""); }
+
+    /// An active lease by the API.
+    static std::string acquire(const std::string& body = "{}") {
+        const auto made = suite().api("POST", "/v1/leases", body);
+        EXPECT_LT(made.status, 300) << made.body;
+        const std::string id = member(made, "id");
+        const auto active = suite().api("GET", "/v1/leases/" + id + "?wait=active&timeout=30s");
+        EXPECT_EQ(member(active, "state"), "LEASE_STATE_ACTIVE") << active.body << suite().logs();
+        return id;
+    }
+    static void release(const std::string& lease) { EXPECT_EQ(suite().api("POST", "/v1/leases/" + lease + "/release").status, 200); }
+    static std::string start(const std::string& lease, const std::string& script, const std::string& more = {}) {
+        const auto made = suite().api("POST", "/v1/runs", "{\"lease\":\"" + lease + "\",\"argv\":[\"sh\",\"-c\"," + Json(script).dump() + "]" + more + "}");
+        EXPECT_LT(made.status, 300) << made.body;
+        return member(made, "id");
+    }
+    static Json ended(const std::string& run) { return json_of(suite().api("GET", "/v1/runs/" + run + "?wait=ended&timeout=50s").body); }
+    static bool machines_gone() {
+        return suite().eventually([] { return suite().machines().empty(); });
+    }
+
+    static inline std::unique_ptr<Suite> suite_;
+    static inline std::string settings_;
+};
+
+}  // namespace berth::testing
