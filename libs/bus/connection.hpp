@@ -69,7 +69,7 @@ struct ConsumerSettings {
     std::string durable;
     std::size_t workers = 4;         ///< threads that run the handler
     std::size_t max_in_flight = 64;  ///< deliveries held at once (credit asked of the server)
-    milliseconds ack_wait{30'000};   ///< the durable's own; a held delivery is kept alive at a third of it
+    milliseconds ack_wait{5'000};    ///< the shortest of the durables' own; a held delivery is kept alive at a third of it
 };
 
 /// An ordered, gap-free read of a stream without acknowledgements, that survives reconnects and a consumer

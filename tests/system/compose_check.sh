@@ -139,7 +139,7 @@ postgres healthy
 prometheus healthy
 prov healthy
 run healthy
-topology exited 0"
+topology healthy"
 for _ in $(seq 120); do
   [ "$(states)" = "$wanted" ] && break
   sleep 1
@@ -190,8 +190,12 @@ ids=$($compose ps -q)
 [ -z "$(docker inspect -f '{{range $port, $binds := .NetworkSettings.Ports}}{{range $binds}}{{.HostIp}} {{end}}{{end}}' $ids | tr -d '\n ' | sed 's/127\.0\.0\.1//g')" ] \
   || fail "a port is published beyond the loopback interface"
 for service in gateway lease run; do
-  found=$($compose exec -T "$service" sh -c 'ls /etc/berth; find / -xdev -name account.seed 2> /dev/null' | tr '\n' ' ')
-  case $found in *account.seed*) fail "$service sees the account's signing key" ;; esac
+  found=$($compose exec -T "$service" sh -c 'ls /etc/berth; find / /etc/berth -xdev -name account.seed 2> /dev/null; true' | tr '\n' ' ')
+  case $found in
+    *account.seed*) fail "$service sees the account's signing key" ;;
+    *"$service.creds"*) ;;
+    *) fail "$service's own files are not to be seen: $found" ;;
+  esac
   $compose exec -T "$service" sh -c '! touch /opt/berth/x 2> /dev/null' || fail "$service can change its own image"
 done
 # shellcheck disable=SC2016 # expanded inside the container
@@ -200,6 +204,18 @@ capable=$($compose exec -T prov sh -c 'for p in /proc/[0-9]*; do
   grep -vE '^(Cap(Prm|Eff|Bnd):\s0+|Uid:(\s922){4}|NoNewPrivs:\s1)$' || true)
 [ -z "$capable" ] || fail "the provisioner or a node holds more than it should: $capable"
 echo "only the loopback port is open; the signing key is the provisioner's alone; nothing in prov holds a capability"
+
+step "A run goes on while nats, postgres, lease and run restart"
+expected=$(seq 1 15)
+berth run --no-sync -- sh -c 'for i in $(seq 1 15); do echo $i; sleep 1; done; exit 9' > "$work/out.txt" 2> "$work/err.txt" &
+run_pid=$!
+for _ in $(seq 60); do grep -q '^2$' "$work/out.txt" && break; sleep 0.5; done
+grep -q '^2$' "$work/out.txt" || fail "the run does not begin: $(cat "$work/err.txt")"
+$compose restart nats postgres lease run > "$work/up.log" 2>&1 || fail "the restart failed"
+code=0
+wait "$run_pid" || code=$?
+{ [ "$code" = 9 ] && [ "$(cat "$work/out.txt")" = "$expected" ]; } || { cat "$work/out.txt" "$work/err.txt" >&2; fail "the run ended with $code, or lost output"; }
+echo "all output, exit code 9"
 
 step "A second up changes no secret, a restart of everything loses nothing"
 $compose up -d --no-build > "$work/up.log" 2>&1 || fail "the second up failed"

@@ -180,7 +180,7 @@ TEST_F(LeaseSystem, EventsOfALeaseAreToldInOrderOverSse) {
     const std::string id = acquire(R"({"profile":"sim"})");
     release(id);
     auto events = suite().start({"events", "--from", "1", "--json"}, {});
-    ASSERT_TRUE(events->wait_out("released")) << events->out();
+    ASSERT_TRUE(events->wait_out("lease.released." + id)) << events->out();
     events->signal(SIGINT);
     const std::string out = events->finish().out;
     const auto created = out.find("lease.created." + id);

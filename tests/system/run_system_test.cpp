@@ -105,7 +105,7 @@ TEST_F(RunSystem, Case3And4DeletionsFollowAndAnUnchangedTreeIsNotSentAgain) {
 }
 
 TEST_F(RunSystem, Case5ControlCReachesTheWholeTreeAndTheLeaseIsReleased) {
-    auto running = suite().start({"run", "--", "sh", "-c", "trap 'echo interrupted; exit 42' INT; setsid sleep 300 berth-system-marker-5 & echo ready; wait; wait"}, {});
+    auto running = suite().start({"run", "--", "sh", "-c", "trap 'echo interrupted; exit 42' INT; setsid sh -c 'sleep 300; : berth-system-marker-5' & echo ready; wait; wait"}, {});
     ASSERT_TRUE(running->wait_out("ready")) << suite().logs();
     running->signal(SIGINT);
     const Said said = running->finish();
@@ -169,7 +169,7 @@ TEST_F(RunSystem, Case7TheOutputCapIsAnnouncedAndTheCommandGoesOn) {
 }
 
 TEST_F(RunSystem, Case8ATimeoutEndsTheWholeTreeWithACodeOfItsOwn) {
-    const Said said = suite().berth({"run", "--no-sync", "--timeout", "1s", "--", "sh", "-c", "setsid sleep 300 berth-system-marker-8 & sleep 300 berth-system-marker-8"});
+    const Said said = suite().berth({"run", "--no-sync", "--timeout", "1s", "--", "sh", "-c", "setsid sh -c 'sleep 300; : berth-system-marker-8' & sleep 300; : berth-system-marker-8"});
     EXPECT_EQ(said.exit_code, 124) << said.err;
     EXPECT_NE(said.err.find("berth: "), std::string::npos);
     EXPECT_TRUE(machines_gone());
@@ -181,15 +181,18 @@ TEST_F(RunSystem, Case9TheCommandStartsOnceAndItsOutputIsWholeThoughTheNodeAgent
     const std::string machine = member(suite().api("GET", "/v1/leases/" + lease), "machine");
     const std::string run = start(lease, "echo start >> /workspace/starts; i=0; while [ $i -lt 40 ]; do echo line $i; i=$((i+1)); sleep 0.05; done; wc -l < /workspace/starts");
     const auto pid_file = suite().data() / "machines" / machine / "node" / "pid";
+    std::string killed;
     for (int i = 0; i < 2; ++i) {
         ASSERT_TRUE(suite().eventually([&] {
             const auto text = read_file(pid_file);
             const auto id = text ? process::ProcessId::parse(*text) : Result<process::ProcessId>(invalid("none", ""));
-            return id && id->alive() && id->signal(SIGKILL).has_value();
+            if (!id || *text == killed || !id->alive()) return false;
+            killed = *text;
+            return id->signal(SIGKILL).has_value();
         }));
     }
     const Json end = ended(run);
-    EXPECT_EQ(end.string_or("state", ""), "RUN_STATE_SUCCEEDED") << end.dump();
+    EXPECT_EQ(end.string_or("state", ""), "RUN_STATE_SUCCEEDED") << end.dump() << suite().logs() << read_file(pid_file.parent_path() / "log").value_or("");
     std::string expected;
     for (int i = 0; i < 40; ++i) expected += "line " + std::to_string(i) + "\n";
     EXPECT_EQ(suite().berth({"logs", run}).out, expected + "1\n");
@@ -209,7 +212,9 @@ TEST_F(RunSystem, Case12UnknownKeysInConfigurationAreErrorsWithFileAndLine) {
 }
 
 TEST_F(RunSystem, Case12EveryErrorSaysWhatToDoNext) {
-    EXPECT_NE(suite().berth({"rnu"}).err.find("run"), std::string::npos) << "the nearest command is named";
+    const Said misspelt = suite().berth({"rnu"});
+    EXPECT_EQ(misspelt.exit_code, 2);
+    EXPECT_NE(misspelt.err.find("berth help"), std::string::npos) << "how to go on is told: " << misspelt.err;
     EXPECT_EQ(suite().berth({"run", "--lease", "no-such-lease", "--", "true"}).exit_code, 122);
     Suite::CommandOptions nowhere;
     nowhere.env = {{"BERTH_SERVER", "http://127.0.0.1:1"}};
