@@ -17,11 +17,10 @@ template <typename T>
 class Completion {
 public:
     void set(Result<T> value) {
-        {
-            const std::lock_guard lock(mutex_);
-            if (value_) return;
-            value_.emplace(std::move(value));
-        }
+        // Told under the lock: the one who waits may destroy this as soon as it has the value.
+        const std::lock_guard lock(mutex_);
+        if (value_) return;
+        value_.emplace(std::move(value));
         arrived_.notify_one();
     }
     bool ready() {

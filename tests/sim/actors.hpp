@@ -28,7 +28,8 @@ public:
     };
     Broker(World& world, Bus& bus);
     const std::map<std::string, lease::Lease>& leases() const { return leases_; }
-    const std::map<std::string, Attachment>& attachments() const { return attachments_; }
+    /// Runs whose attachment was dropped because no word of them came for so long.
+    const std::set<std::string>& dropped() const { return dropped_; }
     /// berth.qry.lease.get: nothing while the broker is away.
     std::optional<lease::Lease> get(const std::string& id) const;
 
@@ -50,6 +51,7 @@ private:
     std::map<std::string, Machine> machines_;
     std::map<std::string, Attachment> attachments_;    // by run
     std::map<std::string, int> parallel_;              // of the lease's profile
+    std::set<std::string> dropped_;
 };
 
 class Node;

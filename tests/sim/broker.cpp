@@ -183,6 +183,7 @@ void Broker::reap() {
     }
     for (const std::string& work : stale) {
         world_.count("stale attachment dropped");
+        dropped_.insert(work);
         Lease& lease = leases_.at(attachments_.at(work).lease);
         attachments_.erase(work);
         if (lease.live()) lease::detach(lease, world_.now());

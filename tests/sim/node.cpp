@@ -11,6 +11,7 @@ namespace {
 
 constexpr milliseconds kPresenceEvery{5'000};
 constexpr milliseconds kTellAgain{1'000};
+constexpr int kSlowestSandbox = 80;        // milliseconds
 constexpr unsigned kPresenceLost = 100;    // in thousandths
 constexpr unsigned kSupervisorDies = 15;
 
@@ -44,7 +45,9 @@ void Host::lose_one() {
 
 void Host::crash_a_node() {
     if (nodes_.empty()) return;
-    std::next(nodes_.begin(), static_cast<long>(world_.below(nodes_.size())))->second->crash("of a node agent");
+    std::next(nodes_.begin(), static_cast<long>(world_.below(nodes_.size())))->second->crash(
+        "of a node agent", world_.dice(25) ? std::optional(world_.between(10'000, 120'000)) : std::nullopt
+    );
 }
 
 std::vector<std::string> Host::list() const {
@@ -119,8 +122,11 @@ void Node::start_run(const Delivery& delivery) {
     runs_[spec.run].spec = spec;
     tell("records " + spec.run);
     step("between record and exec", [this, delivery, run = spec.run] {
-        resume(run);
-        step("between exec and ack", [delivery] { delivery.ack(); });
+        // A sandbox and a supervisor take their time, in which a cancel finds nobody to tell.
+        after(world_.between(0, kSlowestSandbox), [this, delivery, run] {
+            resume(run);
+            step("between exec and ack", [delivery] { delivery.ack(); });
+        });
     });
 }
 

@@ -23,14 +23,14 @@ void Participant::start() {
     on_start();
 }
 
-void Participant::crash(std::string_view where) {
+void Participant::crash(std::string_view where, std::optional<milliseconds> outage) {
     if (!up_) return;
     world_.count("crash " + std::string(where));
     tell("crashes " + std::string(where));
     up_ = false;
     ++life_;
     on_crash();
-    world_.after(world_.between(100, 6'000), [this] { start(); });
+    world_.after(outage ? *outage : world_.between(100, 6'000), [this] { start(); });
 }
 
 void Participant::die() {

@@ -22,8 +22,8 @@ public:
     Participant& operator=(const Participant&) = delete;
 
     void start();
-    /// Dies now and comes back after a while.
-    void crash(std::string_view where);
+    /// Dies now and comes back after a while, by default a short one.
+    void crash(std::string_view where, std::optional<milliseconds> outage = std::nullopt);
     /// Dies and never comes back.
     void die();
     bool up() const { return up_; }

@@ -16,6 +16,7 @@ constexpr milliseconds kTendEvery{2'000};
 constexpr unsigned kPassingFailure = 120;  // of a driver call, in thousandths
 constexpr unsigned kFinalFailure = 40;
 constexpr int kSlowestEffect = 4'000;
+constexpr int kLatestEffect = 40'000;  // at a provider that was left alone with it
 
 }  // namespace
 
@@ -86,12 +87,16 @@ void Provisioner::act(const std::string& machine) {
     const milliseconds takes = world_.faults() ? world_.between(20, kSlowestEffect) : world_.between(20, 200);
     if (!passing && !is_final) {
         world_.after(takes, [this, machine, creating, began = life()] {
+            milliseconds late{0};
             if (life() != began) {
                 if (world_.dice(50)) return;  // it died with its caller
                 world_.count(creating ? "machine made after its provisioner crashed" : "machine removed after its provisioner crashed");
+                late = world_.between(0, kLatestEffect);
             }
-            if (creating) host_.create(machine);
-            else host_.destroy(machine);
+            world_.after(late, [this, machine, creating] {
+                if (creating) host_.create(machine);
+                else host_.destroy(machine);
+            });
         });
     }
     after(takes, [this, machine, creating, done = !passing && !is_final, is_final] {

@@ -85,7 +85,7 @@ private:
             Body body;
             body.owner = name;
             // Some go on until they are signalled; some last longer than the watch waits for a start.
-            body.lasts = world_.dice(15) ? milliseconds{0} : world_.dice(20) ? world_.between(60'000, 150'000) : world_.between(10, 30'000);
+            body.lasts = world_.dice(25) ? milliseconds{0} : world_.dice(20) ? world_.between(60'000, 150'000) : world_.between(10, 30'000);
             plan.runs.push_back(body);
         }
         plan.cancels = world_.dice(35);
@@ -123,6 +123,9 @@ private:
             Participant* const victims[] = {&broker_, &provisioner_, &runs_};
             world_.after(world_.between(0, 110'000), [victim = victims[world_.below(3)]] { victim->crash("at any time"); });
         }
+        if (!world_.dice(25)) return;
+        Participant* const victims[] = {&broker_, &provisioner_, &runs_};
+        world_.after(world_.between(0, 60'000), [this, victim = victims[world_.below(3)]] { victim->crash("for long", world_.between(30'000, 150'000)); });
     }
 
     void check_clients() {
@@ -157,7 +160,12 @@ private:
 
     void check_attached(const lease::Lease& lease) {
         int live = 0;
-        for (const auto& [id, run] : runs_.runs()) live += run.lease == lease.id && run.live() ? 1 : 0;
+        for (const auto& [id, run] : runs_.runs()) {
+            if (run.lease != lease.id || !run.live()) continue;
+            // Its first event took longer than kUnconfirmedAttachment: the lease goes by its own idle time then.
+            if (broker_.dropped().contains(id)) world_.count("a live run's attachment was dropped");
+            else ++live;
+        }
         if (live > 0) world_.count("lease active with a live run at the end");
         if (live != lease.live_runs) world_.violated(lease.id + " counts " + std::to_string(lease.live_runs) + " live runs of " + std::to_string(live));
     }

@@ -227,8 +227,14 @@ done
 [ "$(states)" = "$wanted" ] || fail "not everything is healthy after the restart:
 $(states)"
 [ "$(token)" = "$BERTH_TOKEN" ] || fail "the token changed"
+# A consumer in memory that was made anew is found by its service at its next look, 35 s later at most.
+began=$SECONDS
+until berth leases > /dev/null 2> "$work/err.txt" && berth runs > /dev/null 2> "$work/err.txt"; do
+  [ $((SECONDS - began)) -lt 60 ] || fail "no answers a minute after the restart: $(cat "$work/err.txt")"
+  sleep 1
+done
 main_job
-echo "the same token, the same answer"
+echo "the same token, the same answer; queries were answered after $((SECONDS - began)) s"
 
 if [ -z "$keep" ]; then
   step "Taking it down"

@@ -18,6 +18,7 @@ namespace fs = std::filesystem;
 
 // From the start of the node agent to its first presence.
 constexpr seconds kNodePatience{15};
+constexpr milliseconds kNodeCheck{500};
 constexpr seconds kDestroyPatience{15};
 
 Result<void> make_folder(const fs::path& path) {
@@ -102,8 +103,13 @@ Result<void> LocalDriver::create(const MachineSpec& spec) {
         BERTH_TRY(write_files(spec));
         BERTH_TRY(start_node(spec.machine));
     }
-    if (!presences_.wait_heard(spec.machine, began, kNodePatience)) {
-        return unavailable("node_silent", "the node agent did not come up; its log is " + (folder(spec.machine) / "node" / "log").string());
+    const SteadyTime until = began + kNodePatience;
+    while (!presences_.wait_heard(spec.machine, began, kNodeCheck)) {
+        if (std::chrono::steady_clock::now() > until) {
+            return unavailable("node_silent", "the node agent did not come up; its log is " + (folder(spec.machine) / "node" / "log").string());
+        }
+        // It may have died on its way up.
+        if (!node_runs(spec.machine)) BERTH_TRY(start_node(spec.machine));
     }
     return {};
 }
