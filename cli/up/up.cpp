@@ -1,5 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // `berth up` and `berth down`: the foreground, the daemon, and how they tell each other how it went.
+#include <cstring>
+#include <sys/socket.h>
+#include <netinet/in.h>
 #include <fcntl.h>
 #include <fmt/format.h>
 #include <poll.h>
@@ -11,6 +14,7 @@
 #include <charconv>
 #include <csignal>
 
+#include "core/fd.hpp"
 #include "cli/commands.hpp"
 #include "cli/context.hpp"
 #include "cli/credentials.hpp"
@@ -61,7 +65,21 @@ Result<up::SupervisorOptions> options_of(const Arguments& arguments) {
 }
 
 // As the caller: folders, the token, and the caller's own settings. As root this is the last of root's work.
+/// Before anything is written: a start that cannot succeed must not log the user out of whoever has the port.
+Result<void> check_port_free(int port) {
+    const Fd probe(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
+    const int reuse = 1;
+    ::setsockopt(probe.get(), SOL_SOCKET, SO_REUSEADDR, &reuse, sizeof reuse);
+    sockaddr_in address{};
+    address.sin_family = AF_INET;
+    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    address.sin_port = htons(static_cast<std::uint16_t>(port));
+    if (::bind(probe.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address) == 0) return {};
+    return conflict("port_taken", fmt::format("port {} on 127.0.0.1 cannot be used ({}); choose another with --port", port, std::strerror(errno)));
+}
+
 Result<void> prepare(const up::SupervisorOptions& options) {
+    BERTH_TRY(check_port_free(options.http_port));
     BERTH_TRY(up::make_folders(options.layout));
     BERTH_ASSIGN(const Secret token, up::bootstrap_token(options.layout));
     BERTH_TRY(up::prepare_user(options.layout));

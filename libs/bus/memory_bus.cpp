@@ -106,10 +106,11 @@ struct MemoryServer::State {
             } else if (const auto when = timers.begin()->first; std::chrono::steady_clock::now() < when) {
                 changed.wait_until(lock, when);
             } else {
-                const auto work = std::move(timers.begin()->second);
+                auto work = std::move(timers.begin()->second);
                 timers.erase(timers.begin());
                 lock.unlock();
                 work();
+                work = nullptr;  // before the lock: it may hold the last hand on a delivery, which settles by it
                 lock.lock();
             }
         }

@@ -166,7 +166,7 @@ Result<process::ProcessId> Sandbox::start_holder() {
         return unavailable("no_user_namespaces",
                            "this host does not allow unprivileged user namespaces (" +
                                std::string(words, static_cast<std::size_t>(got > 0 ? got : 0)) +
-                               "); machines of the local driver need them: see `berth doctor`");
+                               "); machines of the local driver need unprivileged user namespaces, which a chroot or a default container forbids");
     }
     if (settings_.network) {
         auto connected = fence(child.id());

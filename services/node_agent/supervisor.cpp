@@ -517,7 +517,7 @@ ExitRecord Supervisor::make_record() const {
         record.of_berth = true;
         record.reason = "the sandbox could not be made: " + (early_error_.empty() ? std::string("no word from it") : early_error_);
         if (early_error_.find("amespace") != std::string::npos || early_error_.find("uid map") != std::string::npos) {
-            record.reason += " (this host may forbid unprivileged user namespaces; see `berth doctor`)";
+            record.reason += " (this host may forbid unprivileged user namespaces, as a chroot or a default container does)";
         }
     }
     if (canceled_) {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // What a provider of machines must be able to do. A new provider is one folder below drivers/ and one line in
-// app.cpp; drivers/contract_test.cpp is the judge of all.
+// app.cpp.
 #pragma once
 
 #include <string>

@@ -358,6 +358,12 @@ struct Collector {
     Guarded<std::string> bytes;
     Completion<int> closed;
     std::unique_ptr<ByteChannel> channel;
+    std::mutex opening;  // held until `channel` is set, and by callbacks that use it: they may come before open() returned
+
+    ByteChannel& open() {
+        const std::lock_guard lock(opening);
+        return *channel;
+    }
 };
 
 TEST_P(BusContract, AByteChannelCarriesBothStreamsWholeAndTellsTheExitCode) {
@@ -379,29 +385,29 @@ TEST_P(BusContract, AByteChannelCarriesBothStreamsWholeAndTellsTheExitCode) {
     a_events.on_writable = pump;
     a_events.on_data = [&a](std::string_view bytes) {
         a.bytes.lock()->append(bytes);
-        a.channel->consume(bytes.size());
+        a.open().consume(bytes.size());
     };
     a_events.on_closed = [&a](Result<void> result, int code) { a.closed.set(result ? Result<int>(code) : Result<int>(result.error())); };
     ByteChannel::Events b_events;
     b_events.on_data = [&b](std::string_view bytes) {
         b.bytes.lock()->append(bytes);
-        b.channel->consume(bytes.size());
+        b.open().consume(bytes.size());
     };
     b_events.on_eof = [&b] {
-        (void)b.channel->send("bye");
-        b.channel->finish(42);
+        (void)b.open().send("bye");
+        b.open().finish(42);
     };
     b_events.on_closed = [&b](Result<void> result, int code) { b.closed.set(result ? Result<int>(code) : Result<int>(result.error())); };
     // The left side opens and sends before the right one is there.
     {
-        const std::lock_guard lock(pumping);
+        const std::scoped_lock lock(pumping, a.opening);
         auto opened = ByteChannel::open(*left, {"berth.io.m.c.in", "berth.io.m.c.out", milliseconds{50}, milliseconds{60'000}}, a_events);
         ASSERT_TRUE(opened);
         a.channel = std::move(*opened);
     }
     pump();
     {
-        // on_data needs b.channel: nothing arrives before the left side's first resend.
+        const std::lock_guard lock(b.opening);
         auto opened = ByteChannel::open(*right, {"berth.io.m.c.out", "berth.io.m.c.in", milliseconds{50}, milliseconds{60'000}}, b_events);
         ASSERT_TRUE(opened);
         b.channel = std::move(*opened);
