@@ -132,8 +132,8 @@ Result<milliseconds> parse_duration(std::string_view text) {
             return bad_duration(text);
         }
         last_unit = index;
+        if (value > (kMaxMillis - total) / kUnits[index].millis) return bad_duration(text);
         total += value * kUnits[index].millis;
-        if (total > kMaxMillis) return bad_duration(text);
         at = end;
     }
     return milliseconds{total};

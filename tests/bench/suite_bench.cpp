@@ -136,9 +136,16 @@ public:
         std::ofstream(folder / "sshd_config") << "Port " << port_ << "\nListenAddress 127.0.0.1\nHostKey " << (folder / "host").string() << "\nAuthorizedKeysFile " << (folder / "authorized").string()
                                               << "\nStrictModes no\nUsePAM no\nPidFile none\nPermitRootLogin yes\n";
         server_ = testing::launch({"/usr/sbin/sshd", "-D", "-e", "-f", (folder / "sshd_config").string()}, "/", {{"PATH", std::getenv("PATH")}}, true);
+        const Steady::time_point until = Steady::now() + seconds{5};
+        for (bool up = false; !up && Steady::now() < until;) {  // it listens a moment after it started
+            const Said said = testing::launch({"/bin/bash", "-c", "exec 3<>/dev/tcp/127.0.0.1/" + std::to_string(port_)}, "/", {{"PATH", std::getenv("PATH")}}, true)->finish();
+            up = said.exit_code == 0;
+        }
         options_ = "-p " + std::to_string(port_) + " -i " + (folder / "key").string() + " -o StrictHostKeyChecking=no -o UserKnownHostsFile=/dev/null -o LogLevel=ERROR";
     }
     ~Sshd() { server_->signal(SIGTERM); }
+    Sshd(const Sshd&) = delete;
+    Sshd& operator=(const Sshd&) = delete;
     std::string options() const { return options_; }
     std::string multiplexed() const { return options_ + " -o ControlMaster=auto -o ControlPersist=60 -o ControlPath=" + (folder_ / "mux").string(); }
     const fs::path& folder() const { return folder_; }
