@@ -30,7 +30,7 @@ TEST(Topology, BuiltinIsTheFolder) {
     ASSERT_TRUE(loaded) << loaded.error().describe();
     EXPECT_EQ(loaded->streams.size(), builtin().streams.size());
     EXPECT_EQ(loaded->users.size(), builtin().users.size());
-    EXPECT_EQ(builtin().consumers.size(), 8U);
+    EXPECT_EQ(builtin().consumers.size(), 9U);
     const Stream* out = builtin().stream("OUT");
     ASSERT_NE(out, nullptr);
     EXPECT_EQ(out->max_bytes, 8LL << 30);
@@ -55,9 +55,9 @@ TEST(Topology, SlipsAreNamedWithTheirLine) {
         {streams, replaced(consumers, "CMD_LEASE/lease:", "CMD_LOAN/lease:"), users, "there is no stream CMD_LOAN"},
         {streams, replaced(consumers, "filter: berth.cmd.prov.>", "filter: berth.cmd.lease.>"), users, "inside the subjects of CMD_PROV"},
         {streams, replaced(consumers, "{machine}.>", "{mashine}.>"), users, "inside the subjects of CMD_NODE"},
-        {streams, consumers, replaced(users, "- berth.qry.run.get", "- $JS.API.>"), "'$JS.API.>' is no pattern below berth."},
-        {streams, consumers, replaced(users, "- berth.qry.run.get", "- '>'"), "'>' is no pattern below berth."},
-        {streams, consumers, replaced(users, "- berth.qry.run.get", "- berth.live.node.{machine}"), "{machine} has no value here"},
+        {streams, consumers, replaced(users, "- berth.cmd.lease.attach", "- $JS.API.>"), "'$JS.API.>' is no pattern below berth."},
+        {streams, consumers, replaced(users, "- berth.cmd.lease.attach", "- '>'"), "'>' is no pattern below berth."},
+        {streams, consumers, replaced(users, "- berth.cmd.lease.attach", "- berth.live.node.{machine}"), "{machine} has no value here"},
         {streams, consumers, replaced(users, "reads: [EVT, OUT]", "reads: [EVT, OUTPUT]"), "there is no stream OUTPUT"},
         {streams, consumers, replaced(users, "EVT/run-node", "EVT/run-nodes"), "there is no consumer EVT/run-nodes"},
         {streams, consumers, replaced(users, "lifetime: 15m", "lifetime: 0s"), "must expire"},

@@ -24,11 +24,11 @@ bool is_misunderstanding(int code) { return code == 1 || code == 2 || code == 4 
 
 /// What `rsync -a --delete-missing-args --force --files-from=LIST --from0 SRC/ HOST:.` (rsync 3.2 or later, both ends)
 /// asks its remote shell to run, as printed by a remote shell that echoes its arguments:
-///     rsync --server -logDtpRe.LsfxCIvu --delete-missing-args --force . .
+///     rsync --server -logDtpRe.LsfxCIvu --force --delete-missing-args . .
 /// -a is logDtp plus r, which --files-from takes out; R comes from --files-from; "e." and what follows are the
 /// client's capabilities. A client with other options, also without --delete-missing-args or --force, must not be used.
 std::vector<std::string> rsync_server_command() {
-    return {"/usr/bin/rsync", "--server", "-logDtpRe.LsfxCIvu", "--delete-missing-args", "--force", ".", "."};
+    return {"/usr/bin/rsync", "--server", "-logDtpRe.LsfxCIvu", "--force", "--delete-missing-args", ".", "."};
 }
 
 Sync::Sync(NodeContext context, std::string channel, std::function<void(const std::string&)> finished)
