@@ -30,6 +30,24 @@ struct Open {
     milliseconds reask_after{};
 };
 
+/// The asks under way. Shared with the publishes of their attempts, whose confirmations may come after the asker is gone.
+struct OpenAsks {
+    std::mutex mutex;
+    std::unordered_map<std::uint64_t, std::shared_ptr<Open>> open;  // by mutex
+
+    void finish(std::uint64_t serial, Result<Answer> result) {
+        std::shared_ptr<Open> done;
+        {
+            const std::lock_guard lock(mutex);
+            const auto it = open.find(serial);
+            if (it == open.end()) return;
+            done = std::move(it->second);
+            open.erase(it);
+        }
+        done->done(std::move(result));
+    }
+};
+
 /// Who must answer: the subject's service token, and for a node its machine.
 struct Replier {
     std::string_view token;
@@ -129,25 +147,15 @@ private:
         const std::uint64_t serial = open->serial;
         connection_.publish(
             std::move(message),
-            [this, serial](Result<PubAck> stored) {
+            [asks = asks_, serial](Result<PubAck> stored) {
                 // A publish that timed out is asked again by the timer; a refusal will not get better.
-                if (!stored && stored.error().fault != Fault::kDeadline) finish(serial, std::move(stored).error());
+                if (!stored && stored.error().fault != Fault::kDeadline) asks->finish(serial, std::move(stored).error());
             },
             std::clamp(left, milliseconds{1}, kPublishTimeout)
         );
     }
 
-    void finish(std::uint64_t serial, Result<Answer> result) {
-        std::shared_ptr<Open> open;
-        {
-            const std::lock_guard lock(mutex_);
-            const auto it = open_.find(serial);
-            if (it == open_.end()) return;
-            open = std::move(it->second);
-            open_.erase(it);
-        }
-        open->done(std::move(result));
-    }
+    void finish(std::uint64_t serial, Result<Answer> result) { asks_->finish(serial, std::move(result)); }
 
     void hear(const Message& message) {
         // berth.rpl.<asker>.<instance>.<replier>.<replier instance>.<command id>; the cause names the attempt.
@@ -224,9 +232,10 @@ private:
     Connection& connection_;
     const AskerSettings settings_;
     std::string reply_to_;
-    std::mutex mutex_;
+    const std::shared_ptr<OpenAsks> asks_ = std::make_shared<OpenAsks>();
+    std::mutex& mutex_ = asks_->mutex;
+    std::unordered_map<std::uint64_t, std::shared_ptr<Open>>& open_ = asks_->open;  // by mutex_
     std::condition_variable changed_;
-    std::unordered_map<std::uint64_t, std::shared_ptr<Open>> open_;               // by mutex_
     std::priority_queue<Timer, std::vector<Timer>, std::greater<>> timers_;       // by mutex_
     std::uint64_t next_serial_ = 1;                                               // by mutex_
     bool stopping_ = false;                                                       // by mutex_

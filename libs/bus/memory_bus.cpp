@@ -57,6 +57,7 @@ struct MemoryServer::State {
     bool chance(unsigned percent) { return percent > 0 && random.below(100) < percent; }
     milliseconds delay() { return faults.max_delay.count() == 0 ? milliseconds{0} : milliseconds{static_cast<long long>(random.below(static_cast<std::uint64_t>(faults.max_delay.count()) + 1))}; }
     void later(milliseconds wait, std::function<void()> work) {
+        if (stopping) return;
         timers.emplace(std::chrono::steady_clock::now() + wait, std::move(work));
         changed.notify_all();
     }
@@ -120,6 +121,10 @@ struct MemoryServer::State {
 class MemoryConnection final : public Connection {
 public:
     explicit MemoryConnection(std::shared_ptr<MemoryServer::State> state) : state_(std::move(state)) {}
+    ~MemoryConnection() override {
+        const std::lock_guard lock(state_->mutex);
+        *counters_ = nullptr;
+    }
 
     void publish(Message message, PublishDone done, milliseconds timeout) override {
         Result<PubAck> result = PubAck{};
@@ -165,6 +170,8 @@ public:
 
 private:
     std::shared_ptr<MemoryServer::State> state_;
+    // Where deliveries count what becomes of them; they may outlive the connection. By the state's mutex.
+    const std::shared_ptr<BusStats*> counters_ = std::make_shared<BusStats*>(&stats());
 };
 
 namespace {
@@ -246,11 +253,13 @@ Result<std::unique_ptr<Receiver>> MemoryConnection::consume(ConsumerSettings set
     }
     class Port final : public Delivery::Port {
     public:
-        Port(std::shared_ptr<MemoryServer::State> state, std::string the_key, std::uint64_t sequence, BusStats& stats)
-            : state_(std::move(state)), key_(std::move(the_key)), sequence_(sequence), stats_(stats) {}
+        Port(std::shared_ptr<MemoryServer::State> state, std::string the_key, std::uint64_t sequence, std::shared_ptr<BusStats*> counters)
+            : state_(std::move(state)), key_(std::move(the_key)), sequence_(sequence), counters_(std::move(counters)) {}
         void settle(Verdict verdict, milliseconds delay) override {
             const std::lock_guard lock(state_->mutex);
-            ++(verdict == Verdict::kAck ? stats_.acked : verdict == Verdict::kTerm ? stats_.termed : verdict == Verdict::kNak ? stats_.nacked : stats_.dropped_unsettled);
+            if (BusStats* const stats = *counters_; stats != nullptr) {
+                ++(verdict == Verdict::kAck ? stats->acked : verdict == Verdict::kTerm ? stats->termed : verdict == Verdict::kNak ? stats->nacked : stats->dropped_unsettled);
+            }
             Durable& durable = state_->durables.at(key_);
             const auto it = durable.open.find(sequence_);
             if (it == durable.open.end()) return;
@@ -269,7 +278,7 @@ Result<std::unique_ptr<Receiver>> MemoryConnection::consume(ConsumerSettings set
         std::shared_ptr<MemoryServer::State> state_;
         std::string key_;
         std::uint64_t sequence_;
-        BusStats& stats_;
+        std::shared_ptr<BusStats*> counters_;
     };
     return std::unique_ptr<Receiver>(std::make_unique<Loop<std::shared_ptr<MemoryServer::State>>>(
         state_,
@@ -294,7 +303,7 @@ Result<std::unique_ptr<Receiver>> MemoryConnection::consume(ConsumerSettings set
                 entry.held = !twice;  // a doubled delivery reaches another worker too
                 entry.due = now;
                 const std::uint64_t taken = sequence;
-                Delivery delivery(state->streams.at(durable.config.stream).messages.at(taken), taken, entry.delivered, std::make_unique<Port>(state, key, taken, stats()));
+                Delivery delivery(state->streams.at(durable.config.stream).messages.at(taken), taken, entry.delivered, std::make_unique<Port>(state, key, taken, counters_));
                 lock.unlock();
                 handler(std::move(delivery));
                 lock.lock();
@@ -360,6 +369,12 @@ MemoryServer::~MemoryServer() {
     }
     state_->changed.notify_all();
     state_->timer.join();
+    // What waits may hold deliveries, which hold the state: a ring. Let go outside the lock, for they settle by it.
+    std::multimap<SteadyTime, std::function<void()>> rest;
+    {
+        const std::lock_guard lock(state_->mutex);
+        rest.swap(state_->timers);
+    }
 }
 
 std::unique_ptr<Connection> MemoryServer::connect() { return std::make_unique<MemoryConnection>(state_); }

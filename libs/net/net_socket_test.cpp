@@ -94,8 +94,9 @@ TEST(StreamTest, TheBlockingWriteWaitsAndEndsWithTheClient) {
     int taken = 0;
     while (stream.write_wait(block, 100ms)) ASSERT_LT(++taken, 1000);  // nobody reads: it must stop
     EXPECT_FALSE(stream.closed());
-    std::thread leaver([&] { wire->reset(); });
-    EXPECT_FALSE(stream.write_wait(block, 20s));
+    std::jthread leaver([&] { wire->reset(); });
+    // The kernel's buffers may still take a block that it had no room for a moment ago.
+    while (stream.write_wait(block, 20s)) ASSERT_LT(++taken, 1000);
     leaver.join();
     EXPECT_EQ(closed.get_future().wait_for(5s), std::future_status::ready);
     EXPECT_TRUE(stream.closed());

@@ -15,7 +15,9 @@ constexpr milliseconds kLongestPause{10'000};  // a machine should be back soon 
 BusLink::BusLink(Loop& loop, bus::ConnectSettings settings, Events events)
     : loop_(loop), settings_(std::move(settings)), events_(std::move(events)) {}
 
-BusLink::~BusLink() {
+BusLink::~BusLink() { stop(); }
+
+void BusLink::stop() {
     {
         const std::lock_guard lock(mutex_);
         stopping_ = true;

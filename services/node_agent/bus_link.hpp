@@ -31,6 +31,8 @@ public:
 
     /// Begins to connect, for ever, with a growing pause between attempts.
     void start();
+    /// Tells on_down and lets the connection go; for good. Whoever gets the events calls it while all they touch lives.
+    void stop();
     /// The connection, or nullptr while there is none.
     bus::Connection* connection() { return connection_.get(); }
     /// Publishes to a stream; `done` comes on the loop's thread, exactly once while the loop runs, with

@@ -41,6 +41,7 @@ Node::Node(Loop& loop, const Settings& settings, Sandbox& sandbox, bus::ConnectS
       context_{loop, bus_, settings, sandbox}, renewal_(std::make_shared<Renewal>(context_)) {}
 
 Node::~Node() {
+    bus_.stop();  // its last event reaches members that are destroyed before it
     on_bus_down();
     syncs_.clear();
     runs_.clear();

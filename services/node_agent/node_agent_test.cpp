@@ -402,7 +402,9 @@ TEST(NodeAgent, CarriesAHundredMegabytesInLittleMemory) {
         if (line.starts_with("VmHWM:")) peak = std::stoull(line.substr(6));
     }
     std::printf("200 MB to the bus in %lld ms, node agent %llu KiB\n", static_cast<long long>(took), static_cast<unsigned long long>(peak));
-    EXPECT_LT(peak, 100U * 1024);
+    if (!kSanitized) {
+        EXPECT_LT(peak, 100U * 1024);
+    }
 }
 
 }  // namespace

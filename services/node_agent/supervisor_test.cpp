@@ -240,7 +240,9 @@ TEST(Supervisor, PassesTwoHundredMegabytesInLittleMemory) {
     ASSERT_TRUE(run.until_ended());
     const auto took = std::chrono::duration_cast<milliseconds>(std::chrono::steady_clock::now() - begin);
     EXPECT_EQ(run.read_bytes, 200'000'000U);
-    EXPECT_LT(resident_kib(supervisor.pid()), 8U * 1024);
+    if (!kSanitized) {
+        EXPECT_LT(resident_kib(supervisor.pid()), 8U * 1024);
+    }
     RecordProperty("milliseconds", static_cast<int>(took.count()));
     std::printf("200 MB in %lld ms, supervisor %llu KiB\n", static_cast<long long>(took.count()),
                 static_cast<unsigned long long>(resident_kib(supervisor.pid())));
@@ -262,7 +264,9 @@ TEST(Supervisor, IsQuick) {
     }
     std::sort(micros.begin(), micros.end());
     std::printf("spawn of `true` and back: median %lld us\n", micros[10]);
-    EXPECT_LT(micros[10], 100'000);  // ten times the goal: the machine may be busy
+    if (!kSanitized) {
+        EXPECT_LT(micros[10], 100'000);  // ten times the goal: the machine may be busy
+    }
 }
 
 TEST(Supervisor, SaysWhyWhenTheSandboxCannotBeMade) {

@@ -209,5 +209,29 @@ TEST(BusSimulation, EveryAskHearsItsOneOutcomeWhateverTheBusAndTheOwnerDo) {
     EXPECT_GT(totals.unheard, 0U);
 }
 
+// A confirmation may come when nobody waits any more. A sanitizer's eye is what makes this test sharp.
+TEST(BusSimulation, AnAskerMayGoWhileItsPublishesAreUnderWay) {
+    MemoryFaults faults;
+    faults.max_delay = milliseconds{20};
+    MemoryServer server(1, faults, {{"RPL", {"berth.rpl.>"}}}, {});
+    const auto connection = server.connect();
+    std::atomic<int> told{0};
+    {
+        auto asker = Asker::create(*connection, {"cli", "one", milliseconds{1'000}});
+        ASSERT_TRUE(asker);
+        // No stream takes these: each publish is refused, a little later.
+        for (int i = 0; i < 50; ++i) (*asker)->ask({"berth.cmd.svc.do", "t.T", "x", {}, {}, kPatience}, [&told](Result<Answer>) { ++told; });
+    }
+    EXPECT_EQ(told, 50);
+    // Delays are at most 20 ms: behind one more publish than that all of them have come.
+    for (int i = 0; i < 5; ++i) {
+        Message last;
+        last.subject = "berth.rpl.last";
+        ASSERT_TRUE(connection->publish_wait(std::move(last)));
+        std::this_thread::sleep_for(milliseconds{6});
+    }
+    EXPECT_EQ(told, 50);
+}
+
 }  // namespace
 }  // namespace berth::bus
