@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// `berth login`, `whoami`, `events`, `config`, `version`, `help` and the hidden writer of docs/cli.md.
+// `berth login`, `whoami`, `events`, `config`, `version`, `help` and the hidden writer of
+// docs/cli.md.
 #include <fmt/format.h>
 #include <unistd.h>
 
@@ -36,10 +37,15 @@ Result<Secret> read_token(const Arguments& arguments) {
     } else if (arguments.has("token-file")) {
         BERTH_ASSIGN(text, read_file(arguments.get("token-file"), 4096));
     } else {
-        return invalid("usage", "say where the token is: --token-file <file> or --token-stdin; see 'berth help login'");
+        return invalid(
+            "usage",
+            "say where the token is: --token-file <file> or --token-stdin; see 'berth help login'"
+        );
     }
-    while (!text.empty() && (text.back() == '\n' || text.back() == '\r' || text.back() == ' ')) text.pop_back();
-    if (text.empty()) return invalid("usage", "the token is empty; create one in the dashboard and try again");
+    while (!text.empty() && (text.back() == '\n' || text.back() == '\r' || text.back() == ' '))
+        text.pop_back();
+    if (text.empty())
+        return invalid("usage", "the token is empty; create one in the dashboard and try again");
     return Secret(std::move(text));
 }
 
@@ -50,7 +56,8 @@ struct EventLines {
         pending += chunk;
         std::string out;
         std::size_t begin = 0;
-        for (std::size_t end = pending.find('\n'); end != std::string::npos; end = pending.find('\n', begin)) {
+        for (std::size_t end = pending.find('\n'); end != std::string::npos;
+             end = pending.find('\n', begin)) {
             std::string_view line(pending.data() + begin, end - begin);
             if (line.ends_with('\r')) line.remove_suffix(1);
             begin = end + 1;
@@ -72,14 +79,18 @@ int run_login(Context& context, const Arguments& arguments) {
     Api api(context.server(), *token);
     const auto who = api.whoami();
     if (!who) return fail(context, who.error());
-    if (const auto stored = store_token(context.server(), *token); !stored) return fail(context, stored.error());
+    if (const auto stored = store_token(context.server(), *token); !stored)
+        return fail(context, stored.error());
     if (arguments.has("server")) {
-        if (const auto stored = store_server(context.server(), true); !stored) return fail(context, stored.error());
+        if (const auto stored = store_server(context.server(), true); !stored)
+            return fail(context, stored.error());
     }
     if (context.json()) {
         context.print(to_json(*who) + "\n");
     } else {
-        context.progress(fmt::format("logged in at {} as {} of {}", context.server(), who->user(), who->org()));
+        context.progress(
+            fmt::format("logged in at {} as {} of {}", context.server(), who->user(), who->org())
+        );
     }
     return 0;
 }
@@ -92,7 +103,10 @@ int run_whoami(Context& context, const Arguments&) {
     if (!who) return fail(context, who.error());
     std::string roles;
     for (const auto& role : who->roles()) roles += (roles.empty() ? "" : ",") + role;
-    context.print(context.json() ? to_json(*who) + "\n" : fmt::format("{} of {} ({})\n", who->user(), who->org(), roles));
+    context.print(
+        context.json() ? to_json(*who) + "\n"
+                       : fmt::format("{} of {} ({})\n", who->user(), who->org(), roles)
+    );
     return 0;
 }
 
@@ -119,9 +133,16 @@ int run_config(Context& context, const Arguments&) {
         const auto& value = context.settings().get(key);
         std::string text;
         for (const auto& each : value.values) text += (text.empty() ? "" : ",") + each;
-        const std::string from = std::string(to_string(value.origin)) + (value.where.empty() ? "" : " (" + value.where + ")");
+        const std::string from = std::string(to_string(value.origin)) +
+                                 (value.where.empty() ? "" : " (" + value.where + ")");
         rows.push_back({key, text, from});
-        all.set(key, Json::object().set("value", text).set("origin", to_string(value.origin)).set("where", value.where));
+        all.set(
+            key,
+            Json::object()
+                .set("value", text)
+                .set("origin", to_string(value.origin))
+                .set("where", value.where)
+        );
     }
     context.print(context.json() ? all.dump() + "\n" : table(rows, context.color()));
     return 0;

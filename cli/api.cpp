@@ -36,7 +36,10 @@ Result<Message> parse(const std::string& text) {
     google::protobuf::util::JsonParseOptions options;
     options.ignore_unknown_fields = true;  // a newer gateway may say more
     const auto status = google::protobuf::util::JsonStringToMessage(text, &message, options);
-    if (!status.ok()) return internal("bad_answer", "the gateway's answer cannot be read; is --server a Berth gateway?");
+    if (!status.ok())
+        return internal(
+            "bad_answer", "the gateway's answer cannot be read; is --server a Berth gateway?"
+        );
     return message;
 }
 
@@ -55,7 +58,8 @@ std::string to_json(const google::protobuf::Message& message) {
     return out;
 }
 
-Api::Api(std::string server, Secret token) : server_(std::move(server)), token_(std::move(token)), client_(server_) {}
+Api::Api(std::string server, Secret token)
+    : server_(std::move(server)), token_(std::move(token)), client_(server_) {}
 
 net::HeaderMap Api::headers() const {
     net::HeaderMap out;
@@ -65,12 +69,14 @@ net::HeaderMap Api::headers() const {
 
 Error Api::problem(int status, std::string_view body) {
     Error error{fault_of(status), "http_" + std::to_string(status), {}, {}};
-    if (const auto problem = parse<gateway::v1::Problem>(std::string(body)); problem && !problem->code().empty()) {
+    if (const auto problem = parse<gateway::v1::Problem>(std::string(body));
+        problem && !problem->code().empty()) {
         error.code = problem->code();
         error.message = problem->detail().empty() ? problem->title() : problem->detail();
         error.field = problem->field();
     } else {
-        error.message = fmt::format("the gateway answered {} {}", status, net::reason_phrase(status));
+        error.message =
+            fmt::format("the gateway answered {} {}", status, net::reason_phrase(status));
     }
     if (status == 401) error.message += "; log in with 'berth login --token-file <file>'";
     return error;
@@ -79,16 +85,21 @@ Error Api::problem(int status, std::string_view body) {
 Error Api::explain(Error error) const {
     if (error.code == "connect_failed") {
         error.message = fmt::format(
-            "cannot reach the gateway at {} ({}); start one here with 'berth up', or name another with --server", server_,
+            "cannot reach the gateway at {} ({}); start one here with 'berth up', or name another "
+            "with --server",
+            server_,
             error.message
         );
     } else if (error.code == "timeout" || error.code == "connection_lost") {
-        error.message = fmt::format("no answer from {} ({}); see 'berth status'", server_, error.message);
+        error.message =
+            fmt::format("no answer from {} ({}); see 'berth status'", server_, error.message);
     }
     return error;
 }
 
-Result<std::string> Api::call(std::string_view method, const std::string& path, std::string body, milliseconds timeout) {
+Result<std::string> Api::call(
+    std::string_view method, const std::string& path, std::string body, milliseconds timeout
+) {
     net::HttpRequest request;
     request.method = method;
     request.path = path;
@@ -104,7 +115,9 @@ Result<std::string> Api::call(std::string_view method, const std::string& path, 
 }
 
 template <typename Message>
-Result<Message> Api::ask(std::string_view method, const std::string& path, std::string body, milliseconds timeout) {
+Result<Message> Api::ask(
+    std::string_view method, const std::string& path, std::string body, milliseconds timeout
+) {
     BERTH_ASSIGN(const std::string text, call(method, path, std::move(body), timeout));
     return parse<Message>(text);
 }
@@ -113,16 +126,21 @@ Result<lease::v1::Lease> Api::acquire(const gateway::v1::AcquireBody& body) {
     return ask<lease::v1::Lease>("POST", "/v1/leases", to_json(body));
 }
 
-Result<lease::v1::Lease> Api::lease(std::string_view id) { return ask<lease::v1::Lease>("GET", path_of("leases", id)); }
+Result<lease::v1::Lease> Api::lease(std::string_view id) {
+    return ask<lease::v1::Lease>("GET", path_of("leases", id));
+}
 
 Result<lease::v1::Lease> Api::wait_active(std::string_view id, milliseconds patience) {
     const auto end = std::chrono::steady_clock::now() + patience;
     for (;;) {
-        const auto left = std::chrono::duration_cast<milliseconds>(end - std::chrono::steady_clock::now());
+        const auto left =
+            std::chrono::duration_cast<milliseconds>(end - std::chrono::steady_clock::now());
         const auto hold = std::clamp(left, milliseconds{1}, kLongPoll);
         const std::string query = fmt::format("?wait=active&timeout={}ms", hold.count());
-        auto lease = ask<lease::v1::Lease>("GET", path_of("leases", id, query), {}, hold + seconds{15});
-        if (!lease || lease->state() != lease::v1::LEASE_STATE_PENDING || left.count() <= 0) return lease;
+        auto lease =
+            ask<lease::v1::Lease>("GET", path_of("leases", id, query), {}, hold + seconds{15});
+        if (!lease || lease->state() != lease::v1::LEASE_STATE_PENDING || left.count() <= 0)
+            return lease;
     }
 }
 
@@ -149,11 +167,17 @@ Result<lease::v1::ListReply> Api::leases(bool all) {
     return out;
 }
 
-Result<run::v1::Run> Api::start(const gateway::v1::RunBody& body) { return ask<run::v1::Run>("POST", "/v1/runs", to_json(body)); }
+Result<run::v1::Run> Api::start(const gateway::v1::RunBody& body) {
+    return ask<run::v1::Run>("POST", "/v1/runs", to_json(body));
+}
 
-Result<run::v1::Run> Api::run(std::string_view id) { return ask<run::v1::Run>("GET", path_of("runs", id)); }
+Result<run::v1::Run> Api::run(std::string_view id) {
+    return ask<run::v1::Run>("GET", path_of("runs", id));
+}
 
-Result<run::v1::ListReply> Api::runs(std::string_view lease, std::string_view cursor, std::string_view limit) {
+Result<run::v1::ListReply> Api::runs(
+    std::string_view lease, std::string_view cursor, std::string_view limit
+) {
     std::string path = fmt::format("/v1/runs?limit={}", net::percent_encode(limit));
     if (!lease.empty()) path += "&lease=" + net::percent_encode(lease);
     if (!cursor.empty()) path += "&cursor=" + net::percent_encode(cursor);
@@ -178,7 +202,9 @@ Result<void> Api::signal(std::string_view id, int number) {
 Result<gateway::v1::Whoami> Api::whoami() { return ask<gateway::v1::Whoami>("GET", "/v1/whoami"); }
 Result<gateway::v1::Status> Api::status() { return ask<gateway::v1::Status>("GET", "/v1/status"); }
 
-Result<void> Api::stream(const std::string& path, const std::function<bool(std::string_view)>& on_chunk) {
+Result<void> Api::stream(
+    const std::string& path, const std::function<bool(std::string_view)>& on_chunk
+) {
     net::HttpRequest request;
     request.path = path;
     request.headers = headers();

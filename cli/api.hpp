@@ -16,7 +16,8 @@
 
 namespace berth::cli {
 
-/// One gateway and one caller. One thread at a time: each thread makes its own, which costs one connection.
+/// One gateway and one caller. One thread at a time: each thread makes its own, which costs one
+/// connection.
 class Api {
 public:
     Api(std::string server, Secret token);
@@ -31,7 +32,9 @@ public:
 
     Result<run::v1::Run> start(const gateway::v1::RunBody& body);
     Result<run::v1::Run> run(std::string_view id);
-    Result<run::v1::ListReply> runs(std::string_view lease, std::string_view cursor, std::string_view limit);
+    Result<run::v1::ListReply> runs(
+        std::string_view lease, std::string_view cursor, std::string_view limit
+    );
     Result<run::v1::Run> cancel(std::string_view id, std::string_view grace);
     Result<void> signal(std::string_view id, int number);
 
@@ -39,7 +42,9 @@ public:
     Result<gateway::v1::Status> status();
 
     /// Any GET whose body is taken as it comes.
-    Result<void> stream(const std::string& path, const std::function<bool(std::string_view)>& on_chunk);
+    Result<void> stream(
+        const std::string& path, const std::function<bool(std::string_view)>& on_chunk
+    );
 
     /// Authorization, for WebSocket handshakes.
     net::HeaderMap headers() const;
@@ -50,10 +55,15 @@ public:
     Error explain(Error error) const;
 
 private:
-    Result<std::string> call(std::string_view method, const std::string& path, std::string body, milliseconds timeout);
+    Result<std::string> call(
+        std::string_view method, const std::string& path, std::string body, milliseconds timeout
+    );
     template <typename Message>
     Result<Message> ask(
-        std::string_view method, const std::string& path, std::string body = {}, milliseconds timeout = milliseconds{30'000}
+        std::string_view method,
+        const std::string& path,
+        std::string body = {},
+        milliseconds timeout = milliseconds{30'000}
     );
 
     std::string server_;

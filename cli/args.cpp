@@ -20,14 +20,16 @@ const Command* find_command(std::string_view name) {
 const Flag* find_flag(const Command& command, std::string_view name, char letter) {
     for (const auto* list : {&command.flags, &common_flags()}) {
         for (const Flag& flag : *list) {
-            if (name.empty() ? (letter != '\0' && flag.letter == letter) : flag.name == name) return &flag;
+            if (name.empty() ? (letter != '\0' && flag.letter == letter) : flag.name == name)
+                return &flag;
         }
     }
     return nullptr;
 }
 
 Error usage(const Command* command, const std::string& what) {
-    const std::string help = command == nullptr ? "berth help" : fmt::format("berth help {}", command->name);
+    const std::string help =
+        command == nullptr ? "berth help" : fmt::format("berth help {}", command->name);
     return invalid("usage", fmt::format("{}; see '{}'", what, help));
 }
 
@@ -38,10 +40,13 @@ Error unknown_flag(const Command& command, std::string_view word) {
     }
     const std::string near = nearest(word.substr(word.find_first_not_of('-')), known);
     return usage(
-        &command, fmt::format(
-                      "berth {} has no flag '{}'{}", command.name, word,
-                      near.empty() ? "" : fmt::format("; did you mean '--{}'?", near)
-                  )
+        &command,
+        fmt::format(
+            "berth {} has no flag '{}'{}",
+            command.name,
+            word,
+            near.empty() ? "" : fmt::format("; did you mean '--{}'?", near)
+        )
     );
 }
 
@@ -56,7 +61,8 @@ struct Parser {
     Result<void> take_flag(const std::string& word) {
         const bool is_long = word.starts_with("--");
         const auto equals = is_long ? word.find('=') : std::string::npos;
-        const std::string name = is_long ? word.substr(2, equals == std::string::npos ? equals : equals - 2) : "";
+        const std::string name =
+            is_long ? word.substr(2, equals == std::string::npos ? equals : equals - 2) : "";
         const Flag* flag = find_flag(*out.command, name, is_long ? '\0' : word[1]);
         if (flag == nullptr || (!is_long && word.size() > 2)) {
             return unknown_flag(*out.command, is_long ? "--" + name : word);
@@ -68,7 +74,9 @@ struct Parser {
             } else if (at < words.size()) {
                 value = words[at++];
             } else {
-                return usage(out.command, fmt::format("'{}' needs a value ({})", word, flag->value));
+                return usage(
+                    out.command, fmt::format("'{}' needs a value ({})", word, flag->value)
+                );
             }
         } else if (equals != std::string::npos) {
             return usage(out.command, fmt::format("'--{}' takes no value", name));
@@ -86,7 +94,9 @@ struct Parser {
         while (at < words.size()) {
             const std::string& word = words[at++];
             if (word == "--") {
-                out.operands.insert(out.operands.end(), words.begin() + static_cast<std::ptrdiff_t>(at), words.end());
+                out.operands.insert(
+                    out.operands.end(), words.begin() + static_cast<std::ptrdiff_t>(at), words.end()
+                );
                 return {};
             }
             if (word.size() > 1 && word[0] == '-') {
@@ -95,7 +105,9 @@ struct Parser {
             }
             out.operands.push_back(word);
             if (takes_command(*out.command)) {
-                out.operands.insert(out.operands.end(), words.begin() + static_cast<std::ptrdiff_t>(at), words.end());
+                out.operands.insert(
+                    out.operands.end(), words.begin() + static_cast<std::ptrdiff_t>(at), words.end()
+                );
                 return {};
             }
         }
@@ -137,7 +149,8 @@ std::vector<std::string> Arguments::all(std::string_view flag) const {
 
 std::string nearest(std::string_view word, const std::vector<std::string_view>& known) {
     std::string best;
-    std::size_t best_distance = std::max<std::size_t>(1, word.size() / 3) + 1;  // farther is no likely slip
+    std::size_t best_distance =
+        std::max<std::size_t>(1, word.size() / 3) + 1;  // farther is no likely slip
     for (const std::string_view other : known) {
         std::vector<std::size_t> row(other.size() + 1);
         std::iota(row.begin(), row.end(), 0U);
@@ -183,7 +196,10 @@ Result<Arguments> parse_arguments(const std::vector<std::string>& words) {
     }
     if (parser.out.operands.size() > command.most) {
         return usage(
-            &command, fmt::format("berth {} does not take '{}'", command.name, parser.out.operands[command.most])
+            &command,
+            fmt::format(
+                "berth {} does not take '{}'", command.name, parser.out.operands[command.most]
+            )
         );
     }
     return std::move(parser.out);
@@ -196,7 +212,9 @@ std::string general_help() {
     for (const Command& command : commands()) {
         if (!command.hidden) out += fmt::format("  {:<9} {}\n", command.name, command.summary);
     }
-    out += "\n'berth help <command>' tells more about one. Start with 'berth up', then 'berth run -- <command>'.\n";
+    out +=
+        "\n'berth help <command>' tells more about one. Start with 'berth up', then 'berth run -- "
+        "<command>'.\n";
     return out;
 }
 
@@ -209,7 +227,8 @@ std::string command_help(const Command& command) {
     }
     out += "\nflags:\n";
     for (const auto* list : {&command.flags, &common_flags()}) {
-        for (const Flag& flag : *list) out += fmt::format("  {:<{}}  {}\n", flag_usage(flag), width, flag_help(flag));
+        for (const Flag& flag : *list)
+            out += fmt::format("  {:<{}}  {}\n", flag_usage(flag), width, flag_help(flag));
     }
     return out;
 }
@@ -217,17 +236,29 @@ std::string command_help(const Command& command) {
 std::string markdown() {
     std::string out =
         "# The command line\n\n"
-        "<!-- Written by `berth __docs` from the table in cli/commands.cpp; a test compares. Do not edit. -->\n\n"
-        "State goes to stdout, progress and messages to stderr. `--json` makes stdout one JSON document.\n"
-        "Settings are taken from flags, then the environment (`BERTH_<KEY>`, dots as underscores), then\n"
-        "`berth.yaml` at the root of the repository, then `$XDG_CONFIG_HOME/berth/config.yaml`, then defaults.\n\n"
-        "Exit codes: that of the command for `run` and `attach` (128 + n where signal n ended it); Berth's own\n"
-        "failures there are 120 (usage or settings), 121 (gateway not reachable), 122 (no machine), 123 (sync\n"
-        "failed), 124 (the run timed out), 125 (the run was lost, or an internal error) and 126 (refused by\n"
+        "<!-- Written by `berth __docs` from the table in cli/commands.cpp; a test compares. Do "
+        "not edit. -->\n\n"
+        "State goes to stdout, progress and messages to stderr. `--json` makes stdout one JSON "
+        "document.\n"
+        "Settings are taken from flags, then the environment (`BERTH_<KEY>`, dots as underscores), "
+        "then\n"
+        "`berth.yaml` at the root of the repository, then `$XDG_CONFIG_HOME/berth/config.yaml`, "
+        "then defaults.\n\n"
+        "Exit codes: that of the command for `run` and `attach` (128 + n where signal n ended it); "
+        "Berth's own\n"
+        "failures there are 120 (usage or settings), 121 (gateway not reachable), 122 (no "
+        "machine), 123 (sync\n"
+        "failed), 124 (the run timed out), 125 (the run was lost, or an internal error) and 126 "
+        "(refused by\n"
         "policy). Every other command exits 0, 1 for a failure and 2 for wrong usage.\n";
     for (const Command& command : commands()) {
         if (command.hidden) continue;
-        out += fmt::format("\n## berth {}\n\n{}.\n\n```\n{}\n```\n", command.name, command.summary, usage_line(command));
+        out += fmt::format(
+            "\n## berth {}\n\n{}.\n\n```\n{}\n```\n",
+            command.name,
+            command.summary,
+            usage_line(command)
+        );
         if (!command.description.empty()) out += fmt::format("\n{}\n", command.description);
         if (!command.flags.empty()) out += "\n| flag | meaning |\n|---|---|\n";
         for (const Flag& flag : command.flags) {
@@ -235,7 +266,8 @@ std::string markdown() {
         }
     }
     out += "\n## Flags of every command\n\n| flag | meaning |\n|---|---|\n";
-    for (const Flag& flag : common_flags()) out += fmt::format("| `{}` | {} |\n", flag_usage(flag), flag_help(flag));
+    for (const Flag& flag : common_flags())
+        out += fmt::format("| `{}` | {} |\n", flag_usage(flag), flag_help(flag));
     return out;
 }
 

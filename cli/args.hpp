@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// The command line as data: one table gives parsing, help, suggestions and docs/cli.md, so they cannot differ.
+// The command line as data: one table gives parsing, help, suggestions and docs/cli.md, so they
+// cannot differ.
 #pragma once
 
 #include <map>
@@ -14,13 +15,14 @@ namespace berth::cli {
 class Context;
 struct Arguments;
 
-/// One flag of a command. A flag with a `value` takes one ("--ttl 2h" or "--ttl=2h"), else it is a switch.
+/// One flag of a command. A flag with a `value` takes one ("--ttl 2h" or "--ttl=2h"), else it is a
+/// switch.
 struct Flag {
-    std::string_view name;     ///< without dashes
-    std::string_view value;    ///< what the value is called in help; empty for a switch
-    std::string_view help;     ///< one sentence without a final dot
-    char letter = '\0';        ///< a short form, or none
-    bool repeated = false;     ///< may be given several times
+    std::string_view name;          ///< without dashes
+    std::string_view value;         ///< what the value is called in help; empty for a switch
+    std::string_view help;          ///< one sentence without a final dot
+    char letter = '\0';             ///< a short form, or none
+    bool repeated = false;          ///< may be given several times
     std::string_view setting = {};  ///< the setting of berth.yaml it overrides, or none
 };
 
@@ -31,9 +33,9 @@ struct Command {
     std::string_view summary;      ///< one line
     std::string_view description;  ///< paragraphs, wrapped by hand at 90 columns
     std::vector<Flag> flags;
-    std::size_t least = 0;         ///< operands needed
-    std::size_t most = 0;          ///< operands taken
-    bool hidden = false;           ///< started by Berth itself; not in help
+    std::size_t least = 0;  ///< operands needed
+    std::size_t most = 0;   ///< operands taken
+    bool hidden = false;    ///< started by Berth itself; not in help
     int (*run)(Context& context, const Arguments& arguments) = nullptr;
 };
 
@@ -55,8 +57,9 @@ struct Arguments {
     std::vector<std::string> all(std::string_view flag) const;
 };
 
-/// Everything after "--", and everything from the first operand of a command whose operands begin with "--",
-/// is taken as it is. Errors (code "usage") say what is wrong, the nearest word and how to get help.
+/// Everything after "--", and everything from the first operand of a command whose operands begin
+/// with "--", is taken as it is. Errors (code "usage") say what is wrong, the nearest word and how
+/// to get help.
 Result<Arguments> parse_arguments(const std::vector<std::string>& words);
 
 /// Text of `berth help` and of `berth help <command>`.

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// Output is written on the socket's reading thread, so that a slow reader slows the run and nothing is buffered
-// here; input is read on a thread of its own, so that a full pipe there never holds up output.
+// Output is written on the socket's reading thread, so that a slow reader slows the run and nothing
+// is buffered here; input is read on a thread of its own, so that a full pipe there never holds up
+// output.
 #include "cli/attachment.hpp"
 
 #include <fmt/format.h>
@@ -41,14 +42,18 @@ constexpr seconds kReconnectPatience{60};
 constexpr std::chrono::hours kInputPatience{24};
 
 bool is_over(run::v1::RunState state) {
-    return state == run::v1::RUN_STATE_SUCCEEDED || state == run::v1::RUN_STATE_FAILED || state == run::v1::RUN_STATE_CANCELED ||
-           state == run::v1::RUN_STATE_TIMED_OUT || state == run::v1::RUN_STATE_LOST;
+    return state == run::v1::RUN_STATE_SUCCEEDED || state == run::v1::RUN_STATE_FAILED ||
+           state == run::v1::RUN_STATE_CANCELED || state == run::v1::RUN_STATE_TIMED_OUT ||
+           state == run::v1::RUN_STATE_LOST;
 }
 
 }  // namespace
 
 struct Attachment::Impl {
-    explicit Impl(AttachmentOptions given) : options(std::move(given)), offset(options.offset), wake(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)) {}
+    explicit Impl(AttachmentOptions given)
+        : options(std::move(given)),
+          offset(options.offset),
+          wake(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)) {}
 
     const AttachmentOptions options;
 
@@ -153,9 +158,15 @@ struct Attachment::Impl {
             socket_closed = false;
             heard = false;
         }
-        const std::string path =
-            fmt::format("/v1/runs/{}/attach?offset={}&stdin={}", net::percent_encode(options.run), offset, options.forward_stdin || options.tty ? 1 : 0);
-        auto made = net::WsClient::connect(options.server, path, std::move(ws), std::move(events), &refusal);
+        const std::string path = fmt::format(
+            "/v1/runs/{}/attach?offset={}&stdin={}",
+            net::percent_encode(options.run),
+            offset,
+            options.forward_stdin || options.tty ? 1 : 0
+        );
+        auto made = net::WsClient::connect(
+            options.server, path, std::move(ws), std::move(events), &refusal
+        );
         if (!made) return std::move(made).error();
         const std::lock_guard lock(mutex);
         socket = std::move(made).value();
@@ -179,8 +190,17 @@ struct Attachment::Impl {
     }
 
     Outcome unreachable(const Error& error) {
-        return {kExitUnreachable, "berth",
-                unavailable(error.code, fmt::format("the gateway is gone ({}); the run goes on: berth attach {}", error.message, options.run))};
+        return {
+            kExitUnreachable,
+            "berth",
+            unavailable(
+                error.code,
+                fmt::format(
+                    "the gateway is gone ({}); the run goes on: berth attach {}",
+                    error.message,
+                    options.run
+                )
+            )};
     }
 
     Outcome stream() {
@@ -190,7 +210,8 @@ struct Attachment::Impl {
         while (!finished()) {
             net::WsRefusal refusal;
             if (const auto connected = connect_once(refusal); connected) {
-                while (!wait(seconds{3600}, [this] { return socket_closed; })) {}
+                while (!wait(seconds{3600}, [this] { return socket_closed; })) {
+                }
                 const bool lived = [this] {
                     const std::lock_guard lock(mutex);
                     return heard;
@@ -203,7 +224,8 @@ struct Attachment::Impl {
                 drop_socket();
                 if (auto outcome = ask_directly()) return *outcome;
             } else if (refusal.status == 409 && Api::problem(refusal.status, refusal.body).code == "run_has_no_machine") {
-                // The run still waits for its turn; nothing is lost meanwhile, however long it takes.
+                // The run still waits for its turn; nothing is lost meanwhile, however long it
+                // takes.
                 if (auto outcome = ask_directly()) return *outcome;
                 lost = std::chrono::steady_clock::now();
                 backoff = std::min(backoff, kLongestQueueLook);
@@ -213,19 +235,30 @@ struct Attachment::Impl {
             } else {
                 last = connected.error();
             }
-            if (std::chrono::steady_clock::now() - lost > kReconnectPatience) return unreachable(last);
+            if (std::chrono::steady_clock::now() - lost > kReconnectPatience)
+                return unreachable(last);
             wait(backoff, [] { return false; });
             backoff = std::min(backoff * 2, kLastBackoff);
         }
         const std::lock_guard lock(mutex);
         if (end) return outcome_of(*end);
-        return {130, "berth", Error{Fault::kCanceled, "abandoned", fmt::format("the run goes on: berth attach {}", options.run), {}}};
+        return {
+            130,
+            "berth",
+            Error{
+                Fault::kCanceled,
+                "abandoned",
+                fmt::format("the run goes on: berth attach {}", options.run),
+                {}}};
     }
 
     // The socket to send on, waiting for a connection; nullptr when it is over.
     std::shared_ptr<net::WsClient> socket_for_input() {
         std::unique_lock lock(mutex);
-        while (!changed.wait_for(lock, seconds{3600}, [this] { return stopping || end || (socket && !socket_closed); })) {}
+        while (!changed.wait_for(lock, seconds{3600}, [this] {
+            return stopping || end || (socket && !socket_closed);
+        })) {
+        }
         return stopping || end ? nullptr : socket;
     }
 
@@ -237,7 +270,9 @@ struct Attachment::Impl {
             if (!target) return false;
             if (target->send_binary(bytes, kInputPatience)) return true;
             std::unique_lock lock(mutex);
-            changed.wait_for(lock, kLastBackoff, [&] { return stopping || end || socket != target; });
+            changed.wait_for(lock, kLastBackoff, [&] {
+                return stopping || end || socket != target;
+            });
         }
     }
 
@@ -255,7 +290,8 @@ struct Attachment::Impl {
         std::uint64_t sent = 0;
         bool open = options.forward_stdin;
         while (!finished()) {
-            std::array<pollfd, 2> polled{{{open ? STDIN_FILENO : -1, POLLIN, 0}, {wake.get(), POLLIN, 0}}};
+            std::array<pollfd, 2> polled{
+                {{open ? STDIN_FILENO : -1, POLLIN, 0}, {wake.get(), POLLIN, 0}}};
             if (::poll(polled.data(), polled.size(), -1) < 0) continue;
             if (polled[1].revents != 0) {
                 std::uint64_t count = 0;
@@ -279,13 +315,15 @@ struct Attachment::Impl {
     }
 };
 
-Attachment::Attachment(AttachmentOptions options) : impl_(std::make_shared<Impl>(std::move(options))) {}
+Attachment::Attachment(AttachmentOptions options)
+    : impl_(std::make_shared<Impl>(std::move(options))) {}
 Attachment::~Attachment() = default;
 
 Outcome Attachment::follow() {
     std::thread input;
     if (impl_->options.forward_stdin || impl_->options.tty) {
-        // Shared: an input thread that is stuck in a full connection is left behind with what it uses.
+        // Shared: an input thread that is stuck in a full connection is left behind with what it
+        // uses.
         input = std::thread([impl = impl_] {
             impl->input();
             const std::lock_guard lock(impl->mutex);
@@ -297,9 +335,11 @@ Outcome Attachment::follow() {
     impl_->stop();
     if (input.joinable()) {
         std::unique_lock lock(impl_->mutex);
-        const bool done = impl_->changed.wait_for(lock, kInputFarewell, [this] { return impl_->input_done; });
+        const bool done =
+            impl_->changed.wait_for(lock, kInputFarewell, [this] { return impl_->input_done; });
         lock.unlock();
-        if (!done) {  // it holds the socket's pen: closing would wait for it, and the process ends now anyway
+        if (!done) {  // it holds the socket's pen: closing would wait for it, and the process ends
+                      // now anyway
             input.detach();
             return outcome;
         }

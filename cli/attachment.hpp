@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Follows one run over WebSocket: its output to our descriptors, our input to it, across broken connections.
+// Follows one run over WebSocket: its output to our descriptors, our input to it, across broken
+// connections.
 #pragma once
 
 #include <cstdint>
@@ -28,7 +29,8 @@ public:
     explicit Attachment(AttachmentOptions options);
     ~Attachment();
 
-    /// Until the run has ended and its output is written, 60 s have passed without a connection, or abandon().
+    /// Until the run has ended and its output is written, 60 s have passed without a connection, or
+    /// abandon().
     Outcome follow();
     /// Makes follow() return; the run goes on.
     void abandon();
@@ -40,8 +42,8 @@ private:
     std::shared_ptr<Impl> impl_;  // shared with the input thread
 };
 
-/// True when stdin has something a command could want: not /dev/null, not closed, not a terminal that another
-/// job has.
+/// True when stdin has something a command could want: not /dev/null, not closed, not a terminal
+/// that another job has.
 bool stdin_is_useful();
 
 }  // namespace berth::cli

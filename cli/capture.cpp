@@ -50,20 +50,29 @@ Result<Captured> capture(process::SpawnSpec spec, milliseconds patience, std::st
     Captured result;
     const auto end = std::chrono::steady_clock::now() + patience;
     while (out.read || err.read) {
-        std::array<pollfd, 3> polled{{{out.read.get(), POLLIN, 0}, {err.read.get(), POLLIN, 0}, {in.write.get(), POLLOUT, 0}}};
-        const auto left = std::chrono::duration_cast<milliseconds>(end - std::chrono::steady_clock::now()).count();
+        std::array<pollfd, 3> polled{
+            {{out.read.get(), POLLIN, 0},
+             {err.read.get(), POLLIN, 0},
+             {in.write.get(), POLLOUT, 0}}};
+        const auto left =
+            std::chrono::duration_cast<milliseconds>(end - std::chrono::steady_clock::now())
+                .count();
         if (left <= 0 || result.out.size() > kMaxOutput) {
             child.kill();
-            if (left > 0) return Error{Fault::kTooLarge, "too_large", spec.argv.front() + " printed too much", {}};
+            if (left > 0)
+                return Error{
+                    Fault::kTooLarge, "too_large", spec.argv.front() + " printed too much", {}};
             return deadline("timeout", spec.argv.front() + " did not end in time");
         }
         if (::poll(polled.data(), polled.size(), static_cast<int>(left)) <= 0) continue;
         if (polled[0].revents != 0 && !drain(out.read.get(), result.out)) out.read.reset();
         if (polled[1].revents != 0 && !drain(err.read.get(), result.err)) err.read.reset();
         if (polled[2].revents != 0) feed(in.write, input);
-        if (result.err.size() > 2 * kKeptErrors) result.err.erase(0, result.err.size() - kKeptErrors);
+        if (result.err.size() > 2 * kKeptErrors)
+            result.err.erase(0, result.err.size() - kKeptErrors);
     }
-    const auto left = std::chrono::duration_cast<milliseconds>(end - std::chrono::steady_clock::now());
+    const auto left =
+        std::chrono::duration_cast<milliseconds>(end - std::chrono::steady_clock::now());
     auto status = child.wait(std::max(left, milliseconds{100}));
     if (!status) {
         child.kill();

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Proves the command line's table, the exit codes, the layers as the CLI declares them, and that docs/cli.md is
-// what the table says.
+// Proves the command line's table, the exit codes, the layers as the CLI declares them, and that
+// docs/cli.md is what the table says.
 #include <gtest/gtest.h>
 #include <unistd.h>
 
@@ -32,12 +32,21 @@ protected:
         ASSERT_NE(::mkdtemp(name.data()), nullptr);
         folder_ = fs::canonical(name);
         before_ = fs::current_path();
-        for (const char* each : {"BERTH_SERVER", "BERTH_TOKEN", "BERTH_PROFILE", "BERTH_LEASE", "XDG_CACHE_HOME", "XDG_DATA_HOME"}) ::unsetenv(each);
+        for (const char* each :
+             {"BERTH_SERVER",
+              "BERTH_TOKEN",
+              "BERTH_PROFILE",
+              "BERTH_LEASE",
+              "XDG_CACHE_HOME",
+              "XDG_DATA_HOME"})
+            ::unsetenv(each);
         ::setenv("HOME", folder_.c_str(), 1);
         ::setenv("XDG_CONFIG_HOME", (folder_ / "config").c_str(), 1);
         fs::create_directories(folder_ / "repo" / "sub" / "deep");
         fs::create_directories(folder_ / "config" / "berth");
-        ASSERT_TRUE(write_file_atomic(folder_ / "repo" / "berth.yaml", "profile: repo\nsync:\n  exclude: [big/]\n"));
+        ASSERT_TRUE(write_file_atomic(
+            folder_ / "repo" / "berth.yaml", "profile: repo\nsync:\n  exclude: [big/]\n"
+        ));
         fs::current_path(folder_ / "repo" / "sub" / "deep");
     }
     void TearDown() override {
@@ -54,7 +63,9 @@ protected:
 };
 
 TEST(ArgumentsTest, FlagsOperandsAndTheCommandAfterTheDashes) {
-    const auto parsed = parse_arguments({"run", "-k", "--profile=net", "--env", "A", "-e", "B", "--", "sh", "-c", "exit 3"});
+    const auto parsed = parse_arguments(
+        {"run", "-k", "--profile=net", "--env", "A", "-e", "B", "--", "sh", "-c", "exit 3"}
+    );
     ASSERT_TRUE(parsed) << parsed.error().message;
     EXPECT_EQ(parsed->command->name, "run");
     EXPECT_TRUE(parsed->has("keep"));
@@ -75,7 +86,8 @@ TEST(ArgumentsTest, MistakesNameTheNearestWordAndTheHelp) {
         {{"rn"}, "berth has no command 'rn'; did you mean 'run'?; see 'berth help'"},
         {{"statsu"}, "berth has no command 'statsu'; did you mean 'status'?; see 'berth help'"},
         {{"qqqqqq"}, "berth has no command 'qqqqqq'; see 'berth help'"},
-        {{"run", "--keeep", "--", "x"}, "berth run has no flag '--keeep'; did you mean '--keep'?; see 'berth help run'"},
+        {{"run", "--keeep", "--", "x"},
+         "berth run has no flag '--keeep'; did you mean '--keep'?; see 'berth help run'"},
         {{"run", "-z", "x"}, "berth run has no flag '-z'; see 'berth help run'"},
         {{"run"}, "berth run needs -- <command>...; see 'berth help run'"},
         {{"lease", "--ttl"}, "'--ttl' needs a value (duration); see 'berth help lease'"},
@@ -108,7 +120,24 @@ TEST(ArgumentsTest, TheTableIsConsistent) {
         }
         EXPECT_NE(command_help(command).find("--json"), std::string::npos);
     }
-    for (const char* name : {"up", "down", "status", "run", "attach", "logs", "runs", "cancel", "lease", "release", "leases", "sync", "events", "whoami", "login", "version", "help"}) {
+    for (const char* name :
+         {"up",
+          "down",
+          "status",
+          "run",
+          "attach",
+          "logs",
+          "runs",
+          "cancel",
+          "lease",
+          "release",
+          "leases",
+          "sync",
+          "events",
+          "whoami",
+          "login",
+          "version",
+          "help"}) {
         EXPECT_EQ(names.count(name), 1U) << name;
     }
 }
@@ -169,7 +198,9 @@ TEST_F(CliTest, SettingsComeFromTheStrongestLayer) {
     EXPECT_EQ(plain->settings().list("sync.exclude"), (std::vector<std::string>{"big/"}));
     EXPECT_EQ(plain->root(), folder_ / "repo");
     EXPECT_EQ(plain->subfolder(), "sub/deep");
-    ASSERT_TRUE(write_file_atomic(folder_ / "config" / "berth" / "config.yaml", "profile: user\nserver: http://user:1\n"));
+    ASSERT_TRUE(write_file_atomic(
+        folder_ / "config" / "berth" / "config.yaml", "profile: user\nserver: http://user:1\n"
+    ));
     EXPECT_EQ(context({"lease"})->server(), "http://user:1");
     EXPECT_EQ(context({"lease"})->settings().text("profile"), "repo");
     ::setenv("BERTH_PROFILE", "env", 1);
@@ -182,7 +213,12 @@ TEST_F(CliTest, AMistypedKeyIsNamedWithFileAndLine) {
     ASSERT_TRUE(write_file_atomic(folder_ / "repo" / "berth.yaml", "profile: x\nprofle: y\n"));
     const auto wrong = context({"lease"});
     ASSERT_FALSE(wrong);
-    EXPECT_EQ(wrong.error().message.find((folder_ / "repo" / "berth.yaml").string() + ":2: unknown key 'profle'"), 0U) << wrong.error().message;
+    EXPECT_EQ(
+        wrong.error().message.find(
+            (folder_ / "repo" / "berth.yaml").string() + ":2: unknown key 'profle'"
+        ),
+        0U
+    ) << wrong.error().message;
 }
 
 TEST_F(CliTest, TokensAreKeptPerGatewayAndPrivate) {
@@ -193,7 +229,10 @@ TEST_F(CliTest, TokensAreKeptPerGatewayAndPrivate) {
     ASSERT_TRUE(store_token("unix:/x/y", Secret("two")));
     EXPECT_EQ(context({"lease"})->token()->reveal(), "one");
     EXPECT_EQ(context({"lease", "--server", "unix:/x/y"})->token()->reveal(), "two");
-    EXPECT_EQ(fs::status(token_path(kDefaultServer)).permissions(), fs::perms::owner_read | fs::perms::owner_write);
+    EXPECT_EQ(
+        fs::status(token_path(kDefaultServer)).permissions(),
+        fs::perms::owner_read | fs::perms::owner_write
+    );
     ::setenv("BERTH_TOKEN", "three", 1);
     EXPECT_EQ(context({"lease"})->token()->reveal(), "three");
     ::unsetenv("BERTH_TOKEN");
@@ -244,10 +283,16 @@ TEST_F(CliTest, AChildThatDiesIsStartedAgainAndStoppedInTheEnd) {
     part.stop_grace = seconds{5};
     part.make = [&]() -> Result<process::SpawnSpec> {
         process::SpawnSpec spec;  // dies at its first start, lives at its second
-        spec.argv = {"sh", "-c", "if [ -e " + mark.string() + " ]; then echo again; : > " + second.string() + "; exec sleep 60; fi; echo first; : > " + mark.string() + "; exit 7"};
+        spec.argv = {
+            "sh",
+            "-c",
+            "if [ -e " + mark.string() + " ]; then echo again; : > " + second.string() +
+                "; exec sleep 60; fi; echo first; : > " + mark.string() + "; exit 7"};
         return spec;
     };
-    part.not_ready = [&](pid_t) { return fs::exists(second) ? std::string() : std::string("no mark"); };
+    part.not_ready = [&](pid_t) {
+        return fs::exists(second) ? std::string() : std::string("no mark");
+    };
     children.add(std::move(part));
     EXPECT_FALSE(children.all_ready({"worker"}));
     children.start({"worker"});

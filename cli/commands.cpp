@@ -7,23 +7,41 @@
 namespace berth::cli {
 namespace {
 
-constexpr std::size_t kAny = 100000;  // operands of a command line; the kernel's own limit is below it
+constexpr std::size_t kAny =
+    100000;  // operands of a command line; the kernel's own limit is below it
 
 Flag data_flag() {
-    return {"data", "dir", "The deployment's data folder (default: $XDG_DATA_HOME/berth; /var/lib/berth for root)"};
+    return {
+        "data",
+        "dir",
+        "The deployment's data folder (default: $XDG_DATA_HOME/berth; /var/lib/berth for root)"};
 }
-Flag lease_flag() { return {"lease", "lease", "Use this lease (id or name) and leave it as it is", '\0', false, "lease"}; }
+Flag lease_flag() {
+    return {
+        "lease",
+        "lease",
+        "Use this lease (id or name) and leave it as it is",
+        '\0',
+        false,
+        "lease"};
+}
 Flag profile_flag() { return {"profile", "name", "The kind of machine", 'p', false, "profile"}; }
 
 std::vector<Command> run_group() {
     return {
-        {"run", "-- <command>...", "Run a command on a leased machine as if it ran here",
+        {"run",
+         "-- <command>...",
+         "Run a command on a leased machine as if it ran here",
          "Leases a machine (or uses the one this working tree has), sends what changed, runs the\n"
-         "command in the same folder, and streams stdin, stdout, stderr and signals. The exit code is\n"
-         "the command's own. The first Ctrl-C interrupts the command, a second one cancels the run, a\n"
-         "third leaves it running. With --json the command's output goes to stderr and the result to\n"
+         "command in the same folder, and streams stdin, stdout, stderr and signals. The exit code "
+         "is\n"
+         "the command's own. The first Ctrl-C interrupts the command, a second one cancels the "
+         "run, a\n"
+         "third leaves it running. With --json the command's output goes to stderr and the result "
+         "to\n"
          "stdout.",
-         {profile_flag(), lease_flag(),
+         {profile_flag(),
+          lease_flag(),
           {"keep", "", "Keep the lease for the next run instead of releasing it", 'k'},
           {"no-sync", "", "Do not send the working tree"},
           {"force-sync", "", "Send the working tree although a limit asks to stop"},
@@ -32,78 +50,187 @@ std::vector<Command> run_group() {
           {"env", "name", "Forward this environment variable", 'e', true},
           {"result-file", "file", "Write the result as JSON to this file"},
           {"detach", "", "Start it, print its id and return", 'd'}},
-         1, kAny, false, &run_run},
-        {"attach", "<run>", "Follow a run: its output from the start, its input, its exit code", "",
-         {{"offset", "bytes", "Begin at this byte of the output"}}, 1, 1, false, &run_attach},
-        {"logs", "<run>", "Print the output of a run", "",
+         1,
+         kAny,
+         false,
+         &run_run},
+        {"attach",
+         "<run>",
+         "Follow a run: its output from the start, its input, its exit code",
+         "",
+         {{"offset", "bytes", "Begin at this byte of the output"}},
+         1,
+         1,
+         false,
+         &run_attach},
+        {"logs",
+         "<run>",
+         "Print the output of a run",
+         "",
          {{"follow", "", "Wait for more until the run ends", 'f'},
           {"offset", "bytes", "Begin at this byte of the output"},
           {"stream", "name", "stdout, stderr or all (default: all)"}},
-         1, 1, false, &run_logs},
-        {"runs", "", "List runs, the newest first", "",
-         {{"lease", "lease", "Only those of this lease"}, {"limit", "number", "At most so many (default: 20)"},
+         1,
+         1,
+         false,
+         &run_logs},
+        {"runs",
+         "",
+         "List runs, the newest first",
+         "",
+         {{"lease", "lease", "Only those of this lease"},
+          {"limit", "number", "At most so many (default: 20)"},
           {"cursor", "text", "Continue where the last page ended"}},
-         0, 0, false, &run_runs},
-        {"cancel", "<run>", "End a run: interrupt, then kill after a grace", "",
-         {{"grace", "duration", "Time between interrupt and kill (default: 10s)"}}, 1, 1, false, &run_cancel},
+         0,
+         0,
+         false,
+         &run_runs},
+        {"cancel",
+         "<run>",
+         "End a run: interrupt, then kill after a grace",
+         "",
+         {{"grace", "duration", "Time between interrupt and kill (default: 10s)"}},
+         1,
+         1,
+         false,
+         &run_cancel},
     };
 }
 
 std::vector<Command> lease_group() {
     return {
-        {"lease", "", "Lease a machine for this working tree and keep it", "",
+        {"lease",
+         "",
+         "Lease a machine for this working tree and keep it",
+         "",
          {profile_flag(),
           {"ttl", "duration", "The longest it may live, like 2h"},
           {"idle-timeout", "duration", "End it after this long without use"},
           {"label", "text", "Your own mark (default: one per working tree)"},
           {"new", "", "A new machine even when this working tree has one"},
           {"no-wait", "", "Return before the machine is ready"}},
-         0, 0, false, &run_lease},
-        {"release", "[<lease>]", "Give a machine back", "Without a lease: the one of this working tree.", {}, 0, 1, false,
+         0,
+         0,
+         false,
+         &run_lease},
+        {"release",
+         "[<lease>]",
+         "Give a machine back",
+         "Without a lease: the one of this working tree.",
+         {},
+         0,
+         1,
+         false,
          &run_release},
-        {"leases", "", "List leases", "", {{"all", "", "Ended ones too", 'a'}}, 0, 0, false, &run_leases},
-        {"sync", "", "Send the working tree to the machine without running anything",
-         "Tracked and untracked files arrive as they are, deleted ones are deleted, ignored ones stay\n"
+        {"leases",
+         "",
+         "List leases",
+         "",
+         {{"all", "", "Ended ones too", 'a'}},
+         0,
+         0,
+         false,
+         &run_leases},
+        {"sync",
+         "",
+         "Send the working tree to the machine without running anything",
+         "Tracked and untracked files arrive as they are, deleted ones are deleted, ignored ones "
+         "stay\n"
          "untouched on both sides. A .berthignore (in the syntax of .gitignore) leaves out more.",
-         {lease_flag(), {"force-sync", "", "Send although a limit asks to stop, and although nothing seems changed"}}, 0, 0,
-         false, &run_sync},
+         {lease_flag(),
+          {"force-sync",
+           "",
+           "Send although a limit asks to stop, and although nothing seems changed"}},
+         0,
+         0,
+         false,
+         &run_sync},
     };
 }
 
 std::vector<Command> deployment_group() {
     return {
-        {"up", "", "Start Berth on this machine",
-         "Starts a private PostgreSQL, NATS and the services, all on loopback and in one data folder,\n"
+        {"up",
+         "",
+         "Start Berth on this machine",
+         "Starts a private PostgreSQL, NATS and the services, all on loopback and in one data "
+         "folder,\n"
          "and stays in the foreground until Ctrl-C. Run as root it uses the system user 'berth'.",
          {{"detach", "", "Return when everything is ready and leave it running", 'd'},
           {"foreground", "", "Stay in the foreground (default)"},
           data_flag(),
           {"port", "number", "Port of the gateway on 127.0.0.1 (default: 7480)"},
           {"timeout", "duration", "How long to wait for readiness (default: 60s)"}},
-         0, 0, false, &run_up},
-        {"down", "", "Stop what 'berth up' started", "",
-         {data_flag(), {"timeout", "duration", "How long to wait before it is killed (default: 30s)"}}, 0, 0, false,
+         0,
+         0,
+         false,
+         &run_up},
+        {"down",
+         "",
+         "Stop what 'berth up' started",
+         "",
+         {data_flag(),
+          {"timeout", "duration", "How long to wait before it is killed (default: 30s)"}},
+         0,
+         0,
+         false,
          &run_down},
-        {"status", "", "Show every part of the deployment and whether it is ready", "", {data_flag()}, 0, 0, false,
+        {"status",
+         "",
+         "Show every part of the deployment and whether it is ready",
+         "",
+         {data_flag()},
+         0,
+         0,
+         false,
          &run_status},
     };
 }
 
 std::vector<Command> account_group() {
     return {
-        {"events", "", "Print what happens as it happens, one JSON object a line", "",
+        {"events",
+         "",
+         "Print what happens as it happens, one JSON object a line",
+         "",
          {{"subject", "pattern", "Only these, like berth.evt.default.run.>"},
           {"from", "sequence", "Begin at this sequence instead of now"}},
-         0, 0, false, &run_events},
+         0,
+         0,
+         false,
+         &run_events},
         {"whoami", "", "Show who the gateway takes you for", "", {}, 0, 0, false, &run_whoami},
-        {"login", "", "Store a token for a gateway", "",
-         {{"token-file", "file", "Read the token from this file"}, {"token-stdin", "", "Read the token from stdin"}}, 0, 0,
-         false, &run_login},
-        {"config", "", "Show every setting, its value and where it comes from", "", {}, 0, 0, false, &run_config},
+        {"login",
+         "",
+         "Store a token for a gateway",
+         "",
+         {{"token-file", "file", "Read the token from this file"},
+          {"token-stdin", "", "Read the token from stdin"}},
+         0,
+         0,
+         false,
+         &run_login},
+        {"config",
+         "",
+         "Show every setting, its value and where it comes from",
+         "",
+         {},
+         0,
+         0,
+         false,
+         &run_config},
         {"version", "", "Print the version", "", {}, 0, 0, false, &run_version},
         {"help", "[<command>]", "Explain Berth or one command", "", {}, 0, 1, false, &run_help},
         {"__docs", "", "Print docs/cli.md", "", {}, 0, 0, true, &run_docs},
-        {"__rsync-transport", "-- ...", "Carry rsync's protocol to a lease", "", {}, 0, kAny, true, &run_rsync_transport},
+        {"__rsync-transport",
+         "-- ...",
+         "Carry rsync's protocol to a lease",
+         "",
+         {},
+         0,
+         kAny,
+         true,
+         &run_rsync_transport},
     };
 }
 
@@ -111,7 +238,12 @@ std::vector<Command> account_group() {
 
 const std::vector<Flag>& common_flags() {
     static const std::vector<Flag> kFlags = {
-        {"server", "url", "The gateway, like http://127.0.0.1:7480 or unix:/path", '\0', false, "server"},
+        {"server",
+         "url",
+         "The gateway, like http://127.0.0.1:7480 or unix:/path",
+         '\0',
+         false,
+         "server"},
         {"json", "", "Print JSON instead of text"},
         {"quiet", "", "No progress on stderr", 'q'},
         {"help", "", "Explain this command", 'h'},

@@ -57,13 +57,16 @@ Result<Context> Context::make(const Arguments& arguments) {
     if (out.root_.empty()) {
         out.root_ = out.current_;
     } else {
-        BERTH_TRY(add_file(out.settings_, config::Origin::kRepositoryFile, out.root_ / "berth.yaml"));
+        BERTH_TRY(add_file(out.settings_, config::Origin::kRepositoryFile, out.root_ / "berth.yaml")
+        );
     }
     BERTH_TRY(out.settings_.load_environment(&lookup));
     for (const auto* list : {&arguments.command->flags, &common_flags()}) {
         for (const Flag& flag : *list) {
             if (flag.setting.empty() || !arguments.has(flag.name)) continue;
-            BERTH_TRY(out.settings_.set_flag(flag.setting, {arguments.get(flag.name)}, "--" + std::string(flag.name)));
+            BERTH_TRY(out.settings_.set_flag(
+                flag.setting, {arguments.get(flag.name)}, "--" + std::string(flag.name)
+            ));
         }
     }
     out.json_ = arguments.has("json");
@@ -74,13 +77,15 @@ Result<Context> Context::make(const Arguments& arguments) {
 }
 
 Result<Secret> Context::token() const {
-    if (const char* text = std::getenv("BERTH_TOKEN"); text != nullptr && *text != '\0') return Secret(text);
+    if (const char* text = std::getenv("BERTH_TOKEN"); text != nullptr && *text != '\0')
+        return Secret(text);
     const std::string named = settings_.text("token_file");
     const fs::path path = named.empty() ? token_path(server()) : fs::path(named);
     std::error_code ignored;
     if (named.empty() && !fs::exists(path, ignored)) return Secret();
     BERTH_ASSIGN(std::string text, read_file(path, 4096));
-    while (!text.empty() && (text.back() == '\n' || text.back() == '\r' || text.back() == ' ')) text.pop_back();
+    while (!text.empty() && (text.back() == '\n' || text.back() == '\r' || text.back() == ' '))
+        text.pop_back();
     return Secret(std::move(text));
 }
 
@@ -94,7 +99,8 @@ std::string Context::tree_label() const {
     if (::gethostname(host.data(), host.size() - 1) != 0) host = "localhost";
     host.resize(std::string_view(host.c_str()).size());
     std::uint64_t hash = 0xcbf29ce484222325ULL;  // FNV-1a: a mark, not a secret
-    for (const char c : host + '\0' + root_.string()) hash = (hash ^ static_cast<unsigned char>(c)) * 0x100000001b3ULL;
+    for (const char c : host + '\0' + root_.string())
+        hash = (hash ^ static_cast<unsigned char>(c)) * 0x100000001b3ULL;
     return fmt::format("tree-{:016x}", hash);
 }
 
@@ -106,7 +112,9 @@ void Context::detail(std::string_view text) const {
     if (::isatty(STDERR_FILENO) == 1) progress(text);
 }
 
-void Context::complain(std::string_view text) const { write_all(STDERR_FILENO, fmt::format("berth: {}\n", text)); }
+void Context::complain(std::string_view text) const {
+    write_all(STDERR_FILENO, fmt::format("berth: {}\n", text));
+}
 
 void Context::complain(const Error& error) const { complain(error.message); }
 
@@ -122,7 +130,8 @@ std::string table(const std::vector<std::vector<std::string>>& rows, bool color)
     for (std::size_t r = 0; r < rows.size(); ++r) {
         std::string line;
         for (std::size_t i = 0; i < rows[r].size(); ++i) {
-            line += i + 1 == rows[r].size() ? rows[r][i] : fmt::format("{:<{}}  ", rows[r][i], widths[i]);
+            line += i + 1 == rows[r].size() ? rows[r][i]
+                                            : fmt::format("{:<{}}  ", rows[r][i], widths[i]);
         }
         out += r == 0 && color ? fmt::format("\x1b[1m{}\x1b[0m\n", line) : line + "\n";
     }

@@ -19,14 +19,14 @@ inline constexpr std::string_view kDefaultServer = "http://127.0.0.1:7480";
 /// Settings, surroundings and output of one invocation. Used by the main thread.
 class Context {
 public:
-    /// Reads flags, environment, berth.yaml and the user's file. Error code "bad_setting" names every mistake
-    /// with file and line.
+    /// Reads flags, environment, berth.yaml and the user's file. Error code "bad_setting" names
+    /// every mistake with file and line.
     static Result<Context> make(const Arguments& arguments);
 
     const config::Layers& settings() const { return settings_; }
     std::string server() const { return settings_.text("server"); }
-    /// $BERTH_TOKEN, or the file of the setting token_file, or the one stored for the server. Empty when there
-    /// is none; error "unreadable" when the named file is not there.
+    /// $BERTH_TOKEN, or the file of the setting token_file, or the one stored for the server. Empty
+    /// when there is none; error "unreadable" when the named file is not there.
     Result<Secret> token() const;
 
     /// The root of the working tree: where .git or berth.yaml is, else the current folder.
@@ -41,7 +41,8 @@ public:
 
     /// One line on stderr, unless --quiet.
     void progress(std::string_view text) const;
-    /// The same, only where a person watches stderr: `berth run` adds nothing to a command's own stderr else.
+    /// The same, only where a person watches stderr: `berth run` adds nothing to a command's own
+    /// stderr else.
     void detail(std::string_view text) const;
     /// "berth: …" on stderr, always.
     void complain(std::string_view text) const;

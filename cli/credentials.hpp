@@ -12,8 +12,8 @@ namespace berth::cli {
 /// Writes the token of a gateway into the user's folder, 0600.
 Result<void> store_token(std::string_view server, const Secret& token);
 
-/// Sets `server:` in the user's config.yaml, keeping every other line; where one is set already only when
-/// `replace`.
+/// Sets `server:` in the user's config.yaml, keeping every other line; where one is set already
+/// only when `replace`.
 Result<void> store_server(std::string_view server, bool replace);
 
 }  // namespace berth::cli

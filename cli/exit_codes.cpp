@@ -9,19 +9,41 @@ Outcome berths_own(int code, const char* word, const std::string& reason, const 
     return {code, "berth", internal(word, reason.empty() ? fallback : reason)};
 }
 
-Outcome outcome(run::v1::RunState state, std::optional<int> exit_code, int signal, const std::string& reason, const std::string& origin) {
+Outcome outcome(
+    run::v1::RunState state,
+    std::optional<int> exit_code,
+    int signal,
+    const std::string& reason,
+    const std::string& origin
+) {
     const int code = exit_code ? *exit_code : signal > 0 ? 128 + signal : -1;
     switch (state) {
         case run::v1::RUN_STATE_SUCCEEDED: return {0, "remote", std::nullopt};
         case run::v1::RUN_STATE_FAILED:
-            if (origin == "berth" || code < 0) return berths_own(kExitLost, "run_failed", reason, "the run could not be started");
+            if (origin == "berth" || code < 0)
+                return berths_own(kExitLost, "run_failed", reason, "the run could not be started");
             return {code, "remote", std::nullopt};
         case run::v1::RUN_STATE_CANCELED:
             if (code > 0 && origin != "berth") return {code, "remote", std::nullopt};
-            return {130, "berth", Error{Fault::kCanceled, "canceled", reason.empty() ? "the run was canceled" : reason, {}}};
+            return {
+                130,
+                "berth",
+                Error{
+                    Fault::kCanceled,
+                    "canceled",
+                    reason.empty() ? "the run was canceled" : reason,
+                    {}}};
         case run::v1::RUN_STATE_TIMED_OUT:
-            return berths_own(kExitTimedOut, "timed_out", reason, "the run's time was up; give it more with --timeout");
-        default: return berths_own(kExitLost, "lost", reason, "the run was lost; see 'berth runs' and run it again");
+            return berths_own(
+                kExitTimedOut,
+                "timed_out",
+                reason,
+                "the run's time was up; give it more with --timeout"
+            );
+        default:
+            return berths_own(
+                kExitLost, "lost", reason, "the run was lost; see 'berth runs' and run it again"
+            );
     }
 }
 
@@ -39,8 +61,8 @@ Outcome outcome_of(const run::v1::Run& run) {
 
 Outcome outcome_of(Error error, int otherwise) {
     int code = otherwise;
-    if (error.code == "connect_failed" || error.code == "connection_lost" || error.code == "timeout" ||
-        error.code == "tls_unavailable" || error.code == "bad_url") {
+    if (error.code == "connect_failed" || error.code == "connection_lost" ||
+        error.code == "timeout" || error.code == "tls_unavailable" || error.code == "bad_url") {
         code = kExitUnreachable;
     } else if (error.code == "policy_denied" || error.code == "denied") {
         code = kExitDenied;

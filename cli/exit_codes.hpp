@@ -10,14 +10,14 @@
 
 namespace berth::cli {
 
-inline constexpr int kExitUsage = 2;         ///< of every command but run and attach
-inline constexpr int kExitRunUsage = 120;    ///< wrong usage or settings
-inline constexpr int kExitUnreachable = 121; ///< the gateway cannot be reached
-inline constexpr int kExitNoLease = 122;     ///< no machine was to be had
-inline constexpr int kExitSync = 123;        ///< the working tree could not be sent
-inline constexpr int kExitTimedOut = 124;    ///< the run's time was up
-inline constexpr int kExitLost = 125;        ///< the run was lost, or a bug
-inline constexpr int kExitDenied = 126;      ///< policy refused it
+inline constexpr int kExitUsage = 2;          ///< of every command but run and attach
+inline constexpr int kExitRunUsage = 120;     ///< wrong usage or settings
+inline constexpr int kExitUnreachable = 121;  ///< the gateway cannot be reached
+inline constexpr int kExitNoLease = 122;      ///< no machine was to be had
+inline constexpr int kExitSync = 123;         ///< the working tree could not be sent
+inline constexpr int kExitTimedOut = 124;     ///< the run's time was up
+inline constexpr int kExitLost = 125;         ///< the run was lost, or a bug
+inline constexpr int kExitDenied = 126;       ///< policy refused it
 
 /// How a run ended for its caller. `error` is set where Berth, not the command, decided the code.
 struct Outcome {
@@ -26,7 +26,8 @@ struct Outcome {
     std::optional<Error> error;
 
     bool operator==(const Outcome& other) const {
-        return code == other.code && origin == other.origin && error.has_value() == other.error.has_value();
+        return code == other.code && origin == other.origin &&
+               error.has_value() == other.error.has_value();
     }
 };
 

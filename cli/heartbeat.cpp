@@ -11,7 +11,11 @@ constexpr seconds kEvery{20};
 }  // namespace
 
 Heartbeat::Heartbeat(std::string server, Secret token, std::string lease)
-    : thread_([this, server = std::move(server), token = std::move(token), lease = std::move(lease)] { beat(server, token, lease); }) {}
+    : thread_(
+          [this, server = std::move(server), token = std::move(token), lease = std::move(lease)] {
+              beat(server, token, lease);
+          }
+      ) {}
 
 Heartbeat::~Heartbeat() {
     {

@@ -11,8 +11,8 @@
 
 namespace berth::cli {
 
-/// Sends a heartbeat every 20 s on a thread of its own until destroyed. Failures are not told: the run does not
-/// depend on one heartbeat, and a lost gateway is noticed by whoever reads the output.
+/// Sends a heartbeat every 20 s on a thread of its own until destroyed. Failures are not told: the
+/// run does not depend on one heartbeat, and a lost gateway is noticed by whoever reads the output.
 class Heartbeat {
 public:
     Heartbeat(std::string server, Secret token, std::string lease);

@@ -22,11 +22,15 @@ namespace {
 constexpr long long kGraceMs = 10'000;
 
 long long now_ms() {
-    return std::chrono::duration_cast<milliseconds>(std::chrono::steady_clock::now().time_since_epoch()).count();
+    return std::chrono::duration_cast<milliseconds>(
+               std::chrono::steady_clock::now().time_since_epoch()
+    )
+        .count();
 }
 }  // namespace
 
-Interrupts::Interrupts(std::string server, Secret token) : server_(std::move(server)), token_(std::move(token)) {
+Interrupts::Interrupts(std::string server, Secret token)
+    : server_(std::move(server)), token_(std::move(token)) {
     sigset_t set;
     sigemptyset(&set);
     for (const int number : {SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGWINCH}) sigaddset(&set, number);
@@ -63,7 +67,8 @@ void Interrupts::loop() {
         if (::poll(polled.data(), polled.size(), -1) < 0) continue;
         if (polled[1].revents != 0) return;
         signalfd_siginfo info{};
-        while (::read(signals_.get(), &info, sizeof info) == sizeof info) handle(static_cast<int>(info.ssi_signo));
+        while (::read(signals_.get(), &info, sizeof info) == sizeof info)
+            handle(static_cast<int>(info.ssi_signo));
     }
 }
 
@@ -110,7 +115,11 @@ void Interrupts::pass_on(int number, const std::string& run) {
         }
     }
     const auto sent = api.signal(run, number);
-    if (!sent) write_all(STDERR_FILENO, fmt::format("berth: the signal did not reach the run: {}\n", sent.error().message));
+    if (!sent)
+        write_all(
+            STDERR_FILENO,
+            fmt::format("berth: the signal did not reach the run: {}\n", sent.error().message)
+        );
 }
 
 }  // namespace berth::cli

@@ -13,9 +13,10 @@ namespace berth::cli {
 
 class Attachment;
 
-/// Takes these signals off the whole process (make it before any other thread) and handles them on a thread of
-/// its own until destroyed. Before a run is set, a signal ends the process with 128 + n, releasing the lease if
-/// that is ours. Then it is passed to the run: a second INT within 10 s cancels it, a third leaves it.
+/// Takes these signals off the whole process (make it before any other thread) and handles them on
+/// a thread of its own until destroyed. Before a run is set, a signal ends the process with 128 +
+/// n, releasing the lease if that is ours. Then it is passed to the run: a second INT within 10 s
+/// cancels it, a third leaves it.
 class Interrupts {
 public:
     Interrupts(std::string server, Secret token);

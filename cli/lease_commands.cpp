@@ -27,7 +27,9 @@ void show(const Context& context, const lease::v1::Lease& lease) {
     if (context.json()) {
         context.print(to_json(lease) + "\n");
     } else {
-        context.print(fmt::format("{} {} {} {}\n", lease.slug(), lease.id(), state_name(lease.state()), lease.machine()));
+        context.print(fmt::format(
+            "{} {} {} {}\n", lease.slug(), lease.id(), state_name(lease.state()), lease.machine()
+        ));
     }
 }
 
@@ -37,16 +39,31 @@ std::string state_name(lease::v1::LeaseState state) {
     std::string name = lease::v1::LeaseState_Name(state);
     constexpr std::string_view kPrefix = "LEASE_STATE_";
     if (name.starts_with(kPrefix)) name.erase(0, kPrefix.size());
-    std::transform(name.begin(), name.end(), name.begin(), [](char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c; });
+    std::transform(name.begin(), name.end(), name.begin(), [](char c) {
+        return c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c;
+    });
     return name;
 }
 
 Error lease_failure(const lease::v1::Lease& lease) {
     const std::string why = lease.end_reason().empty() ? "no reason was given" : lease.end_reason();
     if (lease.state() == lease::v1::LEASE_STATE_PENDING) {
-        return unavailable("no_machine", fmt::format("no machine became ready for lease {} in time; see 'berth status'", lease.slug()));
+        return unavailable(
+            "no_machine",
+            fmt::format(
+                "no machine became ready for lease {} in time; see 'berth status'", lease.slug()
+            )
+        );
     }
-    return unavailable("no_machine", fmt::format("lease {} is {} ({}); see 'berth status', or lease a new one with 'berth lease --new'", lease.slug(), state_name(lease.state()), why));
+    return unavailable(
+        "no_machine",
+        fmt::format(
+            "lease {} is {} ({}); see 'berth status', or lease a new one with 'berth lease --new'",
+            lease.slug(),
+            state_name(lease.state()),
+            why
+        )
+    );
 }
 
 Result<lease::v1::Lease> chosen_lease(const Context& context, Api& api, std::string_view named) {
@@ -55,11 +72,17 @@ Result<lease::v1::Lease> chosen_lease(const Context& context, Api& api, std::str
     const std::string label = context.tree_label();
     const lease::v1::Lease* best = nullptr;
     for (const auto& lease : all.leases()) {
-        const bool live = lease.state() == lease::v1::LEASE_STATE_ACTIVE || lease.state() == lease::v1::LEASE_STATE_PENDING;
+        const bool live = lease.state() == lease::v1::LEASE_STATE_ACTIVE ||
+                          lease.state() == lease::v1::LEASE_STATE_PENDING;
         if (!live || lease.label() != label) continue;
         if (best == nullptr || lease.id() > best->id()) best = &lease;  // ids sort by time
     }
-    if (best == nullptr) return not_found("no_lease", "this working tree has no lease; make one with 'berth lease', or name one (see 'berth leases')");
+    if (best == nullptr)
+        return not_found(
+            "no_lease",
+            "this working tree has no lease; make one with 'berth lease', or name one (see 'berth "
+            "leases')"
+        );
     return *best;
 }
 
@@ -79,7 +102,8 @@ int run_lease(Context& context, const Arguments& arguments) {
         context.progress(fmt::format("waiting for a machine of profile {}", lease->profile()));
         lease = api.wait_active(lease->id(), kMachinePatience);
         if (!lease) return fail(context, lease.error());
-        if (lease->state() != lease::v1::LEASE_STATE_ACTIVE) return fail(context, lease_failure(*lease));
+        if (lease->state() != lease::v1::LEASE_STATE_ACTIVE)
+            return fail(context, lease_failure(*lease));
     }
     show(context, *lease);
     return 0;
@@ -111,9 +135,17 @@ int run_leases(Context& context, const Arguments& arguments) {
         context.print(to_json(*reply) + "\n");
         return 0;
     }
-    std::vector<std::vector<std::string>> rows = {{"NAME", "STATE", "PROFILE", "RUNS", "EXPIRES", "ID"}};
+    std::vector<std::vector<std::string>> rows = {
+        {"NAME", "STATE", "PROFILE", "RUNS", "EXPIRES", "ID"}};
     for (const auto& lease : reply->leases()) {
-        rows.push_back({lease.slug(), state_name(lease.state()), lease.profile(), std::to_string(lease.live_runs()), when(lease.expires_at()), lease.id()});
+        rows.push_back(
+            {lease.slug(),
+             state_name(lease.state()),
+             lease.profile(),
+             std::to_string(lease.live_runs()),
+             when(lease.expires_at()),
+             lease.id()}
+        );
     }
     if (rows.size() == 1) {
         context.progress("there are no leases; 'berth lease' makes one");

@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 // Parses, gathers settings and hands over to the command; all failures leave through here.
+#include <unistd.h>
+
 #include <csignal>
 #include <exception>
 #include <string>
 #include <vector>
-
-#include <unistd.h>
 
 #include "cli/args.hpp"
 #include "cli/context.hpp"
@@ -45,7 +45,9 @@ int main(int argc, char** argv) {
     try {
         return run(std::vector<std::string>(argv + 1, argv + argc));
     } catch (const std::exception& error) {
-        write_all(STDERR_FILENO, std::string("berth: a bug: ") + error.what() + "; please report it\n");
+        write_all(
+            STDERR_FILENO, std::string("berth: a bug: ") + error.what() + "; please report it\n"
+        );
         return kExitLost;
     }
 }

@@ -21,7 +21,8 @@ fs::path home() {
 
 // The standard says that a relative path in these variables is invalid and to be ignored.
 fs::path xdg(const char* variable, const char* below_home) {
-    if (const char* text = std::getenv(variable); text != nullptr && *text == '/') return fs::path(text) / "berth";
+    if (const char* text = std::getenv(variable); text != nullptr && *text == '/')
+        return fs::path(text) / "berth";
     return home() / below_home / "berth";
 }
 
@@ -38,7 +39,8 @@ fs::path default_data_folder() {
 fs::path token_path(std::string_view server) {
     std::string name;
     for (const char c : server.substr(0, 200)) {  // a file name holds 255 bytes
-        const bool plain = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '.' || c == '-';
+        const bool plain = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') ||
+                           (c >= '0' && c <= '9') || c == '.' || c == '-';
         name += plain ? c : '_';
     }
     return config_folder() / "tokens" / name;
@@ -47,7 +49,8 @@ fs::path token_path(std::string_view server) {
 fs::path find_repository(const fs::path& start) {
     std::error_code ignored;
     for (fs::path folder = start;; folder = folder.parent_path()) {
-        if (fs::exists(folder / ".git", ignored) || fs::exists(folder / "berth.yaml", ignored)) return folder;
+        if (fs::exists(folder / ".git", ignored) || fs::exists(folder / "berth.yaml", ignored))
+            return folder;
         if (folder == folder.parent_path()) return {};
     }
 }
@@ -56,7 +59,8 @@ Result<void> make_private_folder(const fs::path& folder) {
     std::error_code ignored;
     if (folder.empty() || fs::is_directory(folder, ignored)) return {};
     BERTH_TRY(make_private_folder(folder.parent_path()));
-    if (::mkdir(folder.c_str(), 0700) != 0 && errno != EEXIST) return system_error("cannot make " + folder.string(), errno);
+    if (::mkdir(folder.c_str(), 0700) != 0 && errno != EEXIST)
+        return system_error("cannot make " + folder.string(), errno);
     return {};
 }
 

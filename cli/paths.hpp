@@ -14,8 +14,8 @@ namespace berth::cli {
 std::filesystem::path config_folder();
 /// $XDG_CACHE_HOME/berth, or ~/.cache/berth.
 std::filesystem::path cache_folder();
-/// Of the embedded deployment: $XDG_DATA_HOME/berth or ~/.local/share/berth, and /var/lib/berth for root,
-/// whose home an unprivileged user cannot enter.
+/// Of the embedded deployment: $XDG_DATA_HOME/berth or ~/.local/share/berth, and /var/lib/berth for
+/// root, whose home an unprivileged user cannot enter.
 std::filesystem::path default_data_folder();
 /// The token stored for a gateway: <config>/tokens/<server with odd characters as _>.
 std::filesystem::path token_path(std::string_view server);

@@ -54,7 +54,10 @@ private:
 class Session {
 public:
     Session(Context& context, const Arguments& arguments, Secret token)
-        : context_(context), arguments_(arguments), token_(std::move(token)), api_(context.server(), token_) {}
+        : context_(context),
+          arguments_(arguments),
+          token_(std::move(token)),
+          api_(context.server(), token_) {}
 
     int run() {
         Interrupts interrupts(context_.server(), token_);
@@ -72,11 +75,15 @@ private:
         if (!leased) return outcome_of(leased.error(), kExitNoLease);
         const Heartbeat heartbeat(context_.server(), token_, lease_.id());
         if (!arguments_.has("no-sync")) {
-            auto synced = sync_tree(context_, token_, {lease_.id(), lease_.machine()}, arguments_.has("force-sync"));
+            auto synced = sync_tree(
+                context_, token_, {lease_.id(), lease_.machine()}, arguments_.has("force-sync")
+            );
             lap("sync", watch);
             if (!synced) return give_back(outcome_of(synced.error(), kExitSync), kExitSync, watch);
             if (!synced->skipped && synced->took > kWorthTelling) {
-                context_.detail(fmt::format("sent {} files in {}", synced->files, format_duration(synced->took)));
+                context_.detail(
+                    fmt::format("sent {} files in {}", synced->files, format_duration(synced->took))
+                );
             }
         }
         body->set_lease(lease_.id());
@@ -94,16 +101,31 @@ private:
 
     Result<gateway::v1::RunBody> describe() {
         gateway::v1::RunBody body;
-        const bool text = std::all_of(arguments_.operands.begin(), arguments_.operands.end(), [](const auto& word) { return is_utf8(word); });
-        for (const auto& word : arguments_.operands) text ? body.add_argv(word) : body.add_argv_bytes(word);
+        const bool text = std::all_of(
+            arguments_.operands.begin(),
+            arguments_.operands.end(),
+            [](const auto& word) { return is_utf8(word); }
+        );
+        for (const auto& word : arguments_.operands)
+            text ? body.add_argv(word) : body.add_argv_bytes(word);
         BERTH_TRY(describe_environment(body));
         const std::string folder = context_.subfolder();
-        if (!is_utf8(folder)) return invalid("usage", "the current folder's name is not UTF-8; run the command from another");
+        if (!is_utf8(folder))
+            return invalid(
+                "usage", "the current folder's name is not UTF-8; run the command from another"
+            );
         body.set_cwd(folder);
         body.set_timeout(arguments_.get("timeout"));
         if (!body.timeout().empty()) {
             if (auto time = parse_duration(body.timeout()); !time) {
-                return invalid("usage", fmt::format("--timeout must be a duration like 90s or 2h, not '{}'; see 'berth help run'", body.timeout()));
+                return invalid(
+                    "usage",
+                    fmt::format(
+                        "--timeout must be a duration like 90s or 2h, not '{}'; see 'berth help "
+                        "run'",
+                        body.timeout()
+                    )
+                );
             }
         }
         body.set_tty(arguments_.has("tty"));
@@ -119,10 +141,21 @@ private:
     Result<void> describe_environment(gateway::v1::RunBody& body) {
         auto names = arguments_.all("env");
         for (const auto& name : names) {
-            if (name.find('=') != std::string::npos) return invalid("usage", fmt::format("--env takes a name, not '{}'; set the variable before the call", name));
+            if (name.find('=') != std::string::npos)
+                return invalid(
+                    "usage",
+                    fmt::format(
+                        "--env takes a name, not '{}'; set the variable before the call", name
+                    )
+                );
             const char* value = std::getenv(name.c_str());
-            if (value == nullptr) return invalid("usage", fmt::format("--env {}: there is no such variable; set it or leave it out", name));
-            if (!is_utf8(value)) return invalid("usage", fmt::format("--env {}: its value is not UTF-8", name));
+            if (value == nullptr)
+                return invalid(
+                    "usage",
+                    fmt::format("--env {}: there is no such variable; set it or leave it out", name)
+                );
+            if (!is_utf8(value))
+                return invalid("usage", fmt::format("--env {}: its value is not UTF-8", name));
             (*body.mutable_env())[name] = value;
         }
         const auto allowed = context_.settings().list("env");
@@ -131,13 +164,20 @@ private:
             const auto equals = text.find('=');
             if (equals == std::string_view::npos || !is_utf8(text)) continue;
             const std::string_view name = text.substr(0, equals);
-            const bool wanted = std::any_of(allowed.begin(), allowed.end(), [&](const std::string& pattern) {
-                return pattern.ends_with('*') ? name.starts_with(std::string_view(pattern).substr(0, pattern.size() - 1)) : name == pattern;
-            });
-            if (wanted) (*body.mutable_env())[std::string(name)] = std::string(text.substr(equals + 1));
+            const bool wanted =
+                std::any_of(allowed.begin(), allowed.end(), [&](const std::string& pattern) {
+                    return pattern.ends_with('*')
+                               ? name.starts_with(
+                                     std::string_view(pattern).substr(0, pattern.size() - 1)
+                                 )
+                               : name == pattern;
+                });
+            if (wanted)
+                (*body.mutable_env())[std::string(name)] = std::string(text.substr(equals + 1));
         }
         if (body.tty()) {
-            if (const char* term = std::getenv("TERM"); term != nullptr) (*body.mutable_env())["TERM"] = term;
+            if (const char* term = std::getenv("TERM"); term != nullptr)
+                (*body.mutable_env())["TERM"] = term;
         }
         return {};
     }
@@ -165,11 +205,13 @@ private:
         return {};
     }
 
-    // The run was not started: its one-shot lease would wait for nothing. `code` overrides all but "unreachable".
+    // The run was not started: its one-shot lease would wait for nothing. `code` overrides all but
+    // "unreachable".
     Outcome give_back(Outcome outcome, int code, Stopwatch& watch) {
         if (code != 0 && outcome.code != kExitUnreachable) outcome.code = code;
         if (ours_) {
-            const auto ignored = api_.release(lease_.id());  // fails: it ends by itself when it has been idle
+            const auto ignored =
+                api_.release(lease_.id());  // fails: it ends by itself when it has been idle
             static_cast<void>(ignored);
             lap("release", watch);
         }
@@ -211,15 +253,30 @@ private:
             out.set("run", Json::parse(to_json(*run_)).value_or(Json::object()));
         }
         if (!lease_.id().empty()) {
-            out.set("lease", Json::object().set("id", lease_.id()).set("slug", lease_.slug()).set("machine", lease_.machine()).set("kept", !ours_));
+            out.set(
+                "lease",
+                Json::object()
+                    .set("id", lease_.id())
+                    .set("slug", lease_.slug())
+                    .set("machine", lease_.machine())
+                    .set("kept", !ours_)
+            );
         }
         Json exit = Json::object();
         exit.set("code", outcome.code).set("origin", outcome.origin);
-        if (outcome.error) exit.set("error", Json::object().set("code", outcome.error->code).set("message", outcome.error->message));
+        if (outcome.error)
+            exit.set(
+                "error",
+                Json::object()
+                    .set("code", outcome.error->code)
+                    .set("message", outcome.error->message)
+            );
         out.set("exit", exit);
         Json timings = Json::object();
         for (const char* phase : {"lease", "sync", "start", "run", "release"}) {
-            timings.set(phase, static_cast<std::int64_t>(timings_.contains(phase) ? timings_[phase] : 0));
+            timings.set(
+                phase, static_cast<std::int64_t>(timings_.contains(phase) ? timings_[phase] : 0)
+            );
         }
         out.set("timings_ms", timings);
         return out;
@@ -231,7 +288,8 @@ private:
             const std::string text = result(outcome).dump() + "\n";
             if (context_.json()) context_.print(text);
             if (!file.empty()) {
-                if (const auto written = write_file_atomic(file, text, 0644); !written) context_.complain(written.error());
+                if (const auto written = write_file_atomic(file, text, 0644); !written)
+                    context_.complain(written.error());
             }
         } else if (arguments_.has("detach") && run_) {
             context_.print(run_->id() + "\n");
@@ -269,9 +327,12 @@ int run_attach(Context& context, const Arguments& arguments) {
     }
     AttachmentOptions options;
     const std::string offset = arguments.get("offset", "0");
-    const auto [end, error] = std::from_chars(offset.data(), offset.data() + offset.size(), options.offset);
+    const auto [end, error] =
+        std::from_chars(offset.data(), offset.data() + offset.size(), options.offset);
     if (error != std::errc() || end != offset.data() + offset.size()) {
-        context.complain(fmt::format("--offset must be a number of bytes, not '{}'; see 'berth help attach'", offset));
+        context.complain(fmt::format(
+            "--offset must be a number of bytes, not '{}'; see 'berth help attach'", offset
+        ));
         return kExitRunUsage;
     }
     Interrupts interrupts(context.server(), *token);
@@ -286,7 +347,8 @@ int run_attach(Context& context, const Arguments& arguments) {
     options.token = *token;
     options.run = run->id();
     options.tty = run->tty() && ::isatty(STDIN_FILENO) == 1;
-    options.forward_stdin = options.tty;  // input of another client may be under way: only terminals mix it
+    options.forward_stdin =
+        options.tty;  // input of another client may be under way: only terminals mix it
     if (context.json()) options.stdout_fd = STDERR_FILENO;
     Attachment attachment(std::move(options));
     interrupts.set_run(run->id(), &attachment);

@@ -24,7 +24,9 @@ std::string state_of(const run::v1::Run& run) {
     std::string name = run::v1::RunState_Name(run.state());
     constexpr std::string_view kPrefix = "RUN_STATE_";
     if (name.starts_with(kPrefix)) name.erase(0, kPrefix.size());
-    std::transform(name.begin(), name.end(), name.begin(), [](char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c; });
+    std::transform(name.begin(), name.end(), name.begin(), [](char c) {
+        return c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c;
+    });
     return name;
 }
 
@@ -33,7 +35,8 @@ std::string command_line(const run::v1::Run& run) {
     std::string out;
     for (const auto& word : run.argv()) {
         if (!out.empty()) out += ' ';
-        for (const char c : word) out += static_cast<unsigned char>(c) < 0x20 || c == 0x7F ? '?' : c;
+        for (const char c : word)
+            out += static_cast<unsigned char>(c) < 0x20 || c == 0x7F ? '?' : c;
     }
     constexpr std::size_t kWidth = 60;
     return out.size() <= kWidth ? out : out.substr(0, kWidth - 3) + "...";
@@ -45,7 +48,8 @@ int run_runs(Context& context, const Arguments& arguments) {
     auto token = context.token();
     if (!token) return fail(context, token.error());
     Api api(context.server(), *token);
-    const auto reply = api.runs(arguments.get("lease"), arguments.get("cursor"), arguments.get("limit", "20"));
+    const auto reply =
+        api.runs(arguments.get("lease"), arguments.get("cursor"), arguments.get("limit", "20"));
     if (!reply) return fail(context, reply.error());
     if (context.json()) {
         context.print(to_json(*reply) + "\n");
@@ -53,11 +57,17 @@ int run_runs(Context& context, const Arguments& arguments) {
     }
     std::vector<std::vector<std::string>> rows = {{"ID", "STATE", "EXIT", "COMMAND"}};
     for (const auto& run : reply->runs()) {
-        rows.push_back({run.id(), state_of(run), run.has_exit_code() ? std::to_string(run.exit_code()) : "-", command_line(run)});
+        rows.push_back(
+            {run.id(),
+             state_of(run),
+             run.has_exit_code() ? std::to_string(run.exit_code()) : "-",
+             command_line(run)}
+        );
     }
     if (rows.size() > 1) context.print(table(rows, context.color()));
     if (rows.size() == 1) context.progress("there are no runs; 'berth run -- <command>' makes one");
-    if (!reply->next_cursor().empty()) context.progress(fmt::format("there are more: --cursor {}", reply->next_cursor()));
+    if (!reply->next_cursor().empty())
+        context.progress(fmt::format("there are more: --cursor {}", reply->next_cursor()));
     return 0;
 }
 
@@ -66,14 +76,27 @@ int run_logs(Context& context, const Arguments& arguments) {
     if (!token) return fail(context, token.error());
     const std::string stream = arguments.get("stream", "all");
     if (stream != "all" && stream != "stdout" && stream != "stderr") {
-        return fail(context, invalid("usage", fmt::format("--stream must be stdout, stderr or all, not '{}'; see 'berth help logs'", stream)));
+        return fail(
+            context,
+            invalid(
+                "usage",
+                fmt::format(
+                    "--stream must be stdout, stderr or all, not '{}'; see 'berth help logs'",
+                    stream
+                )
+            )
+        );
     }
     Api api(context.server(), *token);
     const std::string path = fmt::format(
-        "/v1/runs/{}/output?offset={}&follow={}{}", net::percent_encode(arguments.operands[0]), net::percent_encode(arguments.get("offset", "0")),
-        arguments.has("follow"), stream == "all" ? "" : "&stream=" + stream
+        "/v1/runs/{}/output?offset={}&follow={}{}",
+        net::percent_encode(arguments.operands[0]),
+        net::percent_encode(arguments.get("offset", "0")),
+        arguments.has("follow"),
+        stream == "all" ? "" : "&stream=" + stream
     );
-    const auto done = api.stream(path, [](std::string_view bytes) { return write_all(STDOUT_FILENO, bytes); });
+    const auto done =
+        api.stream(path, [](std::string_view bytes) { return write_all(STDOUT_FILENO, bytes); });
     return done ? 0 : fail(context, done.error());
 }
 
@@ -83,7 +106,9 @@ int run_cancel(Context& context, const Arguments& arguments) {
     Api api(context.server(), *token);
     const auto run = api.cancel(arguments.operands[0], arguments.get("grace"));
     if (!run) return fail(context, run.error());
-    context.print(context.json() ? to_json(*run) + "\n" : fmt::format("{} {}\n", run->id(), state_of(*run)));
+    context.print(
+        context.json() ? to_json(*run) + "\n" : fmt::format("{} {}\n", run->id(), state_of(*run))
+    );
     return 0;
 }
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Hands the list of files to rsync. Deletions are named one by one from the list of the last sync, so that files
-// ignored here are never deleted there.
+// Hands the list of files to rsync. Deletions are named one by one from the list of the last sync,
+// so that files ignored here are never deleted there.
 #include "cli/sync.hpp"
 
 #include <fcntl.h>
@@ -24,22 +24,28 @@ namespace {
 
 constexpr seconds kLockPatience{120};  // another berth of this user is syncing to the same machine
 constexpr std::chrono::hours kRsyncPatience{6};  // a first sync of a huge tree over a slow line
-constexpr int kTokenFd = 9;            // of the transport; rsync passes it on
+constexpr int kTokenFd = 9;                      // of the transport; rsync passes it on
 
 SyncRules rules_of(const config::Layers& settings) {
-    return {settings.list("sync.include"), settings.list("sync.exclude"), settings.boolean("sync.git")};
+    return {
+        settings.list("sync.include"), settings.list("sync.exclude"), settings.boolean("sync.git")};
 }
 
 SyncLimits limits_of(const config::Layers& settings) {
     return {
-        static_cast<std::uint64_t>(std::max<std::int64_t>(0, settings.integer("sync.max_files"))), settings.bytes("sync.max_bytes"),
-        static_cast<std::uint64_t>(std::clamp<std::int64_t>(settings.integer("sync.max_delete_percent"), 0, 100))};
+        static_cast<std::uint64_t>(std::max<std::int64_t>(0, settings.integer("sync.max_files"))),
+        settings.bytes("sync.max_bytes"),
+        static_cast<std::uint64_t>(
+            std::clamp<std::int64_t>(settings.integer("sync.max_delete_percent"), 0, 100)
+        )};
 }
 
 std::size_t count_own(const PathList& paths) {
-    return static_cast<std::size_t>(
-        std::count_if(paths.begin(), paths.end(), [](const std::string& path) { return !path.starts_with(".git/") && path != ".git"; })
-    );
+    return static_cast<std::size_t>(std::count_if(
+        paths.begin(),
+        paths.end(),
+        [](const std::string& path) { return !path.starts_with(".git/") && path != ".git"; }
+    ));
 }
 
 bool ask(const std::string& question) {
@@ -62,21 +68,29 @@ std::string joined(const PathList& a, const PathList& b) {
     return out;
 }
 
-// The token travels in memory: a file would outlive us, an argument or a variable can be read by others.
+// The token travels in memory: a file would outlive us, an argument or a variable can be read by
+// others.
 Result<Fd> token_in_memory(const Secret& token) {
     Fd fd(::memfd_create("berth-token", MFD_CLOEXEC));
     if (!fd) return system_error("cannot pass the token on", errno);
-    if (!write_all(fd.get(), token.reveal())) return system_error("cannot pass the token on", errno);
+    if (!write_all(fd.get(), token.reveal()))
+        return system_error("cannot pass the token on", errno);
     ::lseek(fd.get(), 0, SEEK_SET);
     return fd;
 }
 
-Result<int> run_rsync(const Context& context, const Secret& token, const SyncTarget& target, std::string_view input) {
+Result<int> run_rsync(
+    const Context& context, const Secret& token, const SyncTarget& target, std::string_view input
+) {
     BERTH_ASSIGN(const Fd secret, token_in_memory(token));
     process::SpawnSpec spec;
     spec.argv = rsync_arguments();
-    for (std::string word : {std::string("--blocking-io"), std::string("-e"), fmt::format("'{}' __rsync-transport", own_path().string()),
-                             context.root().string() + "/", std::string("berth:.")}) {
+    for (std::string word :
+         {std::string("--blocking-io"),
+          std::string("-e"),
+          fmt::format("'{}' __rsync-transport", own_path().string()),
+          context.root().string() + "/",
+          std::string("berth:.")}) {
         spec.argv.push_back(std::move(word));
     }
     spec.env = environment_without({"RSYNC_", "BERTH_TRANSPORT_", "BERTH_TOKEN="});
@@ -87,19 +101,33 @@ Result<int> run_rsync(const Context& context, const Secret& token, const SyncTar
     spec.death_signal = SIGTERM;  // an interrupted berth leaves no transfer behind
     auto result = capture(std::move(spec), kRsyncPatience, input);
     if (!result && result.error().code == "not_found") {
-        return unavailable("rsync_missing", "rsync is needed to send the working tree; install it, or use --no-sync");
+        return unavailable(
+            "rsync_missing",
+            "rsync is needed to send the working tree; install it, or use --no-sync"
+        );
     }
     if (!result) return std::move(result).error();
     constexpr int kSomeVanished = 24;  // files were deleted while it ran: the next sync tells
     if (result->code != 0 && result->code != kSomeVanished) {
         std::string words = result->err;
         while (!words.empty() && words.back() == '\n') words.pop_back();
-        return unavailable("sync_failed", fmt::format("the working tree could not be sent (rsync ended with {}): {}", result->code, words));
+        return unavailable(
+            "sync_failed",
+            fmt::format(
+                "the working tree could not be sent (rsync ended with {}): {}", result->code, words
+            )
+        );
     }
     return result->code;
 }
 
-Result<SyncReport> sync_locked(const Context& context, const Secret& token, const SyncTarget& target, bool force, const fs::path& record_path) {
+Result<SyncReport> sync_locked(
+    const Context& context,
+    const Secret& token,
+    const SyncTarget& target,
+    bool force,
+    const fs::path& record_path
+) {
     const auto begin = std::chrono::steady_clock::now();
     const SyncRules rules = rules_of(context.settings());
     BERTH_ASSIGN(const PathList listed, list_files(context.root(), rules));
@@ -111,7 +139,8 @@ Result<SyncReport> sync_locked(const Context& context, const Secret& token, cons
     report.bytes = now.bytes;
     if (!force && before.fingerprint == now.fingerprint && before.root == context.root().string()) {
         report.skipped = true;
-        report.took = std::chrono::duration_cast<milliseconds>(std::chrono::steady_clock::now() - begin);
+        report.took =
+            std::chrono::duration_cast<milliseconds>(std::chrono::steady_clock::now() - begin);
         return report;
     }
     PathList all = now.paths;
@@ -122,12 +151,26 @@ Result<SyncReport> sync_locked(const Context& context, const Secret& token, cons
     }
     const PathList gone = vanished_paths(context.root(), before.paths, all);
     PathList gone_files;
-    std::set_intersection(gone.begin(), gone.end(), before.paths.begin(), before.paths.end(), std::back_inserter(gone_files));
+    std::set_intersection(
+        gone.begin(),
+        gone.end(),
+        before.paths.begin(),
+        before.paths.end(),
+        std::back_inserter(gone_files)
+    );
     report.deleted = count_own(gone_files);
-    if (const std::string trouble = check_limits(now, count_own(before.paths), report.deleted, limits_of(context.settings())); !trouble.empty() && !force) {
+    if (const std::string trouble = check_limits(
+            now, count_own(before.paths), report.deleted, limits_of(context.settings())
+        );
+        !trouble.empty() && !force) {
         const bool person = ::isatty(STDIN_FILENO) == 1 && ::isatty(STDERR_FILENO) == 1;
         if (!person || !ask(trouble)) {
-            return invalid("sync_refused", trouble + " Leave files out in .berthignore, raise the limit in berth.yaml (sync.*), or use --force-sync");
+            return invalid(
+                "sync_refused",
+                trouble +
+                    " Leave files out in .berthignore, raise the limit in berth.yaml (sync.*), or "
+                    "use --force-sync"
+            );
         }
     }
     BERTH_ASSIGN(const int code, run_rsync(context, token, target, joined(all, gone)));
@@ -139,36 +182,58 @@ Result<SyncReport> sync_locked(const Context& context, const Secret& token, cons
     }
     const SyncRecord record{same ? now.fingerprint : "", context.root().string(), std::move(all)};
     BERTH_TRY(write_file_atomic(record_path, format_record(record), 0600));
-    report.took = std::chrono::duration_cast<milliseconds>(std::chrono::steady_clock::now() - begin);
+    report.took =
+        std::chrono::duration_cast<milliseconds>(std::chrono::steady_clock::now() - begin);
     return report;
 }
 
 }  // namespace
 
-// What the receiving side is started with is fixed by the node agent and must agree with these: the options
-// decide the form of rsync's protocol.
+// What the receiving side is started with is fixed by the node agent and must agree with these: the
+// options decide the form of rsync's protocol.
 std::vector<std::string> rsync_arguments() {
     return {"rsync", "-a", "--files-from=-", "--from0", "--delete-missing-args"};
 }
 
-std::string check_limits(const Scan& scan, std::size_t before, std::size_t deleted, const SyncLimits& limits) {
+std::string check_limits(
+    const Scan& scan, std::size_t before, std::size_t deleted, const SyncLimits& limits
+) {
     if (scan.paths.size() > limits.max_files) {
-        return fmt::format("The working tree has {} files, more than sync.max_files ({}).", scan.paths.size(), limits.max_files);
+        return fmt::format(
+            "The working tree has {} files, more than sync.max_files ({}).",
+            scan.paths.size(),
+            limits.max_files
+        );
     }
     if (scan.bytes > limits.max_bytes) {
-        return fmt::format("The working tree has {} MiB, more than sync.max_bytes ({} MiB).", scan.bytes >> 20U, limits.max_bytes >> 20U);
+        return fmt::format(
+            "The working tree has {} MiB, more than sync.max_bytes ({} MiB).",
+            scan.bytes >> 20U,
+            limits.max_bytes >> 20U
+        );
     }
     if (deleted >= kHarmlessDeletions && deleted * 100 > before * limits.max_delete_percent) {
-        return fmt::format("{} of the {} files on the machine would be deleted, more than sync.max_delete_percent ({} %).", deleted, before, limits.max_delete_percent);
+        return fmt::format(
+            "{} of the {} files on the machine would be deleted, more than sync.max_delete_percent "
+            "({} %).",
+            deleted,
+            before,
+            limits.max_delete_percent
+        );
     }
     return {};
 }
 
-Result<SyncReport> sync_tree(const Context& context, const Secret& token, const SyncTarget& target, bool force) {
+Result<SyncReport> sync_tree(
+    const Context& context, const Secret& token, const SyncTarget& target, bool force
+) {
     const fs::path folder = cache_folder() / "sync";
     BERTH_TRY(make_private_folder(folder));
     auto lock = process::FileLock::acquire(folder / (target.machine + ".lock"), kLockPatience);
-    if (!lock) return conflict("sync_busy", "another berth is still syncing to this machine; try again when it is done");
+    if (!lock)
+        return conflict(
+            "sync_busy", "another berth is still syncing to this machine; try again when it is done"
+        );
     return sync_locked(context, token, target, force, folder / (target.machine + ".list"));
 }
 

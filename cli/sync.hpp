@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Makes a machine's workspace equal to the working tree, or finds in milliseconds that it already is.
+// Makes a machine's workspace equal to the working tree, or finds in milliseconds that it already
+// is.
 #pragma once
 
 #include <string>
@@ -33,14 +34,19 @@ struct SyncLimits {
 };
 /// Fewer deletions than this are never a mass deletion, whatever their share.
 inline constexpr std::size_t kHarmlessDeletions = 5;
-std::string check_limits(const Scan& scan, std::size_t before, std::size_t deleted, const SyncLimits& limits);
+std::string check_limits(
+    const Scan& scan, std::size_t before, std::size_t deleted, const SyncLimits& limits
+);
 
-/// rsync and its options, up to source and destination; the list of paths goes to its stdin, NUL-separated.
+/// rsync and its options, up to source and destination; the list of paths goes to its stdin,
+/// NUL-separated.
 std::vector<std::string> rsync_arguments();
 
-/// Sends what changed since the last sync to that machine. A guard that strikes asks on a terminal and refuses
-/// elsewhere ("sync_refused"); `force` overrides it, and the fingerprint. Other errors: "sync_failed" with
-/// rsync's words, "rsync_missing", "sync_busy", those of list_files().
-Result<SyncReport> sync_tree(const Context& context, const Secret& token, const SyncTarget& target, bool force);
+/// Sends what changed since the last sync to that machine. A guard that strikes asks on a terminal
+/// and refuses elsewhere ("sync_refused"); `force` overrides it, and the fingerprint. Other errors:
+/// "sync_failed" with rsync's words, "rsync_missing", "sync_busy", those of list_files().
+Result<SyncReport> sync_tree(
+    const Context& context, const Secret& token, const SyncTarget& target, bool force
+);
 
 }  // namespace berth::cli

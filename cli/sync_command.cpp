@@ -55,15 +55,23 @@ struct Transport {
         std::array<char, kChunk> buffer;
         bool open = true;
         while (!socket.closed()) {
-            std::array<pollfd, 2> polled{{{open ? STDIN_FILENO : -1, POLLIN, 0}, {wake[0], POLLIN, 0}}};
-            const int ready = ::poll(polled.data(), polled.size(), open ? -1 : static_cast<int>(milliseconds(kEndPatience).count()));
+            std::array<pollfd, 2> polled{
+                {{open ? STDIN_FILENO : -1, POLLIN, 0}, {wake[0], POLLIN, 0}}};
+            const int ready = ::poll(
+                polled.data(),
+                polled.size(),
+                open ? -1 : static_cast<int>(milliseconds(kEndPatience).count())
+            );
             if (ready == 0 || polled[1].revents != 0) return;
             if (ready < 0 || polled[0].revents == 0) continue;
             const auto count = ::read(STDIN_FILENO, buffer.data(), buffer.size());
             if (count <= 0) {
                 open = false;
-                if (!socket.send_text("eof", kSendPatience)) return;  // a WebSocket has no half-close of its own
-            } else if (!socket.send_binary({buffer.data(), static_cast<std::size_t>(count)}, kSendPatience)) {
+                if (!socket.send_text("eof", kSendPatience))
+                    return;  // a WebSocket has no half-close of its own
+            } else if (!socket.send_binary(
+                           {buffer.data(), static_cast<std::size_t>(count)}, kSendPatience
+                       )) {
                 return;
             }
         }
@@ -92,18 +100,28 @@ int run_rsync_transport(Context& context, const Arguments&) {
         if (::write(transport.wake[1], "x", 1) < 0) return;  // a full pipe wakes as well
     };
     net::WsRefusal refusal;
-    const std::string path = fmt::format("/v1/leases/{}/sync?delete=1", net::percent_encode(variable("BERTH_TRANSPORT_LEASE")));
-    auto socket = net::WsClient::connect(api.server(), path, std::move(options), std::move(events), &refusal);
+    const std::string path = fmt::format(
+        "/v1/leases/{}/sync?delete=1", net::percent_encode(variable("BERTH_TRANSPORT_LEASE"))
+    );
+    auto socket =
+        net::WsClient::connect(api.server(), path, std::move(options), std::move(events), &refusal);
     if (!socket) {
-        context.complain(refusal.status != 0 ? Api::problem(refusal.status, refusal.body) : api.explain(socket.error()));
+        context.complain(
+            refusal.status != 0 ? Api::problem(refusal.status, refusal.body)
+                                : api.explain(socket.error())
+        );
         return 1;
     }
     transport.pump(**socket);
-    // Closed by the server when its rsync ended well; anything else is told to rsync by our exit code.
+    // Closed by the server when its rsync ended well; anything else is told to rsync by our exit
+    // code.
     const bool closed = (*socket)->wait_closed(kEndPatience);
     if (closed && transport.close_code == 1000) return 0;
     context.complain(fmt::format(
-        "the sync channel closed ({}{}{})", transport.close_code.load(), transport.close_reason.empty() ? "" : ": ", transport.close_reason
+        "the sync channel closed ({}{}{})",
+        transport.close_code.load(),
+        transport.close_reason.empty() ? "" : ": ",
+        transport.close_reason
     ));
     return 1;
 }
@@ -120,21 +138,33 @@ int run_sync(Context& context, const Arguments& arguments) {
         context.complain(lease.error());
         return 1;
     }
-    auto report = sync_tree(context, *token, {lease->id(), lease->machine()}, arguments.has("force-sync"));
+    auto report =
+        sync_tree(context, *token, {lease->id(), lease->machine()}, arguments.has("force-sync"));
     if (!report) {
         context.complain(report.error());
         return 1;
     }
     if (context.json()) {
         Json out = Json::object();
-        out.set("lease", lease->id()).set("machine", lease->machine()).set("skipped", report->skipped);
-        out.set("files", static_cast<std::int64_t>(report->files)).set("deleted", static_cast<std::int64_t>(report->deleted));
-        out.set("bytes", static_cast<std::int64_t>(report->bytes)).set("took_ms", static_cast<std::int64_t>(report->took.count()));
+        out.set("lease", lease->id())
+            .set("machine", lease->machine())
+            .set("skipped", report->skipped);
+        out.set("files", static_cast<std::int64_t>(report->files))
+            .set("deleted", static_cast<std::int64_t>(report->deleted));
+        out.set("bytes", static_cast<std::int64_t>(report->bytes))
+            .set("took_ms", static_cast<std::int64_t>(report->took.count()));
         context.print(out.dump() + "\n");
     } else if (report->skipped) {
-        context.progress(fmt::format("nothing has changed since the last sync ({} files)", report->files));
+        context.progress(
+            fmt::format("nothing has changed since the last sync ({} files)", report->files)
+        );
     } else {
-        context.progress(fmt::format("synced {} files in {}, {} deleted", report->files, format_duration(report->took), report->deleted));
+        context.progress(fmt::format(
+            "synced {} files in {}, {} deleted",
+            report->files,
+            format_duration(report->took),
+            report->deleted
+        ));
     }
     return 0;
 }

@@ -34,8 +34,10 @@ Result<PathList> git(const fs::path& root, std::vector<std::string> arguments) {
     process::SpawnSpec spec;
     spec.argv = {"git", "-C", root.string()};
     spec.argv.insert(spec.argv.end(), arguments.begin(), arguments.end());
-    // A hook's GIT_DIR and GIT_INDEX_FILE would point git at another tree than the folder asked about.
-    spec.env = environment_without({"GIT_DIR=", "GIT_WORK_TREE=", "GIT_INDEX_FILE=", "GIT_PREFIX="});
+    // A hook's GIT_DIR and GIT_INDEX_FILE would point git at another tree than the folder asked
+    // about.
+    spec.env =
+        environment_without({"GIT_DIR=", "GIT_WORK_TREE=", "GIT_INDEX_FILE=", "GIT_PREFIX="});
     spec.env->push_back("GIT_OPTIONAL_LOCKS=0");
     auto result = capture(spec, kGitPatience);
     if (!result) {
@@ -43,7 +45,10 @@ Result<PathList> git(const fs::path& root, std::vector<std::string> arguments) {
         return unavailable("git_missing", "git is needed to tell which files to send; install git");
     }
     if (result->code != 0) {
-        return invalid("git_failed", fmt::format("git could not list the files of {}: {}", root.string(), result->err));
+        return invalid(
+            "git_failed",
+            fmt::format("git could not list the files of {}: {}", root.string(), result->err)
+        );
     }
     PathList out;
     for (const auto piece : split(result->out, '\0')) {
@@ -53,7 +58,14 @@ Result<PathList> git(const fs::path& root, std::vector<std::string> arguments) {
 }
 
 // Every file below `folder`; folders themselves only when asked.
-void walk(int parent, const std::string& name, const std::string& prefix, bool with_folders, PathList& out, bool (*skip)(const std::string& path)) {
+void walk(
+    int parent,
+    const std::string& name,
+    const std::string& prefix,
+    bool with_folders,
+    PathList& out,
+    bool (*skip)(const std::string& path)
+) {
     const int fd = ::openat(parent, name.c_str(), O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
     if (fd < 0) return;
     const std::unique_ptr<DIR, int (*)(DIR*)> dir(::fdopendir(fd), &::closedir);
@@ -76,18 +88,22 @@ void walk(int parent, const std::string& name, const std::string& prefix, bool w
 }
 
 bool skip_in_git(const std::string& path) {
-    return path == ".git/lfs" || path.ends_with(".lock") || path == ".git/index.stash" || path == ".git/gc.pid";
+    return path == ".git/lfs" || path.ends_with(".lock") || path == ".git/index.stash" ||
+           path == ".git/gc.pid";
 }
 
 std::vector<std::string> exclude_arguments(const fs::path& root, const SyncRules& rules) {
     std::vector<std::string> out;
     std::error_code ignored;
-    if (fs::exists(root / ".berthignore", ignored)) out.push_back("--exclude-from=" + (root / ".berthignore").string());
+    if (fs::exists(root / ".berthignore", ignored))
+        out.push_back("--exclude-from=" + (root / ".berthignore").string());
     for (const auto& pattern : rules.exclude) out.push_back("--exclude=" + pattern);
     return out;
 }
 
-std::vector<std::string> joined(std::vector<std::string> head, const std::vector<std::string>& tail) {
+std::vector<std::string> joined(
+    std::vector<std::string> head, const std::vector<std::string>& tail
+) {
     head.insert(head.end(), tail.begin(), tail.end());
     return head;
 }
@@ -110,7 +126,18 @@ Result<PathList> list_plain(const fs::path& root, const SyncRules& rules) {
         walk(AT_FDCWD, root.string(), "", false, out, nullptr);
     } else {
         BERTH_ASSIGN(const std::string repository, empty_repository());
-        BERTH_ASSIGN(out, git(root, joined({"--git-dir=" + repository, "--work-tree=" + root.string(), "ls-files", "-z", "--others"}, excludes)));
+        BERTH_ASSIGN(
+            out,
+            git(root,
+                joined(
+                    {"--git-dir=" + repository,
+                     "--work-tree=" + root.string(),
+                     "ls-files",
+                     "-z",
+                     "--others"},
+                    excludes
+                ))
+        );
     }
     sort_unique(out);
     return out;
@@ -118,13 +145,22 @@ Result<PathList> list_plain(const fs::path& root, const SyncRules& rules) {
 
 Result<PathList> list_repository(const fs::path& root, const SyncRules& rules) {
     const auto excludes = exclude_arguments(root, rules);
-    BERTH_ASSIGN(PathList out, git(root, joined({"ls-files", "-z", "--cached", "--others", "--exclude-standard"}, excludes)));
+    BERTH_ASSIGN(
+        PathList out,
+        git(root,
+            joined({"ls-files", "-z", "--cached", "--others", "--exclude-standard"}, excludes))
+    );
     sort_unique(out);
     if (!excludes.empty()) {  // git's excludes leave tracked files alone; ours do not
-        BERTH_ASSIGN(PathList dropped, git(root, joined({"ls-files", "-z", "--cached", "--ignored"}, excludes)));
+        BERTH_ASSIGN(
+            PathList dropped,
+            git(root, joined({"ls-files", "-z", "--cached", "--ignored"}, excludes))
+        );
         sort_unique(dropped);
         PathList kept;
-        std::set_difference(out.begin(), out.end(), dropped.begin(), dropped.end(), std::back_inserter(kept));
+        std::set_difference(
+            out.begin(), out.end(), dropped.begin(), dropped.end(), std::back_inserter(kept)
+        );
         out = std::move(kept);
     }
     if (!rules.include.empty()) {
@@ -138,7 +174,9 @@ Result<PathList> list_repository(const fs::path& root, const SyncRules& rules) {
 }
 
 // Submodules and repositories in the tree are named as folders: their own files take their place.
-Result<void> expand_folders(const fs::path& root, const SyncRules& rules, PathList& paths, int depth) {
+Result<void> expand_folders(
+    const fs::path& root, const SyncRules& rules, PathList& paths, int depth
+) {
     PathList more;
     for (auto& path : paths) {
         const bool slash = path.ends_with('/');
@@ -187,15 +225,24 @@ struct Hash {
     void add(const struct stat& info) {
         add(static_cast<std::uint64_t>(info.st_mode));
         add(static_cast<std::uint64_t>(info.st_size));
-        add(static_cast<std::uint64_t>(info.st_mtim.tv_sec) * 1'000'000'000ULL + static_cast<std::uint64_t>(info.st_mtim.tv_nsec));
+        add(static_cast<std::uint64_t>(info.st_mtim.tv_sec) * 1'000'000'000ULL +
+            static_cast<std::uint64_t>(info.st_mtim.tv_nsec));
         add(static_cast<std::uint64_t>(info.st_ino));
     }
 };
 
 // What moves when commits, branches or the index do; the objects themselves never change.
 constexpr std::array<const char*, 10> kGitMarks = {
-    ".git/HEAD", ".git/index", ".git/packed-refs", ".git/logs/HEAD", ".git/FETCH_HEAD", ".git/ORIG_HEAD", ".git/config",
-    ".git/refs/heads", ".git/refs/tags", ".git/refs/stash"};
+    ".git/HEAD",
+    ".git/index",
+    ".git/packed-refs",
+    ".git/logs/HEAD",
+    ".git/FETCH_HEAD",
+    ".git/ORIG_HEAD",
+    ".git/config",
+    ".git/refs/heads",
+    ".git/refs/tags",
+    ".git/refs/stash"};
 
 }  // namespace
 
@@ -222,7 +269,8 @@ Result<Scan> scan(const fs::path& root, const PathList& listed, const SyncRules&
     Hash hash;
     struct stat info {};
     for (const std::string& path : listed) {
-        if (::fstatat(folder.get(), path.c_str(), &info, AT_SYMLINK_NOFOLLOW) != 0) continue;  // deleted
+        if (::fstatat(folder.get(), path.c_str(), &info, AT_SYMLINK_NOFOLLOW) != 0)
+            continue;  // deleted
         if (!S_ISREG(info.st_mode) && !S_ISLNK(info.st_mode) && !S_ISDIR(info.st_mode)) continue;
         hash.add(path);
         if (S_ISDIR(info.st_mode)) {  // its time changes with its files, which are here themselves
@@ -233,8 +281,11 @@ Result<Scan> scan(const fs::path& root, const PathList& listed, const SyncRules&
         }
         if (S_ISLNK(info.st_mode)) {
             std::array<char, 4096> target;
-            const auto length = ::readlinkat(folder.get(), path.c_str(), target.data(), target.size());
-            hash.add(std::string_view(target.data(), length > 0 ? static_cast<std::size_t>(length) : 0));
+            const auto length =
+                ::readlinkat(folder.get(), path.c_str(), target.data(), target.size());
+            hash.add(
+                std::string_view(target.data(), length > 0 ? static_cast<std::size_t>(length) : 0)
+            );
         }
         out.paths.push_back(path);
     }
@@ -279,15 +330,19 @@ SyncRecord parse_record(std::string_view text) {
 PathList vanished_paths(const fs::path& root, const PathList& before, const PathList& now) {
     PathList out;
     PathList gone;
-    std::set_difference(before.begin(), before.end(), now.begin(), now.end(), std::back_inserter(gone));
+    std::set_difference(
+        before.begin(), before.end(), now.begin(), now.end(), std::back_inserter(gone)
+    );
     std::error_code ignored;
     for (const auto& path : gone) {
-        // Still here but listed no more: ignored by now, and what is ignored is left alone on both sides.
+        // Still here but listed no more: ignored by now, and what is ignored is left alone on both
+        // sides.
         const auto type = fs::symlink_status(root / path, ignored).type();
         if (type != fs::file_type::not_found) continue;
         fs::path top = path;
         bool replaced = false;
-        for (fs::path parent = fs::path(path).parent_path(); !parent.empty(); parent = parent.parent_path()) {
+        for (fs::path parent = fs::path(path).parent_path(); !parent.empty();
+             parent = parent.parent_path()) {
             const auto kind = fs::symlink_status(root / parent, ignored).type();
             if (kind == fs::file_type::not_found) {
                 top = parent;

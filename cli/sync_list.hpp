@@ -12,31 +12,37 @@
 namespace berth::cli {
 
 struct SyncRules {
-    std::vector<std::string> include;  ///< ignored files to send all the same, in the syntax of .gitignore
+    std::vector<std::string>
+        include;  ///< ignored files to send all the same, in the syntax of .gitignore
     std::vector<std::string> exclude;  ///< files to leave out, tracked ones too
-    bool git = true;                   ///< send .git as well, so that the copy is a working checkout
+    bool git = true;  ///< send .git as well, so that the copy is a working checkout
 };
 
 /// Paths relative to the root, sorted, each once.
 using PathList = std::vector<std::string>;
 
-/// The files as git sees them: tracked and untracked, ignored ones left out; all files where there is no git
-/// repository. .berthignore and the rules leave out more. Deleted files may still be named; scan() drops them.
-/// .git itself is not in it, see list_git_folder(). Errors: "git_failed" with git's words, "git_missing".
+/// The files as git sees them: tracked and untracked, ignored ones left out; all files where there
+/// is no git repository. .berthignore and the rules leave out more. Deleted files may still be
+/// named; scan() drops them. .git itself is not in it, see list_git_folder(). Errors: "git_failed"
+/// with git's words, "git_missing".
 Result<PathList> list_files(const std::filesystem::path& root, const SyncRules& rules);
 
-/// The contents of .git (folders too: git needs its empty ones) without lock files and large-file storage; empty
-/// when .git is not a folder.
+/// The contents of .git (folders too: git needs its empty ones) without lock files and large-file
+/// storage; empty when .git is not a folder.
 PathList list_git_folder(const std::filesystem::path& root);
 
 struct Scan {
     PathList paths;  ///< what exists, of the list
     std::uint64_t bytes = 0;
-    std::string fingerprint;  ///< 32 hex digits over path, type, mode, size, mtime, inode and link target
+    std::string
+        fingerprint;  ///< 32 hex digits over path, type, mode, size, mtime, inode and link target
 };
 
-/// Looks at each file, and at .git's index and refs when `rules.git`. Sockets, pipes and devices are dropped.
-Result<Scan> scan(const std::filesystem::path& root, const PathList& listed, const SyncRules& rules);
+/// Looks at each file, and at .git's index and refs when `rules.git`. Sockets, pipes and devices
+/// are dropped.
+Result<Scan> scan(
+    const std::filesystem::path& root, const PathList& listed, const SyncRules& rules
+);
 
 /// What was sent to a machine last.
 struct SyncRecord {
@@ -48,7 +54,10 @@ std::string format_record(const SyncRecord& record);
 /// An empty record when the text is not one: then everything is sent again.
 SyncRecord parse_record(std::string_view text);
 
-/// Of the paths sent last, those that are gone here, with each topmost folder that is gone with them.
-PathList vanished_paths(const std::filesystem::path& root, const PathList& before, const PathList& now);
+/// Of the paths sent last, those that are gone here, with each topmost folder that is gone with
+/// them.
+PathList vanished_paths(
+    const std::filesystem::path& root, const PathList& before, const PathList& now
+);
 
 }  // namespace berth::cli

@@ -1,5 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-// Proves which files are sent, that every kind of change is noticed, and that rsync makes the copy exact.
+// Proves which files are sent, that every kind of change is noticed, and that rsync makes the copy
+// exact.
+#include "cli/sync.hpp"
+
 #include <gtest/gtest.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -10,7 +13,6 @@
 #include <fstream>
 
 #include "cli/capture.hpp"
-#include "cli/sync.hpp"
 #include "cli/sync_list.hpp"
 #include "core/fd.hpp"
 
@@ -75,14 +77,21 @@ TEST_F(SyncTest, TheListIsTheWorkingTree) {
     fs::remove(root_ / "dir/b.txt");
     fs::create_symlink("a.txt", root_ / "link");
     ASSERT_EQ(::mkfifo((root_ / "pipe").c_str(), 0600), 0);
-    EXPECT_EQ(listed(), (PathList{".gitignore", "a.txt", "dir/inner/c.txt", "link", "name with\nnewline", "new.txt"}));
+    EXPECT_EQ(
+        listed(),
+        (PathList{".gitignore", "a.txt", "dir/inner/c.txt", "link", "name with\nnewline", "new.txt"}
+        )
+    );
 }
 
 TEST_F(SyncTest, BerthignoreAndRulesCutAndAdd) {
     write(".berthignore", "dir/inner/\n");
     write("ignored/keep.bin", "x");
     write("ignored/drop.bin", "x");
-    EXPECT_EQ(listed({{"keep.bin"}, {"a.txt"}, false}), (PathList{".berthignore", ".gitignore", "dir/b.txt", "ignored/keep.bin"}));
+    EXPECT_EQ(
+        listed({{"keep.bin"}, {"a.txt"}, false}),
+        (PathList{".berthignore", ".gitignore", "dir/b.txt", "ignored/keep.bin"})
+    );
 }
 
 TEST_F(SyncTest, RepositoriesInsideAreEntered) {
@@ -101,7 +110,9 @@ TEST_F(SyncTest, RepositoriesInsideAreEntered) {
 TEST_F(SyncTest, AFolderWithoutGitIsSentWhole) {
     fs::remove_all(root_ / ".git");
     write("main.o", "x");
-    EXPECT_EQ(listed(), (PathList{".gitignore", "a.txt", "dir/b.txt", "dir/inner/c.txt", "main.o"}));
+    EXPECT_EQ(
+        listed(), (PathList{".gitignore", "a.txt", "dir/b.txt", "dir/inner/c.txt", "main.o"})
+    );
     write(".berthignore", "*.txt\n");
     EXPECT_EQ(listed(), (PathList{".berthignore", ".gitignore", "main.o"}));
 }
@@ -172,11 +183,14 @@ TEST(SyncLimitsTest, EachGuardStrikesAlone) {
     EXPECT_NE(check_limits(scan, 10, 0, limits).find("max_files"), std::string::npos);
 }
 
-// sync_tree's own arguments against the node agent's own server command: their agreement is what is tested.
+// sync_tree's own arguments against the node agent's own server command: their agreement is what is
+// tested.
 TEST_F(SyncTest, RsyncMakesTheCopyExactAndLeavesIgnoredFilesAlone) {
     const fs::path copy = folder_ / "copy";
     const fs::path shell = folder_ / "shell";
-    std::ofstream(shell) << "#!/bin/sh\ncd " << copy << " && exec rsync --server -logDtpRe.LsfxCIvu --delete-missing-args --force . .\n";
+    std::ofstream(shell
+    ) << "#!/bin/sh\ncd "
+      << copy << " && exec rsync --server -logDtpRe.LsfxCIvu --delete-missing-args --force . .\n";
     fs::permissions(shell, fs::perms::owner_all);
     const auto sync = [&](const PathList& before) {
         const SyncRules rules{{}, {}, true};
@@ -190,7 +204,9 @@ TEST_F(SyncTest, RsyncMakesTheCopyExactAndLeavesIgnoredFilesAlone) {
         for (const auto& path : sent) input += path + '\0';
         process::SpawnSpec spec;
         spec.argv = rsync_arguments();
-        for (const std::string& word : {std::string("-e"), shell.string(), root_.string() + "/", std::string("machine:.")}) spec.argv.push_back(word);
+        for (const std::string& word :
+             {std::string("-e"), shell.string(), root_.string() + "/", std::string("machine:.")})
+            spec.argv.push_back(word);
         const auto result = capture(spec, seconds{20}, input);
         EXPECT_TRUE(result);
         EXPECT_TRUE(result->code == 0 || result->code == 24) << result->code << result->err;
@@ -231,14 +247,17 @@ TEST_F(SyncTest, RsyncMakesTheCopyExactAndLeavesIgnoredFilesAlone) {
 }
 
 TEST_F(SyncTest, FiveThousandUnchangedFilesAreSeenQuickly) {
-    for (int i = 0; i < 5000; ++i) write("many/" + std::to_string(i % 50) + "/" + std::to_string(i), "x");
+    for (int i = 0; i < 5000; ++i)
+        write("many/" + std::to_string(i % 50) + "/" + std::to_string(i), "x");
     git_in(root_, {"add", "."});
     const std::string first = fingerprint();
     auto best = milliseconds::max();
     for (int i = 0; i < 5; ++i) {
         const auto begin = std::chrono::steady_clock::now();
         EXPECT_EQ(fingerprint(), first);
-        best = std::min(best, std::chrono::duration_cast<milliseconds>(std::chrono::steady_clock::now() - begin));
+        best = std::min(
+            best, std::chrono::duration_cast<milliseconds>(std::chrono::steady_clock::now() - begin)
+        );
     }
     RecordProperty("best_ms", static_cast<int>(best.count()));
 #if defined(__SANITIZE_THREAD__) || defined(__SANITIZE_ADDRESS__)

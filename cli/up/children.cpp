@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// One poll over pidfds and log pipes. A part that ends is started again after 0.1 s, doubling to 5 s; one that
-// stayed up for a while begins anew at 0.1 s. It is never given up.
+// One poll over pidfds and log pipes. A part that ends is started again after 0.1 s, doubling to 5
+// s; one that stayed up for a while begins anew at 0.1 s. It is never given up.
 #include "cli/up/children.hpp"
 
 #include <fcntl.h>
@@ -19,7 +19,7 @@ constexpr milliseconds kFirstBackoff{100};
 constexpr milliseconds kLastBackoff{5'000};
 // Up for as long, and the next failure is a new story.
 constexpr milliseconds kSettled{30'000};
-constexpr milliseconds kReadyEvery{10};   // while starting: what the user waits for
+constexpr milliseconds kReadyEvery{10};  // while starting: what the user waits for
 constexpr milliseconds kHealthEvery{1'000};
 
 using Steady = std::chrono::steady_clock;
@@ -92,7 +92,9 @@ void Children::set(Part& part, PartState state, std::string reason) {
 void Children::launch(Part& part) {
     part.started = Steady::now();
     const auto failed = [&](const Error& error) {
-        part.log.append(fmt::format("berth: {} could not be started: {}\n", part.spec.name, error.message));
+        part.log.append(
+            fmt::format("berth: {} could not be started: {}\n", part.spec.name, error.message)
+        );
         set(part, PartState::kFailed, error.message);
         part.next = Steady::now() + part.backoff;
         part.backoff = std::min(part.backoff * 2, kLastBackoff);
@@ -118,16 +120,22 @@ void Children::launch(Part& part) {
 
 void Children::start(const std::vector<std::string>& names) {
     for (const auto& name : names) {
-        if (Part* part = find(name); part != nullptr && part->state == PartState::kWaiting) launch(*part);
+        if (Part* part = find(name); part != nullptr && part->state == PartState::kWaiting)
+            launch(*part);
     }
 }
 
 void Children::ended(Part& part, const process::ExitStatus& status) {
     part.drain();
     if (Steady::now() - part.started > kSettled) part.backoff = kFirstBackoff;
-    const std::string how = status.signal != 0 ? fmt::format("killed by signal {}", status.signal) : fmt::format("ended with {}", status.code);
+    const std::string how = status.signal != 0 ? fmt::format("killed by signal {}", status.signal)
+                                               : fmt::format("ended with {}", status.code);
     ++part.restarts;
-    set(part, PartState::kFailed, fmt::format("{}; started again in {}, restart {}", how, format_duration(part.backoff), part.restarts));
+    set(part,
+        PartState::kFailed,
+        fmt::format(
+            "{}; started again in {}, restart {}", how, format_duration(part.backoff), part.restarts
+        ));
     part.next = Steady::now() + part.backoff;
     part.backoff = std::min(part.backoff * 2, kLastBackoff);
 }
@@ -139,8 +147,15 @@ void Children::look_after(Part& part) {
         if (Steady::now() < part.next) return;
         std::string reason = part.spec.not_ready(part.child.pid());
         const bool ready = reason.empty();
-        set(part, ready ? PartState::kReady : part.state == PartState::kReady ? PartState::kReady : PartState::kStarting, std::move(reason));
-        part.next = Steady::now() + (part.state == PartState::kReady && ready ? kHealthEvery : kReadyEvery * (Steady::now() - part.started > kSettled ? 50 : 1));
+        set(part,
+            ready                             ? PartState::kReady
+            : part.state == PartState::kReady ? PartState::kReady
+                                              : PartState::kStarting,
+            std::move(reason));
+        part.next = Steady::now() +
+                    (part.state == PartState::kReady && ready
+                         ? kHealthEvery
+                         : kReadyEvery * (Steady::now() - part.started > kSettled ? 50 : 1));
     } else if (part.state == PartState::kFailed && Steady::now() >= part.next) {
         launch(part);
     }
@@ -185,7 +200,11 @@ void Children::stop(const std::vector<std::string>& names) {
             part->drain();
             bool gone = part->child.poll().has_value();
             if (!gone && Steady::now() - begin > part->spec.stop_grace) {
-                part->log.append(fmt::format("berth: {} did not stop in {} and was killed\n", part->spec.name, format_duration(part->spec.stop_grace)));
+                part->log.append(fmt::format(
+                    "berth: {} did not stop in {} and was killed\n",
+                    part->spec.name,
+                    format_duration(part->spec.stop_grace)
+                ));
                 part->child.kill();
                 gone = true;
             }
@@ -198,7 +217,8 @@ void Children::stop(const std::vector<std::string>& names) {
 bool Children::all_ready(const std::vector<std::string>& names) const {
     return std::all_of(names.begin(), names.end(), [&](const std::string& name) {
         return std::any_of(parts_.begin(), parts_.end(), [&](const auto& part) {
-            return part->spec.name == name && part->state == PartState::kReady && part->reason.empty();
+            return part->spec.name == name && part->state == PartState::kReady &&
+                   part->reason.empty();
         });
     });
 }
@@ -206,7 +226,13 @@ bool Children::all_ready(const std::vector<std::string>& names) const {
 std::vector<PartView> Children::view() const {
     std::vector<PartView> out;
     for (const auto& part : parts_) {
-        out.push_back({part->spec.name, part->state, part->runs() ? part->child.pid() : 0, part->reason, part->restarts});
+        out.push_back(
+            {part->spec.name,
+             part->state,
+             part->runs() ? part->child.pid() : 0,
+             part->reason,
+             part->restarts}
+        );
     }
     return out;
 }

@@ -23,7 +23,8 @@ struct PartSpec {
     std::filesystem::path log;
     /// Called before each start; what must be removed or written first is done here.
     std::function<Result<process::SpawnSpec>()> make;
-    /// Empty when ready, else why not. Quick: it is asked every 10 ms while the part starts, then every second.
+    /// Empty when ready, else why not. Quick: it is asked every 10 ms while the part starts, then
+    /// every second.
     std::function<std::string(pid_t pid)> not_ready;
     int stop_signal = 15;
     milliseconds stop_grace{10'000};
@@ -43,7 +44,8 @@ struct PartView {
     int restarts = 0;
 };
 
-/// Owns the children of this process. Used by one thread, which must live as long as the children shall.
+/// Owns the children of this process. Used by one thread, which must live as long as the children
+/// shall.
 class Children {
 public:
     Children();
@@ -52,8 +54,8 @@ public:
     void add(PartSpec spec);
     /// Starts those that wait and whose names are given.
     void start(const std::vector<std::string>& names);
-    /// Waits up to `patience` for something to happen (an end, output, `extra_fd` readable), then looks after
-    /// everything once. Patience is cut to 10 ms while a part is starting.
+    /// Waits up to `patience` for something to happen (an end, output, `extra_fd` readable), then
+    /// looks after everything once. Patience is cut to 10 ms while a part is starting.
     void tend(milliseconds patience, int extra_fd);
     /// Ends these: signal, each one's grace, SIGKILL. Their output is logged meanwhile.
     void stop(const std::vector<std::string>& names);

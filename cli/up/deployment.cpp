@@ -47,15 +47,32 @@ std::string trimmed(std::string text) {
 
 Result<void> make_folders(const Layout& layout) {
     if (layout.data.string().size() > kMaxDataPath) {
-        return invalid("bad_data_folder", fmt::format("the data folder's path is longer than {} bytes ({}); choose a shorter one with --data", kMaxDataPath, layout.data.string()));
+        return invalid(
+            "bad_data_folder",
+            fmt::format(
+                "the data folder's path is longer than {} bytes ({}); choose a shorter one with "
+                "--data",
+                kMaxDataPath,
+                layout.data.string()
+            )
+        );
     }
-    for (const auto& folder : {layout.data, layout.etc(), layout.run(), layout.log(), layout.machines()}) {
+    for (const auto& folder :
+         {layout.data, layout.etc(), layout.run(), layout.log(), layout.machines()}) {
         if (auto made = make_private_folder(folder); !made) {
-            return invalid("bad_data_folder", made.error().message + "; choose another folder with --data");
+            return invalid(
+                "bad_data_folder", made.error().message + "; choose another folder with --data"
+            );
         }
     }
     if (::access(layout.data.c_str(), R_OK | W_OK | X_OK) != 0) {
-        return invalid("bad_data_folder", fmt::format("the data folder {} is not ours to write; choose another with --data", layout.data.string()));
+        return invalid(
+            "bad_data_folder",
+            fmt::format(
+                "the data folder {} is not ours to write; choose another with --data",
+                layout.data.string()
+            )
+        );
     }
     return {};
 }
@@ -65,8 +82,11 @@ Result<Secret> bootstrap_token(const Layout& layout) {
     std::error_code ignored;
     if (fs::exists(path, ignored)) {
         BERTH_ASSIGN(std::string text, read_file(path, 4096));
-        if (text = trimmed(std::move(text)); identity::looks_like_token(text)) return Secret(std::move(text));
-        return invalid("bad_data_folder", path.string() + " holds no token; delete it and run 'berth up' again");
+        if (text = trimmed(std::move(text)); identity::looks_like_token(text))
+            return Secret(std::move(text));
+        return invalid(
+            "bad_data_folder", path.string() + " holds no token; delete it and run 'berth up' again"
+        );
     }
     Secret token = identity::make_token();
     BERTH_TRY(write_file_atomic(path, token.reveal() + "\n", 0600));
@@ -92,10 +112,14 @@ bool port_is_free(int port) { return try_port(port) == port; }
 Result<int> kept_port(const Layout& layout, std::string_view name) {
     const fs::path path = layout.etc() / fmt::format("{}.port", name);
     int port = 0;
-    if (const auto text = read_file(path, 64)) std::from_chars(text->data(), text->data() + text->size(), port);
+    if (const auto text = read_file(path, 64))
+        std::from_chars(text->data(), text->data() + text->size(), port);
     if (port > 0 && port < 65536 && port_is_free(port)) return port;
     port = try_port(0);
-    if (port == 0) return unavailable("no_port", "no port of 127.0.0.1 can be listened on; is the loopback interface up?");
+    if (port == 0)
+        return unavailable(
+            "no_port", "no port of 127.0.0.1 can be listened on; is the loopback interface up?"
+        );
     BERTH_TRY(write_file_atomic(path, std::to_string(port) + "\n", 0600));
     return port;
 }

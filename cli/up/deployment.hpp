@@ -39,8 +39,11 @@ struct ServiceName {
     std::string_view binary;  ///< beside the berth program
 };
 /// In the order of stopping: who asks stops before who answers.
-inline constexpr std::array<ServiceName, 4> kServices = {{
-    {"gateway", "berth-gateway"}, {"run", "berth-run"}, {"lease", "berth-lease"}, {"prov", "berth-prov"}}};
+inline constexpr std::array<ServiceName, 4> kServices = {
+    {{"gateway", "berth-gateway"},
+     {"run", "berth-run"},
+     {"lease", "berth-lease"},
+     {"prov", "berth-prov"}}};
 
 /// Makes the folders, private. Error "bad_data_folder" says what is wrong with the place.
 Result<void> make_folders(const Layout& layout);

@@ -3,10 +3,9 @@
 #include "cli/up/log_file.hpp"
 
 #include <fcntl.h>
+#include <fmt/format.h>
 #include <sys/stat.h>
 #include <unistd.h>
-
-#include <fmt/format.h>
 
 namespace berth::cli::up {
 namespace fs = std::filesystem;
@@ -27,7 +26,11 @@ void LogFile::rotate() {
     size_ = 0;
     std::error_code ignored;
     for (int number = kKept - 1; number >= 1; --number) {
-        fs::rename(fmt::format("{}.{}", path_.string(), number), fmt::format("{}.{}", path_.string(), number + 1), ignored);
+        fs::rename(
+            fmt::format("{}.{}", path_.string(), number),
+            fmt::format("{}.{}", path_.string(), number + 1),
+            ignored
+        );
     }
     fs::rename(path_, path_.string() + ".1", ignored);
 }
@@ -38,11 +41,13 @@ std::string last_lines(const fs::path& path, std::size_t count) {
     struct stat info {};
     if (!fd || ::fstat(fd.get(), &info) != 0) return {};
     std::string text(static_cast<std::size_t>(std::min(info.st_size, kLooked)), '\0');
-    const auto got = ::pread(fd.get(), text.data(), text.size(), info.st_size - static_cast<off_t>(text.size()));
+    const auto got =
+        ::pread(fd.get(), text.data(), text.size(), info.st_size - static_cast<off_t>(text.size()));
     text.resize(got > 0 ? static_cast<std::size_t>(got) : 0);
     while (!text.empty() && text.back() == '\n') text.pop_back();
     std::size_t begin = text.size();
-    for (; count > 0 && begin != std::string::npos && begin > 0; --count) begin = text.rfind('\n', begin - 1);
+    for (; count > 0 && begin != std::string::npos && begin > 0; --count)
+        begin = text.rfind('\n', begin - 1);
     return begin == std::string::npos || begin == 0 ? text : text.substr(begin + 1);
 }
 

@@ -10,8 +10,8 @@
 
 namespace berth::cli::up {
 
-/// Appends to <name>.log; past kMaxLog it becomes <name>.log.1, the older ones move up, the oldest goes. Errors
-/// are swallowed: a full disk must not stop the services. Used by one thread.
+/// Appends to <name>.log; past kMaxLog it becomes <name>.log.1, the older ones move up, the oldest
+/// goes. Errors are swallowed: a full disk must not stop the services. Used by one thread.
 class LogFile {
 public:
     explicit LogFile(std::filesystem::path path) : path_(std::move(path)) {}

@@ -29,11 +29,15 @@ std::string not_ready(int port) {
     address.sin_family = AF_INET;
     address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
     address.sin_port = htons(static_cast<std::uint16_t>(port));
-    if (::connect(socket.get(), reinterpret_cast<sockaddr*>(&address), sizeof address) != 0) return "it takes no connections yet";
+    if (::connect(socket.get(), reinterpret_cast<sockaddr*>(&address), sizeof address) != 0)
+        return "it takes no connections yet";
     pollfd waiting{socket.get(), POLLIN, 0};
     std::array<char, 5> word{};
-    if (::poll(&waiting, 1, static_cast<int>(kGreetingPatience.count())) != 1) return "it does not greet";
-    if (::read(socket.get(), word.data(), word.size()) != 5 || std::string_view(word.data(), 5) != "INFO ") return "it greets strangely";
+    if (::poll(&waiting, 1, static_cast<int>(kGreetingPatience.count())) != 1)
+        return "it does not greet";
+    if (::read(socket.get(), word.data(), word.size()) != 5 ||
+        std::string_view(word.data(), 5) != "INFO ")
+        return "it greets strangely";
     return {};
 }
 
@@ -44,13 +48,19 @@ Result<Nats> prepare_nats(const Layout& layout) {
     BERTH_ASSIGN(out.port, kept_port(layout, "nats"));
     topology::DeploymentOptions options;
     options.port = out.port;
-    BERTH_ASSIGN(out.deployment, topology::generate(topology::builtin(), layout.nats(), options, Clock::system().now()));
+    BERTH_ASSIGN(
+        out.deployment,
+        topology::generate(topology::builtin(), layout.nats(), options, Clock::system().now())
+    );
     return out;
 }
 
 Result<PartSpec> nats_part(const Layout& layout, const Nats& nats) {
     auto program = process::find_program("nats-server");
-    if (!program) return unavailable("nats_missing", "nats-server is not installed; install the package nats-server");
+    if (!program)
+        return unavailable(
+            "nats_missing", "nats-server is not installed; install the package nats-server"
+        );
     PartSpec part;
     part.name = "nats";
     part.log = layout.log() / "nats.log";
@@ -69,14 +79,17 @@ Result<void> apply_topology(const Nats& nats) {
         if (user.admin) admin = user.name;
     }
     const auto creds = nats.deployment.creds.find(admin);
-    if (creds == nats.deployment.creds.end()) return internal("topology", "the topology names no admin user");
+    if (creds == nats.deployment.creds.end())
+        return internal("topology", "the topology names no admin user");
     bus::ConnectSettings settings;
     settings.url = nats.url();
     settings.name = "berth-up";
     settings.inbox_prefix = "_INBOX." + admin;
     settings.credentials = bus::credentials_from_file(creds->second.string());
     BERTH_ASSIGN(const auto connection, bus::connect(std::move(settings)));
-    const auto request = [&](std::string_view subject, std::string_view json) { return connection->request(subject, json, kRequestPatience); };
+    const auto request = [&](std::string_view subject, std::string_view json) {
+        return connection->request(subject, json, kRequestPatience);
+    };
     auto report = topology::apply_topology(topology::builtin(), request);
     if (!report) return std::move(report).error();
     return {};

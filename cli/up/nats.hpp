@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// The private nats-server of an embedded deployment, with keys, rights and streams from the topology.
+// The private nats-server of an embedded deployment, with keys, rights and streams from the
+// topology.
 #pragma once
 
 #include <string>
@@ -16,7 +17,8 @@ struct Nats {
     std::string url() const { return "nats://127.0.0.1:" + std::to_string(port); }
 };
 
-/// Makes keys and rights, and the server's configuration. Error "nats_missing" says what to install.
+/// Makes keys and rights, and the server's configuration. Error "nats_missing" says what to
+/// install.
 Result<Nats> prepare_nats(const Layout& layout);
 Result<PartSpec> nats_part(const Layout& layout, const Nats& nats);
 

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Roles are made in single-user mode, before the server ever listens: no window without passwords, no client needed.
+// Roles are made in single-user mode, before the server ever listens: no window without passwords,
+// no client needed.
 #include "cli/up/postgres.hpp"
 
 #include <fmt/format.h>
@@ -38,21 +39,38 @@ Result<fs::path> find_binary(const std::string& name) {
             best_version = version;
         }
     }
-    if (best.empty()) return unavailable("postgres_missing", fmt::format("PostgreSQL's '{}' is not installed; install the package postgresql", name));
+    if (best.empty())
+        return unavailable(
+            "postgres_missing",
+            fmt::format("PostgreSQL's '{}' is not installed; install the package postgresql", name)
+        );
     return best;
 }
 
 Result<void> checked(const char* what, Result<Captured> result) {
     if (!result) return std::move(result).error();
     // Single-user mode exits 0 whatever its statements did.
-    const bool error = result->err.find("ERROR:") != std::string::npos || result->err.find("FATAL:") != std::string::npos;
+    const bool error = result->err.find("ERROR:") != std::string::npos ||
+                       result->err.find("FATAL:") != std::string::npos;
     if (result->code == 0 && !error) return {};
     return unavailable("postgres_failed", fmt::format("{} failed: {}", what, result->err));
 }
 
-Result<void> single_user(const fs::path& postgres, const fs::path& cluster, const std::string& database, const std::string& sql) {
+Result<void> single_user(
+    const fs::path& postgres,
+    const fs::path& cluster,
+    const std::string& database,
+    const std::string& sql
+) {
     process::SpawnSpec spec;
-    spec.argv = {postgres.string(), "--single", "-D", cluster.string(), "-c", "exit_on_error=true", database};
+    spec.argv = {
+        postgres.string(),
+        "--single",
+        "-D",
+        cluster.string(),
+        "-c",
+        "exit_on_error=true",
+        database};
     return checked("creating PostgreSQL's roles", capture(std::move(spec), kInitPatience, sql));
 }
 
@@ -61,15 +79,28 @@ Result<void> make_cluster(const Layout& layout, const fs::path& cluster) {
     BERTH_ASSIGN(const fs::path postgres, find_binary("postgres"));
     BERTH_ASSIGN(const Secret admin, kept_secret(layout, "postgres-admin"));
     process::SpawnSpec spec;
-    spec.argv = {initdb.string(), "--pgdata=" + cluster.string(), std::string("--username=") + kAdmin, "--auth=scram-sha-256",
-                 "--pwfile=" + (layout.etc() / "postgres-admin.secret").string(), "--encoding=UTF8", "--locale=C", "--no-instructions"};
+    spec.argv = {
+        initdb.string(),
+        "--pgdata=" + cluster.string(),
+        std::string("--username=") + kAdmin,
+        "--auth=scram-sha-256",
+        "--pwfile=" + (layout.etc() / "postgres-admin.secret").string(),
+        "--encoding=UTF8",
+        "--locale=C",
+        "--no-instructions"};
     BERTH_TRY(checked("initdb", capture(std::move(spec), kInitPatience)));
-    std::string roles = fmt::format("CREATE DATABASE {}\nREVOKE ALL ON DATABASE {} FROM PUBLIC\n", kDatabase, kDatabase);
+    std::string roles = fmt::format(
+        "CREATE DATABASE {}\nREVOKE ALL ON DATABASE {} FROM PUBLIC\n", kDatabase, kDatabase
+    );
     std::string schemas = "REVOKE ALL ON SCHEMA public FROM PUBLIC\n";
     for (const auto& service : kServices) {
-        BERTH_ASSIGN(const Secret password, kept_secret(layout, fmt::format("postgres-{}", service.token)));
+        BERTH_ASSIGN(
+            const Secret password, kept_secret(layout, fmt::format("postgres-{}", service.token))
+        );
         // Passwords are hexadecimal: nothing to quote.
-        roles += fmt::format("CREATE ROLE \"{}\" LOGIN PASSWORD '{}'\n", service.token, password.reveal());
+        roles += fmt::format(
+            "CREATE ROLE \"{}\" LOGIN PASSWORD '{}'\n", service.token, password.reveal()
+        );
         roles += fmt::format("GRANT CONNECT ON DATABASE {} TO \"{}\"\n", kDatabase, service.token);
         roles += fmt::format("ALTER ROLE \"{0}\" SET search_path = \"{0}\"\n", service.token);
         schemas += fmt::format("CREATE SCHEMA \"{0}\" AUTHORIZATION \"{0}\"\n", service.token);
@@ -96,7 +127,8 @@ Result<void> prepare_postgres(const Layout& layout) {
     fs::remove_all(unfinished, error);
     BERTH_TRY(make_cluster(layout, unfinished));
     fs::rename(unfinished, layout.postgres(), error);
-    if (error) return system_error("cannot move the new PostgreSQL cluster into place", error.value());
+    if (error)
+        return system_error("cannot move the new PostgreSQL cluster into place", error.value());
     return {};
 }
 
@@ -114,15 +146,23 @@ Result<PartSpec> postgres_part(const Layout& layout) {
         process::SpawnSpec spec;
         spec.argv = {postgres.string(), "-D", cluster.string()};
         for (const std::string& setting : std::vector<std::string>{
-                 "listen_addresses=", "unix_socket_directories=" + sockets.string(), "unix_socket_permissions=0700",
-                 fmt::format("port={}", kPort), "max_connections=200", "shared_buffers=64MB", "logging_collector=off",
-                 "log_destination=stderr", "cluster_name=berth"}) {
+                 "listen_addresses=",
+                 "unix_socket_directories=" + sockets.string(),
+                 "unix_socket_permissions=0700",
+                 fmt::format("port={}", kPort),
+                 "max_connections=200",
+                 "shared_buffers=64MB",
+                 "logging_collector=off",
+                 "log_destination=stderr",
+                 "cluster_name=berth"}) {
             spec.argv.push_back("-c");
             spec.argv.push_back(setting);
         }
         return spec;
     };
-    part.not_ready = [pid_file = cluster / "postmaster.pid"](pid_t pid) { return not_ready(pid_file, pid); };
+    part.not_ready = [pid_file = cluster / "postmaster.pid"](pid_t pid) {
+        return not_ready(pid_file, pid);
+    };
     return part;
 }
 
@@ -133,7 +173,14 @@ Result<Secret> postgres_conninfo(const Layout& layout, std::string_view service)
         if (c == '\'' || c == '\\') folder += '\\';
         folder += c;
     }
-    return Secret(fmt::format("host='{}' port={} dbname={} user={} password={}", folder, kPort, kDatabase, service, password.reveal()));
+    return Secret(fmt::format(
+        "host='{}' port={} dbname={} user={} password={}",
+        folder,
+        kPort,
+        kDatabase,
+        service,
+        password.reveal()
+    ));
 }
 
 }  // namespace berth::cli::up

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// The private PostgreSQL of an embedded deployment: a unix socket, passwords, one role and schema per service.
+// The private PostgreSQL of an embedded deployment: a unix socket, passwords, one role and schema
+// per service.
 #pragma once
 
 #include <string>
@@ -9,8 +10,8 @@
 
 namespace berth::cli::up {
 
-/// Makes the cluster, roles and schemas at the first call, all or nothing. Error "postgres_missing" says what to
-/// install, "postgres_failed" carries its words.
+/// Makes the cluster, roles and schemas at the first call, all or nothing. Error "postgres_missing"
+/// says what to install, "postgres_failed" carries its words.
 Result<void> prepare_postgres(const Layout& layout);
 
 /// Supervises the server of a prepared cluster.

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Settings are written anew at each start: they are derived, and the user's own file is etc/berth.yaml.
+// Settings are written anew at each start: they are derived, and the user's own file is
+// etc/berth.yaml.
 #include "cli/up/services.hpp"
 
 #include <fmt/format.h>
@@ -26,7 +27,9 @@ std::string yaml_text(std::string_view text) {
     return out + "\"";
 }
 
-std::string setting(std::string_view key, std::string_view value) { return fmt::format("{}: {}\n", key, yaml_text(value)); }
+std::string setting(std::string_view key, std::string_view value) {
+    return fmt::format("{}: {}\n", key, yaml_text(value));
+}
 
 void append_yaml(std::string& out, const config::Node& node, const std::string& indent) {
     for (const auto& [key, value] : node.entries()) {
@@ -36,7 +39,8 @@ void append_yaml(std::string& out, const config::Node& node, const std::string& 
             append_yaml(out, value, indent + "  ");
         } else if (value.is_list()) {
             std::string items;
-            for (const auto& item : value.items()) items += (items.empty() ? "" : ", ") + yaml_text(item.get_string().value_or(""));
+            for (const auto& item : value.items())
+                items += (items.empty() ? "" : ", ") + yaml_text(item.get_string().value_or(""));
             out += " [" + items + "]\n";
         } else {
             out += " " + (value.is_null() ? "" : yaml_text(value.get_string().value_or(""))) + "\n";
@@ -64,11 +68,16 @@ Result<std::string> profiles(const Layout& layout) {
 
 }  // namespace
 
-Result<void> write_settings(const Layout& layout, const ServiceName& service, const Nats& nats, int http_port) {
+Result<void> write_settings(
+    const Layout& layout, const ServiceName& service, const Nats& nats, int http_port
+) {
     const auto creds = nats.deployment.creds.find(std::string(service.token));
-    if (creds == nats.deployment.creds.end()) return internal("topology", fmt::format("the topology has no user '{}'", service.token));
+    if (creds == nats.deployment.creds.end())
+        return internal("topology", fmt::format("the topology has no user '{}'", service.token));
     BERTH_ASSIGN(const Secret conninfo, postgres_conninfo(layout, service.token));
-    std::string out = "# Written by 'berth up' at each start; profiles belong into berth.yaml beside this file.\n";
+    std::string out =
+        "# Written by 'berth up' at each start; profiles belong into berth.yaml beside this "
+        "file.\n";
     out += setting("nats_url", nats.url());
     out += setting("creds_file", creds->second.string());
     out += setting("data_dir", (layout.data / service.token).string());

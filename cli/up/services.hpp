@@ -11,9 +11,12 @@
 
 namespace berth::cli::up {
 
-/// Writes etc/<token>.yaml (0600) for a service. The profiles of lease come from etc/berth.yaml when the user has
-/// written one, else they are `default` (no network) and `net`. Errors name a wrong key's file and line.
-Result<void> write_settings(const Layout& layout, const ServiceName& service, const Nats& nats, int http_port);
+/// Writes etc/<token>.yaml (0600) for a service. The profiles of lease come from etc/berth.yaml
+/// when the user has written one, else they are `default` (no network) and `net`. Errors name a
+/// wrong key's file and line.
+Result<void> write_settings(
+    const Layout& layout, const ServiceName& service, const Nats& nats, int http_port
+);
 
 PartSpec service_part(const Layout& layout, const ServiceName& service);
 

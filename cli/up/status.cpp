@@ -30,7 +30,13 @@ std::vector<Row> rows_of(const Json& status) {
     const Json* parts = status.find("parts");
     if (parts == nullptr || parts->as_array() == nullptr) return rows;
     for (const Json& part : *parts->as_array()) {
-        rows.push_back({part.string_or("name", ""), part.string_or("state", ""), part.int_or("pid", 0), part.int_or("restarts", 0), part.string_or("reason", "")});
+        rows.push_back(
+            {part.string_or("name", ""),
+             part.string_or("state", ""),
+             part.int_or("pid", 0),
+             part.int_or("restarts", 0),
+             part.string_or("reason", "")}
+        );
     }
     return rows;
 }
@@ -44,25 +50,46 @@ void ask_now(const up::Layout& layout, std::vector<Row>& rows) {
     }
 }
 
-int show(const Context& context, const up::Layout& layout, const std::string& state, const std::string& url, const std::vector<Row>& rows) {
+int show(
+    const Context& context,
+    const up::Layout& layout,
+    const std::string& state,
+    const std::string& url,
+    const std::vector<Row>& rows
+) {
     const bool up = state == "ready";
     if (context.json()) {
         Json parts = Json::array();
         for (const Row& row : rows) {
             Json one = Json::object();
-            one.set("name", row.name).set("state", row.state).set("ready", row.state == "ready").set("pid", row.pid);
+            one.set("name", row.name)
+                .set("state", row.state)
+                .set("ready", row.state == "ready")
+                .set("pid", row.pid);
             one.set("restarts", row.restarts).set("reason", row.reason);
             parts.push(std::move(one));
         }
         Json out = Json::object();
-        out.set("state", state).set("data", layout.data.string()).set("url", url).set("parts", std::move(parts));
+        out.set("state", state)
+            .set("data", layout.data.string())
+            .set("url", url)
+            .set("parts", std::move(parts));
         context.print(out.dump() + "\n");
         return up ? 0 : 1;
     }
-    context.print(fmt::format("{} ({}){}\n", state, layout.data.string(), url.empty() ? "" : " " + url));
-    std::vector<std::vector<std::string>> table_rows = {{"PART", "STATE", "PID", "RESTARTS", "REASON"}};
+    context.print(
+        fmt::format("{} ({}){}\n", state, layout.data.string(), url.empty() ? "" : " " + url)
+    );
+    std::vector<std::vector<std::string>> table_rows = {
+        {"PART", "STATE", "PID", "RESTARTS", "REASON"}};
     for (const Row& row : rows) {
-        table_rows.push_back({row.name, row.state, row.pid == 0 ? "-" : std::to_string(row.pid), std::to_string(row.restarts), row.reason});
+        table_rows.push_back(
+            {row.name,
+             row.state,
+             row.pid == 0 ? "-" : std::to_string(row.pid),
+             std::to_string(row.restarts),
+             row.reason}
+        );
     }
     if (!rows.empty()) context.print(table(table_rows, context.color()));
     if (state == "down") context.progress("start it with 'berth up'");
@@ -85,7 +112,12 @@ int show_remote(const Context& context) {
     std::vector<std::vector<std::string>> rows = {{"SERVICE", "INSTANCE", "STATE", "REASON"}};
     for (const auto& service : status->services()) {
         ready = ready && service.ready();
-        rows.push_back({service.name(), service.instance(), service.ready() ? "ready" : "not ready", service.reason()});
+        rows.push_back(
+            {service.name(),
+             service.instance(),
+             service.ready() ? "ready" : "not ready",
+             service.reason()}
+        );
     }
     context.print(context.json() ? to_json(*status) + "\n" : table(rows, context.color()));
     return ready ? 0 : 1;
@@ -96,7 +128,8 @@ int show_remote(const Context& context) {
 int run_status(Context& context, const Arguments& arguments) {
     std::error_code ignored;
     const std::string data = arguments.get("data");
-    const up::Layout layout{data.empty() ? default_data_folder() : fs::absolute(data, ignored).lexically_normal()};
+    const up::Layout layout{
+        data.empty() ? default_data_folder() : fs::absolute(data, ignored).lexically_normal()};
     const bool held = process::FileLock::is_held(layout.lock());
     // Somebody else's gateway was named, and no deployment of this machine was.
     const bool named = context.settings().get("server").origin != config::Origin::kDefault;

@@ -61,11 +61,20 @@ private:
 
 class Deployment {
 public:
-    explicit Deployment(const SupervisorOptions& options) : options_(options), layout_(options.layout) {}
+    explicit Deployment(const SupervisorOptions& options)
+        : options_(options), layout_(options.layout) {}
 
     Result<void> run() {
         auto lock = process::FileLock::acquire(layout_.lock());
-        if (!lock) return conflict("already_up", fmt::format("a deployment is running on {} already; see 'berth status', or stop it with 'berth down'", layout_.data.string()));
+        if (!lock)
+            return conflict(
+                "already_up",
+                fmt::format(
+                    "a deployment is running on {} already; see 'berth status', or stop it with "
+                    "'berth down'",
+                    layout_.data.string()
+                )
+            );
         const auto self = process::ProcessId::self();
         BERTH_TRY(write_file_atomic(layout_.pid_file(), self.to_text() + "\n", 0600));
         Result<void> result = prepare();
@@ -79,10 +88,16 @@ public:
 private:
     Result<void> prepare() {
         if (!port_is_free(options_.http_port)) {
-            return conflict("port_taken", fmt::format("port {} of 127.0.0.1 is taken; choose another with --port", options_.http_port));
+            return conflict(
+                "port_taken",
+                fmt::format(
+                    "port {} of 127.0.0.1 is taken; choose another with --port", options_.http_port
+                )
+            );
         }
         std::error_code ignored;
-        if (!fs::exists(layout_.postgres() / "PG_VERSION", ignored)) options_.progress("making a new database, once");
+        if (!fs::exists(layout_.postgres() / "PG_VERSION", ignored))
+            options_.progress("making a new database, once");
         BERTH_TRY(prepare_postgres(layout_));
         BERTH_ASSIGN(nats_, prepare_nats(layout_));
         BERTH_ASSIGN(PartSpec postgres, postgres_part(layout_));
@@ -102,13 +117,20 @@ private:
         while (!signals_.received()) {
             children_.tend(told_ ? kIdle : milliseconds{100}, signals_.fd());
             if (!topology_applied_ && children_.all_ready({"nats"})) start_topology();
-            if (topology_under_way() && topology_.wait_for(std::chrono::seconds{0}) == std::future_status::ready) end_topology();
+            if (topology_under_way() &&
+                topology_.wait_for(std::chrono::seconds{0}) == std::future_status::ready)
+                end_topology();
             if (topology_applied_ && !services_started_ && children_.all_ready(base_names())) {
                 services_started_ = true;
                 children_.start(service_names());
             }
             tell_when_started();
-            if (children_.changes() != written_) write_status(children_.all_ready(all_names()) ? "ready" : told_ ? "degraded" : "starting");
+            if (children_.changes() != written_)
+                write_status(
+                    children_.all_ready(all_names()) ? "ready"
+                    : told_                          ? "degraded"
+                                                     : "starting"
+                );
         }
         options_.progress("stopping");
         write_status("stopping");
@@ -135,7 +157,9 @@ private:
 
     void tell_when_started() {
         if (told_) return;
-        written_ = children_.all_ready(all_names()) || Steady::now() - begin_ > options_.patience ? ~0UL : written_;  // the state changes
+        written_ = children_.all_ready(all_names()) || Steady::now() - begin_ > options_.patience
+                       ? ~0UL
+                       : written_;  // the state changes
         if (children_.all_ready(all_names())) {
             told_ = true;
             options_.on_started({});
@@ -146,7 +170,10 @@ private:
     }
 
     Error what_is_missing() {
-        std::string text = fmt::format("not everything was ready within {}; it goes on trying, see 'berth status'", format_duration(options_.patience));
+        std::string text = fmt::format(
+            "not everything was ready within {}; it goes on trying, see 'berth status'",
+            format_duration(options_.patience)
+        );
         if (!topology_error_.empty()) text += "\n  topology: " + topology_error_;
         for (const auto& part : children_.view()) {
             if (part.state == PartState::kReady && part.reason.empty()) continue;
@@ -167,13 +194,16 @@ private:
         Json parts = Json::array();
         for (const auto& part : children_.view()) {
             Json one = Json::object();
-            one.set("name", part.name).set("state", to_string(part.state)).set("pid", static_cast<std::int64_t>(part.pid));
+            one.set("name", part.name)
+                .set("state", to_string(part.state))
+                .set("pid", static_cast<std::int64_t>(part.pid));
             one.set("reason", part.reason).set("restarts", part.restarts);
             parts.push(std::move(one));
         }
         Json all = Json::object();
         all.set("state", state).set("pid", static_cast<std::int64_t>(::getpid()));
-        all.set("url", fmt::format("http://127.0.0.1:{}", options_.http_port)).set("parts", std::move(parts));
+        all.set("url", fmt::format("http://127.0.0.1:{}", options_.http_port))
+            .set("parts", std::move(parts));
         const fs::path fresh = layout_.status_file().string() + ".new";
         std::ofstream(fresh, std::ios::trunc) << all.dump() << "\n";
         std::error_code ignored;

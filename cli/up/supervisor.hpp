@@ -21,9 +21,9 @@ struct SupervisorOptions {
     std::function<void(const std::string& text)> progress;
 };
 
-/// Runs the deployment in this process until SIGTERM, SIGINT or SIGHUP; returns after everything has stopped. A
-/// deployment that is not ready in time goes on trying. Errors: "already_up", and everything that makes a start
-/// impossible (told to on_started as well).
+/// Runs the deployment in this process until SIGTERM, SIGINT or SIGHUP; returns after everything
+/// has stopped. A deployment that is not ready in time goes on trying. Errors: "already_up", and
+/// everything that makes a start impossible (told to on_started as well).
 Result<void> supervise(const SupervisorOptions& options);
 
 }  // namespace berth::cli::up

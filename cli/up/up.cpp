@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
-// `berth up` and `berth down`: the foreground, the daemon, and how they tell each other how it went.
-#include <cstring>
-#include <sys/socket.h>
-#include <netinet/in.h>
+// `berth up` and `berth down`: the foreground, the daemon, and how they tell each other how it
+// went.
 #include <fcntl.h>
 #include <fmt/format.h>
+#include <netinet/in.h>
 #include <poll.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -13,8 +13,8 @@
 #include <array>
 #include <charconv>
 #include <csignal>
+#include <cstring>
 
-#include "core/fd.hpp"
 #include "cli/commands.hpp"
 #include "cli/context.hpp"
 #include "cli/credentials.hpp"
@@ -22,6 +22,7 @@
 #include "cli/paths.hpp"
 #include "cli/up/supervisor.hpp"
 #include "cli/up/users.hpp"
+#include "core/fd.hpp"
 #include "core/json.hpp"
 #include "process/file_lock.hpp"
 #include "process/process_id.hpp"
@@ -49,23 +50,39 @@ up::Layout layout_of(const Arguments& arguments) {
 Result<milliseconds> duration_of(const Arguments& arguments, std::string_view fallback) {
     auto time = parse_duration(arguments.get("timeout", fallback));
     if (time) return time;
-    return invalid("usage", fmt::format("--timeout must be a duration like 90s, not '{}'; see 'berth help {}'", arguments.get("timeout"), arguments.command->name));
+    return invalid(
+        "usage",
+        fmt::format(
+            "--timeout must be a duration like 90s, not '{}'; see 'berth help {}'",
+            arguments.get("timeout"),
+            arguments.command->name
+        )
+    );
 }
 
 Result<up::SupervisorOptions> options_of(const Arguments& arguments) {
     up::SupervisorOptions out;
     out.layout = layout_of(arguments);
     const std::string port = arguments.get("port", std::to_string(kDefaultPort));
-    const auto [end, error] = std::from_chars(port.data(), port.data() + port.size(), out.http_port);
-    if (error != std::errc() || end != port.data() + port.size() || out.http_port < 1 || out.http_port > 65535) {
-        return invalid("usage", fmt::format("--port must be a number from 1 to 65535, not '{}'; see 'berth help up'", port));
+    const auto [end, error] =
+        std::from_chars(port.data(), port.data() + port.size(), out.http_port);
+    if (error != std::errc() || end != port.data() + port.size() || out.http_port < 1 ||
+        out.http_port > 65535) {
+        return invalid(
+            "usage",
+            fmt::format(
+                "--port must be a number from 1 to 65535, not '{}'; see 'berth help up'", port
+            )
+        );
     }
     BERTH_ASSIGN(out.patience, duration_of(arguments, "60s"));
     return out;
 }
 
-// As the caller: folders, the token, and the caller's own settings. As root this is the last of root's work.
-/// Before anything is written: a start that cannot succeed must not log the user out of whoever has the port.
+// As the caller: folders, the token, and the caller's own settings. As root this is the last of
+// root's work.
+/// Before anything is written: a start that cannot succeed must not log the user out of whoever has
+/// the port.
 Result<void> check_port_free(int port) {
     const Fd probe(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
     const int reuse = 1;
@@ -74,8 +91,16 @@ Result<void> check_port_free(int port) {
     address.sin_family = AF_INET;
     address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
     address.sin_port = htons(static_cast<std::uint16_t>(port));
-    if (::bind(probe.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address) == 0) return {};
-    return conflict("port_taken", fmt::format("port {} on 127.0.0.1 cannot be used ({}); choose another with --port", port, std::strerror(errno)));
+    if (::bind(probe.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address) == 0)
+        return {};
+    return conflict(
+        "port_taken",
+        fmt::format(
+            "port {} on 127.0.0.1 cannot be used ({}); choose another with --port",
+            port,
+            std::strerror(errno)
+        )
+    );
 }
 
 Result<void> prepare(const up::SupervisorOptions& options) {
@@ -93,14 +118,22 @@ void greet(const Context& context, const up::SupervisorOptions& options, bool de
     const std::string url = fmt::format("http://127.0.0.1:{}", options.http_port);
     if (context.json()) {
         Json out = Json::object();
-        out.set("url", url).set("data", options.layout.data.string()).set("token_file", token_path(url).string()).set("ready", true);
+        out.set("url", url)
+            .set("data", options.layout.data.string())
+            .set("token_file", token_path(url).string())
+            .set("ready", true);
         context.print(out.dump() + "\n");
         return;
     }
     context.print(fmt::format("Berth is ready at {}\n", url));
-    context.print(fmt::format("dashboard: {}/ (log in with the token in {})\n", url, token_path(url).string()));
+    context.print(
+        fmt::format("dashboard: {}/ (log in with the token in {})\n", url, token_path(url).string())
+    );
     context.print("this user's CLI is logged in: berth run -- <command>\n");
-    if (context.server() != url) context.print(fmt::format("this shell talks to {}: use --server {}\n", context.server(), url));
+    if (context.server() != url)
+        context.print(
+            fmt::format("this shell talks to {}: use --server {}\n", context.server(), url)
+        );
     context.print(detached ? "stop it with 'berth down'\n" : "stop it with Ctrl-C\n");
 }
 
@@ -137,7 +170,11 @@ void tell(int fd, char kind, const std::string& text) { write_all(fd, kind + tex
     Result<void> done = up::become_user(options.layout);
     if (done) {
         const Fd null(::open("/dev/null", O_RDWR | O_CLOEXEC));
-        const Fd log(::open((options.layout.log() / "up.log").c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600));
+        const Fd log(::open(
+            (options.layout.log() / "up.log").c_str(),
+            O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC,
+            0600
+        ));
         ::dup2(null.get(), STDIN_FILENO);
         ::dup2(log ? log.get() : null.get(), STDOUT_FILENO);
         ::dup2(log ? log.get() : null.get(), STDERR_FILENO);
@@ -151,14 +188,27 @@ int wait_for_daemon(const Context& context, const up::SupervisorOptions& options
     const auto end = std::chrono::steady_clock::now() + options.patience + kPreparation;
     std::string pending;
     for (;;) {
-        const auto left = std::chrono::duration_cast<milliseconds>(end - std::chrono::steady_clock::now()).count();
+        const auto left =
+            std::chrono::duration_cast<milliseconds>(end - std::chrono::steady_clock::now())
+                .count();
         pollfd polled{pipe.get(), POLLIN, 0};
         if (left <= 0 || ::poll(&polled, 1, static_cast<int>(left)) == 0) {
-            return fail(context, deadline("timeout", "the deployment did not tell how it goes; see 'berth status'"));
+            return fail(
+                context,
+                deadline("timeout", "the deployment did not tell how it goes; see 'berth status'")
+            );
         }
         std::array<char, 4096> buffer;
         const auto count = ::read(pipe.get(), buffer.data(), buffer.size());
-        if (count == 0) return fail(context, internal("daemon_died", "the deployment ended while it started; see the logs in " + options.layout.log().string()));
+        if (count == 0)
+            return fail(
+                context,
+                internal(
+                    "daemon_died",
+                    "the deployment ended while it started; see the logs in " +
+                        options.layout.log().string()
+                )
+            );
         if (count < 0) continue;
         pending.append(buffer.data(), static_cast<std::size_t>(count));
         for (auto at = pending.find('\0'); at != std::string::npos; at = pending.find('\0')) {
@@ -196,10 +246,21 @@ int run_up(Context& context, const Arguments& arguments) {
     auto options = options_of(arguments);
     if (!options) return fail(context, options.error());
     if (process::FileLock::is_held(options->layout.lock())) {
-        return fail(context, conflict("already_up", fmt::format("a deployment is running on {} already; see 'berth status', or stop it with 'berth down'", options->layout.data.string())));
+        return fail(
+            context,
+            conflict(
+                "already_up",
+                fmt::format(
+                    "a deployment is running on {} already; see 'berth status', or stop it with "
+                    "'berth down'",
+                    options->layout.data.string()
+                )
+            )
+        );
     }
     if (const auto prepared = prepare(*options); !prepared) return fail(context, prepared.error());
-    return arguments.has("detach") ? run_detached(context, std::move(*options)) : run_in_foreground(context, std::move(*options));
+    return arguments.has("detach") ? run_detached(context, std::move(*options))
+                                   : run_in_foreground(context, std::move(*options));
 }
 
 int run_down(Context& context, const Arguments& arguments) {
@@ -217,12 +278,28 @@ int run_down(Context& context, const Arguments& arguments) {
     const auto id = process::ProcessId::parse(*text);
     if (!id) return fail(context, id.error());
     if (const auto sent = id->signal(SIGTERM); !sent && id->alive()) {
-        return fail(context, forbidden("not_yours", fmt::format("the deployment (pid {}) belongs to another user: {}", id->pid, sent.error().message)));
+        return fail(
+            context,
+            forbidden(
+                "not_yours",
+                fmt::format(
+                    "the deployment (pid {}) belongs to another user: {}",
+                    id->pid,
+                    sent.error().message
+                )
+            )
+        );
     }
     if (!id->wait_gone(*patience)) {
-        context.complain(fmt::format("the deployment did not stop within {}; it is killed", format_duration(*patience)));
-        // Its children get their death signal; NATS and PostgreSQL recover by themselves at the next start.
-        if (!id->end(milliseconds{0})) return fail(context, internal("not_stopped", fmt::format("pid {} could not be killed", id->pid)));
+        context.complain(fmt::format(
+            "the deployment did not stop within {}; it is killed", format_duration(*patience)
+        ));
+        // Its children get their death signal; NATS and PostgreSQL recover by themselves at the
+        // next start.
+        if (!id->end(milliseconds{0}))
+            return fail(
+                context, internal("not_stopped", fmt::format("pid {} could not be killed", id->pid))
+            );
     }
     if (context.json()) context.print(Json::object().set("stopped", true).dump() + "\n");
     context.progress("stopped");

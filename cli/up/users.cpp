@@ -29,16 +29,33 @@ Result<passwd> find_user() {
 Result<passwd> find_or_create_user() {
     if (auto user = find_user()) return user;
     process::SpawnSpec spec;
-    spec.argv = {"useradd", "--system", "--user-group", "--no-create-home", "--home-dir", "/nonexistent", "--shell", "/usr/sbin/nologin", kUser};
+    spec.argv = {
+        "useradd",
+        "--system",
+        "--user-group",
+        "--no-create-home",
+        "--home-dir",
+        "/nonexistent",
+        "--shell",
+        "/usr/sbin/nologin",
+        kUser};
     if (auto program = process::find_program("useradd")) spec.executable = *program;
     auto made = capture(std::move(spec), kUseraddPatience);
     if (auto user = find_user()) return user;  // also when another 'berth up' was faster
     const std::string why = made ? made->err : made.error().message;
-    return unavailable("no_user", fmt::format("the system user 'berth' could not be created ({}); create it with 'useradd --system berth', or run 'berth up' as an ordinary user", why));
+    return unavailable(
+        "no_user",
+        fmt::format(
+            "the system user 'berth' could not be created ({}); create it with 'useradd --system "
+            "berth', or run 'berth up' as an ordinary user",
+            why
+        )
+    );
 }
 
 Result<void> give(const fs::path& path, const passwd& user) {
-    if (::lchown(path.c_str(), user.pw_uid, user.pw_gid) != 0) return system_error("cannot give " + path.string() + " to user berth", errno);
+    if (::lchown(path.c_str(), user.pw_uid, user.pw_gid) != 0)
+        return system_error("cannot give " + path.string() + " to user berth", errno);
     return {};
 }
 
@@ -48,10 +65,13 @@ Result<void> prepare_user(const Layout& layout) {
     if (::geteuid() != 0) return {};
     BERTH_ASSIGN(const passwd user, find_or_create_user());
     BERTH_TRY(give(layout.data, user));
-    // What earlier starts made belongs to the user already, and machines' files may be many: only our own folders.
-    for (const auto& folder : {layout.etc(), layout.run(), layout.log(), layout.machines()}) BERTH_TRY(give(folder, user));
+    // What earlier starts made belongs to the user already, and machines' files may be many: only
+    // our own folders.
+    for (const auto& folder : {layout.etc(), layout.run(), layout.log(), layout.machines()})
+        BERTH_TRY(give(folder, user));
     std::error_code ignored;
-    for (const auto& file : fs::directory_iterator(layout.etc(), ignored)) BERTH_TRY(give(file.path(), user));
+    for (const auto& file : fs::directory_iterator(layout.etc(), ignored))
+        BERTH_TRY(give(file.path(), user));
     return {};
 }
 
@@ -62,15 +82,32 @@ Result<void> become_user(const Layout& layout) {
         ::setenv("HOME", layout.data.c_str(), 1);
         ::setenv("USER", kUser, 1);
         ::setenv("LOGNAME", kUser, 1);
-        for (const char* name : {"XDG_CONFIG_HOME", "XDG_DATA_HOME", "XDG_CACHE_HOME", "XDG_RUNTIME_DIR"}) ::unsetenv(name);
+        for (const char* name :
+             {"XDG_CONFIG_HOME", "XDG_DATA_HOME", "XDG_CACHE_HOME", "XDG_RUNTIME_DIR"})
+            ::unsetenv(name);
     }
     if (::chdir(layout.data.c_str()) != 0) {
-        return invalid("bad_data_folder", fmt::format("user 'berth' cannot enter {}; choose a folder below one that everybody may enter, with --data", layout.data.string()));
+        return invalid(
+            "bad_data_folder",
+            fmt::format(
+                "user 'berth' cannot enter {}; choose a folder below one that everybody may enter, "
+                "with --data",
+                layout.data.string()
+            )
+        );
     }
     for (const auto& service : kServices) {
         const fs::path program = own_path().parent_path() / service.binary;
         if (::access(program.c_str(), X_OK) != 0) {
-            return unavailable("no_program", fmt::format("{} cannot be run ({}); install Berth's programs side by side where every user may run them", program.string(), errno == ENOENT ? "it is not there" : "no permission"));
+            return unavailable(
+                "no_program",
+                fmt::format(
+                    "{} cannot be run ({}); install Berth's programs side by side where every user "
+                    "may run them",
+                    program.string(),
+                    errno == ENOENT ? "it is not there" : "no permission"
+                )
+            );
         }
     }
     return {};

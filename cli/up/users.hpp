@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Run as root, an embedded deployment lives as the system user `berth`: PostgreSQL refuses root, and so do we.
+// Run as root, an embedded deployment lives as the system user `berth`: PostgreSQL refuses root,
+// and so do we.
 #pragma once
 
 #include "cli/up/deployment.hpp"
@@ -11,7 +12,8 @@ namespace berth::cli::up {
 /// Error "no_user" says how to create it by hand.
 Result<void> prepare_user(const Layout& layout);
 
-/// For root: becomes that user for good and checks that it can enter the data folder and run our programs.
+/// For root: becomes that user for good and checks that it can enter the data folder and run our
+/// programs.
 Result<void> become_user(const Layout& layout);
 
 }  // namespace berth::cli::up

@@ -23,14 +23,15 @@ constexpr milliseconds kPublishTimeout{5'000};
 struct Open {
     Ask ask;
     Asker::Done done;
-    std::uint64_t serial = 0;      // makes attempts of equal command ids distinct
+    std::uint64_t serial = 0;  // makes attempts of equal command ids distinct
     unsigned attempt = 0;
     SteadyTime until;
     WallTime deadline;
     milliseconds reask_after{};
 };
 
-/// The asks under way. Shared with the publishes of their attempts, whose confirmations may come after the asker is gone.
+/// The asks under way. Shared with the publishes of their attempts, whose confirmations may come
+/// after the asker is gone.
 struct OpenAsks {
     std::mutex mutex;
     std::unordered_map<std::uint64_t, std::shared_ptr<Open>> open;  // by mutex
@@ -63,7 +64,8 @@ Replier expected_replier(std::string_view subject) {
 
 class AskerImpl final : public Asker {
 public:
-    AskerImpl(Connection& connection, AskerSettings settings) : connection_(connection), settings_(std::move(settings)) {
+    AskerImpl(Connection& connection, AskerSettings settings)
+        : connection_(connection), settings_(std::move(settings)) {
         reply_to_ = "berth.rpl." + settings_.token + "." + settings_.instance;
     }
     ~AskerImpl() override {
@@ -81,18 +83,22 @@ public:
             for (auto& [id, open] : open_) rest.push_back(open);
             open_.clear();
         }
-        for (const auto& open : rest) open->done(unavailable("asker_stopped", "the service is stopping"));
+        for (const auto& open : rest)
+            open->done(unavailable("asker_stopped", "the service is stopping"));
     }
 
     Result<void> start() {
-        BERTH_ASSIGN(replies_, connection_.subscribe(reply_to_ + ".>", [this](Message message) { hear(message); }));
+        BERTH_ASSIGN(replies_, connection_.subscribe(reply_to_ + ".>", [this](Message message) {
+            hear(message);
+        }));
         reconnect_ = connection_.on_reconnect([this] { ask_all_again(); });
         timer_ = std::thread([this] { run_timer(); });
         return {};
     }
 
     void ask(Ask ask, Done done) override {
-        if (ask.command_id.empty()) ask.command_id = make_ulid(Clock::system().now(), Random::system());
+        if (ask.command_id.empty())
+            ask.command_id = make_ulid(Clock::system().now(), Random::system());
         auto open = std::make_shared<Open>();
         open->until = std::chrono::steady_clock::now() + ask.timeout;
         open->deadline = Clock::system().now() + ask.timeout;
@@ -106,11 +112,15 @@ public:
             if (!full) {
                 open->serial = next_serial_++;
                 open_.emplace(open->serial, open);
-                schedule(open->serial, std::min(open->until, std::chrono::steady_clock::now() + open->reask_after));
+                schedule(
+                    open->serial,
+                    std::min(open->until, std::chrono::steady_clock::now() + open->reask_after)
+                );
             }
         }
         if (full) {
-            open->done(Error{Fault::kLimit, "too_many_asks", "too many requests are waiting for an answer", {}});
+            open->done(Error{
+                Fault::kLimit, "too_many_asks", "too many requests are waiting for an answer", {}});
             return;
         }
         send(open);
@@ -134,7 +144,9 @@ private:
         }
         const std::string& id = open->ask.command_id;
         message.headers = {
-            {std::string(kMsgId), id + "/" + settings_.instance + "-" + std::to_string(open->serial) + "-" + std::to_string(attempt)},
+            {std::string(kMsgId),
+             id + "/" + settings_.instance + "-" + std::to_string(open->serial) + "-" +
+                 std::to_string(attempt)},
             {std::string(kCeSpecVersion), "1.0"},
             {std::string(kCeId), id},
             {std::string(kCeType), open->ask.type},
@@ -142,37 +154,48 @@ private:
             {std::string(kReplyTo), reply_to_},
             {std::string(kDeadline), to_rfc3339(open->deadline)},
         };
-        if (!open->ask.correlation_id.empty()) message.headers.emplace_back(kCorrelationId, open->ask.correlation_id);
-        const auto left = std::chrono::ceil<milliseconds>(open->until - std::chrono::steady_clock::now());
+        if (!open->ask.correlation_id.empty())
+            message.headers.emplace_back(kCorrelationId, open->ask.correlation_id);
+        const auto left =
+            std::chrono::ceil<milliseconds>(open->until - std::chrono::steady_clock::now());
         const std::uint64_t serial = open->serial;
         connection_.publish(
             std::move(message),
             [asks = asks_, serial](Result<PubAck> stored) {
-                // A publish that timed out is asked again by the timer; a refusal will not get better.
-                if (!stored && stored.error().fault != Fault::kDeadline) asks->finish(serial, std::move(stored).error());
+                // A publish that timed out is asked again by the timer; a refusal will not get
+                // better.
+                if (!stored && stored.error().fault != Fault::kDeadline)
+                    asks->finish(serial, std::move(stored).error());
             },
             std::clamp(left, milliseconds{1}, kPublishTimeout)
         );
     }
 
-    void finish(std::uint64_t serial, Result<Answer> result) { asks_->finish(serial, std::move(result)); }
+    void finish(std::uint64_t serial, Result<Answer> result) {
+        asks_->finish(serial, std::move(result));
+    }
 
     void hear(const Message& message) {
-        // berth.rpl.<asker>.<instance>.<replier>.<replier instance>.<command id>; the cause names the attempt.
+        // berth.rpl.<asker>.<instance>.<replier>.<replier instance>.<command id>; the cause names
+        // the attempt.
         const auto tokens = split(message.subject, '.');
         const std::string_view cause = message.header(kCausationId);
         const auto slash = cause.find('/');
-        if (tokens.size() != 7 || slash == std::string_view::npos || cause.substr(0, slash) != tokens[6]) return;
+        if (tokens.size() != 7 || slash == std::string_view::npos ||
+            cause.substr(0, slash) != tokens[6])
+            return;
         const auto parts = split(cause.substr(slash + 1), '-');
         if (parts.size() < 3) return;
         std::uint64_t serial = 0;
-        for (const char c : parts[parts.size() - 2]) serial = serial * 10 + static_cast<std::uint64_t>(c - '0');
+        for (const char c : parts[parts.size() - 2])
+            serial = serial * 10 + static_cast<std::uint64_t>(c - '0');
         {
             const std::lock_guard lock(mutex_);
             const auto it = open_.find(serial);
             if (it == open_.end() || it->second->ask.command_id != tokens[6]) return;
             const Replier expected = expected_replier(it->second->ask.subject);
-            if (tokens[4] != expected.token || (!expected.instance.empty() && tokens[5] != expected.instance)) {
+            if (tokens[4] != expected.token ||
+                (!expected.instance.empty() && tokens[5] != expected.instance)) {
                 return;  // somebody answered who was not asked
             }
         }
@@ -182,7 +205,14 @@ private:
                 finish(serial, internal("bad_reply", "the owner's refusal could not be read"));
                 return;
             }
-            finish(serial, Error{fault_from_string(failure.fault()), failure.code(), failure.message(), failure.field()});
+            finish(
+                serial,
+                Error{
+                    fault_from_string(failure.fault()),
+                    failure.code(),
+                    failure.message(),
+                    failure.field()}
+            );
             return;
         }
         finish(serial, Answer{std::string(message.header(kCeType)), message.payload});
@@ -216,11 +246,21 @@ private:
             const bool over = std::chrono::steady_clock::now() >= open->until;
             if (!over) {
                 open->reask_after *= 2;
-                schedule(serial, std::min(open->until, std::chrono::steady_clock::now() + open->reask_after));
+                schedule(
+                    serial,
+                    std::min(open->until, std::chrono::steady_clock::now() + open->reask_after)
+                );
             }
             lock.unlock();
             if (over) {
-                finish(serial, deadline("no_answer", "no answer from " + std::string(expected_replier(open->ask.subject).token) + " in time; the request may still take effect"));
+                finish(
+                    serial,
+                    deadline(
+                        "no_answer",
+                        "no answer from " + std::string(expected_replier(open->ask.subject).token) +
+                            " in time; the request may still take effect"
+                    )
+                );
             } else {
                 send(open);
             }
@@ -236,9 +276,9 @@ private:
     std::mutex& mutex_ = asks_->mutex;
     std::unordered_map<std::uint64_t, std::shared_ptr<Open>>& open_ = asks_->open;  // by mutex_
     std::condition_variable changed_;
-    std::priority_queue<Timer, std::vector<Timer>, std::greater<>> timers_;       // by mutex_
-    std::uint64_t next_serial_ = 1;                                               // by mutex_
-    bool stopping_ = false;                                                       // by mutex_
+    std::priority_queue<Timer, std::vector<Timer>, std::greater<>> timers_;  // by mutex_
+    std::uint64_t next_serial_ = 1;                                          // by mutex_
+    bool stopping_ = false;                                                  // by mutex_
     std::shared_ptr<void> reconnect_;
     std::thread timer_;
     std::unique_ptr<Receiver> replies_;
@@ -258,13 +298,21 @@ Result<std::unique_ptr<Asker>> Asker::create(Connection& connection, AskerSettin
 Result<Answer> Asker::ask_wait(Ask ask) {
     const auto completion = std::make_shared<Completion<Answer>>();
     const milliseconds timeout = ask.timeout;
-    this->ask(std::move(ask), [completion](Result<Answer> result) { completion->set(std::move(result)); });
+    this->ask(std::move(ask), [completion](Result<Answer> result) {
+        completion->set(std::move(result));
+    });
     auto result = completion->wait_until(std::chrono::steady_clock::now() + timeout + seconds{1});
-    if (!result) return deadline("no_answer", "no answer in time; the request may still take effect");
+    if (!result)
+        return deadline("no_answer", "no answer in time; the request may still take effect");
     return std::move(*result);
 }
 
-std::string reply_subject(std::string_view reply_to, std::string_view replier, std::string_view replier_instance, std::string_view command_id) {
+std::string reply_subject(
+    std::string_view reply_to,
+    std::string_view replier,
+    std::string_view replier_instance,
+    std::string_view command_id
+) {
     std::string subject(reply_to);
     for (const std::string_view token : {replier, replier_instance, command_id}) {
         subject += '.';

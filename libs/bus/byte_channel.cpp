@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// The byte channel's threads: one of its own that feeds frames, time and the user's calls to the core.
+// The byte channel's threads: one of its own that feeds frames, time and the user's calls to the
+// core.
 #include "bus/byte_channel.hpp"
 
 #include <condition_variable>
@@ -12,8 +13,8 @@
 namespace berth::bus {
 namespace {
 
-// Frames held between the subscription and the channel's thread: more than two windows is a flood, and what
-// is dropped the peer sends again.
+// Frames held between the subscription and the channel's thread: more than two windows is a flood,
+// and what is dropped the peer sends again.
 constexpr std::size_t kMaxQueuedFrames = 256;
 
 class ByteChannelImpl final : public ByteChannel {
@@ -22,7 +23,13 @@ public:
         : connection_(connection),
           settings_(std::move(settings)),
           events_(std::move(events)),
-          core_({kChannelFrameBytes, kChannelWindowBytes, settings_.resend_after, settings_.peer_timeout}, std::chrono::steady_clock::now()) {}
+          core_(
+              {kChannelFrameBytes,
+               kChannelWindowBytes,
+               settings_.resend_after,
+               settings_.peer_timeout},
+              std::chrono::steady_clock::now()
+          ) {}
 
     ~ByteChannelImpl() override {
         {
@@ -38,7 +45,12 @@ public:
     }
 
     Result<void> start() {
-        BERTH_ASSIGN(incoming_, connection_.subscribe(settings_.receive_subject, [this](Message message) { hear(message); }));
+        BERTH_ASSIGN(
+            incoming_,
+            connection_.subscribe(
+                settings_.receive_subject, [this](Message message) { hear(message); }
+            )
+        );
         reconnect_ = connection_.on_reconnect([this] {
             {
                 const std::lock_guard lock(mutex_);
@@ -84,7 +96,8 @@ public:
 private:
     void hear(const Message& message) {
         node::v1::ChannelFrame frame;
-        if (!frame.ParseFromString(message.payload)) return;  // not a frame: nothing a channel can say about it
+        if (!frame.ParseFromString(message.payload))
+            return;  // not a frame: nothing a channel can say about it
         {
             const std::lock_guard lock(mutex_);
             if (queue_.size() >= kMaxQueuedFrames) return;
@@ -113,7 +126,7 @@ private:
             flush();
             if (deliver(lock)) continue;  // the callbacks ran without the lock: look again
             if (core_.closed()) return;
-// Not with a predicate: a call of the user may bring the next wake forward.
+            // Not with a predicate: a call of the user may bring the next wake forward.
             changed_.wait_until(lock, core_.next_wake());
         }
     }
@@ -134,7 +147,10 @@ private:
         if (eof && events_.on_eof) events_.on_eof();
         if (writable && events_.on_writable) events_.on_writable();
         if (closed && events_.on_closed) {
-            events_.on_closed(error.empty() ? Result<void>{} : Result<void>{unavailable("channel_failed", error)}, exit_code);
+            events_.on_closed(
+                error.empty() ? Result<void>{} : Result<void>{unavailable("channel_failed", error)},
+                exit_code
+            );
         }
         lock.lock();
         return true;
@@ -145,11 +161,11 @@ private:
     const Events events_;
     std::mutex mutex_;
     std::condition_variable changed_;
-    ChannelCore core_;                              // by mutex_
-    std::deque<node::v1::ChannelFrame> queue_;      // by mutex_
-    bool reconnected_ = false;                      // by mutex_
-    bool stopping_ = false;                         // by mutex_
-    bool closed_told_ = false;                      // the channel's thread, under mutex_
+    ChannelCore core_;                          // by mutex_
+    std::deque<node::v1::ChannelFrame> queue_;  // by mutex_
+    bool reconnected_ = false;                  // by mutex_
+    bool stopping_ = false;                     // by mutex_
+    bool closed_told_ = false;                  // the channel's thread, under mutex_
     std::shared_ptr<void> reconnect_;
     std::unique_ptr<Receiver> incoming_;
     std::thread thread_;
@@ -157,8 +173,11 @@ private:
 
 }  // namespace
 
-Result<std::unique_ptr<ByteChannel>> ByteChannel::open(Connection& connection, ChannelSettings settings, Events events) {
-    auto channel = std::make_unique<ByteChannelImpl>(connection, std::move(settings), std::move(events));
+Result<std::unique_ptr<ByteChannel>> ByteChannel::open(
+    Connection& connection, ChannelSettings settings, Events events
+) {
+    auto channel =
+        std::make_unique<ByteChannelImpl>(connection, std::move(settings), std::move(events));
     BERTH_TRY(channel->start());
     return std::unique_ptr<ByteChannel>(std::move(channel));
 }

@@ -16,7 +16,12 @@ constexpr milliseconds kAckDelay{20};
 }  // namespace
 
 ChannelCore::ChannelCore(Limits limits, SteadyTime now)
-    : limits_(limits), peer_window_(limits.window_bytes), resend_wait_(limits.resend_after), told_limit_(limits.window_bytes), heard_at_(now), hello_at_(now + kHello) {}
+    : limits_(limits),
+      peer_window_(limits.window_bytes),
+      resend_wait_(limits.resend_after),
+      told_limit_(limits.window_bytes),
+      heard_at_(now),
+      hello_at_(now + kHello) {}
 
 std::uint64_t ChannelCore::window() const {
     const std::uint64_t buffered = expected_ - consumed_;
@@ -49,7 +54,11 @@ void ChannelCore::push_data(SteadyTime now) {
     const bool idle = sent_ == base_ && !eof_sent_;
     while (sent_ < total() && sent_ < peer_limit()) {
         node::v1::ChannelFrame frame = make_frame();
-        const std::size_t size = std::min({static_cast<std::size_t>(total() - sent_), limits_.frame_bytes, static_cast<std::size_t>(peer_limit() - sent_)});
+        const std::size_t size = std::min(
+            {static_cast<std::size_t>(total() - sent_),
+             limits_.frame_bytes,
+             static_cast<std::size_t>(peer_limit() - sent_)}
+        );
         frame.set_data(unconfirmed_.substr(static_cast<std::size_t>(sent_ - base_), size));
         sent_ += size;
         if (finished_ && sent_ == total()) {
@@ -142,13 +151,19 @@ void ChannelCore::receive(const node::v1::ChannelFrame& frame, SteadyTime now) {
         push_data(now);
     }
     if (frame.rows() > 0 && frame.cols() > 0) resize_event_ = {frame.rows(), frame.cols()};
-    // What the peer sends. Only bytes that continue ours count; a gap or a repeat is answered with where we are.
+    // What the peer sends. Only bytes that continue ours count; a gap or a repeat is answered with
+    // where we are.
     const std::uint64_t frame_end = frame.offset() + frame.data().size();
     if (!frame.data().empty() || frame.eof()) {
-        const bool joins = frame.offset() <= expected_ && frame_end >= expected_ && frame_end <= consumed_ + limits_.window_bytes;
+        const bool joins = frame.offset() <= expected_ && frame_end >= expected_ &&
+                           frame_end <= consumed_ + limits_.window_bytes;
         const bool news = joins && !peer_eof_ && (frame_end > expected_ || frame.eof());
         if (news) {
-            incoming_.append(frame.data(), static_cast<std::size_t>(expected_ - frame.offset()), std::string::npos);
+            incoming_.append(
+                frame.data(),
+                static_cast<std::size_t>(expected_ - frame.offset()),
+                std::string::npos
+            );
             expected_ = frame_end;
             if (frame.eof()) {
                 peer_eof_ = true;
@@ -205,6 +220,8 @@ SteadyTime ChannelCore::next_wake() const {
     return wake;
 }
 
-std::vector<node::v1::ChannelFrame> ChannelCore::take_frames() { return std::exchange(frames_, {}); }
+std::vector<node::v1::ChannelFrame> ChannelCore::take_frames() {
+    return std::exchange(frames_, {});
+}
 
 }  // namespace berth::bus

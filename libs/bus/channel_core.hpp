@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// The byte channel's rules without threads, clock or bus, so that a simulation can try every order of events.
+// The byte channel's rules without threads, clock or bus, so that a simulation can try every order
+// of events.
 #pragma once
 
 #include <cstdint>
@@ -13,7 +14,8 @@
 
 namespace berth::bus {
 
-/// One side of a channel. Single-threaded; time is passed in. Every call may leave frames in take_frames().
+/// One side of a channel. Single-threaded; time is passed in. Every call may leave frames in
+/// take_frames().
 class ChannelCore {
 public:
     struct Limits {
@@ -42,7 +44,9 @@ public:
     std::string take_data() { return std::exchange(incoming_, {}); }
     bool take_eof() { return std::exchange(eof_event_, false); }
     bool take_writable() { return std::exchange(writable_event_, false); }
-    std::optional<std::pair<unsigned, unsigned>> take_resize() { return std::exchange(resize_event_, std::nullopt); }
+    std::optional<std::pair<unsigned, unsigned>> take_resize() {
+        return std::exchange(resize_event_, std::nullopt);
+    }
 
     bool closed() const { return closed_; }
     const std::string& error() const { return error_; }

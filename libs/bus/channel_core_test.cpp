@@ -58,8 +58,10 @@ TEST(ChannelCore, DeliversEveryByteOnceAndInOrderWhateverTheNetworkDoes) {
             pair.b.tick(pair.now, false);
             pair.carry(pair.a, pair.to_b);
             pair.carry(pair.b, pair.to_a);
-            for (; !pair.to_b.empty(); pair.to_b.pop_front()) pair.b.receive(pair.to_b.front(), pair.now);
-            for (; !pair.to_a.empty(); pair.to_a.pop_front()) pair.a.receive(pair.to_a.front(), pair.now);
+            for (; !pair.to_b.empty(); pair.to_b.pop_front())
+                pair.b.receive(pair.to_b.front(), pair.now);
+            for (; !pair.to_a.empty(); pair.to_a.pop_front())
+                pair.a.receive(pair.to_a.front(), pair.now);
             const std::string more_a = pair.a.take_data();
             const std::string more_b = pair.b.take_data();
             got_a += more_a;
@@ -69,7 +71,8 @@ TEST(ChannelCore, DeliversEveryByteOnceAndInOrderWhateverTheNetworkDoes) {
             ASSERT_LE(owed_b, kLimits.window_bytes) << "a reader that stalls is not flooded";
             if (pair.random.below(3) == 0) pair.a.consume(std::exchange(owed_a, 0), pair.now);
             if (pair.random.below(3) == 0) pair.b.consume(std::exchange(owed_b, 0), pair.now);
-            // One side closed and gone: its peer hears its last frames again, as a lingering side would say.
+            // One side closed and gone: its peer hears its last frames again, as a lingering side
+            // would say.
             if (pair.a.closed() != pair.b.closed() && step % 10 == 0) {
                 node::v1::ChannelFrame last;
                 const bool a_done = pair.a.closed();

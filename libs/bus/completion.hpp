@@ -12,7 +12,8 @@
 
 namespace berth::bus {
 
-/// Set once, from any thread; waited for by one. Held by shared_ptr on both sides, since either may leave first.
+/// Set once, from any thread; waited for by one. Held by shared_ptr on both sides, since either may
+/// leave first.
 template <typename T>
 class Completion {
 public:

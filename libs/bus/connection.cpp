@@ -9,13 +9,19 @@ namespace berth::bus {
 namespace {
 
 constexpr milliseconds kLeastNakDelay{100};
-// What an unsettled delivery waits for before it comes again: long enough not to spin, short enough to notice.
+// What an unsettled delivery waits for before it comes again: long enough not to spin, short enough
+// to notice.
 constexpr milliseconds kDroppedNakDelay{1'000};
 
 }  // namespace
 
-Delivery::Delivery(Message message, std::uint64_t sequence, std::uint64_t delivered, std::unique_ptr<Port> port)
-    : message_(std::move(message)), sequence_(sequence), delivered_(delivered), port_(std::move(port)) {}
+Delivery::Delivery(
+    Message message, std::uint64_t sequence, std::uint64_t delivered, std::unique_ptr<Port> port
+)
+    : message_(std::move(message)),
+      sequence_(sequence),
+      delivered_(delivered),
+      port_(std::move(port)) {}
 Delivery::Delivery(Delivery&&) noexcept = default;
 Delivery& Delivery::operator=(Delivery&&) noexcept = default;
 Delivery::~Delivery() {
@@ -23,7 +29,9 @@ Delivery::~Delivery() {
 }
 
 void Delivery::ack() { settle(Port::Verdict::kAck, milliseconds{0}); }
-void Delivery::nak(milliseconds delay) { settle(Port::Verdict::kNak, std::max(delay, kLeastNakDelay)); }
+void Delivery::nak(milliseconds delay) {
+    settle(Port::Verdict::kNak, std::max(delay, kLeastNakDelay));
+}
 void Delivery::term() { settle(Port::Verdict::kTerm, milliseconds{0}); }
 
 void Delivery::settle(Port::Verdict verdict, milliseconds delay) {
@@ -32,7 +40,11 @@ void Delivery::settle(Port::Verdict verdict, milliseconds delay) {
 
 Result<PubAck> Connection::publish_wait(Message message, milliseconds timeout) {
     const auto completion = std::make_shared<Completion<PubAck>>();
-    publish(std::move(message), [completion](Result<PubAck> result) { completion->set(std::move(result)); }, timeout);
+    publish(
+        std::move(message),
+        [completion](Result<PubAck> result) { completion->set(std::move(result)); },
+        timeout
+    );
     // publish() itself ends at its timeout; the second on top only guards against a bug in it.
     auto result = completion->wait_until(std::chrono::steady_clock::now() + timeout + seconds{1});
     if (!result) return deadline("publish_timeout", "the bus did not confirm the message in time");

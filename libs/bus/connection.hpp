@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// The bus as everybody in Berth sees it. Two implementations keep one contract (tests/contract): NATS
-// JetStream (connect) and an in-memory bus with seeded faults (memory_bus.hpp).
+// The bus as everybody in Berth sees it. Two implementations keep one contract (tests/contract):
+// NATS JetStream (connect) and an in-memory bus with seeded faults (memory_bus.hpp).
 #pragma once
 
 #include <atomic>
@@ -16,9 +16,10 @@
 namespace berth::bus {
 
 /// A message that was delivered by a durable consumer and must be settled exactly once. Move-only.
-/// Settle from any one thread. Destroyed unsettled it is negatively acknowledged with a delay: nothing is
-/// lost, and it counts as a bug in the metrics. Until settled, the consumer keeps it alive (+WPI).
-/// Must not outlive its Consumer's stop(); after that settling is a no-op and the server redelivers.
+/// Settle from any one thread. Destroyed unsettled it is negatively acknowledged with a delay:
+/// nothing is lost, and it counts as a bug in the metrics. Until settled, the consumer keeps it
+/// alive (+WPI). Must not outlive its Consumer's stop(); after that settling is a no-op and the
+/// server redelivers.
 class Delivery {
 public:
     /// How a delivery reports its fate; implemented by each bus.
@@ -29,7 +30,9 @@ public:
         virtual void settle(Verdict verdict, milliseconds delay) = 0;
     };
 
-    Delivery(Message message, std::uint64_t sequence, std::uint64_t delivered, std::unique_ptr<Port> port);
+    Delivery(
+        Message message, std::uint64_t sequence, std::uint64_t delivered, std::unique_ptr<Port> port
+    );
     Delivery(Delivery&&) noexcept;
     Delivery& operator=(Delivery&&) noexcept;
     ~Delivery();
@@ -55,8 +58,8 @@ private:
     std::unique_ptr<Port> port_;
 };
 
-/// A running subscription or consumer: stops receiving when destroyed or stopped. stop() returns when no
-/// handler runs any more; do not call it from the handler itself.
+/// A running subscription or consumer: stops receiving when destroyed or stopped. stop() returns
+/// when no handler runs any more; do not call it from the handler itself.
 class Receiver {
 public:
     virtual ~Receiver() = default;
@@ -69,16 +72,17 @@ struct ConsumerSettings {
     std::string durable;
     std::size_t workers = 4;         ///< threads that run the handler
     std::size_t max_in_flight = 64;  ///< deliveries held at once (credit asked of the server)
-    milliseconds ack_wait{5'000};    ///< the shortest of the durables' own; a held delivery is kept alive at a third of it
+    milliseconds ack_wait{5'000};    ///< the shortest of the durables' own; a held delivery is kept
+                                     ///< alive at a third of it
 };
 
-/// An ordered, gap-free read of a stream without acknowledgements, that survives reconnects and a consumer
-/// the server forgot. Only users with CONSUMER.CREATE on the stream may.
+/// An ordered, gap-free read of a stream without acknowledgements, that survives reconnects and a
+/// consumer the server forgot. Only users with CONSUMER.CREATE on the stream may.
 struct ReaderSettings {
     std::string stream;
-    std::string filter;               ///< one subject pattern
-    std::uint64_t start_sequence = 1; ///< first stream sequence wanted; 0: only new ones
-    std::size_t batch = 64;           ///< messages asked for at once: the most held in memory
+    std::string filter;                 ///< one subject pattern
+    std::uint64_t start_sequence = 1;   ///< first stream sequence wanted; 0: only new ones
+    std::size_t batch = 64;             ///< messages asked for at once: the most held in memory
     std::size_t max_bytes = 8U << 20U;  ///< bytes asked for at once
 };
 
@@ -103,9 +107,9 @@ struct BusStats {
     std::atomic<std::uint64_t> slow_consumer{0};
 };
 
-/// A connection to the bus. Thread-safe. Handlers run on the bus's own threads, one at a time per receiver
-/// unless it is a durable consumer with several workers; they must not block longer than they need, and a
-/// plain subscription's handler must not wait for the bus.
+/// A connection to the bus. Thread-safe. Handlers run on the bus's own threads, one at a time per
+/// receiver unless it is a durable consumer with several workers; they must not block longer than
+/// they need, and a plain subscription's handler must not wait for the bus.
 class Connection {
 public:
     using PublishDone = std::function<void(Result<PubAck>)>;
@@ -116,24 +120,37 @@ public:
 
     virtual ~Connection() = default;
 
-    /// Publishes to a stream. `done` is called exactly once, on a bus thread or in the caller's: with the
-    /// PubAck, or with an error after `timeout` (Fault::kDeadline: it may still be stored; publish again with
-    /// the same Nats-Msg-Id), when the stream refuses (Fault::kLimit "stream_full"), or when more than
-    /// 8,192 publishes or 64 MiB are unconfirmed (Fault::kLimit "publisher_full"). A publish that a reconnect
-    /// interrupted is repeated with its id inside the timeout.
-    virtual void publish(Message message, PublishDone done, milliseconds timeout = milliseconds{5000}) = 0;
+    /// Publishes to a stream. `done` is called exactly once, on a bus thread or in the caller's:
+    /// with the PubAck, or with an error after `timeout` (Fault::kDeadline: it may still be stored;
+    /// publish again with the same Nats-Msg-Id), when the stream refuses (Fault::kLimit
+    /// "stream_full"), or when more than 8,192 publishes or 64 MiB are unconfirmed (Fault::kLimit
+    /// "publisher_full"). A publish that a reconnect interrupted is repeated with its id inside the
+    /// timeout.
+    virtual void publish(
+        Message message, PublishDone done, milliseconds timeout = milliseconds{5000}
+    ) = 0;
     /// The same, waiting. Not from a handler of a plain subscription.
     Result<PubAck> publish_wait(Message message, milliseconds timeout = milliseconds{5000});
 
     /// Fire and forget: at most once, no storage.
-    virtual Result<void> publish_plain(std::string_view subject, std::string_view payload, const Headers& headers = {}) = 0;
+    virtual Result<void> publish_plain(
+        std::string_view subject, std::string_view payload, const Headers& headers = {}
+    ) = 0;
 
-    virtual Result<std::unique_ptr<Receiver>> subscribe(std::string subject, MessageHandler handler) = 0;
-    virtual Result<std::unique_ptr<Receiver>> consume(ConsumerSettings settings, DeliveryHandler handler) = 0;
-    virtual Result<std::unique_ptr<Receiver>> read(ReaderSettings settings, ReadHandler handler) = 0;
+    virtual Result<std::unique_ptr<Receiver>> subscribe(
+        std::string subject, MessageHandler handler
+    ) = 0;
+    virtual Result<std::unique_ptr<Receiver>> consume(
+        ConsumerSettings settings, DeliveryHandler handler
+    ) = 0;
+    virtual Result<std::unique_ptr<Receiver>> read(
+        ReaderSettings settings, ReadHandler handler
+    ) = 0;
 
     /// A core request, for the JetStream API: the answer's payload.
-    virtual Result<std::string> request(std::string_view subject, std::string_view payload, milliseconds timeout) = 0;
+    virtual Result<std::string> request(
+        std::string_view subject, std::string_view payload, milliseconds timeout
+    ) = 0;
 
     virtual bool connected() const = 0;
     /// Called on a bus thread after each reconnect. Cancelled by destroying the handle.
@@ -153,14 +170,17 @@ struct ConnectSettings {
     std::string url = "nats://127.0.0.1:4222";
     std::string name;          ///< shown by nats-server; also the inbox prefix's last token
     std::string inbox_prefix;  ///< "_INBOX.<user>"; the user's rights allow this and nothing else
-    /// The newest credentials, asked for at every (re)connect: a .creds text (JWT and seed). Empty: none.
+    /// The newest credentials, asked for at every (re)connect: a .creds text (JWT and seed). Empty:
+    /// none.
     std::function<Result<Secret>()> credentials;
     milliseconds connect_deadline{10'000};  ///< for the first connect, retried inside
-    /// The connection closed for good (authorisation was revoked). A service exits; a node connects anew.
+    /// The connection closed for good (authorisation was revoked). A service exits; a node connects
+    /// anew.
     std::function<void()> on_closed;
 };
 
-/// Connects. Retries inside the deadline (a login fails at random once in 256 with this client: facts.md).
+/// Connects. Retries inside the deadline (a login fails at random once in 256 with this client:
+/// facts.md).
 Result<std::unique_ptr<Connection>> connect(ConnectSettings settings);
 
 /// Credentials from a file, read again at each connect.

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Streams, durables, readers and plain subscriptions in memory, under one mutex and one timer thread.
+// Streams, durables, readers and plain subscriptions in memory, under one mutex and one timer
+// thread.
 #include "bus/memory_bus.hpp"
 
 #include <condition_variable>
@@ -16,8 +17,8 @@ namespace {
 
 struct DurableMessage {
     std::uint64_t delivered = 0;
-    bool held = false;        // a handler has it
-    SteadyTime due{};         // when it may be handed out (again)
+    bool held = false;  // a handler has it
+    SteadyTime due{};   // when it may be handed out (again)
 };
 
 struct Durable {
@@ -50,12 +51,19 @@ struct MemoryServer::State {
     std::map<std::string, Stream> streams;
     std::map<std::string, Durable> durables;  // "<stream>/<name>"
     std::set<std::shared_ptr<Subscription>> subscriptions;
-    std::multimap<SteadyTime, std::function<void()>> timers;  // run by the timer thread without the mutex
+    std::multimap<SteadyTime, std::function<void()>>
+        timers;  // run by the timer thread without the mutex
     bool stopping = false;
     std::thread timer;
 
     bool chance(unsigned percent) { return percent > 0 && random.below(100) < percent; }
-    milliseconds delay() { return faults.max_delay.count() == 0 ? milliseconds{0} : milliseconds{static_cast<long long>(random.below(static_cast<std::uint64_t>(faults.max_delay.count()) + 1))}; }
+    milliseconds delay() {
+        return faults.max_delay.count() == 0
+                   ? milliseconds{0}
+                   : milliseconds{static_cast<long long>(
+                         random.below(static_cast<std::uint64_t>(faults.max_delay.count()) + 1)
+                     )};
+    }
     void later(milliseconds wait, std::function<void()> work) {
         if (stopping) return;
         timers.emplace(std::chrono::steady_clock::now() + wait, std::move(work));
@@ -65,17 +73,23 @@ struct MemoryServer::State {
     Result<PubAck> store(const Message& message) {
         for (auto& [name, stream] : streams) {
             bool takes = false;
-            for (const std::string& pattern : stream.config.subjects) takes = takes || subject_matches(pattern, message.subject);
+            for (const std::string& pattern : stream.config.subjects)
+                takes = takes || subject_matches(pattern, message.subject);
             if (!takes) continue;
             const std::string id(message.header(kMsgId));
             if (!id.empty() && stream.ids.contains(id)) return PubAck{name, stream.ids[id], true};
-            if (stream.messages.size() >= stream.config.max_messages) return Error{Fault::kLimit, "stream_full", "the stream is full", {}};
+            if (stream.messages.size() >= stream.config.max_messages)
+                return Error{Fault::kLimit, "stream_full", "the stream is full", {}};
             const std::uint64_t sequence = ++stream.last;
             stream.messages.emplace(sequence, message);
             if (!id.empty()) stream.ids.emplace(id, sequence);
             for (auto& [key, durable] : durables) {
-                if (durable.config.stream == name && subject_matches(durable.config.filter, message.subject)) {
-                    durable.open[sequence].due = std::chrono::steady_clock::now() + (chance(faults.reorder_percent) ? milliseconds{2} + delay() : milliseconds{0});
+                if (durable.config.stream == name &&
+                    subject_matches(durable.config.filter, message.subject)) {
+                    durable.open[sequence].due =
+                        std::chrono::steady_clock::now() + (chance(faults.reorder_percent)
+                                                                ? milliseconds{2} + delay()
+                                                                : milliseconds{0});
                 }
             }
             changed.notify_all();
@@ -86,11 +100,16 @@ struct MemoryServer::State {
 
     void fan_out(const Message& message) {
         for (const auto& subscription : subscriptions) {
-            if (!subject_matches(subscription->pattern, message.subject) || chance(faults.drop_percent)) continue;
+            if (!subject_matches(subscription->pattern, message.subject) ||
+                chance(faults.drop_percent))
+                continue;
             for (int copies = chance(faults.duplicate_percent) ? 2 : 1; copies > 0; --copies) {
                 auto& queue = subscription->queue;
                 if (!queue.empty() && chance(faults.reorder_percent)) {
-                    queue.insert(queue.begin() + static_cast<std::ptrdiff_t>(random.below(queue.size())), message);
+                    queue.insert(
+                        queue.begin() + static_cast<std::ptrdiff_t>(random.below(queue.size())),
+                        message
+                    );
                 } else {
                     queue.push_back(message);
                 }
@@ -104,14 +123,16 @@ struct MemoryServer::State {
         while (!stopping) {
             if (timers.empty()) {
                 changed.wait(lock);
-            } else if (const auto when = timers.begin()->first; std::chrono::steady_clock::now() < when) {
+            } else if (const auto when = timers.begin()->first;
+                       std::chrono::steady_clock::now() < when) {
                 changed.wait_until(lock, when);
             } else {
                 auto work = std::move(timers.begin()->second);
                 timers.erase(timers.begin());
                 lock.unlock();
                 work();
-                work = nullptr;  // before the lock: it may hold the last hand on a delivery, which settles by it
+                work = nullptr;  // before the lock: it may hold the last hand on a delivery, which
+                                 // settles by it
                 lock.lock();
             }
         }
@@ -120,7 +141,8 @@ struct MemoryServer::State {
 
 class MemoryConnection final : public Connection {
 public:
-    explicit MemoryConnection(std::shared_ptr<MemoryServer::State> state) : state_(std::move(state)) {}
+    explicit MemoryConnection(std::shared_ptr<MemoryServer::State> state)
+        : state_(std::move(state)) {}
     ~MemoryConnection() override {
         const std::lock_guard lock(state_->mutex);
         *counters_ = nullptr;
@@ -145,11 +167,15 @@ public:
                 result = deadline("publish_timeout", "the bus did not confirm the message in time");
                 delay = std::min(timeout, milliseconds{50});
             }
-            state_->later(delay, [done = std::move(done), result = std::move(result)]() mutable { done(std::move(result)); });
+            state_->later(delay, [done = std::move(done), result = std::move(result)]() mutable {
+                done(std::move(result));
+            });
         }
     }
 
-    Result<void> publish_plain(std::string_view subject, std::string_view payload, const Headers& headers) override {
+    Result<void> publish_plain(
+        std::string_view subject, std::string_view payload, const Headers& headers
+    ) override {
         const Message message{std::string(subject), headers, std::string(payload)};
         const std::lock_guard lock(state_->mutex);
         (void)state_->store(message);  // a stream may listen to plain messages too
@@ -157,20 +183,25 @@ public:
         return {};
     }
 
-    Result<std::unique_ptr<Receiver>> subscribe(std::string subject, MessageHandler handler) override;
-    Result<std::unique_ptr<Receiver>> consume(ConsumerSettings settings, DeliveryHandler handler) override;
+    Result<std::unique_ptr<Receiver>> subscribe(std::string subject, MessageHandler handler)
+        override;
+    Result<std::unique_ptr<Receiver>> consume(ConsumerSettings settings, DeliveryHandler handler)
+        override;
     Result<std::unique_ptr<Receiver>> read(ReaderSettings settings, ReadHandler handler) override;
 
     Result<std::string> request(std::string_view, std::string_view, milliseconds) override {
         return unavailable("no_responders", "the memory bus has no JetStream API");
     }
     bool connected() const override { return true; }
-    std::shared_ptr<void> on_reconnect(std::function<void()>) override { return std::make_shared<int>(0); }
+    std::shared_ptr<void> on_reconnect(std::function<void()>) override {
+        return std::make_shared<int>(0);
+    }
     Result<void> flush(milliseconds) override { return {}; }
 
 private:
     std::shared_ptr<MemoryServer::State> state_;
-    // Where deliveries count what becomes of them; they may outlive the connection. By the state's mutex.
+    // Where deliveries count what becomes of them; they may outlive the connection. By the state's
+    // mutex.
     const std::shared_ptr<BusStats*> counters_ = std::make_shared<BusStats*>(&stats());
 };
 
@@ -180,7 +211,11 @@ namespace {
 template <typename StatePtr>
 class Loop : public Receiver {
 public:
-    Loop(StatePtr state, std::function<void(std::unique_lock<std::mutex>&, const bool& stopping)> body, std::size_t threads)
+    Loop(
+        StatePtr state,
+        std::function<void(std::unique_lock<std::mutex>&, const bool& stopping)> body,
+        std::size_t threads
+    )
         : state_(std::move(state)) {
         for (std::size_t i = 0; i < threads; ++i) {
             threads_.emplace_back([this, body] {
@@ -216,7 +251,9 @@ private:
 
 }  // namespace
 
-Result<std::unique_ptr<Receiver>> MemoryConnection::subscribe(std::string subject, MessageHandler handler) {
+Result<std::unique_ptr<Receiver>> MemoryConnection::subscribe(
+    std::string subject, MessageHandler handler
+) {
     auto subscription = std::make_shared<Subscription>();
     subscription->pattern = std::move(subject);
     {
@@ -225,7 +262,9 @@ Result<std::unique_ptr<Receiver>> MemoryConnection::subscribe(std::string subjec
     }
     auto loop = std::make_unique<Loop<std::shared_ptr<MemoryServer::State>>>(
         state_,
-        [state = state_, subscription, handler = std::move(handler)](std::unique_lock<std::mutex>& lock, const bool&) {
+        [state = state_,
+         subscription,
+         handler = std::move(handler)](std::unique_lock<std::mutex>& lock, const bool&) {
             if (subscription->queue.empty()) {
                 state->changed.wait(lock);
                 return;
@@ -245,7 +284,9 @@ Result<std::unique_ptr<Receiver>> MemoryConnection::subscribe(std::string subjec
     return std::unique_ptr<Receiver>(std::move(loop));
 }
 
-Result<std::unique_ptr<Receiver>> MemoryConnection::consume(ConsumerSettings settings, DeliveryHandler handler) {
+Result<std::unique_ptr<Receiver>> MemoryConnection::consume(
+    ConsumerSettings settings, DeliveryHandler handler
+) {
     const std::string key = settings.stream + "/" + settings.durable;
     {
         const std::lock_guard lock(state_->mutex);
@@ -253,12 +294,23 @@ Result<std::unique_ptr<Receiver>> MemoryConnection::consume(ConsumerSettings set
     }
     class Port final : public Delivery::Port {
     public:
-        Port(std::shared_ptr<MemoryServer::State> state, std::string the_key, std::uint64_t sequence, std::shared_ptr<BusStats*> counters)
-            : state_(std::move(state)), key_(std::move(the_key)), sequence_(sequence), counters_(std::move(counters)) {}
+        Port(
+            std::shared_ptr<MemoryServer::State> state,
+            std::string the_key,
+            std::uint64_t sequence,
+            std::shared_ptr<BusStats*> counters
+        )
+            : state_(std::move(state)),
+              key_(std::move(the_key)),
+              sequence_(sequence),
+              counters_(std::move(counters)) {}
         void settle(Verdict verdict, milliseconds delay) override {
             const std::lock_guard lock(state_->mutex);
             if (BusStats* const stats = *counters_; stats != nullptr) {
-                ++(verdict == Verdict::kAck ? stats->acked : verdict == Verdict::kTerm ? stats->termed : verdict == Verdict::kNak ? stats->nacked : stats->dropped_unsettled);
+                ++(verdict == Verdict::kAck    ? stats->acked
+                   : verdict == Verdict::kTerm ? stats->termed
+                   : verdict == Verdict::kNak  ? stats->nacked
+                                               : stats->dropped_unsettled);
             }
             Durable& durable = state_->durables.at(key_);
             const auto it = durable.open.find(sequence_);
@@ -282,7 +334,10 @@ Result<std::unique_ptr<Receiver>> MemoryConnection::consume(ConsumerSettings set
     };
     return std::unique_ptr<Receiver>(std::make_unique<Loop<std::shared_ptr<MemoryServer::State>>>(
         state_,
-        [this, state = state_, key, handler = std::move(handler)](std::unique_lock<std::mutex>& lock, const bool&) {
+        [this,
+         state = state_,
+         key,
+         handler = std::move(handler)](std::unique_lock<std::mutex>& lock, const bool&) {
             Durable& durable = state->durables.at(key);
             const SteadyTime now = std::chrono::steady_clock::now();
             SteadyTime next = now + seconds{1};
@@ -303,7 +358,12 @@ Result<std::unique_ptr<Receiver>> MemoryConnection::consume(ConsumerSettings set
                 entry.held = !twice;  // a doubled delivery reaches another worker too
                 entry.due = now;
                 const std::uint64_t taken = sequence;
-                Delivery delivery(state->streams.at(durable.config.stream).messages.at(taken), taken, entry.delivered, std::make_unique<Port>(state, key, taken, counters_));
+                Delivery delivery(
+                    state->streams.at(durable.config.stream).messages.at(taken),
+                    taken,
+                    entry.delivered,
+                    std::make_unique<Port>(state, key, taken, counters_)
+                );
                 lock.unlock();
                 handler(std::move(delivery));
                 lock.lock();
@@ -315,21 +375,30 @@ Result<std::unique_ptr<Receiver>> MemoryConnection::consume(ConsumerSettings set
     ));
 }
 
-Result<std::unique_ptr<Receiver>> MemoryConnection::read(ReaderSettings settings, ReadHandler handler) {
+Result<std::unique_ptr<Receiver>> MemoryConnection::read(
+    ReaderSettings settings, ReadHandler handler
+) {
     {
         const std::lock_guard lock(state_->mutex);
         const auto it = state_->streams.find(settings.stream);
-        if (it == state_->streams.end()) return not_found("no_stream", "no stream " + settings.stream);
+        if (it == state_->streams.end())
+            return not_found("no_stream", "no stream " + settings.stream);
         if (settings.start_sequence == 0) settings.start_sequence = it->second.last + 1;
     }
     auto next = std::make_shared<std::uint64_t>(settings.start_sequence);
     auto done = std::make_shared<bool>(false);
     return std::unique_ptr<Receiver>(std::make_unique<Loop<std::shared_ptr<MemoryServer::State>>>(
         state_,
-        [state = state_, settings, next, done, handler = std::move(handler)](std::unique_lock<std::mutex>& lock, const bool&) {
+        [state = state_,
+         settings,
+         next,
+         done,
+         handler = std::move(handler)](std::unique_lock<std::mutex>& lock, const bool&) {
             Stream& stream = state->streams.at(settings.stream);
             auto it = stream.messages.lower_bound(*next);
-            while (it != stream.messages.end() && !subject_matches(settings.filter, it->second.subject)) ++it;
+            while (it != stream.messages.end() &&
+                   !subject_matches(settings.filter, it->second.subject))
+                ++it;
             if (*done || it == stream.messages.end()) {
                 state->changed.wait(lock);
                 return;
@@ -349,7 +418,12 @@ Result<std::unique_ptr<Receiver>> MemoryConnection::read(ReaderSettings settings
     ));
 }
 
-MemoryServer::MemoryServer(std::uint64_t seed, MemoryFaults faults, std::vector<MemoryStream> streams, std::vector<MemoryDurable> durables)
+MemoryServer::MemoryServer(
+    std::uint64_t seed,
+    MemoryFaults faults,
+    std::vector<MemoryStream> streams,
+    std::vector<MemoryDurable> durables
+)
     : state_(std::make_shared<State>(seed, faults)) {
     for (MemoryStream& stream : streams) {
         const std::string name = stream.name;
@@ -369,7 +443,8 @@ MemoryServer::~MemoryServer() {
     }
     state_->changed.notify_all();
     state_->timer.join();
-    // What waits may hold deliveries, which hold the state: a ring. Let go outside the lock, for they settle by it.
+    // What waits may hold deliveries, which hold the state: a ring. Let go outside the lock, for
+    // they settle by it.
     std::multimap<SteadyTime, std::function<void()>> rest;
     {
         const std::lock_guard lock(state_->mutex);
@@ -377,7 +452,9 @@ MemoryServer::~MemoryServer() {
     }
 }
 
-std::unique_ptr<Connection> MemoryServer::connect() { return std::make_unique<MemoryConnection>(state_); }
+std::unique_ptr<Connection> MemoryServer::connect() {
+    return std::make_unique<MemoryConnection>(state_);
+}
 
 std::size_t MemoryServer::stored(const std::string& stream) {
     const std::lock_guard lock(state_->mutex);

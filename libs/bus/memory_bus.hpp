@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// The bus in one process with seeded faults: the same contract as NATS, for tests that try many orders of events.
+// The bus in one process with seeded faults: the same contract as NATS, for tests that try many
+// orders of events.
 #pragma once
 
 #include <cstdint>
@@ -11,9 +12,9 @@
 
 namespace berth::bus {
 
-/// Probabilities in percent, per delivery. Faults never break the contract: a dropped delivery of a durable
-/// consumer comes again after its ack_wait, a doubled one is counted as redelivered; plain messages and
-/// PubAcks may simply be lost.
+/// Probabilities in percent, per delivery. Faults never break the contract: a dropped delivery of a
+/// durable consumer comes again after its ack_wait, a doubled one is counted as redelivered; plain
+/// messages and PubAcks may simply be lost.
 struct MemoryFaults {
     unsigned drop_percent = 0;
     unsigned duplicate_percent = 0;
@@ -34,11 +35,16 @@ struct MemoryDurable {
     milliseconds ack_wait{300};
 };
 
-/// Holds the streams. connect() may be called often; every connection sees the same streams. One thread of
-/// its own delivers; the seed decides faults, the schedule of threads still varies.
+/// Holds the streams. connect() may be called often; every connection sees the same streams. One
+/// thread of its own delivers; the seed decides faults, the schedule of threads still varies.
 class MemoryServer {
 public:
-    MemoryServer(std::uint64_t seed, MemoryFaults faults, std::vector<MemoryStream> streams, std::vector<MemoryDurable> durables);
+    MemoryServer(
+        std::uint64_t seed,
+        MemoryFaults faults,
+        std::vector<MemoryStream> streams,
+        std::vector<MemoryDurable> durables
+    );
     ~MemoryServer();
     MemoryServer(const MemoryServer&) = delete;
     MemoryServer& operator=(const MemoryServer&) = delete;

@@ -15,7 +15,8 @@ namespace berth::bus {
 
 using Headers = std::vector<std::pair<std::string, std::string>>;
 
-/// Names of the headers Berth sets (CloudEvents 1.0 binary mode; extensions are lower-case, no hyphen).
+/// Names of the headers Berth sets (CloudEvents 1.0 binary mode; extensions are lower-case, no
+/// hyphen).
 inline constexpr std::string_view kMsgId = "Nats-Msg-Id";
 inline constexpr std::string_view kCeId = "ce-id";
 inline constexpr std::string_view kCeSpecVersion = "ce-specversion";
@@ -38,7 +39,8 @@ struct Message {
     Headers headers;
     std::string payload;
 
-    /// The first header of that name (case-sensitive, as CloudEvents' NATS binding has them), or empty.
+    /// The first header of that name (case-sensitive, as CloudEvents' NATS binding has them), or
+    /// empty.
     std::string_view header(std::string_view name) const;
     void set_header(std::string_view name, std::string value);
 };

@@ -49,7 +49,10 @@ Result<PubAck> parse_pub_ack(std::string_view json) {
         }
         return unavailable("publish_refused", "the bus refused the message: " + text);
     }
-    return PubAck{std::string(field(json, "stream")), number(field(json, "seq")), field(json, "duplicate") == "true"};
+    return PubAck{
+        std::string(field(json, "stream")),
+        number(field(json, "seq")),
+        field(json, "duplicate") == "true"};
 }
 
 class NatsConnection final : public Connection {
@@ -71,7 +74,9 @@ public:
         core_ = std::make_shared<NatsCore>(std::move(settings), stats());
         BERTH_TRY(core_->connect());
         ack_prefix_ = core_->new_inbox() + ".";
-        BERTH_ASSIGN(acks_, make_raw_subscription(core_, ack_prefix_ + "*", [this](natsMsg* raw) { on_ack(raw); }));
+        BERTH_ASSIGN(acks_, make_raw_subscription(core_, ack_prefix_ + "*", [this](natsMsg* raw) {
+                         on_ack(raw);
+                     }));
         reconnect_ = core_->on_reconnect([this] { publish_again(); });
         sweeper_ = std::thread([this] { sweep(); });
         return {};
@@ -79,11 +84,13 @@ public:
 
     void publish(Message message, PublishDone done, milliseconds timeout) override {
         const std::size_t bytes = message.payload.size();
-        auto entry = std::make_shared<Pending>(Pending{std::move(message), std::move(done), std::chrono::steady_clock::now() + timeout});
+        auto entry = std::make_shared<Pending>(Pending{
+            std::move(message), std::move(done), std::chrono::steady_clock::now() + timeout});
         std::uint64_t id = 0;
         {
             const std::lock_guard lock(mutex_);
-            if (pending_.size() < kMaxPending && (pending_.empty() || pending_bytes_ + bytes <= kMaxPendingBytes)) {
+            if (pending_.size() < kMaxPending &&
+                (pending_.empty() || pending_bytes_ + bytes <= kMaxPendingBytes)) {
                 id = next_id_++;
                 pending_[id] = entry;
                 pending_bytes_ += bytes;
@@ -91,30 +98,48 @@ public:
         }
         if (id == 0) {
             ++stats().publish_errors;
-            entry->done(Error{Fault::kLimit, "publisher_full", "too many unconfirmed messages; the bus is slow or away", {}});
+            entry->done(Error{
+                Fault::kLimit,
+                "publisher_full",
+                "too many unconfirmed messages; the bus is slow or away",
+                {}});
             return;
         }
-        // A failed send (buffer full while away) is repeated by the reconnect or ends by its timeout.
-        (void)core_->publish_raw(entry->message.subject, ack_prefix_ + std::to_string(id), entry->message.payload, entry->message.headers);
+        // A failed send (buffer full while away) is repeated by the reconnect or ends by its
+        // timeout.
+        (void)core_->publish_raw(
+            entry->message.subject,
+            ack_prefix_ + std::to_string(id),
+            entry->message.payload,
+            entry->message.headers
+        );
     }
 
-    Result<void> publish_plain(std::string_view subject, std::string_view payload, const Headers& headers) override {
+    Result<void> publish_plain(
+        std::string_view subject, std::string_view payload, const Headers& headers
+    ) override {
         return core_->publish_raw(subject, {}, payload, headers);
     }
-    Result<std::unique_ptr<Receiver>> subscribe(std::string subject, MessageHandler handler) override {
+    Result<std::unique_ptr<Receiver>> subscribe(std::string subject, MessageHandler handler)
+        override {
         return make_subscription(core_, std::move(subject), std::move(handler));
     }
-    Result<std::unique_ptr<Receiver>> consume(ConsumerSettings settings, DeliveryHandler handler) override {
+    Result<std::unique_ptr<Receiver>> consume(ConsumerSettings settings, DeliveryHandler handler)
+        override {
         return make_consumer(core_, std::move(settings), std::move(handler));
     }
     Result<std::unique_ptr<Receiver>> read(ReaderSettings settings, ReadHandler handler) override {
         return make_reader(core_, std::move(settings), std::move(handler));
     }
-    Result<std::string> request(std::string_view subject, std::string_view payload, milliseconds timeout) override {
+    Result<std::string> request(
+        std::string_view subject, std::string_view payload, milliseconds timeout
+    ) override {
         return core_->request(subject, payload, timeout);
     }
     bool connected() const override { return core_->connected(); }
-    std::shared_ptr<void> on_reconnect(std::function<void()> handler) override { return core_->on_reconnect(std::move(handler)); }
+    std::shared_ptr<void> on_reconnect(std::function<void()> handler) override {
+        return core_->on_reconnect(std::move(handler));
+    }
     Result<void> flush(milliseconds timeout) override {
         const natsStatus status = natsConnection_FlushTimeout(core_->handle(), timeout.count());
         if (status != NATS_OK) return nats_error("flush", status);
@@ -130,12 +155,21 @@ private:
 
     void on_ack(natsMsg* raw) {
         const std::string_view subject = natsMsg_GetSubject(raw);
-        const std::uint64_t id = number(subject.substr(std::min(ack_prefix_.size(), subject.size())));
+        const std::uint64_t id =
+            number(subject.substr(std::min(ack_prefix_.size(), subject.size())));
         if (status_of(raw) == "503") {
-            settle(id, unavailable("no_stream", "no stream takes this subject; is the topology applied?"));
+            settle(
+                id,
+                unavailable("no_stream", "no stream takes this subject; is the topology applied?")
+            );
             return;
         }
-        settle(id, parse_pub_ack({natsMsg_GetData(raw), static_cast<std::size_t>(natsMsg_GetDataLength(raw))}));
+        settle(
+            id,
+            parse_pub_ack(
+                {natsMsg_GetData(raw), static_cast<std::size_t>(natsMsg_GetDataLength(raw))}
+            )
+        );
     }
 
     void settle(std::uint64_t id, Result<PubAck> result) {
@@ -162,13 +196,16 @@ private:
             }
             lock.unlock();
             for (const std::uint64_t id : late) {
-                settle(id, deadline("publish_timeout", "the bus did not confirm the message in time"));
+                settle(
+                    id, deadline("publish_timeout", "the bus did not confirm the message in time")
+                );
             }
             lock.lock();
         }
     }
 
-    /// After a reconnect: what was in flight is sent again in its order; Nats-Msg-Id makes that harmless.
+    /// After a reconnect: what was in flight is sent again in its order; Nats-Msg-Id makes that
+    /// harmless.
     void publish_again() {
         std::map<std::uint64_t, std::shared_ptr<Pending>> again;
         {
@@ -176,7 +213,12 @@ private:
             again.insert(pending_.begin(), pending_.end());
         }
         for (const auto& [id, entry] : again) {
-            (void)core_->publish_raw(entry->message.subject, ack_prefix_ + std::to_string(id), entry->message.payload, entry->message.headers);
+            (void)core_->publish_raw(
+                entry->message.subject,
+                ack_prefix_ + std::to_string(id),
+                entry->message.payload,
+                entry->message.headers
+            );
         }
     }
 
@@ -186,7 +228,8 @@ private:
             const std::lock_guard lock(mutex_);
             for (const auto& entry : pending_) ids.push_back(entry.first);
         }
-        for (const std::uint64_t id : ids) settle(id, unavailable("bus_closed", "the connection to the bus is closed"));
+        for (const std::uint64_t id : ids)
+            settle(id, unavailable("bus_closed", "the connection to the bus is closed"));
     }
 
     std::shared_ptr<NatsCore> core_;

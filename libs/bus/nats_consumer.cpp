@@ -26,11 +26,14 @@ public:
 
     Result<void> start(const std::string& subject) {
         natsSubscription* raw = nullptr;
-        const natsStatus status = natsConnection_Subscribe(&raw, core_->handle(), subject.c_str(), &PlainSubscription::on_message, this);
+        const natsStatus status = natsConnection_Subscribe(
+            &raw, core_->handle(), subject.c_str(), &PlainSubscription::on_message, this
+        );
         if (status != NATS_OK) return nats_error("cannot subscribe to " + subject, status);
         subscription_.reset(raw);
         natsSubscription_SetPendingLimits(raw, -1, 256 << 20);
-        if (natsSubscription_SetOnCompleteCB(raw, &PlainSubscription::on_complete, this) == NATS_OK) *completed_.lock() = false;
+        if (natsSubscription_SetOnCompleteCB(raw, &PlainSubscription::on_complete, this) == NATS_OK)
+            *completed_.lock() = false;
         return {};
     }
 
@@ -64,16 +67,18 @@ private:
     NatsSubPtr subscription_;
 };
 
-/// What the consumer's loop, its workers and its deliveries share. Outlives the consumer through deliveries.
+/// What the consumer's loop, its workers and its deliveries share. Outlives the consumer through
+/// deliveries.
 struct ConsumerShared {
     explicit ConsumerShared(std::shared_ptr<NatsCore> the_core) : core(std::move(the_core)) {}
     std::shared_ptr<NatsCore> core;
     std::mutex mutex;
-    std::condition_variable changed;                               // a delivery arrived, or stopping
-    std::deque<Delivery> ready;                                    // guarded by mutex
-    std::unordered_map<std::string, SteadyTime> held;              // ack subject -> when last kept alive; by mutex
-    std::size_t asked = 0;                                         // credit at the server; by mutex
-    bool stopping = false;                                         // by mutex
+    std::condition_variable changed;  // a delivery arrived, or stopping
+    std::deque<Delivery> ready;       // guarded by mutex
+    std::unordered_map<std::string, SteadyTime>
+        held;               // ack subject -> when last kept alive; by mutex
+    std::size_t asked = 0;  // credit at the server; by mutex
+    bool stopping = false;  // by mutex
 };
 
 class NatsPort final : public Delivery::Port {
@@ -109,7 +114,11 @@ private:
 
 class DurableConsumer final : public Receiver {
 public:
-    DurableConsumer(std::shared_ptr<NatsCore> core, ConsumerSettings settings, Connection::DeliveryHandler handler)
+    DurableConsumer(
+        std::shared_ptr<NatsCore> core,
+        ConsumerSettings settings,
+        Connection::DeliveryHandler handler
+    )
         : core_(core),
           settings_(std::move(settings)),
           handler_(std::move(handler)),
@@ -119,11 +128,13 @@ public:
 
     Result<void> start() {
         natsSubscription* raw = nullptr;
-        const natsStatus status = natsConnection_SubscribeSync(&raw, core_->handle(), inbox_.c_str());
+        const natsStatus status =
+            natsConnection_SubscribeSync(&raw, core_->handle(), inbox_.c_str());
         if (status != NATS_OK) return nats_error("cannot subscribe to " + inbox_, status);
         subscription_.reset(raw);
         loop_ = std::thread([this] { receive(); });
-        for (std::size_t i = 0; i < settings_.workers; ++i) workers_.emplace_back([this] { work(); });
+        for (std::size_t i = 0; i < settings_.workers; ++i)
+            workers_.emplace_back([this] { work(); });
         return {};
     }
 
@@ -143,7 +154,8 @@ public:
             const std::lock_guard lock(shared_->mutex);
             rest.swap(shared_->ready);
         }
-        // Handed back at once, so that another replica takes them without waiting for the ack deadline.
+        // Handed back at once, so that another replica takes them without waiting for the ack
+        // deadline.
         for (Delivery& delivery : rest) delivery.nak(milliseconds{0});
     }
 
@@ -155,7 +167,8 @@ private:
         for (;;) {
             if (!top_up()) return;
             natsMsg* raw = nullptr;
-            const natsStatus status = natsSubscription_NextMsg(&raw, subscription_.get(), kTick.count());
+            const natsStatus status =
+                natsSubscription_NextMsg(&raw, subscription_.get(), kTick.count());
             const SteadyTime now = std::chrono::steady_clock::now();
             if (status == NATS_OK) {
                 const NatsMsgPtr message(raw);
@@ -165,7 +178,8 @@ private:
                 const std::lock_guard lock(shared_->mutex);
                 if (shared_->stopping || core_->closed()) return;
             }
-            // A reconnect forgets our pulls, and a pull that outlived its expiry unanswered is gone too.
+            // A reconnect forgets our pulls, and a pull that outlived its expiry unanswered is gone
+            // too.
             if (core_->epoch() != epoch || now - last_heard > kPullExpires + seconds{5}) {
                 epoch = core_->epoch();
                 last_heard = now;
@@ -183,16 +197,22 @@ private:
             const std::lock_guard lock(shared_->mutex);
             if (shared_->stopping) return false;
             const std::size_t used = shared_->asked + shared_->held.size();
-            if (std::chrono::steady_clock::now() < no_pull_before_ || shared_->asked > settings_.max_in_flight / 2 ||
-                used >= settings_.max_in_flight) {
+            if (std::chrono::steady_clock::now() < no_pull_before_ ||
+                shared_->asked > settings_.max_in_flight / 2 || used >= settings_.max_in_flight) {
                 return true;
             }
             batch = settings_.max_in_flight - used;
             shared_->asked += batch;
         }
-        const std::string body = "{\"batch\":" + std::to_string(batch) +
-                                 ",\"expires\":" + std::to_string(std::chrono::nanoseconds(kPullExpires).count()) + "}";
-        const auto sent = core_->publish_raw("$JS.API.CONSUMER.MSG.NEXT." + settings_.stream + "." + settings_.durable, inbox_, body, {});
+        const std::string body =
+            "{\"batch\":" + std::to_string(batch) +
+            ",\"expires\":" + std::to_string(std::chrono::nanoseconds(kPullExpires).count()) + "}";
+        const auto sent = core_->publish_raw(
+            "$JS.API.CONSUMER.MSG.NEXT." + settings_.stream + "." + settings_.durable,
+            inbox_,
+            body,
+            {}
+        );
         if (!sent) back_off(batch);
         return true;
     }
@@ -207,9 +227,12 @@ private:
         if (const std::string_view status = status_of(raw); !status.empty()) {
             if (status == "100") return;
             const char* pending = nullptr;
-            if (status == "408" && natsMsgHeader_Get(raw, "Nats-Pending-Messages", &pending) == NATS_OK && pending != nullptr) {
+            if (status == "408" &&
+                natsMsgHeader_Get(raw, "Nats-Pending-Messages", &pending) == NATS_OK &&
+                pending != nullptr) {
                 const std::lock_guard lock(shared_->mutex);
-                shared_->asked -= std::min<std::size_t>(shared_->asked, std::strtoull(pending, nullptr, 10));
+                shared_->asked -=
+                    std::min<std::size_t>(shared_->asked, std::strtoull(pending, nullptr, 10));
             } else {
                 back_off(SIZE_MAX);
             }
@@ -225,7 +248,12 @@ private:
             const std::lock_guard lock(shared_->mutex);
             if (shared_->asked > 0) --shared_->asked;
             shared_->held[reply] = std::chrono::steady_clock::now();
-            shared_->ready.emplace_back(to_message(raw), info.stream_sequence, info.delivered, std::make_unique<NatsPort>(shared_, reply));
+            shared_->ready.emplace_back(
+                to_message(raw),
+                info.stream_sequence,
+                info.delivered,
+                std::make_unique<NatsPort>(shared_, reply)
+            );
         }
         shared_->changed.notify_one();
     }
@@ -247,7 +275,9 @@ private:
     void work() {
         for (;;) {
             std::unique_lock lock(shared_->mutex);
-            shared_->changed.wait(lock, [this] { return shared_->stopping || !shared_->ready.empty(); });
+            shared_->changed.wait(lock, [this] {
+                return shared_->stopping || !shared_->ready.empty();
+            });
             if (shared_->stopping) return;
             Delivery delivery = std::move(shared_->ready.front());
             shared_->ready.pop_front();
@@ -261,30 +291,42 @@ private:
     Connection::DeliveryHandler handler_;
     std::shared_ptr<ConsumerShared> shared_;
     const std::string inbox_;
-    SteadyTime no_pull_before_{};    // loop thread
-    SteadyTime last_keep_alive_{};   // loop thread
-    NatsSubPtr subscription_;        // written by start and stop; read by the loop thread between
+    SteadyTime no_pull_before_{};   // loop thread
+    SteadyTime last_keep_alive_{};  // loop thread
+    NatsSubPtr subscription_;       // written by start and stop; read by the loop thread between
     std::thread loop_;
     std::vector<std::thread> workers_;
 };
 
 }  // namespace
 
-Result<std::unique_ptr<Receiver>> make_raw_subscription(std::shared_ptr<NatsCore> core, std::string subject, RawHandler handler) {
+Result<std::unique_ptr<Receiver>> make_raw_subscription(
+    std::shared_ptr<NatsCore> core, std::string subject, RawHandler handler
+) {
     auto subscription = std::make_unique<PlainSubscription>(std::move(core), std::move(handler));
     BERTH_TRY(subscription->start(subject));
     return std::unique_ptr<Receiver>(std::move(subscription));
 }
 
-Result<std::unique_ptr<Receiver>> make_subscription(std::shared_ptr<NatsCore> core, std::string subject, Connection::MessageHandler handler) {
-    return make_raw_subscription(std::move(core), std::move(subject), [handler = std::move(handler)](natsMsg* raw) {
-        if (status_of(raw).empty()) handler(to_message(raw));
-    });
+Result<std::unique_ptr<Receiver>> make_subscription(
+    std::shared_ptr<NatsCore> core, std::string subject, Connection::MessageHandler handler
+) {
+    return make_raw_subscription(
+        std::move(core),
+        std::move(subject),
+        [handler = std::move(handler)](natsMsg* raw) {
+            if (status_of(raw).empty()) handler(to_message(raw));
+        }
+    );
 }
 
-Result<std::unique_ptr<Receiver>> make_consumer(std::shared_ptr<NatsCore> core, ConsumerSettings settings, Connection::DeliveryHandler handler) {
-    if (settings.workers == 0 || settings.max_in_flight == 0) return invalid("bad_consumer", "a consumer needs a worker and credit");
-    auto consumer = std::make_unique<DurableConsumer>(std::move(core), std::move(settings), std::move(handler));
+Result<std::unique_ptr<Receiver>> make_consumer(
+    std::shared_ptr<NatsCore> core, ConsumerSettings settings, Connection::DeliveryHandler handler
+) {
+    if (settings.workers == 0 || settings.max_in_flight == 0)
+        return invalid("bad_consumer", "a consumer needs a worker and credit");
+    auto consumer =
+        std::make_unique<DurableConsumer>(std::move(core), std::move(settings), std::move(handler));
     BERTH_TRY(consumer->start());
     return std::unique_ptr<Receiver>(std::move(consumer));
 }

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Connecting to NATS with the traps of libnats 3.4.1 avoided: own login retry, every callback set, newest JWT.
+// Connecting to NATS with the traps of libnats 3.4.1 avoided: own login retry, every callback set,
+// newest JWT.
 #include "bus/nats_core.hpp"
 
 #include <cstdlib>
@@ -11,8 +12,8 @@
 namespace berth::bus {
 namespace {
 
-// A login fails at random once in 256 (a signature that begins with a zero byte): three times this in a row
-// is one in 16 million, and the deadline still bounds the loop.
+// A login fails at random once in 256 (a signature that begins with a zero byte): three times this
+// in a row is one in 16 million, and the deadline still bounds the loop.
 constexpr milliseconds kLoginRetry{50};
 constexpr milliseconds kReconnectWait{100};
 constexpr milliseconds kReconnectJitter{100};
@@ -27,7 +28,8 @@ std::string between(std::string_view text, std::string_view begin, std::string_v
     const auto to = text.find(end, from);
     if (from == std::string_view::npos || to == std::string_view::npos) return {};
     std::string_view body = text.substr(from + 1, to - from - 1);
-    while (!body.empty() && (body.back() == '\n' || body.back() == '\r' || body.back() == ' ')) body.remove_suffix(1);
+    while (!body.empty() && (body.back() == '\n' || body.back() == '\r' || body.back() == ' '))
+        body.remove_suffix(1);
     return std::string(body);
 }
 
@@ -51,7 +53,8 @@ NatsCore::~NatsCore() {
     close();
     if (connection_ == nullptr) return;
     natsConnection_Close(connection_);
-    // libnats calls the closed callback from a thread of its own; this object must outlive that call.
+    // libnats calls the closed callback from a thread of its own; this object must outlive that
+    // call.
     while (!nats_closed_.load()) std::this_thread::sleep_for(milliseconds{1});
     natsConnection_Destroy(connection_);
 }
@@ -59,11 +62,13 @@ NatsCore::~NatsCore() {
 void NatsCore::close() { closed_.store(true); }
 
 bool NatsCore::connected() const {
-    return !closed() && connection_ != nullptr && natsConnection_Status(connection_) == NATS_CONN_STATUS_CONNECTED;
+    return !closed() && connection_ != nullptr &&
+           natsConnection_Status(connection_) == NATS_CONN_STATUS_CONNECTED;
 }
 
 std::string NatsCore::new_inbox() {
-    return settings_.inbox_prefix + "." + settings_.name + "." + std::to_string(inboxes_.fetch_add(1));
+    return settings_.inbox_prefix + "." + settings_.name + "." +
+           std::to_string(inboxes_.fetch_add(1));
 }
 
 natsStatus NatsCore::on_jwt(char** jwt, char** error, void* closure) {
@@ -73,18 +78,24 @@ natsStatus NatsCore::on_jwt(char** jwt, char** error, void* closure) {
         *error = duplicate(text.error().message);
         return NATS_ERR;
     }
-    *jwt = duplicate(between(text->reveal(), "-----BEGIN NATS USER JWT-----", "------END NATS USER JWT------"));
+    *jwt = duplicate(
+        between(text->reveal(), "-----BEGIN NATS USER JWT-----", "------END NATS USER JWT------")
+    );
     return NATS_OK;
 }
 
-natsStatus NatsCore::on_sign(char** error, unsigned char** signature, int* size, const char* nonce, void* closure) {
+natsStatus NatsCore::on_sign(
+    char** error, unsigned char** signature, int* size, const char* nonce, void* closure
+) {
     const auto& self = *static_cast<NatsCore*>(closure);
     const auto text = self.settings_.credentials();
     if (!text) {
         *error = duplicate(text.error().message);
         return NATS_ERR;
     }
-    const Secret seed(between(text->reveal(), "-----BEGIN USER NKEY SEED-----", "------END USER NKEY SEED------"));
+    const Secret seed(
+        between(text->reveal(), "-----BEGIN USER NKEY SEED-----", "------END USER NKEY SEED------")
+    );
     return nats_Sign(seed.reveal().c_str(), nonce, signature, size);
 }
 
@@ -129,12 +140,14 @@ std::shared_ptr<void> NatsCore::on_reconnect(std::function<void()> handler) {
 
 Result<NatsOptionsPtr> NatsCore::make_options() {
     natsOptions* raw = nullptr;
-    if (const natsStatus status = natsOptions_Create(&raw); status != NATS_OK) return nats_error("NATS options", status);
+    if (const natsStatus status = natsOptions_Create(&raw); status != NATS_OK)
+        return nats_error("NATS options", status);
     NatsOptionsPtr options(raw);
     natsStatus status = natsOptions_SetURL(raw, settings_.url.c_str());
     const auto set = [&status](natsStatus next) { status = status == NATS_OK ? next : status; };
     set(natsOptions_SetName(raw, settings_.name.c_str()));
-    if (!settings_.inbox_prefix.empty()) set(natsOptions_SetCustomInboxPrefix(raw, settings_.inbox_prefix.c_str()));
+    if (!settings_.inbox_prefix.empty())
+        set(natsOptions_SetCustomInboxPrefix(raw, settings_.inbox_prefix.c_str()));
     set(natsOptions_SetAllowReconnect(raw, true));
     set(natsOptions_SetMaxReconnect(raw, -1));
     set(natsOptions_SetReconnectWait(raw, kReconnectWait.count()));
@@ -150,7 +163,9 @@ Result<NatsOptionsPtr> NatsCore::make_options() {
     set(natsOptions_SetReconnectedCB(raw, &NatsCore::on_reconnected, this));
     set(natsOptions_SetClosedCB(raw, &NatsCore::on_closed, this));
     if (settings_.credentials) {
-        set(natsOptions_SetUserCredentialsCallbacks(raw, &NatsCore::on_jwt, this, &NatsCore::on_sign, this));
+        set(natsOptions_SetUserCredentialsCallbacks(
+            raw, &NatsCore::on_jwt, this, &NatsCore::on_sign, this
+        ));
     }
     if (status != NATS_OK) return nats_error("NATS options", status);
     return options;
@@ -174,21 +189,38 @@ Result<void> NatsCore::connect() {
     }
 }
 
-Result<void> NatsCore::publish_raw(std::string_view subject, std::string_view reply, std::string_view payload, const Headers& headers) {
+Result<void> NatsCore::publish_raw(
+    std::string_view subject,
+    std::string_view reply,
+    std::string_view payload,
+    const Headers& headers
+) {
     if (closed()) return unavailable("bus_closed", "the connection to the bus is closed");
     const std::string subject_text(subject);
     const std::string reply_text(reply);
     natsStatus status = NATS_OK;
     if (headers.empty()) {
-        status = reply.empty()
-                     ? natsConnection_Publish(connection_, subject_text.c_str(), payload.data(), static_cast<int>(payload.size()))
-                     : natsConnection_PublishRequest(
-                           connection_, subject_text.c_str(), reply_text.c_str(), payload.data(), static_cast<int>(payload.size())
-                       );
+        status = reply.empty() ? natsConnection_Publish(
+                                     connection_,
+                                     subject_text.c_str(),
+                                     payload.data(),
+                                     static_cast<int>(payload.size())
+                                 )
+                               : natsConnection_PublishRequest(
+                                     connection_,
+                                     subject_text.c_str(),
+                                     reply_text.c_str(),
+                                     payload.data(),
+                                     static_cast<int>(payload.size())
+                                 );
     } else {
         natsMsg* raw = nullptr;
         status = natsMsg_Create(
-            &raw, subject_text.c_str(), reply.empty() ? nullptr : reply_text.c_str(), payload.data(), static_cast<int>(payload.size())
+            &raw,
+            subject_text.c_str(),
+            reply.empty() ? nullptr : reply_text.c_str(),
+            payload.data(),
+            static_cast<int>(payload.size())
         );
         const NatsMsgPtr message(raw);
         for (auto it = headers.begin(); it != headers.end() && status == NATS_OK; ++it) {
@@ -200,15 +232,26 @@ Result<void> NatsCore::publish_raw(std::string_view subject, std::string_view re
     return {};
 }
 
-Result<std::string> NatsCore::request(std::string_view subject, std::string_view payload, milliseconds timeout) {
+Result<std::string> NatsCore::request(
+    std::string_view subject, std::string_view payload, milliseconds timeout
+) {
     if (closed()) return unavailable("bus_closed", "the connection to the bus is closed");
     natsMsg* raw = nullptr;
     const natsStatus status = natsConnection_Request(
-        &raw, connection_, std::string(subject).c_str(), payload.data(), static_cast<int>(payload.size()), timeout.count()
+        &raw,
+        connection_,
+        std::string(subject).c_str(),
+        payload.data(),
+        static_cast<int>(payload.size()),
+        timeout.count()
     );
     const NatsMsgPtr message(raw);
     if (status == NATS_NO_RESPONDERS) {
-        return unavailable("no_responders", "nobody answers on " + std::string(subject) + " (is JetStream enabled and the name right?)");
+        return unavailable(
+            "no_responders",
+            "nobody answers on " + std::string(subject) +
+                " (is JetStream enabled and the name right?)"
+        );
     }
     if (status != NATS_OK) return nats_error("request to " + std::string(subject), status);
     return std::string(natsMsg_GetData(raw), static_cast<std::size_t>(natsMsg_GetDataLength(raw)));
@@ -217,14 +260,17 @@ Result<std::string> NatsCore::request(std::string_view subject, std::string_view
 Message to_message(natsMsg* message) {
     Message out;
     out.subject = natsMsg_GetSubject(message);
-    out.payload.assign(natsMsg_GetData(message), static_cast<std::size_t>(natsMsg_GetDataLength(message)));
+    out.payload.assign(
+        natsMsg_GetData(message), static_cast<std::size_t>(natsMsg_GetDataLength(message))
+    );
     const char** keys = nullptr;
     int count = 0;
     if (natsMsgHeader_Keys(message, &keys, &count) != NATS_OK) return out;
     out.headers.reserve(static_cast<std::size_t>(count));
     for (int i = 0; i < count; ++i) {
         const char* value = nullptr;
-        if (natsMsgHeader_Get(message, keys[i], &value) == NATS_OK && value != nullptr) out.headers.emplace_back(keys[i], value);
+        if (natsMsgHeader_Get(message, keys[i], &value) == NATS_OK && value != nullptr)
+            out.headers.emplace_back(keys[i], value);
     }
     // The keys are the message's; only the array is ours.
     std::free(static_cast<void*>(keys));
@@ -239,8 +285,8 @@ std::string_view status_of(natsMsg* message) {
 }
 
 bool parse_ack_subject(std::string_view reply, AckInfo& info) {
-    // $JS.ACK.<stream>.<consumer>.<delivered>.<stream seq>.<consumer seq>.<time>.<pending>, and a longer form
-    // with domain and account before the stream and a random token at the end (ADR-15).
+    // $JS.ACK.<stream>.<consumer>.<delivered>.<stream seq>.<consumer seq>.<time>.<pending>, and a
+    // longer form with domain and account before the stream and a random token at the end (ADR-15).
     if (!reply.starts_with("$JS.ACK.")) return false;
     std::uint64_t numbers[16]{};
     std::size_t tokens = 0;
@@ -248,7 +294,8 @@ bool parse_ack_subject(std::string_view reply, AckInfo& info) {
     for (std::size_t i = 0; i <= reply.size() && tokens < 16; ++i) {
         if (i != reply.size() && reply[i] != '.') continue;
         std::uint64_t value = 0;
-        for (std::size_t k = first; k < i; ++k) value = value * 10 + static_cast<std::uint64_t>(reply[k] - '0');
+        for (std::size_t k = first; k < i; ++k)
+            value = value * 10 + static_cast<std::uint64_t>(reply[k] - '0');
         numbers[tokens++] = value;  // garbage for the textual tokens, which are not read
         first = i + 1;
     }

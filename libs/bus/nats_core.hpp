@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Private to libs/bus: ownership of libnats handles and the state that every part of a NATS connection shares.
+// Private to libs/bus: ownership of libnats handles and the state that every part of a NATS
+// connection shares.
 #pragma once
 
 #include <nats/nats.h>
@@ -19,13 +20,15 @@ struct NatsDeleter {
 };
 using NatsOptionsPtr = std::unique_ptr<natsOptions, NatsDeleter<natsOptions, natsOptions_Destroy>>;
 using NatsMsgPtr = std::unique_ptr<natsMsg, NatsDeleter<natsMsg, natsMsg_Destroy>>;
-using NatsSubPtr = std::unique_ptr<natsSubscription, NatsDeleter<natsSubscription, natsSubscription_Destroy>>;
+using NatsSubPtr =
+    std::unique_ptr<natsSubscription, NatsDeleter<natsSubscription, natsSubscription_Destroy>>;
 
-/// The connection's shared heart. Receivers and the publisher hold it; the handle dies with the last of them.
-/// Thread-safe: libnats' connection is, the rest is guarded.
+/// The connection's shared heart. Receivers and the publisher hold it; the handle dies with the
+/// last of them. Thread-safe: libnats' connection is, the rest is guarded.
 class NatsCore {
 public:
-    NatsCore(ConnectSettings settings, BusStats& stats) : settings_(std::move(settings)), stats_(stats) {}
+    NatsCore(ConnectSettings settings, BusStats& stats)
+        : settings_(std::move(settings)), stats_(stats) {}
     ~NatsCore();
     NatsCore(const NatsCore&) = delete;
     NatsCore& operator=(const NatsCore&) = delete;
@@ -46,13 +49,22 @@ public:
     /// Grows with each reconnect, so that a loop notices one it slept through.
     std::uint64_t epoch() const { return epoch_.load(); }
 
-    Result<void> publish_raw(std::string_view subject, std::string_view reply, std::string_view payload, const Headers& headers);
-    Result<std::string> request(std::string_view subject, std::string_view payload, milliseconds timeout);
+    Result<void> publish_raw(
+        std::string_view subject,
+        std::string_view reply,
+        std::string_view payload,
+        const Headers& headers
+    );
+    Result<std::string> request(
+        std::string_view subject, std::string_view payload, milliseconds timeout
+    );
 
 private:
     Result<NatsOptionsPtr> make_options();
     static natsStatus on_jwt(char** jwt, char** error, void* closure);
-    static natsStatus on_sign(char** error, unsigned char** signature, int* size, const char* nonce, void* closure);
+    static natsStatus on_sign(
+        char** error, unsigned char** signature, int* size, const char* nonce, void* closure
+    );
     static void on_error(natsConnection*, natsSubscription*, natsStatus status, void* closure);
     static void on_reconnected(natsConnection*, void* closure);
     static void on_closed(natsConnection*, void* closure);
@@ -61,7 +73,7 @@ private:
     BusStats& stats_;
     natsConnection* connection_ = nullptr;  // written once, by connect()
     std::atomic<bool> closed_{false};
-    std::atomic<bool> nats_closed_{true};   // libnats will call no callback any more
+    std::atomic<bool> nats_closed_{true};  // libnats will call no callback any more
     std::atomic<std::uint64_t> epoch_{0};
     std::atomic<std::uint64_t> inboxes_{0};
     std::mutex handlers_mutex_;
@@ -71,7 +83,8 @@ private:
 
 /// Our own message from libnats'. Keeps nothing of the original.
 Message to_message(natsMsg* message);
-/// The inline status of a JetStream control message ("100", "404", "408", "409", "503"), or empty for data.
+/// The inline status of a JetStream control message ("100", "404", "408", "409", "503"), or empty
+/// for data.
 std::string_view status_of(natsMsg* message);
 /// What a reply subject `$JS.ACK.…` of a delivered message says.
 struct AckInfo {
@@ -86,9 +99,17 @@ Error nats_error(std::string_view what, natsStatus status);
 
 using RawHandler = std::function<void(natsMsg*)>;
 /// The handler borrows the message for the call.
-Result<std::unique_ptr<Receiver>> make_raw_subscription(std::shared_ptr<NatsCore> core, std::string subject, RawHandler handler);
-Result<std::unique_ptr<Receiver>> make_subscription(std::shared_ptr<NatsCore> core, std::string subject, Connection::MessageHandler handler);
-Result<std::unique_ptr<Receiver>> make_consumer(std::shared_ptr<NatsCore> core, ConsumerSettings settings, Connection::DeliveryHandler handler);
-Result<std::unique_ptr<Receiver>> make_reader(std::shared_ptr<NatsCore> core, ReaderSettings settings, Connection::ReadHandler handler);
+Result<std::unique_ptr<Receiver>> make_raw_subscription(
+    std::shared_ptr<NatsCore> core, std::string subject, RawHandler handler
+);
+Result<std::unique_ptr<Receiver>> make_subscription(
+    std::shared_ptr<NatsCore> core, std::string subject, Connection::MessageHandler handler
+);
+Result<std::unique_ptr<Receiver>> make_consumer(
+    std::shared_ptr<NatsCore> core, ConsumerSettings settings, Connection::DeliveryHandler handler
+);
+Result<std::unique_ptr<Receiver>> make_reader(
+    std::shared_ptr<NatsCore> core, ReaderSettings settings, Connection::ReadHandler handler
+);
 
 }  // namespace berth::bus

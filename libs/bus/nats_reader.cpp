@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// An ordered reader: an ephemeral pull consumer without acks, made anew at the next sequence whenever the
-// server, the connection or a gap asks for it. One thread of its own, straight-line.
+// An ordered reader: an ephemeral pull consumer without acks, made anew at the next sequence
+// whenever the server, the connection or a gap asks for it. One thread of its own, straight-line.
 #include <condition_variable>
 #include <mutex>
 #include <thread>
@@ -11,24 +11,29 @@ namespace berth::bus {
 namespace {
 
 constexpr seconds kPullExpires{20};
-constexpr seconds kHeartbeat{5};              // the server says it is alive; two missed ones mean it forgot us
-constexpr seconds kInactiveThreshold{60};     // the server drops a consumer that nobody pulls
+constexpr seconds kHeartbeat{5};  // the server says it is alive; two missed ones mean it forgot us
+constexpr seconds kInactiveThreshold{60};  // the server drops a consumer that nobody pulls
 constexpr milliseconds kRetry{200};
 constexpr milliseconds kTick{200};
 
 class Reader final : public Receiver {
 public:
     Reader(std::shared_ptr<NatsCore> core, ReaderSettings settings, Connection::ReadHandler handler)
-        : core_(std::move(core)), settings_(std::move(settings)), handler_(std::move(handler)), next_(settings_.start_sequence) {}
+        : core_(std::move(core)),
+          settings_(std::move(settings)),
+          handler_(std::move(handler)),
+          next_(settings_.start_sequence) {}
     ~Reader() override { Reader::stop(); }
 
     Result<void> start() {
         inbox_ = core_->new_inbox();
         natsSubscription* raw = nullptr;
-        const natsStatus status = natsConnection_SubscribeSync(&raw, core_->handle(), inbox_.c_str());
+        const natsStatus status =
+            natsConnection_SubscribeSync(&raw, core_->handle(), inbox_.c_str());
         if (status != NATS_OK) return nats_error("cannot subscribe to " + inbox_, status);
         subscription_.reset(raw);
-        BERTH_TRY(create());  // the first one in the caller's thread: a refusal is an error of read()
+        BERTH_TRY(create()
+        );  // the first one in the caller's thread: a refusal is an error of read()
         loop_ = std::thread([this] { run(); });
         return {};
     }
@@ -49,7 +54,9 @@ public:
             }
         }
         if (!consumer_.empty() && core_->connected()) {
-            (void)core_->publish_raw("$JS.API.CONSUMER.DELETE." + settings_.stream + "." + consumer_, {}, {}, {});
+            (void)core_->publish_raw(
+                "$JS.API.CONSUMER.DELETE." + settings_.stream + "." + consumer_, {}, {}, {}
+            );
             consumer_.clear();
         }
         subscription_.reset();
@@ -58,14 +65,24 @@ public:
 private:
     Result<void> create() {
         std::string policy = "\"deliver_policy\":\"new\"";
-        if (next_ > 0) policy = "\"deliver_policy\":\"by_start_sequence\",\"opt_start_seq\":" + std::to_string(next_);
-        const std::string body = "{\"stream_name\":\"" + settings_.stream + "\",\"config\":{" + policy +
-                                 ",\"ack_policy\":\"none\",\"replay_policy\":\"instant\",\"filter_subject\":\"" + settings_.filter +
-                                 "\",\"mem_storage\":true,\"num_replicas\":1,\"inactive_threshold\":" +
-                                 std::to_string(std::chrono::nanoseconds(kInactiveThreshold).count()) + "}}";
-        BERTH_ASSIGN(const std::string answer, core_->request("$JS.API.CONSUMER.CREATE." + settings_.stream, body, seconds{2}));
+        if (next_ > 0)
+            policy = "\"deliver_policy\":\"by_start_sequence\",\"opt_start_seq\":" +
+                     std::to_string(next_);
+        const std::string body =
+            "{\"stream_name\":\"" + settings_.stream + "\",\"config\":{" + policy +
+            ",\"ack_policy\":\"none\",\"replay_policy\":\"instant\",\"filter_subject\":\"" +
+            settings_.filter +
+            "\",\"mem_storage\":true,\"num_replicas\":1,\"inactive_threshold\":" +
+            std::to_string(std::chrono::nanoseconds(kInactiveThreshold).count()) + "}}";
+        BERTH_ASSIGN(
+            const std::string answer,
+            core_->request("$JS.API.CONSUMER.CREATE." + settings_.stream, body, seconds{2})
+        );
         const auto at = answer.find("\"name\":\"");
-        if (at == std::string::npos) return unavailable("reader_refused", "the bus refused a reader of " + settings_.stream + ": " + answer);
+        if (at == std::string::npos)
+            return unavailable(
+                "reader_refused", "the bus refused a reader of " + settings_.stream + ": " + answer
+            );
         consumer_ = answer.substr(at + 8, answer.find('"', at + 8) - at - 8);
         consumer_sequence_ = 0;
         asked_ = 0;
@@ -90,7 +107,8 @@ private:
             }
             if (asked_ <= settings_.batch / 2) pull();
             natsMsg* raw = nullptr;
-            const natsStatus status = natsSubscription_NextMsg(&raw, subscription_.get(), kTick.count());
+            const natsStatus status =
+                natsSubscription_NextMsg(&raw, subscription_.get(), kTick.count());
             if (status == NATS_OK) {
                 const NatsMsgPtr message(raw);
                 if (!take(raw)) return;
@@ -110,10 +128,16 @@ private:
 
     void pull() {
         const std::size_t batch = settings_.batch - asked_;
-        const std::string body = "{\"batch\":" + std::to_string(batch) + ",\"max_bytes\":" + std::to_string(settings_.max_bytes) +
-                                 ",\"expires\":" + std::to_string(std::chrono::nanoseconds(kPullExpires).count()) +
-                                 ",\"idle_heartbeat\":" + std::to_string(std::chrono::nanoseconds(kHeartbeat).count()) + "}";
-        if (core_->publish_raw("$JS.API.CONSUMER.MSG.NEXT." + settings_.stream + "." + consumer_, inbox_, body, {})) asked_ += batch;
+        const std::string body =
+            "{\"batch\":" + std::to_string(batch) +
+            ",\"max_bytes\":" + std::to_string(settings_.max_bytes) +
+            ",\"expires\":" + std::to_string(std::chrono::nanoseconds(kPullExpires).count()) +
+            ",\"idle_heartbeat\":" + std::to_string(std::chrono::nanoseconds(kHeartbeat).count()) +
+            "}";
+        if (core_->publish_raw(
+                "$JS.API.CONSUMER.MSG.NEXT." + settings_.stream + "." + consumer_, inbox_, body, {}
+            ))
+            asked_ += batch;
     }
 
     /// False when the handler wants no more.
@@ -122,7 +146,9 @@ private:
             last_heard_ = std::chrono::steady_clock::now();
             if (status == "100") return true;
             const char* pending = nullptr;
-            const bool expired = natsMsgHeader_Get(raw, "Nats-Pending-Messages", &pending) == NATS_OK && pending != nullptr;
+            const bool expired =
+                natsMsgHeader_Get(raw, "Nats-Pending-Messages", &pending) == NATS_OK &&
+                pending != nullptr;
             if (expired) {
                 asked_ -= std::min<std::size_t>(asked_, std::strtoull(pending, nullptr, 10));
             } else {
@@ -134,7 +160,9 @@ private:
         AckInfo info;
         if (reply == nullptr || !parse_ack_subject(reply, info)) return true;
         // A message of the consumer before this one.
-        if (info.stream_sequence < next_ || std::string_view(reply).find("." + consumer_ + ".") == std::string_view::npos) return true;
+        if (info.stream_sequence < next_ ||
+            std::string_view(reply).find("." + consumer_ + ".") == std::string_view::npos)
+            return true;
         if (info.consumer_sequence != consumer_sequence_ + 1) {
             gap_ = true;
             return true;
@@ -169,9 +197,12 @@ private:
 
 }  // namespace
 
-Result<std::unique_ptr<Receiver>> make_reader(std::shared_ptr<NatsCore> core, ReaderSettings settings, Connection::ReadHandler handler) {
+Result<std::unique_ptr<Receiver>> make_reader(
+    std::shared_ptr<NatsCore> core, ReaderSettings settings, Connection::ReadHandler handler
+) {
     if (settings.batch == 0) return invalid("bad_reader", "a reader needs a batch of at least 1");
-    auto reader = std::make_unique<Reader>(std::move(core), std::move(settings), std::move(handler));
+    auto reader =
+        std::make_unique<Reader>(std::move(core), std::move(settings), std::move(handler));
     BERTH_TRY(reader->start());
     return std::unique_ptr<Receiver>(std::move(reader));
 }

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Settings files (YAML) read with types and places, so that every mistake is named with its file and line.
+// Settings files (YAML) read with types and places, so that every mistake is named with its file
+// and line.
 #pragma once
 
 #include <chrono>
@@ -17,7 +18,8 @@
 #include "core/secret.hpp"
 #include "core/time.hpp"
 
-/// Thread rules: Document and Node are immutable and may be shared; Reader and Layers belong to one thread.
+/// Thread rules: Document and Node are immutable and may be shared; Reader and Layers belong to one
+/// thread.
 namespace berth::config {
 
 namespace detail {
@@ -70,9 +72,11 @@ private:
 /// A parsed settings file.
 class Document {
 public:
-    /// Errors: code "bad_yaml" with the place. Duplicate keys are refused. An empty text is an empty map.
+    /// Errors: code "bad_yaml" with the place. Duplicate keys are refused. An empty text is an
+    /// empty map.
     static Result<Document> parse(std::string_view text, std::string_view origin_name);
-    /// Reads and parses; the file's path is the origin's name. Error "unreadable" when it cannot be read.
+    /// Reads and parses; the file's path is the origin's name. Error "unreadable" when it cannot be
+    /// read.
     static Result<Document> load(const std::filesystem::path& path);
 
     const Node& root() const { return root_; }
@@ -82,14 +86,14 @@ private:
     Node root_;
 };
 
-/// Reads a map key by key, remembers which keys it was asked for and gathers what is wrong; finish() tells
-/// everything at once. Sections share the state of the reader they came from.
+/// Reads a map key by key, remembers which keys it was asked for and gathers what is wrong;
+/// finish() tells everything at once. Sections share the state of the reader they came from.
 ///
 ///     Reader reader(document.root());
 ///     settings.nats_url = reader.require_string("nats_url");
 ///     settings.listen = reader.get_string("listen", "127.0.0.1:0");
-///     for (auto& [name, profile] : reader.get_sections("profiles")) { profile.get_duration("ttl", 8h); }
-///     BERTH_TRY(reader.finish());
+///     for (auto& [name, profile] : reader.get_sections("profiles")) { profile.get_duration("ttl",
+///     8h); } BERTH_TRY(reader.finish());
 class Reader {
 public:
     explicit Reader(Node map);
@@ -101,7 +105,9 @@ public:
 
     bool has(std::string_view key);
     std::string get_string(std::string_view key, std::string_view fallback = {});
-    std::int64_t get_int(std::string_view key, std::int64_t fallback, std::int64_t least, std::int64_t most);
+    std::int64_t get_int(
+        std::string_view key, std::int64_t fallback, std::int64_t least, std::int64_t most
+    );
     double get_double(std::string_view key, double fallback);
     bool get_bool(std::string_view key, bool fallback);
     milliseconds get_duration(std::string_view key, milliseconds fallback);
@@ -127,8 +133,9 @@ public:
     /// "file:line" of the map.
     std::string where() const;
 
-    /// The first error of this reader and all its sections, all of them in its message, one a line: wrong
-    /// values, missing ones, and "file:line: unknown key 'x'; known keys are a, b, c". Code "bad_setting".
+    /// The first error of this reader and all its sections, all of them in its message, one a line:
+    /// wrong values, missing ones, and "file:line: unknown key 'x'; known keys are a, b, c". Code
+    /// "bad_setting".
     Result<void> finish();
 
 private:
@@ -165,12 +172,16 @@ public:
 
     /// Makes a key known. All keys are declared before anything is set.
     void declare(std::string_view key, Kind kind, std::vector<std::string> fallback = {});
-    /// `flag` as the user wrote it ("--server"), for messages. A value of the wrong kind is an error.
-    Result<void> set_flag(std::string_view key, std::vector<std::string> values, std::string_view flag);
-    /// Reads BERTH_<KEY> of every declared key through `lookup` (getenv-like: nullptr when absent). Lists are
-    /// comma-separated. Empty variables count as absent.
+    /// `flag` as the user wrote it ("--server"), for messages. A value of the wrong kind is an
+    /// error.
+    Result<void> set_flag(
+        std::string_view key, std::vector<std::string> values, std::string_view flag
+    );
+    /// Reads BERTH_<KEY> of every declared key through `lookup` (getenv-like: nullptr when absent).
+    /// Lists are comma-separated. Empty variables count as absent.
     Result<void> load_environment(const char* (*lookup)(const char* name));
-    /// Adds a file at kRepositoryFile or kUserFile; unknown keys and wrong kinds are errors with the place.
+    /// Adds a file at kRepositoryFile or kUserFile; unknown keys and wrong kinds are errors with
+    /// the place.
     Result<void> add_file(Origin origin, const Document& document);
 
     /// The strongest value. The key must have been declared.

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Proves that settings arrive typed, that every mistake names its file and line, and the order of layers.
+// Proves that settings arrive typed, that every mistake names its file and line, and the order of
+// layers.
 #include "config/config.hpp"
 
 #include <gtest/gtest.h>
@@ -18,10 +19,14 @@ Document must(std::string_view text) {
 }
 
 TEST(ConfigTest, ReadsEveryKind) {
-    Reader reader(must("name: x\ncount: 3\nratio: 0.5\non: true\nttl: 1h30m\nsize: 2GiB\n"
-                       "list: [a, b]\none: c\nmap: {k: v}\nprofiles:\n  p1: {ttl: 5s}\n  p2:\nsub: {deep: y}\n"
-                       "many:\n- id: 1\n- id: 2\n")
-                      .root());
+    Reader reader(
+        must(
+            "name: x\ncount: 3\nratio: 0.5\non: true\nttl: 1h30m\nsize: 2GiB\n"
+            "list: [a, b]\none: c\nmap: {k: v}\nprofiles:\n  p1: {ttl: 5s}\n  p2:\nsub: {deep: y}\n"
+            "many:\n- id: 1\n- id: 2\n"
+        )
+            .root()
+    );
     EXPECT_EQ(reader.require_string("name"), "x");
     EXPECT_EQ(reader.get_int("count", 0, 0, 10), 3);
     EXPECT_EQ(reader.get_double("ratio", 0), 0.5);
@@ -42,8 +47,9 @@ TEST(ConfigTest, ReadsEveryKind) {
     ASSERT_EQ(reader.get_section_list("many").size(), 2U);
     const auto finished = reader.finish();  // the ids of `many` were never read
     ASSERT_FALSE(finished);
-    EXPECT_NE(finished.error().message.find("f.yaml:15: unknown key 'many[0].id'"), std::string::npos)
-        << finished.error().message;
+    EXPECT_NE(
+        finished.error().message.find("f.yaml:15: unknown key 'many[0].id'"), std::string::npos
+    ) << finished.error().message;
 }
 
 TEST(ConfigTest, UnknownKeysAreNamedWithPlaceAndRemedy) {
@@ -55,7 +61,8 @@ TEST(ConfigTest, UnknownKeysAreNamedWithPlaceAndRemedy) {
     ASSERT_FALSE(finished);
     EXPECT_EQ(
         finished.error().message,
-        "f.yaml:2: unknown key 'typo'; known keys are a, c, sub\nf.yaml:5: unknown key 'sub.oops'; known keys are b"
+        "f.yaml:2: unknown key 'typo'; known keys are a, c, sub\nf.yaml:5: unknown key 'sub.oops'; "
+        "known keys are b"
     );
 }
 
@@ -71,19 +78,22 @@ TEST(ConfigTest, WrongAndMissingValuesAreAllTold) {
     EXPECT_EQ(
         finished.error().message,
         "f.yaml:1: 'n' must be a whole number, not 'many'\nf.yaml:2: 'range' must be from 0 to 9\n"
-        "f.yaml:3: 'ttl' must be a duration like 90s or 15m, not '5'\nf.yaml:4: 'sub' must be a map\n"
+        "f.yaml:3: 'ttl' must be a duration like 90s or 15m, not '5'\nf.yaml:4: 'sub' must be a "
+        "map\n"
         "f.yaml:1: 'must' must be set"
     );
 }
 
 TEST(ConfigTest, BrokenFilesNameTheLine) {
     for (const auto& [text, line] : std::map<std::string, std::string>{
-             {"a: 1\nb: [1\nc: 2\n", "f.yaml:"}, {"a: 1\na: 2\n", "f.yaml:2: the key 'a' is given twice"},
+             {"a: 1\nb: [1\nc: 2\n", "f.yaml:"},
+             {"a: 1\na: 2\n", "f.yaml:2: the key 'a' is given twice"},
              {"a: *nobody\n", "f.yaml:1:"}}) {
         const auto document = Document::parse(text, "f.yaml");
         ASSERT_FALSE(document) << text;
         EXPECT_EQ(document.error().code, "bad_yaml");
-        EXPECT_EQ(document.error().message.substr(0, line.size()), line) << document.error().message;
+        EXPECT_EQ(document.error().message.substr(0, line.size()), line)
+            << document.error().message;
     }
     EXPECT_TRUE(must("").root().is_map());
     EXPECT_FALSE(Reader(must("- a\n").root()).finish());
@@ -98,7 +108,8 @@ TEST(ConfigTest, Sizes) {
     EXPECT_EQ(parse_bytes("0").value(), 0U);
     EXPECT_EQ(parse_bytes("64KiB").value(), 65536U);
     EXPECT_EQ(parse_bytes("10MB").value(), 10000000U);
-    for (const char* text : {"", "KiB", "-1", "1.5GiB", "99999999999TiB", "1 KiB"}) EXPECT_FALSE(parse_bytes(text)) << text;
+    for (const char* text : {"", "KiB", "-1", "1.5GiB", "99999999999TiB", "1 KiB"})
+        EXPECT_FALSE(parse_bytes(text)) << text;
 }
 
 const char* fake_environment(const char* name) {
@@ -122,7 +133,9 @@ TEST(LayersTest, TheStrongestLayerWinsAndTellsItsOrigin) {
     Layers layers = sample();
     EXPECT_EQ(layers.get("server").origin, Origin::kDefault);
     ASSERT_TRUE(layers.add_file(Origin::kUserFile, must("server: user\nprofile: user\n")));
-    ASSERT_TRUE(layers.add_file(Origin::kRepositoryFile, must("\nserver: repo\nsync:\n  max_files: 7\n")));
+    ASSERT_TRUE(
+        layers.add_file(Origin::kRepositoryFile, must("\nserver: repo\nsync:\n  max_files: 7\n"))
+    );
     EXPECT_EQ(layers.text("server"), "repo");
     EXPECT_EQ(layers.get("server").where, "f.yaml:2");
     EXPECT_EQ(layers.text("profile"), "user");
@@ -139,13 +152,16 @@ TEST(LayersTest, TheStrongestLayerWinsAndTellsItsOrigin) {
 
 TEST(LayersTest, MistakesNameTheirPlace) {
     Layers layers = sample();
-    const auto unknown = layers.add_file(Origin::kUserFile, must("sever: x\nsync:\n  max_files: lots\n  no: 1\n"));
+    const auto unknown =
+        layers.add_file(Origin::kUserFile, must("sever: x\nsync:\n  max_files: lots\n  no: 1\n"));
     ASSERT_FALSE(unknown);
     EXPECT_EQ(
         unknown.error().message,
-        "f.yaml:1: unknown key 'sever'; known keys are server, profile, sync.exclude, sync.max_files, sync.git\n"
+        "f.yaml:1: unknown key 'sever'; known keys are server, profile, sync.exclude, "
+        "sync.max_files, sync.git\n"
         "f.yaml:3: 'sync.max_files' must be a whole number, not 'lots'\n"
-        "f.yaml:4: unknown key 'sync.no'; known keys are server, profile, sync.exclude, sync.max_files, sync.git"
+        "f.yaml:4: unknown key 'sync.no'; known keys are server, profile, sync.exclude, "
+        "sync.max_files, sync.git"
     );
     EXPECT_FALSE(layers.set_flag("sync.max_files", {"x"}, "--max-files"));
     EXPECT_EQ(environment_name("sync.max_files"), "BERTH_SYNC_MAX_FILES");

@@ -43,7 +43,9 @@ struct Builder {
         } else if (node.IsSequence()) {
             tree->type = Tree::Type::kList;
             for (std::size_t i = 0; i < node.size(); ++i) {
-                tree->items.push_back(build(node[i], tree->path + "[" + std::to_string(i) + "]", depth + 1, line));
+                tree->items.push_back(
+                    build(node[i], tree->path + "[" + std::to_string(i) + "]", depth + 1, line)
+                );
             }
         } else if (node.IsMap()) {
             build_map(node, *tree, depth);
@@ -58,8 +60,11 @@ struct Builder {
             const int line = entry.first.Mark().line >= 0 ? entry.first.Mark().line + 1 : tree.line;
             if (!entry.first.IsScalar()) throw BadYaml{line, "a key must be a word"};
             const std::string key = entry.first.Scalar();
-            if (!seen.insert(key).second) throw BadYaml{line, "the key '" + key + "' is given twice"};
-            auto child = build(entry.second, tree.path.empty() ? key : tree.path + "." + key, depth + 1, line);
+            if (!seen.insert(key).second)
+                throw BadYaml{line, "the key '" + key + "' is given twice"};
+            auto child = build(
+                entry.second, tree.path.empty() ? key : tree.path + "." + key, depth + 1, line
+            );
             // A map's own mark is its first key's; the line people look for is the one of its name.
             if (child->line != line) {
                 auto copy = std::make_shared<Tree>(*child);
@@ -79,13 +84,16 @@ std::string shown(const Tree& tree) {
         case Tree::Type::kScalar: break;
     }
     // Long values may be secrets put under the wrong key: show only a beginning.
-    return tree.scalar.size() <= 32 ? "'" + tree.scalar + "'" : "a text of " + std::to_string(tree.scalar.size()) + " bytes";
+    return tree.scalar.size() <= 32 ? "'" + tree.scalar + "'"
+                                    : "a text of " + std::to_string(tree.scalar.size()) + " bytes";
 }
 
 Error wrong(const Node& node, const Tree& tree, std::string_view wanted) {
     return invalid(
         "bad_setting",
-        node.where() + ": '" + node.path() + "' must be " + std::string(wanted) + ", not " + shown(tree), node.path()
+        node.where() + ": '" + node.path() + "' must be " + std::string(wanted) + ", not " +
+            shown(tree),
+        node.path()
     );
 }
 
@@ -218,15 +226,25 @@ Result<std::uint64_t> parse_bytes(std::string_view text) {
     const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
     const std::string_view unit(end, static_cast<std::size_t>(text.data() + text.size() - end));
     static constexpr std::pair<std::string_view, std::uint64_t> kUnits[] = {
-        {"", 1},           {"B", 1},           {"KiB", 1ULL << 10U},  {"MiB", 1ULL << 20U},   {"GiB", 1ULL << 30U},
-        {"TiB", 1ULL << 40U}, {"KB", 1000},    {"kB", 1000},          {"MB", 1000000},        {"GB", 1000000000},
+        {"", 1},
+        {"B", 1},
+        {"KiB", 1ULL << 10U},
+        {"MiB", 1ULL << 20U},
+        {"GiB", 1ULL << 30U},
+        {"TiB", 1ULL << 40U},
+        {"KB", 1000},
+        {"kB", 1000},
+        {"MB", 1000000},
+        {"GB", 1000000000},
     };
     if (error == std::errc() && end != text.data()) {
         for (const auto& [name, factor] : kUnits) {
             if (unit == name && value <= UINT64_MAX / factor) return value * factor;
         }
     }
-    return invalid("bad_size", "'" + std::string(text) + "' is no size; write one like 512, 64KiB or 2GiB");
+    return invalid(
+        "bad_size", "'" + std::string(text) + "' is no size; write one like 512, 64KiB or 2GiB"
+    );
 }
 
 }  // namespace berth::config

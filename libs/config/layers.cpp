@@ -18,24 +18,29 @@ Result<void> check_value(Layers::Kind kind, const std::string& value) {
         case Layers::Kind::kText:
         case Layers::Kind::kList: return {};
         case Layers::Kind::kMap:
-            if (value.find('=') == std::string::npos) return invalid("bad_setting", "must be name=value");
+            if (value.find('=') == std::string::npos)
+                return invalid("bad_setting", "must be name=value");
             return {};
         case Layers::Kind::kInt: {
             std::int64_t number = 0;
-            const auto [end, error] = std::from_chars(value.data(), value.data() + value.size(), number);
+            const auto [end, error] =
+                std::from_chars(value.data(), value.data() + value.size(), number);
             if (error != std::errc() || end != value.data() + value.size()) {
                 return invalid("bad_setting", "must be a whole number");
             }
             return {};
         }
         case Layers::Kind::kBool:
-            if (value != "true" && value != "false") return invalid("bad_setting", "must be true or false");
+            if (value != "true" && value != "false")
+                return invalid("bad_setting", "must be true or false");
             return {};
         case Layers::Kind::kDuration:
-            if (!parse_duration(value)) return invalid("bad_setting", "must be a duration like 90s or 15m");
+            if (!parse_duration(value))
+                return invalid("bad_setting", "must be a duration like 90s or 15m");
             return {};
         case Layers::Kind::kBytes:
-            if (!parse_bytes(value)) return invalid("bad_setting", "must be a size like 512, 64KiB or 2GiB");
+            if (!parse_bytes(value))
+                return invalid("bad_setting", "must be a size like 512, 64KiB or 2GiB");
             return {};
     }
     return {};
@@ -52,7 +57,9 @@ std::string_view to_string(Origin origin) {
 std::string environment_name(std::string_view key) {
     std::string out = "BERTH_";
     for (const char c : key) {
-        out += c == '.' || c == '-' ? '_' : (c >= 'a' && c <= 'z') ? static_cast<char>(c - 'a' + 'A') : c;
+        out += c == '.' || c == '-'     ? '_'
+               : (c >= 'a' && c <= 'z') ? static_cast<char>(c - 'a' + 'A')
+                                        : c;
     }
     return out;
 }
@@ -66,14 +73,23 @@ struct Layers::Impl {
     std::vector<Entry> entries;
 
     Entry* find(std::string_view key) {
-        const auto place = std::find_if(entries.begin(), entries.end(), [&](const Entry& e) { return e.key == key; });
+        const auto place = std::find_if(entries.begin(), entries.end(), [&](const Entry& e) {
+            return e.key == key;
+        });
         return place == entries.end() ? nullptr : &*place;
     }
 
-    static Result<void> set(Entry& entry, Origin origin, std::vector<std::string> values, const std::string& where) {
+    static Result<void> set(
+        Entry& entry, Origin origin, std::vector<std::string> values, const std::string& where
+    ) {
         for (const std::string& value : values) {
             if (auto fine = check_value(entry.kind, value); !fine) {
-                return invalid("bad_setting", where + ": '" + entry.key + "' " + fine.error().message + ", not '" + value + "'", entry.key);
+                return invalid(
+                    "bad_setting",
+                    where + ": '" + entry.key + "' " + fine.error().message + ", not '" + value +
+                        "'",
+                    entry.key
+                );
             }
         }
         entry.values[static_cast<std::size_t>(origin)] = Resolved{std::move(values), origin, where};
@@ -81,7 +97,12 @@ struct Layers::Impl {
     }
 
     // Collects "unknown key" and wrong values of one map below `prefix`.
-    void add_map(Origin origin, const Node& map, const std::string& prefix, std::vector<std::string>& problems) {
+    void add_map(
+        Origin origin,
+        const Node& map,
+        const std::string& prefix,
+        std::vector<std::string>& problems
+    ) {
         for (const auto& [name, node] : map.entries()) {
             const std::string key = prefix.empty() ? name : prefix + "." + name;
             Entry* entry = find(key);
@@ -93,12 +114,16 @@ struct Layers::Impl {
             } else if (entry != nullptr) {
                 if (!node.is_null()) add_node(origin, *entry, node, problems);
             } else {
-                problems.push_back(node.where() + ": unknown key '" + key + "'; known keys are " + known());
+                problems.push_back(
+                    node.where() + ": unknown key '" + key + "'; known keys are " + known()
+                );
             }
         }
     }
 
-    static void add_node(Origin origin, Entry& entry, const Node& node, std::vector<std::string>& problems) {
+    static void add_node(
+        Origin origin, Entry& entry, const Node& node, std::vector<std::string>& problems
+    ) {
         std::vector<std::string> values;
         if (entry.kind == Kind::kMap) {
             auto map = node.get_map();
@@ -113,7 +138,8 @@ struct Layers::Impl {
             if (!text) return problems.push_back(text.error().message);
             values = {std::move(text).value()};
         }
-        if (auto fine = set(entry, origin, std::move(values), node.where()); !fine) problems.push_back(fine.error().message);
+        if (auto fine = set(entry, origin, std::move(values), node.where()); !fine)
+            problems.push_back(fine.error().message);
     }
 
     std::string known() const {
@@ -129,15 +155,19 @@ Layers::Layers(Layers&&) noexcept = default;
 Layers& Layers::operator=(Layers&&) noexcept = default;
 
 void Layers::declare(std::string_view key, Kind kind, std::vector<std::string> fallback) {
-    if (impl_->find(key) != nullptr) throw std::logic_error("setting declared twice: " + std::string(key));
+    if (impl_->find(key) != nullptr)
+        throw std::logic_error("setting declared twice: " + std::string(key));
     Impl::Entry entry;
     entry.key = key;
     entry.kind = kind;
-    entry.values[static_cast<std::size_t>(Origin::kDefault)] = Resolved{std::move(fallback), Origin::kDefault, ""};
+    entry.values[static_cast<std::size_t>(Origin::kDefault)] =
+        Resolved{std::move(fallback), Origin::kDefault, ""};
     impl_->entries.push_back(std::move(entry));
 }
 
-Result<void> Layers::set_flag(std::string_view key, std::vector<std::string> values, std::string_view flag) {
+Result<void> Layers::set_flag(
+    std::string_view key, std::vector<std::string> values, std::string_view flag
+) {
     Impl::Entry* entry = impl_->find(key);
     if (entry == nullptr) throw std::logic_error("setting not declared: " + std::string(key));
     return Impl::set(*entry, Origin::kFlag, std::move(values), std::string(flag));
@@ -163,7 +193,8 @@ Result<void> Layers::load_environment(const char* (*lookup)(const char* name)) {
 
 Result<void> Layers::add_file(Origin origin, const Document& document) {
     std::vector<std::string> problems;
-    if (!document.root().is_map()) problems.push_back(document.root().where() + ": the file must hold a map of settings");
+    if (!document.root().is_map())
+        problems.push_back(document.root().where() + ": the file must hold a map of settings");
     impl_->add_map(origin, document.root(), "", problems);
     if (problems.empty()) return {};
     std::string message;
@@ -188,8 +219,12 @@ std::int64_t Layers::integer(std::string_view key) const {
 }
 
 bool Layers::boolean(std::string_view key) const { return text(key) == "true"; }
-milliseconds Layers::duration(std::string_view key) const { return parse_duration(text(key)).value_or(milliseconds{0}); }
-std::uint64_t Layers::bytes(std::string_view key) const { return parse_bytes(text(key)).value_or(0); }
+milliseconds Layers::duration(std::string_view key) const {
+    return parse_duration(text(key)).value_or(milliseconds{0});
+}
+std::uint64_t Layers::bytes(std::string_view key) const {
+    return parse_bytes(text(key)).value_or(0);
+}
 
 std::vector<std::string> Layers::keys() const {
     std::vector<std::string> out;

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// The reader that knows which keys were asked for, so that a mistyped key is an error and not a silence.
+// The reader that knows which keys were asked for, so that a mistyped key is an error and not a
+// silence.
 #include <algorithm>
 
 #include "config/config.hpp"
@@ -37,7 +38,8 @@ Reader& Reader::operator=(Reader&&) noexcept = default;
 
 std::optional<Node> Reader::take(std::string_view key) {
     auto& scope = state_->scopes[scope_];
-    if (std::find(scope.known.begin(), scope.known.end(), key) == scope.known.end()) scope.known.emplace_back(key);
+    if (std::find(scope.known.begin(), scope.known.end(), key) == scope.known.end())
+        scope.known.emplace_back(key);
     if (!scope.map) return std::nullopt;
     auto node = scope.map->find(key);
     if (node && node->is_null()) return std::nullopt;
@@ -59,10 +61,13 @@ bool Reader::has(std::string_view key) { return take(key).has_value(); }
 
 std::string Reader::get_string(std::string_view key, std::string_view fallback) {
     const auto node = take(key);
-    return node ? value_or_note(node->get_string(), std::string(fallback), state_->problems) : std::string(fallback);
+    return node ? value_or_note(node->get_string(), std::string(fallback), state_->problems)
+                : std::string(fallback);
 }
 
-std::int64_t Reader::get_int(std::string_view key, std::int64_t fallback, std::int64_t least, std::int64_t most) {
+std::int64_t Reader::get_int(
+    std::string_view key, std::int64_t fallback, std::int64_t least, std::int64_t most
+) {
     const auto node = take(key);
     if (!node) return fallback;
     const auto value = value_or_note(node->get_int(), fallback, state_->problems);
@@ -162,8 +167,11 @@ std::vector<Reader> Reader::get_section_list(std::string_view key) {
 void Reader::reject(std::string_view key, std::string_view why) {
     const auto& scope = state_->scopes[scope_];
     const auto node = scope.map ? scope.map->find(key) : std::nullopt;
-    const std::string place = node ? node->where() + ": " : scope.map ? scope.map->where() + ": " : std::string();
-    const std::string path = scope.path.empty() ? std::string(key) : scope.path + "." + std::string(key);
+    const std::string place = node        ? node->where() + ": "
+                              : scope.map ? scope.map->where() + ": "
+                                          : std::string();
+    const std::string path =
+        scope.path.empty() ? std::string(key) : scope.path + "." + std::string(key);
     state_->problems.push_back(place + "'" + path + "' " + std::string(why));
 }
 
@@ -179,8 +187,11 @@ Result<void> Reader::finish() {
         std::string known;
         for (const auto& key : scope.known) known += (known.empty() ? "" : ", ") + key;
         for (const auto& [key, child] : scope.map->entries()) {
-            if (std::find(scope.known.begin(), scope.known.end(), key) != scope.known.end()) continue;
-            problems.push_back(child.where() + ": unknown key '" + child.path() + "'; known keys are " + known);
+            if (std::find(scope.known.begin(), scope.known.end(), key) != scope.known.end())
+                continue;
+            problems.push_back(
+                child.where() + ": unknown key '" + child.path() + "'; known keys are " + known
+            );
         }
     }
     if (problems.empty()) return {};

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// The parsed settings file as plain data, private to this lib: YAML's own types stay in document.cpp.
+// The parsed settings file as plain data, private to this lib: YAML's own types stay in
+// document.cpp.
 #pragma once
 
 #include <memory>

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// What the vocabulary types promise: texts that round-trip, ids that sort, errors that say something.
+// What the vocabulary types promise: texts that round-trip, ids that sort, errors that say
+// something.
 #include <gtest/gtest.h>
 
 #include "core/fd.hpp"
@@ -18,7 +19,13 @@ TEST(Time, Rfc3339RoundTripsToTheMicrosecond) {
 }
 
 TEST(Time, RefusesWhatIsNotRfc3339) {
-    for (const char* bad : {"", "2026", "2026-02-30T00:00:00Z", "2026-01-31T09:05:00", "2026-01-31T09:05:00.Z", "2026-01-31T09:05:00Zx"}) {
+    for (const char* bad :
+         {"",
+          "2026",
+          "2026-02-30T00:00:00Z",
+          "2026-01-31T09:05:00",
+          "2026-01-31T09:05:00.Z",
+          "2026-01-31T09:05:00Zx"}) {
         EXPECT_FALSE(parse_rfc3339(bad)) << bad;
     }
 }
@@ -27,7 +34,8 @@ TEST(Duration, ReadsWhatPeopleWriteAndNothingElse) {
     EXPECT_EQ(*parse_duration("1h30m"), std::chrono::minutes{90});
     EXPECT_EQ(*parse_duration("250ms"), milliseconds{250});
     EXPECT_EQ(format_duration(std::chrono::minutes{90}), "1h30m");
-    for (const char* bad : {"", "5", "-5s", "5m1h", "5x", "s", "99999999999999999999d", "222222602226d"}) {
+    for (const char* bad :
+         {"", "5", "-5s", "5m1h", "5x", "s", "99999999999999999999d", "222222602226d"}) {
         EXPECT_FALSE(parse_duration(bad)) << bad;
     }
 }
@@ -48,7 +56,9 @@ TEST(Id, PrefixedIdsAreChecked) {
     const std::string id = make_id("ls", from_unix_micros(1'769'850'300'000'001), random);
     EXPECT_TRUE(is_id("ls", id));
     EXPECT_FALSE(is_id("rn", id));
-    EXPECT_EQ(*normalize_id("ls", "LS_01ARZ3NDEKTSV4RRFFQ69G5FAV"), "ls_01arz3ndektsv4rrffq69g5fav");
+    EXPECT_EQ(
+        *normalize_id("ls", "LS_01ARZ3NDEKTSV4RRFFQ69G5FAV"), "ls_01arz3ndektsv4rrffq69g5fav"
+    );
     EXPECT_FALSE(normalize_id("ls", std::string(10'000, 'a')));
 }
 
@@ -73,7 +83,8 @@ TEST(Text, EncodingsRoundTripAndRefuseGarbage) {
 
 TEST(Text, Utf8IsCheckedStrictly) {
     EXPECT_TRUE(is_utf8("grüße 🦦"));
-    for (const char* bad : {"\xc0\x80", "\xed\xa0\x80", "\xf4\x90\x80\x80", "\xe2\x82", "\xff"}) EXPECT_FALSE(is_utf8(bad));
+    for (const char* bad : {"\xc0\x80", "\xed\xa0\x80", "\xf4\x90\x80\x80", "\xe2\x82", "\xff"})
+        EXPECT_FALSE(is_utf8(bad));
 }
 
 TEST(Error, KeepsItsClassAcrossTheBus) {
@@ -93,13 +104,15 @@ TEST(Secret, ComparesAndMovesWithoutLeavingACopy) {
 }
 
 TEST(File, AtomicWriteReplacesAndKeepsTheMode) {
-    const auto folder = std::filesystem::temp_directory_path() / ("berth-core-" + std::to_string(Random::system().next()));
+    const auto folder = std::filesystem::temp_directory_path() /
+                        ("berth-core-" + std::to_string(Random::system().next()));
     std::filesystem::create_directories(folder);
     ASSERT_TRUE(write_file_atomic(folder / "a", "one", 0600));
     ASSERT_TRUE(write_file_atomic(folder / "a", "two", 0600));
     EXPECT_EQ(*read_file(folder / "a"), "two");
     EXPECT_EQ(std::filesystem::status(folder / "a").permissions(), std::filesystem::perms{0600});
-    EXPECT_EQ(std::distance(std::filesystem::directory_iterator(folder), {}), 1) << "no temporary is left";
+    EXPECT_EQ(std::distance(std::filesystem::directory_iterator(folder), {}), 1)
+        << "no temporary is left";
     EXPECT_EQ(read_file(folder / "b").error().fault, Fault::kNotFound);
     EXPECT_EQ(read_file(folder / "a", 2).error().code, "too_large");
     std::filesystem::remove_all(folder);

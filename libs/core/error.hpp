@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// What every failure in Berth looks like: a class for programs, a stable code for clients, words for people.
+// What every failure in Berth looks like: a class for programs, a stable code for clients, words
+// for people.
 #pragma once
 
 #include <string>
@@ -23,7 +24,8 @@ enum class Fault {
     kCanceled,         ///< 499: the caller took it back
 };
 
-/// The HTTP status of a class (RFC 9110 section 15; 499 is the customary one for a caller that left).
+/// The HTTP status of a class (RFC 9110 section 15; 499 is the customary one for a caller that
+/// left).
 int http_status(Fault fault);
 
 /// True where the same request may succeed later with nothing changed by the caller.
@@ -33,8 +35,8 @@ bool is_retryable(Fault fault);
 std::string_view to_string(Fault fault);
 Fault fault_from_string(std::string_view name);
 
-/// A failure as a value. `code` is stable, snake_case, part of the API; `message` says what happened and
-/// what to do next; `field` names the offending field of a request, or is empty.
+/// A failure as a value. `code` is stable, snake_case, part of the API; `message` says what
+/// happened and what to do next; `field` names the offending field of a request, or is empty.
 struct Error {
     Fault fault = Fault::kInternal;
     std::string code;

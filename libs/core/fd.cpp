@@ -34,12 +34,15 @@ Result<std::string> read_file(const std::filesystem::path& path, std::size_t lim
         if (got == 0) return content;
         content.append(buffer, static_cast<std::size_t>(got));
         if (content.size() > limit) {
-            return Error{Fault::kTooLarge, "too_large", path.string() + " is larger than expected", {}};
+            return Error{
+                Fault::kTooLarge, "too_large", path.string() + " is larger than expected", {}};
         }
     }
 }
 
-Result<void> write_file_atomic(const std::filesystem::path& path, std::string_view content, unsigned mode) {
+Result<void> write_file_atomic(
+    const std::filesystem::path& path, std::string_view content, unsigned mode
+) {
     const std::filesystem::path folder = path.has_parent_path() ? path.parent_path() : ".";
     const std::filesystem::path temporary =
         folder / ("." + path.filename().string() + "." + std::to_string(Random::system().next()));

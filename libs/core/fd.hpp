@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Ownership of a file descriptor, and the few whole-file operations that must be durable or private.
+// Ownership of a file descriptor, and the few whole-file operations that must be durable or
+// private.
 #pragma once
 
 #include <filesystem>
@@ -40,8 +41,10 @@ private:
 /// The whole file; error code "unreadable" names the path. `limit` bytes at most, else "too_large".
 Result<std::string> read_file(const std::filesystem::path& path, std::size_t limit = 64U << 20U);
 
-/// Writes to a new temporary beside `path`, fsyncs it, renames it into place and fsyncs the folder: a reader
-/// sees the old file or the new one, also after a crash. `mode` as in chmod(2).
-Result<void> write_file_atomic(const std::filesystem::path& path, std::string_view content, unsigned mode = 0644);
+/// Writes to a new temporary beside `path`, fsyncs it, renames it into place and fsyncs the folder:
+/// a reader sees the old file or the new one, also after a crash. `mode` as in chmod(2).
+Result<void> write_file_atomic(
+    const std::filesystem::path& path, std::string_view content, unsigned mode = 0644
+);
 
 }  // namespace berth

@@ -13,18 +13,21 @@ constexpr std::string_view kAlphabet = "0123456789abcdefghjkmnpqrstvwxyz";
 constexpr std::size_t kUlidSize = 26;
 
 constexpr std::array<std::string_view, 48> kAdjectives{
-    "amber", "bold",  "brave", "brisk", "calm",  "clear", "clever", "cosy",  "crisp", "deft",  "eager", "early",
-    "fair",  "fleet", "fond",  "fresh", "gentle", "glad", "golden", "grand", "happy", "hardy", "keen",  "kind",
-    "light", "lively", "loyal", "lucky", "merry", "mild", "neat",   "noble", "plain", "proud", "quick", "quiet",
-    "rapid", "ready", "sharp", "silver", "smart", "snug", "steady", "still", "sunny", "swift", "vivid", "warm",
+    "amber", "bold",  "brave",  "brisk", "calm",  "clear",  "clever", "cosy",  "crisp",  "deft",
+    "eager", "early", "fair",   "fleet", "fond",  "fresh",  "gentle", "glad",  "golden", "grand",
+    "happy", "hardy", "keen",   "kind",  "light", "lively", "loyal",  "lucky", "merry",  "mild",
+    "neat",  "noble", "plain",  "proud", "quick", "quiet",  "rapid",  "ready", "sharp",  "silver",
+    "smart", "snug",  "steady", "still", "sunny", "swift",  "vivid",  "warm",
 };
 constexpr std::array<std::string_view, 64> kNouns{
-    "anchor", "auk",    "badger", "barge",  "bay",    "beacon", "brig",  "buoy",   "canoe",  "cape",  "clam",
-    "cod",    "coral",  "cove",   "crab",   "crane",  "creek",  "cutter", "dingy",  "dock",   "dove",  "drake",
-    "eel",    "egret",  "ferry",  "finch",  "fjord",  "galley", "gannet", "gull",   "harbor", "heron", "ibis",
-    "inlet",  "jetty",  "kayak",  "keel",   "ketch",  "lagoon", "loon",   "mackerel", "marlin", "mast", "mole",
-    "narwhal", "oar",   "osprey", "otter",  "pelican", "perch", "pier",   "plover", "puffin", "quay",  "raft",
-    "reef",   "rudder", "sail",   "salmon", "seal",   "skiff",  "sloop",  "tern",   "walrus",
+    "anchor",   "auk",    "badger", "barge",  "bay",     "beacon", "brig",   "buoy",
+    "canoe",    "cape",   "clam",   "cod",    "coral",   "cove",   "crab",   "crane",
+    "creek",    "cutter", "dingy",  "dock",   "dove",    "drake",  "eel",    "egret",
+    "ferry",    "finch",  "fjord",  "galley", "gannet",  "gull",   "harbor", "heron",
+    "ibis",     "inlet",  "jetty",  "kayak",  "keel",    "ketch",  "lagoon", "loon",
+    "mackerel", "marlin", "mast",   "mole",   "narwhal", "oar",    "osprey", "otter",
+    "pelican",  "perch",  "pier",   "plover", "puffin",  "quay",   "raft",   "reef",
+    "rudder",   "sail",   "salmon", "seal",   "skiff",   "sloop",  "tern",   "walrus",
 };
 
 __extension__ using u128 = unsigned __int128;
@@ -69,7 +72,11 @@ Result<std::string> normalize_ulid(std::string_view text) {
         if (good) out[i] = kAlphabet[static_cast<std::size_t>(value)];
     }
     if (!good) {
-        return invalid("bad_id", "'" + std::string(text.substr(0, 64)) + "' is not a ULID (26 characters of Crockford base32)");
+        return invalid(
+            "bad_id",
+            "'" + std::string(text.substr(0, 64)) +
+                "' is not a ULID (26 characters of Crockford base32)"
+        );
     }
     return out;
 }
@@ -79,7 +86,8 @@ std::string make_id(std::string_view prefix, WallTime now, Random& random) {
 }
 
 bool is_id(std::string_view prefix, std::string_view text) {
-    if (text.size() != prefix.size() + 1 + kUlidSize || !text.starts_with(prefix) || text[prefix.size()] != '_') {
+    if (text.size() != prefix.size() + 1 + kUlidSize || !text.starts_with(prefix) ||
+        text[prefix.size()] != '_') {
         return false;
     }
     const std::string_view ulid = text.substr(prefix.size() + 1);
@@ -94,7 +102,9 @@ Result<std::string> normalize_id(std::string_view prefix, std::string_view text)
     });
     if (text.size() > lower.size() || !is_id(prefix, lower)) {
         return invalid(
-            "bad_id", "'" + std::string(text.substr(0, 64)) + "' is not an id of the form " + std::string(prefix) + "_<26 characters>"
+            "bad_id",
+            "'" + std::string(text.substr(0, 64)) + "' is not an id of the form " +
+                std::string(prefix) + "_<26 characters>"
         );
     }
     return lower;

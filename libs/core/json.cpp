@@ -58,7 +58,9 @@ private:
         return true;
     }
     void skip_space() {
-        while (!at_end() && (text_[at_] == ' ' || text_[at_] == '\t' || text_[at_] == '\n' || text_[at_] == '\r')) ++at_;
+        while (!at_end() && (text_[at_] == ' ' || text_[at_] == '\t' || text_[at_] == '\n' ||
+                             text_[at_] == '\r'))
+            ++at_;
     }
 
     Result<Json> read_value() {
@@ -125,7 +127,8 @@ private:
         while (!at_end()) {
             const char c = text_[at_++];
             if (c == '"') return out;
-            if (static_cast<unsigned char>(c) < 0x20) return fail("a control character in a string");
+            if (static_cast<unsigned char>(c) < 0x20)
+                return fail("a control character in a string");
             if (c != '\\') {
                 out += c;
                 continue;
@@ -194,7 +197,8 @@ private:
             if (std::from_chars(begin, end, number).ec == std::errc{}) return Json(number);
         }
         double number = 0;
-        if (std::from_chars(begin, end, number).ec != std::errc{}) return fail("a number out of range");
+        if (std::from_chars(begin, end, number).ec != std::errc{})
+            return fail("a number out of range");
         return Json(number);
     }
 
@@ -267,7 +271,10 @@ Json Json::strings(const std::vector<std::string>& items) {
 }
 
 Result<Json> Json::parse(std::string_view text, const Limits& limits) {
-    if (text.size() > limits.bytes) return invalid("bad_json", "the text is longer than " + std::to_string(limits.bytes) + " bytes");
+    if (text.size() > limits.bytes)
+        return invalid(
+            "bad_json", "the text is longer than " + std::to_string(limits.bytes) + " bytes"
+        );
     if (!is_utf8(text)) return invalid("bad_json", "the text is not UTF-8");
     return Reader(text, limits.depth).whole();
 }

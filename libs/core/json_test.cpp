@@ -8,7 +8,8 @@ namespace berth {
 namespace {
 
 TEST(Json, RoundTripKeepsOrderAndExactIntegers) {
-    const std::string text = R"({"z":1,"a":[true,false,null,-9223372036854775808,1.5,"\"\\\n\u0001é😀"],"o":{}})";
+    const std::string text =
+        R"({"z":1,"a":[true,false,null,-9223372036854775808,1.5,"\"\\\n\u0001é😀"],"o":{}})";
     const auto value = Json::parse(text);
     ASSERT_TRUE(value) << value.error().describe();
     EXPECT_EQ(value->dump(), text);
@@ -22,9 +23,37 @@ TEST(Json, EscapesBecomeUtf8) {
 }
 
 TEST(Json, RefusesWhatIsNotJson) {
-    for (const char* text : {"", " ", "{", "[1,]", "{\"a\":1,}", "{\"a\":1,\"a\":2}", "01", "1.", "-", "+1", ".5", "1e", "nul",
-                             "\"", "\"\\x\"", "\"\\u12\"", "\"\\u12g4\"", "\"\\ud800\"", "\"\\udc00\"", "\"\\ud800\\u0041\"",
-                             "\"\n\"", "1 2", "{a:1}", "{\"a\" 1}", "[1 2]", "'a'", "NaN", "1e999", "\"\xff\"", "\"\xed\xa0\x80\""}) {
+    for (const char* text :
+         {"",
+          " ",
+          "{",
+          "[1,]",
+          "{\"a\":1,}",
+          "{\"a\":1,\"a\":2}",
+          "01",
+          "1.",
+          "-",
+          "+1",
+          ".5",
+          "1e",
+          "nul",
+          "\"",
+          "\"\\x\"",
+          "\"\\u12\"",
+          "\"\\u12g4\"",
+          "\"\\ud800\"",
+          "\"\\udc00\"",
+          "\"\\ud800\\u0041\"",
+          "\"\n\"",
+          "1 2",
+          "{a:1}",
+          "{\"a\" 1}",
+          "[1 2]",
+          "'a'",
+          "NaN",
+          "1e999",
+          "\"\xff\"",
+          "\"\xed\xa0\x80\""}) {
         const auto value = Json::parse(text);
         EXPECT_EQ(value ? "" : value.error().code, "bad_json") << text;
     }

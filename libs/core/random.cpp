@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// getrandom(2) and SplitMix64 (Steele, Lea, Flood: Fast Splittable Pseudorandom Number Generators, 2014).
+// getrandom(2) and SplitMix64 (Steele, Lea, Flood: Fast Splittable Pseudorandom Number Generators,
+// 2014).
 #include "core/random.hpp"
 
 #include <sys/random.h>

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// A value or an Error: the interface of C++23's std::expected, which g++ 12 does not have under C++20.
+// A value or an Error: the interface of C++23's std::expected, which g++ 12 does not have under
+// C++20.
 #pragma once
 
 #include <cassert>
@@ -11,13 +12,18 @@
 
 namespace berth {
 
-/// Holds a T or an Error. Reading the wrong side is a bug and asserts. Not thread-safe, like any value.
+/// Holds a T or an Error. Reading the wrong side is a bug and asserts. Not thread-safe, like any
+/// value.
 template <typename T>
 class [[nodiscard]] Result {
 public:
     // Implicit on purpose: `return value;` and `return error;` both read well.
-    Result(T value) : state_(std::in_place_index<0>, std::move(value)) {}      // NOLINT(google-explicit-constructor)
-    Result(Error error) : state_(std::in_place_index<1>, std::move(error)) {}  // NOLINT(google-explicit-constructor)
+    Result(T value)
+        : state_(std::in_place_index<0>, std::move(value)) {
+    }  // NOLINT(google-explicit-constructor)
+    Result(Error error)
+        : state_(std::in_place_index<1>, std::move(error)) {
+    }  // NOLINT(google-explicit-constructor)
 
     bool has_value() const { return state_.index() == 0; }
     explicit operator bool() const { return has_value(); }
@@ -35,7 +41,9 @@ public:
     const Error& error() const& { return std::get<1>(state_); }
     Error&& error() && { return std::get<1>(std::move(state_)); }
 
-    T value_or(T fallback) const& { return has_value() ? std::get<0>(state_) : std::move(fallback); }
+    T value_or(T fallback) const& {
+        return has_value() ? std::get<0>(state_) : std::move(fallback);
+    }
 
 private:
     T& get() { return std::get<0>(state_); }
@@ -62,9 +70,9 @@ private:
 }  // namespace berth
 
 /// Returns the error of a Result<void>-like expression from the enclosing function.
-#define BERTH_TRY(expression)                                       \
-    do {                                                            \
-        auto berth_try_result = (expression);                       \
+#define BERTH_TRY(expression)                                              \
+    do {                                                                   \
+        auto berth_try_result = (expression);                              \
         if (!berth_try_result) return std::move(berth_try_result).error(); \
     } while (false)
 

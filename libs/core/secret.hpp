@@ -8,8 +8,8 @@
 
 namespace berth {
 
-/// Holds a secret text. It has no stream operator and no conversion; reveal() is the one, greppable way out.
-/// The memory is overwritten on destruction. Copies are allowed: each is wiped too.
+/// Holds a secret text. It has no stream operator and no conversion; reveal() is the one, greppable
+/// way out. The memory is overwritten on destruction. Copies are allowed: each is wiped too.
 class Secret {
 public:
     Secret() = default;

@@ -7,7 +7,8 @@
 namespace berth {
 namespace {
 
-constexpr std::string_view kBase64Url = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
+constexpr std::string_view kBase64Url =
+    "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
 constexpr std::string_view kBase32 = "ABCDEFGHIJKLMNOPQRSTUVWXYZ234567";
 
 std::string encode(std::string_view bytes, std::string_view alphabet, unsigned bits) {
@@ -32,7 +33,8 @@ Result<std::string> decode(std::string_view text, std::string_view alphabet, uns
     unsigned held = 0;
     for (const char c : text) {
         const auto value = alphabet.find(c);
-        if (value == std::string_view::npos) return invalid("bad_encoding", "a character is outside the alphabet");
+        if (value == std::string_view::npos)
+            return invalid("bad_encoding", "a character is outside the alphabet");
         buffer = (buffer << bits) | static_cast<std::uint32_t>(value);
         held += bits;
         if (held >= 8) {
@@ -41,7 +43,8 @@ Result<std::string> decode(std::string_view text, std::string_view alphabet, uns
         }
     }
     // What is left must be padding bits: fewer than a digit, all zero.
-    if (held >= bits || (buffer & ((1U << held) - 1U)) != 0) return invalid("bad_encoding", "the text is cut short");
+    if (held >= bits || (buffer & ((1U << held) - 1U)) != 0)
+        return invalid("bad_encoding", "the text is cut short");
     return out;
 }
 
@@ -79,14 +82,19 @@ bool is_utf8(std::string_view text) {
     std::size_t i = 0;
     while (i < text.size()) {
         const auto lead = static_cast<std::uint8_t>(text[i]);
-        const std::size_t size = lead < 0x80 ? 1 : lead < 0xC2 ? 0 : lead < 0xE0 ? 2 : lead < 0xF0 ? 3 : lead < 0xF5 ? 4 : 0;
+        const std::size_t size = lead < 0x80   ? 1
+                                 : lead < 0xC2 ? 0
+                                 : lead < 0xE0 ? 2
+                                 : lead < 0xF0 ? 3
+                                 : lead < 0xF5 ? 4
+                                               : 0;
         if (size == 0 || i + size > text.size()) return false;
         for (std::size_t k = 1; k < size; ++k) {
             if ((static_cast<std::uint8_t>(text[i + k]) & 0xC0U) != 0x80U) return false;
         }
         const auto second = size > 1 ? static_cast<std::uint8_t>(text[i + 1]) : 0U;
-        if ((lead == 0xE0 && second < 0xA0) || (lead == 0xED && second > 0x9F) || (lead == 0xF0 && second < 0x90) ||
-            (lead == 0xF4 && second > 0x8F)) {
+        if ((lead == 0xE0 && second < 0xA0) || (lead == 0xED && second > 0x9F) ||
+            (lead == 0xF0 && second < 0x90) || (lead == 0xF4 && second > 0x8F)) {
             return false;
         }
         i += size;

@@ -21,7 +21,11 @@ struct Unit {
     long long millis;
 };
 constexpr std::array<Unit, 5> kUnits{{
-    {"d", 86'400'000}, {"h", 3'600'000}, {"m", 60'000}, {"s", 1'000}, {"ms", 1},
+    {"d", 86'400'000},
+    {"h", 3'600'000},
+    {"m", 60'000},
+    {"s", 1'000},
+    {"ms", 1},
 }};
 constexpr long long kMaxMillis = 3'660LL * 86'400'000LL;  // ten years: longer is a mistake
 
@@ -37,13 +41,15 @@ bool digits(std::string_view text, std::size_t at, std::size_t count, int& out) 
 }
 
 Error bad_time(std::string_view text) {
-    return invalid("bad_time", "'" + std::string(text) + "' is not an RFC 3339 time such as 2026-01-31T09:05:00Z");
+    return invalid(
+        "bad_time",
+        "'" + std::string(text) + "' is not an RFC 3339 time such as 2026-01-31T09:05:00Z"
+    );
 }
 
 Error bad_duration(std::string_view text) {
     return invalid(
-        "bad_duration",
-        "'" + std::string(text) + "' is not a duration such as 90s, 15m or 1h30m"
+        "bad_duration", "'" + std::string(text) + "' is not a duration such as 90s, 15m or 1h30m"
     );
 }
 
@@ -65,10 +71,16 @@ std::string to_rfc3339(WallTime time) {
     const auto micro = rest - hour - minute - second;
     std::array<char, 64> text{};
     const int size = std::snprintf(
-        text.data(), text.size(), "%04d-%02u-%02uT%02d:%02d:%02d.%06dZ", static_cast<int>(date.year()),
-        static_cast<unsigned>(date.month()), static_cast<unsigned>(date.day()),
-        static_cast<int>(hour.count()), static_cast<int>(minute.count()),
-        static_cast<int>(second.count()), static_cast<int>(micro.count())
+        text.data(),
+        text.size(),
+        "%04d-%02u-%02uT%02d:%02d:%02d.%06dZ",
+        static_cast<int>(date.year()),
+        static_cast<unsigned>(date.month()),
+        static_cast<unsigned>(date.day()),
+        static_cast<int>(hour.count()),
+        static_cast<int>(minute.count()),
+        static_cast<int>(second.count()),
+        static_cast<int>(micro.count())
     );
     return {text.data(), static_cast<std::size_t>(size)};
 }
@@ -77,11 +89,12 @@ Result<WallTime> parse_rfc3339(std::string_view text) {
     using namespace std::chrono;
     int y = 0, mo = 0, d = 0, h = 0, mi = 0, s = 0;
     const bool shape = digits(text, 0, 4, y) && digits(text, 5, 2, mo) && digits(text, 8, 2, d) &&
-                       digits(text, 11, 2, h) && digits(text, 14, 2, mi) && digits(text, 17, 2, s) &&
-                       text[4] == '-' && text[7] == '-' && (text[10] == 'T' || text[10] == 't') &&
-                       text[13] == ':' && text[16] == ':';
+                       digits(text, 11, 2, h) && digits(text, 14, 2, mi) &&
+                       digits(text, 17, 2, s) && text[4] == '-' && text[7] == '-' &&
+                       (text[10] == 'T' || text[10] == 't') && text[13] == ':' && text[16] == ':';
     if (!shape || text.size() < 20) return bad_time(text);
-    const year_month_day date{year{y}, month{static_cast<unsigned>(mo)}, day{static_cast<unsigned>(d)}};
+    const year_month_day date{
+        year{y}, month{static_cast<unsigned>(mo)}, day{static_cast<unsigned>(d)}};
     if (!date.ok() || h > 23 || mi > 59 || s > 60) return bad_time(text);
     std::size_t at = 19;
     long long micro = 0;

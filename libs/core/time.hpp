@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Time as a dependency: wall time for records, steady time for waits, and the texts people and APIs use.
+// Time as a dependency: wall time for records, steady time for waits, and the texts people and APIs
+// use.
 #pragma once
 
 #include <chrono>
@@ -26,17 +27,19 @@ public:
     static const Clock& system();
 };
 
-/// RFC 3339 in UTC with microseconds ("2026-01-31T09:05:00.000001Z") and back. Parsing takes any number
-/// of fraction digits up to 9 and a numeric offset.
+/// RFC 3339 in UTC with microseconds ("2026-01-31T09:05:00.000001Z") and back. Parsing takes any
+/// number of fraction digits up to 9 and a numeric offset.
 std::string to_rfc3339(WallTime time);
 Result<WallTime> parse_rfc3339(std::string_view text);
 
-/// A duration as people write it: "250ms", "90s", "15m", "2h", "1h30m", "7d". No sign, no bare numbers.
+/// A duration as people write it: "250ms", "90s", "15m", "2h", "1h30m", "7d". No sign, no bare
+/// numbers.
 Result<milliseconds> parse_duration(std::string_view text);
 /// The shortest such text: "1h30m", "450ms".
 std::string format_duration(milliseconds duration);
 
-/// Microseconds since the Unix epoch, the form in which wall time is stored in SQL and protobuf helpers.
+/// Microseconds since the Unix epoch, the form in which wall time is stored in SQL and protobuf
+/// helpers.
 inline long long to_unix_micros(WallTime time) { return time.time_since_epoch().count(); }
 inline WallTime from_unix_micros(long long micros) { return WallTime{microseconds{micros}}; }
 

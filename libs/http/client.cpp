@@ -34,7 +34,9 @@ std::size_t take_header(char* data, std::size_t size, std::size_t count, void* c
     if (line.starts_with("HTTP/")) into.response.headers.clear();  // of a 100 Continue before
     if (const auto colon = line.find(':'); colon != std::string_view::npos) {
         std::string name(line.substr(0, colon));
-        std::transform(name.begin(), name.end(), name.begin(), [](char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c; });
+        std::transform(name.begin(), name.end(), name.begin(), [](char c) {
+            return c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c;
+        });
         std::string_view value = line.substr(colon + 1);
         while (!value.empty() && value.front() == ' ') value.remove_prefix(1);
         into.response.headers.emplace_back(std::move(name), std::string(value));
@@ -77,7 +79,8 @@ Result<Response> Client::send(const Request& request) {
     Collected collected;
     collected.limit = request.max_response;
     curl_slist* raw = nullptr;
-    for (const auto& [name, value] : request.headers) raw = curl_slist_append(raw, (name + ": " + value).c_str());
+    for (const auto& [name, value] : request.headers)
+        raw = curl_slist_append(raw, (name + ": " + value).c_str());
     raw = curl_slist_append(raw, "Expect:");  // no waiting for a 100 Continue
     const std::unique_ptr<curl_slist, ListDeleter> headers(raw);
     curl_easy_setopt(curl, CURLOPT_URL, request.url.c_str());
@@ -87,19 +90,26 @@ Result<Response> Client::send(const Request& request) {
     curl_easy_setopt(curl, CURLOPT_HTTPHEADER, headers.get());
     curl_easy_setopt(curl, CURLOPT_NOSIGNAL, 1L);
     curl_easy_setopt(curl, CURLOPT_TIMEOUT_MS, static_cast<long>(request.timeout.count()));
-    curl_easy_setopt(curl, CURLOPT_CONNECTTIMEOUT_MS, static_cast<long>(request.connect_timeout.count()));
+    curl_easy_setopt(
+        curl, CURLOPT_CONNECTTIMEOUT_MS, static_cast<long>(request.connect_timeout.count())
+    );
     if (!request.body.empty() || request.method == "POST" || request.method == "PUT") {
         curl_easy_setopt(curl, CURLOPT_POSTFIELDS, request.body.data());
-        curl_easy_setopt(curl, CURLOPT_POSTFIELDSIZE_LARGE, static_cast<curl_off_t>(request.body.size()));
+        curl_easy_setopt(
+            curl, CURLOPT_POSTFIELDSIZE_LARGE, static_cast<curl_off_t>(request.body.size())
+        );
     }
     curl_easy_setopt(curl, CURLOPT_WRITEFUNCTION, take_body);
     curl_easy_setopt(curl, CURLOPT_WRITEDATA, &collected);
     curl_easy_setopt(curl, CURLOPT_HEADERFUNCTION, take_header);
     curl_easy_setopt(curl, CURLOPT_HEADERDATA, &collected);
     const CURLcode code = curl_easy_perform(curl);
-    if (collected.too_large) return Error{Fault::kTooLarge, "response_too_large", "the answer is larger than expected", {}};
+    if (collected.too_large)
+        return Error{
+            Fault::kTooLarge, "response_too_large", "the answer is larger than expected", {}};
     if (code == CURLE_OPERATION_TIMEDOUT) return deadline("http_timeout", "no answer in time");
-    if (code == CURLE_URL_MALFORMAT || code == CURLE_UNSUPPORTED_PROTOCOL) return invalid("bad_url", "the URL is not one of http or https");
+    if (code == CURLE_URL_MALFORMAT || code == CURLE_UNSUPPORTED_PROTOCOL)
+        return invalid("bad_url", "the URL is not one of http or https");
     if (code != CURLE_OK) return unavailable("http_unreachable", curl_easy_strerror(code));
     long status = 0;
     curl_easy_getinfo(curl, CURLINFO_RESPONSE_CODE, &status);

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// HTTP requests to others' services by libcurl: TLS, proxies and redirects are its business. (Berth's own edge
-// and CLI speak through libs/net.)
+// HTTP requests to others' services by libcurl: TLS, proxies and redirects are its business.
+// (Berth's own edge and CLI speak through libs/net.)
 #pragma once
 
 #include <memory>
@@ -19,9 +19,9 @@ struct Request {
     std::string url;  ///< http:// or https:// only
     std::vector<std::pair<std::string, std::string>> headers;
     std::string body;
-    milliseconds timeout{30'000};          ///< for the whole exchange
+    milliseconds timeout{30'000};  ///< for the whole exchange
     milliseconds connect_timeout{5'000};
-    std::size_t max_response = 16U << 20U; ///< larger answers are an error "response_too_large"
+    std::size_t max_response = 16U << 20U;  ///< larger answers are an error "response_too_large"
 };
 
 struct Response {
@@ -32,8 +32,9 @@ struct Response {
     std::string_view header(std::string_view name) const;
 };
 
-/// Keeps its connections between requests. One thread at a time. Redirects are not followed: an API that
-/// moves is news. Errors: kDeadline "http_timeout", kUnavailable "http_unreachable", kInvalid "bad_url".
+/// Keeps its connections between requests. One thread at a time. Redirects are not followed: an API
+/// that moves is news. Errors: kDeadline "http_timeout", kUnavailable "http_unreachable", kInvalid
+/// "bad_url".
 class Client {
 public:
     Client();

@@ -11,14 +11,20 @@ namespace {
 
 std::unique_ptr<net::HttpServer> echo_server() {
     return std::move(net::HttpServer::start({}, [](net::Request request, net::Responder responder) {
-        if (request.path == "/silent") {
-            // Kept open by nobody answering: the responder lives until the server stops.
-            static std::vector<net::Responder> kept;
-            kept.push_back(std::move(responder));
-            return;
-        }
-        responder.respond({request.path == "/missing" ? 404 : 200, "text/plain", {{"X-Method", request.method}}, request.body});
-    }).value());
+                         if (request.path == "/silent") {
+                             // Kept open by nobody answering: the responder lives until the server
+                             // stops.
+                             static std::vector<net::Responder> kept;
+                             kept.push_back(std::move(responder));
+                             return;
+                         }
+                         responder.respond(
+                             {request.path == "/missing" ? 404 : 200,
+                              "text/plain",
+                              {{"X-Method", request.method}},
+                              request.body}
+                         );
+                     }).value());
 }
 
 TEST(HttpClient, SendsAndReceivesWhatWasSaid) {

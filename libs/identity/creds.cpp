@@ -27,7 +27,9 @@ std::string_view section(std::string_view text, std::string_view label) {
 
 Secret format_creds(const Creds& creds) {
     std::string out;
-    out.reserve(creds.jwt.size() + 1024);  // no growth: that would leave an unwiped copy of the seed behind
+    out.reserve(
+        creds.jwt.size() + 1024
+    );  // no growth: that would leave an unwiped copy of the seed behind
     out += "-----BEGIN NATS USER JWT-----\n";
     out += creds.jwt;
     out +=
@@ -46,13 +48,15 @@ Secret format_creds(const Creds& creds) {
 Result<Creds> parse_creds(std::string_view text) {
     const auto jwt = section(text, "NATS USER JWT");
     const auto seed = section(text, "USER NKEY SEED");
-    if (jwt.empty() || seed.empty()) return invalid("bad_creds", "it has not both a user JWT and a seed");
+    if (jwt.empty() || seed.empty())
+        return invalid("bad_creds", "it has not both a user JWT and a seed");
     Creds creds{std::string(jwt), Secret(std::string(seed))};
     const auto claims = decode_user(creds.jwt);
     if (!claims) return invalid("bad_creds", claims.error().message);
     const auto key = KeyPair::from_seed(creds.seed);
     if (!key) return invalid("bad_creds", key.error().message);
-    if (key->public_key() != claims->subject) return invalid("bad_creds", "its JWT and its seed are of two users");
+    if (key->public_key() != claims->subject)
+        return invalid("bad_creds", "its JWT and its seed are of two users");
     return creds;
 }
 
@@ -80,7 +84,8 @@ Result<Secret> read_seed(const std::filesystem::path& path) {
     const Secret text(*std::move(content));
     const std::string_view line(text.reveal());
     Secret seed(std::string(line.substr(0, line.find_last_not_of("\r\n ") + 1)));
-    if (auto key = KeyPair::from_seed(seed); !key) return invalid("bad_seed", path.string() + ": " + key.error().message);
+    if (auto key = KeyPair::from_seed(seed); !key)
+        return invalid("bad_seed", path.string() + ": " + key.error().message);
     return seed;
 }
 

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// The .creds file in which a NATS user's JWT and seed travel together; what every NATS client can read.
+// The .creds file in which a NATS user's JWT and seed travel together; what every NATS client can
+// read.
 #pragma once
 
 #include <filesystem>
@@ -23,7 +24,8 @@ Result<Creds> parse_creds(std::string_view text);
 /// Reads `path`; errors "unreadable", "bad_creds" name it.
 Result<Creds> read_creds(const std::filesystem::path& path);
 
-/// Replaces `path` atomically with mode 0600: a reader sees the old user or the new one, never half of each.
+/// Replaces `path` atomically with mode 0600: a reader sees the old user or the new one, never half
+/// of each.
 Result<void> write_creds(const std::filesystem::path& path, const Creds& creds);
 
 /// A seed alone, one line, 0600; reading takes a trailing newline. Errors as above, "bad_seed".

@@ -10,7 +10,8 @@ namespace berth::identity {
 namespace {
 
 constexpr std::string_view kHeader = R"({"typ":"JWT","alg":"ed25519-nkey"})";
-constexpr std::size_t kMaxJwt = 1U << 20U;  // an account with many claims is some KiB; the bus takes 1 MiB
+constexpr std::size_t kMaxJwt =
+    1U << 20U;  // an account with many claims is some KiB; the bus takes 1 MiB
 constexpr int kClaimsVersion = 2;
 constexpr int kUnlimited = -1;
 
@@ -20,7 +21,8 @@ std::int64_t unix_seconds(WallTime time) {
 
 Result<void> expect_kind(std::string_view key, KeyKind wanted, std::string_view field) {
     const auto kind = kind_of_public_key(key);
-    if (!kind || *kind != wanted) return invalid("bad_claims", "the key is missing or of another kind", std::string(field));
+    if (!kind || *kind != wanted)
+        return invalid("bad_claims", "the key is missing or of another kind", std::string(field));
     return {};
 }
 
@@ -43,7 +45,9 @@ Json common_claims(std::string_view type) {
     return Json::object().set("type", type).set("version", kClaimsVersion);
 }
 
-Error bad_jwt(std::string why) { return invalid("bad_jwt", "the JWT is not valid: " + std::move(why)); }
+Error bad_jwt(std::string why) {
+    return invalid("bad_jwt", "the JWT is not valid: " + std::move(why));
+}
 
 /// The claims of a JWT of `type`, its signature checked against the issuer it names.
 Result<Json> open_claims(std::string_view jwt, std::string_view type) {
@@ -55,14 +59,20 @@ Result<Json> open_claims(std::string_view jwt, std::string_view type) {
     const auto signature = decode_base64url(parts[2]);
     if (!header || !body || !signature) return bad_jwt("a part is not base64url");
     const auto header_json = Json::parse(*header);
-    if (!header_json || header_json->string_or("alg", "") != "ed25519-nkey") return bad_jwt("its algorithm is not ed25519-nkey");
+    if (!header_json || header_json->string_or("alg", "") != "ed25519-nkey")
+        return bad_jwt("its algorithm is not ed25519-nkey");
     auto claims = Json::parse(*body);
     if (!claims) return bad_jwt(claims.error().message);
-    if (!verify(claims->string_or("iss", ""), jwt.substr(0, parts[0].size() + 1 + parts[1].size()), *signature)) {
+    if (!verify(
+            claims->string_or("iss", ""),
+            jwt.substr(0, parts[0].size() + 1 + parts[1].size()),
+            *signature
+        )) {
         return bad_jwt("its signature is not its issuer's");
     }
     const Json* nats = claims->find("nats");
-    if (nats == nullptr || nats->string_or("type", "") != type || nats->int_or("version", 0) != kClaimsVersion) {
+    if (nats == nullptr || nats->string_or("type", "") != type ||
+        nats->int_or("version", 0) != kClaimsVersion) {
         return bad_jwt("it is not a version 2 claim of type " + std::string(type));
     }
     return claims;
@@ -74,7 +84,8 @@ Result<std::vector<std::string>> string_list(const Json* of, std::string_view ke
     if (list == nullptr) return out;
     if (list->as_array() == nullptr) return bad_jwt(std::string(key) + " is not a list");
     for (const Json& item : *list->as_array()) {
-        if (item.as_string() == nullptr) return bad_jwt(std::string(key) + " holds something else than text");
+        if (item.as_string() == nullptr)
+            return bad_jwt(std::string(key) + " holds something else than text");
         out.push_back(*item.as_string());
     }
     return out;
@@ -93,12 +104,18 @@ Result<std::string> encode_user(const UserClaims& claims, const KeyPair& account
     BERTH_TRY(expect_kind(account.public_key(), KeyKind::kAccount, "issuer"));
     if (claims.name.empty()) return invalid("bad_claims", "a user needs a name", "name");
     const Permissions& may = claims.permissions;
-    if ((may.pub_allow.empty() && may.pub_deny.empty()) || (may.sub_allow.empty() && may.sub_deny.empty())) {
-        return invalid("unrestricted_user", "user " + claims.name + " has no rule, which NATS reads as every right");
+    if ((may.pub_allow.empty() && may.pub_deny.empty()) ||
+        (may.sub_allow.empty() && may.sub_deny.empty())) {
+        return invalid(
+            "unrestricted_user",
+            "user " + claims.name + " has no rule, which NATS reads as every right"
+        );
     }
     Json nats = common_claims("user");
-    nats.set("pub", permission(may.pub_allow, may.pub_deny)).set("sub", permission(may.sub_allow, may.sub_deny));
-    if (may.allow_responses) nats.set("resp", Json::object().set("max", *may.allow_responses).set("ttl", 0));
+    nats.set("pub", permission(may.pub_allow, may.pub_deny))
+        .set("sub", permission(may.sub_allow, may.sub_deny));
+    if (may.allow_responses)
+        nats.set("resp", Json::object().set("max", *may.allow_responses).set("ttl", 0));
     nats.set("subs", kUnlimited).set("data", kUnlimited).set("payload", kUnlimited);
     Json all = Json::object();
     all.set("name", claims.name).set("sub", claims.subject).set("nats", std::move(nats));
@@ -110,14 +127,18 @@ Result<std::string> encode_account(const AccountClaims& claims, const KeyPair& o
     BERTH_TRY(expect_kind(claims.subject, KeyKind::kAccount, "subject"));
     BERTH_TRY(expect_kind(op.public_key(), KeyKind::kOperator, "issuer"));
     Json limits = Json::object();
-    for (const char* name : {"subs", "data", "payload", "imports", "exports", "conn", "leaf"}) limits.set(name, kUnlimited);
+    for (const char* name : {"subs", "data", "payload", "imports", "exports", "conn", "leaf"})
+        limits.set(name, kUnlimited);
     limits.set("wildcards", true);
     if (claims.jetstream) {
-        for (const char* name : {"mem_storage", "disk_storage", "streams", "consumer"}) limits.set(name, kUnlimited);
+        for (const char* name : {"mem_storage", "disk_storage", "streams", "consumer"})
+            limits.set(name, kUnlimited);
     }
     Json nats = common_claims("account");
     nats.set("limits", std::move(limits));
-    nats.set("default_permissions", Json::object().set("pub", Json::object()).set("sub", Json::object()));
+    nats.set(
+        "default_permissions", Json::object().set("pub", Json::object()).set("sub", Json::object())
+    );
     Json all = Json::object();
     all.set("name", claims.name).set("sub", claims.subject).set("nats", std::move(nats));
     return sign_claims(std::move(all), op, now);
@@ -126,7 +147,8 @@ Result<std::string> encode_account(const AccountClaims& claims, const KeyPair& o
 Result<std::string> encode_operator(const OperatorClaims& claims, const KeyPair& op, WallTime now) {
     BERTH_TRY(expect_kind(claims.subject, KeyKind::kOperator, "subject"));
     BERTH_TRY(expect_kind(claims.system_account, KeyKind::kAccount, "system_account"));
-    if (claims.subject != op.public_key()) return invalid("bad_claims", "an operator signs itself", "subject");
+    if (claims.subject != op.public_key())
+        return invalid("bad_claims", "an operator signs itself", "subject");
     Json nats = common_claims("operator");
     nats.set("system_account", claims.system_account);
     Json all = Json::object();
@@ -141,7 +163,8 @@ Result<UserClaims> decode_user(std::string_view jwt) {
     out.name = claims.string_or("name", "");
     out.subject = claims.string_or("sub", "");
     out.issuer = claims.string_or("iss", "");
-    if (const auto kind = kind_of_public_key(out.subject); !kind || *kind != KeyKind::kUser) return bad_jwt("its subject is no user");
+    if (const auto kind = kind_of_public_key(out.subject); !kind || *kind != KeyKind::kUser)
+        return bad_jwt("its subject is no user");
     const Json* nats = claims.find("nats");
     BERTH_ASSIGN(out.permissions.pub_allow, string_list(nats->find("pub"), "allow"));
     BERTH_ASSIGN(out.permissions.pub_deny, string_list(nats->find("pub"), "deny"));
@@ -153,8 +176,11 @@ Result<UserClaims> decode_user(std::string_view jwt) {
         out.permissions.allow_responses = static_cast<int>(max);
     }
     if (const Json* expiry = claims.find("exp")) {
-        constexpr std::int64_t kLastSecond = 253402300799;  // the year 9999: seconds times a million still fit
-        if (expiry->as_int() == nullptr || *expiry->as_int() <= 0 || *expiry->as_int() > kLastSecond) return bad_jwt("exp is no time");
+        constexpr std::int64_t kLastSecond =
+            253402300799;  // the year 9999: seconds times a million still fit
+        if (expiry->as_int() == nullptr || *expiry->as_int() <= 0 ||
+            *expiry->as_int() > kLastSecond)
+            return bad_jwt("exp is no time");
         out.expires_at = WallTime{std::chrono::seconds{*expiry->as_int()}};
     }
     return out;
@@ -165,23 +191,35 @@ Result<AccountClaims> decode_account(std::string_view jwt) {
     BERTH_TRY(expect_issuer_kind(claims, KeyKind::kOperator));
     const Json* limits = claims.find("nats")->find("limits");
     const bool jetstream = limits != nullptr && limits->int_or("disk_storage", 0) != 0;
-    return AccountClaims{claims.string_or("name", ""), claims.string_or("sub", ""), jetstream, claims.string_or("iss", "")};
+    return AccountClaims{
+        claims.string_or("name", ""),
+        claims.string_or("sub", ""),
+        jetstream,
+        claims.string_or("iss", "")};
 }
 
 Result<OperatorClaims> decode_operator(std::string_view jwt) {
     BERTH_ASSIGN(const Json claims, open_claims(jwt, "operator"));
     BERTH_TRY(expect_issuer_kind(claims, KeyKind::kOperator));
-    return OperatorClaims{claims.string_or("name", ""), claims.string_or("sub", ""),
-                          claims.find("nats")->string_or("system_account", ""), claims.string_or("iss", "")};
+    return OperatorClaims{
+        claims.string_or("name", ""),
+        claims.string_or("sub", ""),
+        claims.find("nats")->string_or("system_account", ""),
+        claims.string_or("iss", "")};
 }
 
 Result<UserClaims> verify_user(std::string_view jwt, std::string_view account, WallTime now) {
     BERTH_ASSIGN(UserClaims claims, decode_user(jwt));
     if (claims.issuer != account) {
-        return Error{Fault::kUnauthenticated, "wrong_issuer", "the JWT was issued by another account", {}};
+        return Error{
+            Fault::kUnauthenticated, "wrong_issuer", "the JWT was issued by another account", {}};
     }
     if (claims.expires_at && *claims.expires_at <= now) {
-        return Error{Fault::kUnauthenticated, "expired", "the JWT expired at " + to_rfc3339(*claims.expires_at), {}};
+        return Error{
+            Fault::kUnauthenticated,
+            "expired",
+            "the JWT expired at " + to_rfc3339(*claims.expires_at),
+            {}};
     }
     return claims;
 }

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// NATS decentralised auth: the claims of operator, account and user as signed JWTs (version 2, ed25519-nkey).
+// NATS decentralised auth: the claims of operator, account and user as signed JWTs (version 2,
+// ed25519-nkey).
 #pragma once
 
 #include <optional>
@@ -13,8 +14,8 @@
 
 namespace berth::identity {
 
-/// The subjects a user may use. In NATS an empty allow list with an empty deny list means everything: encoding
-/// such claims is refused, and "nothing" is spelled deny {">"}.
+/// The subjects a user may use. In NATS an empty allow list with an empty deny list means
+/// everything: encoding such claims is refused, and "nothing" is spelled deny {">"}.
 struct Permissions {
     std::vector<std::string> pub_allow;
     std::vector<std::string> pub_deny;
@@ -51,13 +52,15 @@ struct OperatorClaims {
     std::string issuer;          ///< set by decoding: the operator itself
 };
 
-/// The signed JWT. Errors: "bad_claims" (a key of the wrong kind, a missing name), "unrestricted_user".
+/// The signed JWT. Errors: "bad_claims" (a key of the wrong kind, a missing name),
+/// "unrestricted_user".
 Result<std::string> encode_user(const UserClaims& claims, const KeyPair& account, WallTime now);
 Result<std::string> encode_account(const AccountClaims& claims, const KeyPair& op, WallTime now);
 Result<std::string> encode_operator(const OperatorClaims& claims, const KeyPair& op, WallTime now);
 
-/// Reads a JWT whose signature is that of the issuer it names; whether that issuer is to be trusted is the
-/// caller's question. Error code "bad_jwt". Made for what encode_* wrote: unknown claims are dropped.
+/// Reads a JWT whose signature is that of the issuer it names; whether that issuer is to be trusted
+/// is the caller's question. Error code "bad_jwt". Made for what encode_* wrote: unknown claims are
+/// dropped.
 Result<UserClaims> decode_user(std::string_view jwt);
 Result<AccountClaims> decode_account(std::string_view jwt);
 Result<OperatorClaims> decode_operator(std::string_view jwt);

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Proves that claims survive their JWT, that tampering is refused, and that .creds files are read and private.
+// Proves that claims survive their JWT, that tampering is refused, and that .creds files are read
+// and private.
 #include "identity/jwt.hpp"
 
 #include <gtest/gtest.h>
@@ -61,7 +62,10 @@ TEST(Jwt, VerifyAsksForIssuerAndTime) {
     EXPECT_TRUE(verify_user(jwt, keys.account.public_key(), kNow));
     EXPECT_EQ(verify_user(jwt, Keys().account.public_key(), kNow).error().code, "wrong_issuer");
     EXPECT_TRUE(verify_user(jwt, keys.account.public_key(), kNow + std::chrono::seconds(899)));
-    EXPECT_EQ(verify_user(jwt, keys.account.public_key(), kNow + std::chrono::seconds(900)).error().code, "expired");
+    EXPECT_EQ(
+        verify_user(jwt, keys.account.public_key(), kNow + std::chrono::seconds(900)).error().code,
+        "expired"
+    );
 }
 
 TEST(Jwt, TamperedIsRefused) {
@@ -70,15 +74,21 @@ TEST(Jwt, TamperedIsRefused) {
     const auto parts = split(jwt, '.');
     auto body = Json::parse(decode_base64url(parts[1]).value()).value();
     body.set("name", "prov");
-    const std::string forged = std::string(parts[0]) + "." + base64url(body.dump()) + "." + std::string(parts[2]);
+    const std::string forged =
+        std::string(parts[0]) + "." + base64url(body.dump()) + "." + std::string(parts[2]);
     EXPECT_EQ(decode_user(forged).error().code, "bad_jwt");
     // Signed by a key that is no account: a user that issues itself rights.
     body.set("iss", keys.user.public_key());
     const std::string self_signed = std::string(parts[0]) + "." + base64url(body.dump());
-    EXPECT_EQ(decode_user(self_signed + "." + base64url(keys.user.sign(self_signed))).error().code, "bad_jwt");
-    const std::string none = base64url(R"({"typ":"JWT","alg":"none"})") + "." + std::string(parts[1]) + ".";
+    EXPECT_EQ(
+        decode_user(self_signed + "." + base64url(keys.user.sign(self_signed))).error().code,
+        "bad_jwt"
+    );
+    const std::string none =
+        base64url(R"({"typ":"JWT","alg":"none"})") + "." + std::string(parts[1]) + ".";
     EXPECT_FALSE(decode_user(none));
-    for (std::size_t cut = 0; cut < jwt.size(); cut += 7) EXPECT_FALSE(decode_user(jwt.substr(0, cut))) << cut;
+    for (std::size_t cut = 0; cut < jwt.size(); cut += 7)
+        EXPECT_FALSE(decode_user(jwt.substr(0, cut))) << cut;
     for (std::size_t i = 0; i < jwt.size(); ++i) {
         std::string changed = jwt;
         changed[i] = changed[i] == 'A' ? 'B' : 'A';
@@ -99,12 +109,24 @@ TEST(Jwt, AUserWithoutRulesIsNotMade) {
 
 TEST(Jwt, AccountAndOperatorRoundTrip) {
     const Keys keys;
-    const auto account = decode_account(encode_account({"BERTH", keys.account.public_key(), true, {}}, keys.op, kNow).value());
+    const auto account = decode_account(
+        encode_account({"BERTH", keys.account.public_key(), true, {}}, keys.op, kNow).value()
+    );
     ASSERT_TRUE(account) << account.error().describe();
     EXPECT_TRUE(account->jetstream);
     EXPECT_EQ(account->issuer, keys.op.public_key());
-    EXPECT_FALSE(decode_account(encode_account({"SYS", keys.account.public_key(), false, {}}, keys.op, kNow).value())->jetstream);
-    const auto op = decode_operator(encode_operator({"berth", keys.op.public_key(), keys.account.public_key(), {}}, keys.op, kNow).value());
+    EXPECT_FALSE(
+        decode_account(
+            encode_account({"SYS", keys.account.public_key(), false, {}}, keys.op, kNow).value()
+        )
+            ->jetstream
+    );
+    const auto op = decode_operator(
+        encode_operator(
+            {"berth", keys.op.public_key(), keys.account.public_key(), {}}, keys.op, kNow
+        )
+            .value()
+    );
     ASSERT_TRUE(op) << op.error().describe();
     EXPECT_EQ(op->system_account, keys.account.public_key());
     EXPECT_FALSE(encode_account({"x", keys.account.public_key(), true, {}}, keys.account, kNow));
@@ -113,7 +135,8 @@ TEST(Jwt, AccountAndOperatorRoundTrip) {
 class CredsFile : public ::testing::Test {
 protected:
     CredsFile() {
-        std::string pattern = (std::filesystem::temp_directory_path() / "berth-creds-XXXXXX").string();
+        std::string pattern =
+            (std::filesystem::temp_directory_path() / "berth-creds-XXXXXX").string();
         folder_ = ::mkdtemp(pattern.data());
     }
     ~CredsFile() override { std::filesystem::remove_all(folder_); }
@@ -136,7 +159,9 @@ TEST_F(CredsFile, RoundTripIsPrivate) {
 
 TEST_F(CredsFile, HalvesOfTwoUsersAreRefused) {
     const Keys keys;
-    const Creds mixed{encode_user(claims_of(keys), keys.account, kNow).value(), KeyPair::create(KeyKind::kUser).seed()};
+    const Creds mixed{
+        encode_user(claims_of(keys), keys.account, kNow).value(),
+        KeyPair::create(KeyKind::kUser).seed()};
     EXPECT_EQ(parse_creds(format_creds(mixed).reveal()).error().code, "bad_creds");
     EXPECT_FALSE(parse_creds(""));
     EXPECT_EQ(read_creds(folder_ / "none.creds").error().code, "unreadable");

@@ -12,7 +12,8 @@ namespace {
 
 using detail::bytes_of;
 
-// Prefix bytes are chosen so that the base32 text begins with the letter: the letter's index, times eight.
+// Prefix bytes are chosen so that the base32 text begins with the letter: the letter's index, times
+// eight.
 constexpr unsigned kSeedPrefix = 18U << 3U;      // S
 constexpr unsigned kOperatorPrefix = 14U << 3U;  // O
 constexpr unsigned kAccountPrefix = 0U;          // A
@@ -42,7 +43,8 @@ std::string with_crc(std::string bytes) {
     return bytes;
 }
 
-/// `size` bytes whose CRC is right, without it. The result may be secret: it is moved, never copied, here.
+/// `size` bytes whose CRC is right, without it. The result may be secret: it is moved, never
+/// copied, here.
 Result<Secret> decode_checked(std::string_view text, std::size_t size) {
     auto decoded = decode_base32(text);
     if (!decoded) return invalid("bad_key", "it is not base32");
@@ -51,13 +53,16 @@ Result<Secret> decode_checked(std::string_view text, std::size_t size) {
     if (bytes.size() != size + 2) return invalid("bad_key", "it has the wrong length");
     const auto low = static_cast<unsigned char>(bytes[size]);
     const auto high = static_cast<unsigned char>(bytes[size + 1]);
-    if (crc16(std::string_view(bytes).substr(0, size)) != (low | static_cast<unsigned>(high) << 8U)) {
+    if (crc16(std::string_view(bytes).substr(0, size)) !=
+        (low | static_cast<unsigned>(high) << 8U)) {
         return invalid("bad_key", "its checksum is wrong");
     }
     return Secret(bytes.substr(0, size));
 }
 
-unsigned byte_at(const std::string& bytes, std::size_t i) { return static_cast<unsigned char>(bytes[i]); }
+unsigned byte_at(const std::string& bytes, std::size_t i) {
+    return static_cast<unsigned char>(bytes[i]);
+}
 
 }  // namespace
 
@@ -65,7 +70,8 @@ unsigned crc16(std::string_view bytes) {
     unsigned crc = 0;
     for (const char c : bytes) {
         crc ^= static_cast<unsigned>(static_cast<unsigned char>(c)) << 8U;
-        for (int bit = 0; bit < 8; ++bit) crc = (crc & 0x8000U) != 0 ? (crc << 1U) ^ 0x1021U : crc << 1U;
+        for (int bit = 0; bit < 8; ++bit)
+            crc = (crc & 0x8000U) != 0 ? (crc << 1U) ^ 0x1021U : crc << 1U;
         crc &= 0xFFFFU;
     }
     return crc;
@@ -85,7 +91,9 @@ KeyPair::KeyPair(KeyKind kind, std::string_view raw_seed) : kind_(kind) {
 
     std::string signing_key(crypto_sign_SECRETKEYBYTES, '\0');
     unsigned char public_bytes[crypto_sign_PUBLICKEYBYTES];
-    crypto_sign_seed_keypair(public_bytes, reinterpret_cast<unsigned char*>(signing_key.data()), bytes_of(raw_seed));
+    crypto_sign_seed_keypair(
+        public_bytes, reinterpret_cast<unsigned char*>(signing_key.data()), bytes_of(raw_seed)
+    );
     signing_key_ = Secret(std::move(signing_key));
     std::string key(1, static_cast<char>(prefix));
     key.append(reinterpret_cast<const char*>(public_bytes), sizeof public_bytes);
@@ -114,14 +122,20 @@ Result<KeyPair> KeyPair::from_seed(const Secret& seed) {
 
 std::string KeyPair::sign(std::string_view message) const {
     std::string signature(crypto_sign_BYTES, '\0');
-    crypto_sign_detached(reinterpret_cast<unsigned char*>(signature.data()), nullptr, bytes_of(message), message.size(),
-                         bytes_of(signing_key_.reveal()));
+    crypto_sign_detached(
+        reinterpret_cast<unsigned char*>(signature.data()),
+        nullptr,
+        bytes_of(message),
+        message.size(),
+        bytes_of(signing_key_.reveal())
+    );
     return signature;
 }
 
 Result<KeyKind> kind_of_public_key(std::string_view public_key) {
     const auto decoded = decode_checked(public_key, kKeySize + 1);
-    if (!decoded) return invalid("bad_public_key", "the public key is not valid: " + decoded.error().message);
+    if (!decoded)
+        return invalid("bad_public_key", "the public key is not valid: " + decoded.error().message);
     const auto kind = kind_of(byte_at(decoded->reveal(), 0));
     if (!kind) return invalid("bad_public_key", kind.error().message);
     return *kind;
@@ -131,8 +145,12 @@ bool verify(std::string_view public_key, std::string_view message, std::string_v
     detail::ensure_sodium();
     if (signature.size() != crypto_sign_BYTES || !kind_of_public_key(public_key)) return false;
     const auto decoded = decode_checked(public_key, kKeySize + 1);
-    return crypto_sign_verify_detached(bytes_of(signature), bytes_of(message), message.size(),
-                                       bytes_of(decoded->reveal()) + 1) == 0;
+    return crypto_sign_verify_detached(
+               bytes_of(signature),
+               bytes_of(message),
+               message.size(),
+               bytes_of(decoded->reveal()) + 1
+           ) == 0;
 }
 
 }  // namespace berth::identity

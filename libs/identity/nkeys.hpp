@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// NATS nkeys: Ed25519 keys in the texts NATS uses ("U…" public, "SU…" seed), with which JWTs are signed.
+// NATS nkeys: Ed25519 keys in the texts NATS uses ("U…" public, "SU…" seed), with which JWTs are
+// signed.
 #pragma once
 
 #include <string>
@@ -12,8 +13,8 @@ namespace berth::identity {
 
 enum class KeyKind { kOperator, kAccount, kUser };
 
-/// One Ed25519 key with its private half. Copyable; the private half is wiped with each copy. Immutable, so
-/// any number of threads may use one.
+/// One Ed25519 key with its private half. Copyable; the private half is wiped with each copy.
+/// Immutable, so any number of threads may use one.
 class KeyPair {
 public:
     /// A new key from the kernel's randomness.
@@ -37,10 +38,12 @@ private:
     Secret signing_key_;  // libsodium's 64 bytes: seed and public key
 };
 
-/// The kind of a well-formed public key; error code "bad_public_key" for anything else, seeds included.
+/// The kind of a well-formed public key; error code "bad_public_key" for anything else, seeds
+/// included.
 Result<KeyKind> kind_of_public_key(std::string_view public_key);
 
-/// True when `signature` (64 raw bytes) is `public_key`'s over `message`. False for anything malformed.
+/// True when `signature` (64 raw bytes) is `public_key`'s over `message`. False for anything
+/// malformed.
 bool verify(std::string_view public_key, std::string_view message, std::string_view signature);
 
 /// CRC-16/XMODEM: polynomial 0x1021, start 0, not reflected.

@@ -11,7 +11,8 @@ namespace berth::identity {
 namespace {
 
 // The example seed of the NATS documentation on nkeys.
-constexpr const char* kDocumentedSeed = "SUAGMJH5XLGZKQQWAWKRZJIGMOU4HPFUYLXJMXOO5NLFEO2OOQJ5LPRDPM";
+constexpr const char* kDocumentedSeed =
+    "SUAGMJH5XLGZKQQWAWKRZJIGMOU4HPFUYLXJMXOO5NLFEO2OOQJ5LPRDPM";
 
 TEST(Nkeys, CrcIsXmodem) {
     EXPECT_EQ(crc16("123456789"), 0x31C3U);  // the catalogue's check value of CRC-16/XMODEM
@@ -27,8 +28,10 @@ TEST(Nkeys, DocumentedUserSeedIsRead) {
 }
 
 TEST(Nkeys, RoundTripOfEveryKind) {
-    for (const auto& [kind, seed, letter] : {std::tuple{KeyKind::kOperator, "SO", 'O'}, std::tuple{KeyKind::kAccount, "SA", 'A'},
-                                             std::tuple{KeyKind::kUser, "SU", 'U'}}) {
+    for (const auto& [kind, seed, letter] :
+         {std::tuple{KeyKind::kOperator, "SO", 'O'},
+          std::tuple{KeyKind::kAccount, "SA", 'A'},
+          std::tuple{KeyKind::kUser, "SU", 'U'}}) {
         const KeyPair key = KeyPair::create(kind);
         EXPECT_EQ(key.seed().reveal().substr(0, 2), seed);
         EXPECT_EQ(key.seed().reveal().size(), 58U);
@@ -39,7 +42,9 @@ TEST(Nkeys, RoundTripOfEveryKind) {
         EXPECT_EQ(again->public_key(), key.public_key());
         EXPECT_EQ(again->kind(), kind);
     }
-    EXPECT_NE(KeyPair::create(KeyKind::kUser).public_key(), KeyPair::create(KeyKind::kUser).public_key());
+    EXPECT_NE(
+        KeyPair::create(KeyKind::kUser).public_key(), KeyPair::create(KeyKind::kUser).public_key()
+    );
 }
 
 TEST(Nkeys, SignatureHoldsForItsMessageAndKeyOnly) {
@@ -61,16 +66,24 @@ TEST(Nkeys, EveryChangedCharacterOfASeedIsRefused) {
         const auto key = KeyPair::from_seed(Secret(changed));
         ASSERT_FALSE(key) << i;
         EXPECT_EQ(key.error().code, "bad_seed");
-        EXPECT_EQ(key.error().message.find(changed.substr(0, 8)), std::string::npos) << "a seed in an error text";
+        EXPECT_EQ(key.error().message.find(changed.substr(0, 8)), std::string::npos)
+            << "a seed in an error text";
     }
-    for (const std::string& text : {std::string(), std::string("SU"), KeyPair::create(KeyKind::kUser).public_key(),
-                                    std::string(kDocumentedSeed) + "AA", std::string(5000, 'A')}) {
+    for (const std::string& text :
+         {std::string(),
+          std::string("SU"),
+          KeyPair::create(KeyKind::kUser).public_key(),
+          std::string(kDocumentedSeed) + "AA",
+          std::string(5000, 'A')}) {
         EXPECT_FALSE(KeyPair::from_seed(Secret(text)));
     }
 }
 
 TEST(Nkeys, Sha512_256MatchesFips) {
-    EXPECT_EQ(hex(detail::sha512_256("abc")), "53048e2681941ef99b2e29b76b4c7dabe4c2d0c634fc6d46e0e2f13107e7af23");
+    EXPECT_EQ(
+        hex(detail::sha512_256("abc")),
+        "53048e2681941ef99b2e29b76b4c7dabe4c2d0c634fc6d46e0e2f13107e7af23"
+    );
 }
 
 }  // namespace

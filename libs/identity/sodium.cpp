@@ -14,9 +14,15 @@ void ensure_sodium() {
 }
 
 std::string sha512_256(std::string_view bytes) {
-    constexpr std::uint64_t kStart[8] = {0x22312194FC2BF72CU, 0x9F555FA3C84C64C2U, 0x2393B86B6F53B151U,
-                                         0x963877195940EABDU, 0x96283EE2A88EFFE3U, 0xBE5E1E2553863992U,
-                                         0x2B0199FC2C85B8AAU, 0x0EB72DDC81C52CA2U};
+    constexpr std::uint64_t kStart[8] = {
+        0x22312194FC2BF72CU,
+        0x9F555FA3C84C64C2U,
+        0x2393B86B6F53B151U,
+        0x963877195940EABDU,
+        0x96283EE2A88EFFE3U,
+        0xBE5E1E2553863992U,
+        0x2B0199FC2C85B8AAU,
+        0x0EB72DDC81C52CA2U};
     ensure_sodium();
     crypto_hash_sha512_state state;
     crypto_hash_sha512_init(&state);

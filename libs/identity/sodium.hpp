@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Private to libs/identity: the one place that initialises libsodium, and the SHA-512/256 it does not name.
+// Private to libs/identity: the one place that initialises libsodium, and the SHA-512/256 it does
+// not name.
 #pragma once
 
 #include <string>
@@ -7,7 +8,8 @@
 
 namespace berth::identity::detail {
 
-/// Makes libsodium ready; every entry of this lib calls it. Thread-safe; aborts when libsodium cannot start.
+/// Makes libsodium ready; every entry of this lib calls it. Thread-safe; aborts when libsodium
+/// cannot start.
 void ensure_sodium();
 
 /// SHA-512/256 (FIPS 180-4 section 5.3.6.2), 32 bytes: what NATS tools hash claims with.

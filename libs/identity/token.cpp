@@ -20,7 +20,8 @@ constexpr std::size_t kTokenText = 43;  // 32 bytes in base64url without padding
 /// Length first, so that no two lists of fields run together into the same bytes.
 void append_field(std::string& out, std::string_view field) {
     const auto size = static_cast<std::uint64_t>(field.size());
-    for (unsigned shift = 0; shift < 64; shift += 8) out += static_cast<char>((size >> shift) & 0xFFU);
+    for (unsigned shift = 0; shift < 64; shift += 8)
+        out += static_cast<char>((size >> shift) & 0xFFU);
     out += field;
 }
 
@@ -36,10 +37,16 @@ Secret make_token() {
 }
 
 bool looks_like_token(std::string_view text) {
-    if (text.size() != kPrefix.size() + kTokenText || text.substr(0, kPrefix.size()) != kPrefix) return false;
-    return std::all_of(text.begin() + static_cast<std::ptrdiff_t>(kPrefix.size()), text.end(), [](char c) {
-        return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '-' || c == '_';
-    });
+    if (text.size() != kPrefix.size() + kTokenText || text.substr(0, kPrefix.size()) != kPrefix)
+        return false;
+    return std::all_of(
+        text.begin() + static_cast<std::ptrdiff_t>(kPrefix.size()),
+        text.end(),
+        [](char c) {
+            return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
+                   c == '-' || c == '_';
+        }
+    );
 }
 
 std::string hash_token(const Secret& token) { return hex(sha256(token.reveal())); }
@@ -47,11 +54,15 @@ std::string hash_token(const Secret& token) { return hex(sha256(token.reveal()))
 std::string sha256(std::string_view bytes) {
     detail::ensure_sodium();
     std::string out(crypto_hash_sha256_BYTES, '\0');
-    crypto_hash_sha256(reinterpret_cast<unsigned char*>(out.data()), detail::bytes_of(bytes), bytes.size());
+    crypto_hash_sha256(
+        reinterpret_cast<unsigned char*>(out.data()), detail::bytes_of(bytes), bytes.size()
+    );
     return out;
 }
 
-std::string derive_command_id(std::string_view org, std::string_view user, std::string_view idempotency_key) {
+std::string derive_command_id(
+    std::string_view org, std::string_view user, std::string_view idempotency_key
+) {
     std::string fields = "berth command id v1";
     append_field(fields, org);
     append_field(fields, user);

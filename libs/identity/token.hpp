@@ -15,15 +15,18 @@ Secret make_token();
 /// True for the form make_token gives; anything else need not be looked up.
 bool looks_like_token(std::string_view text);
 
-/// What is stored of a token: SHA-256 in lower-case hex. A token holds 256 random bits, so there is nothing to
-/// guess and no two are alike: a salt or a slow hash would cost time at each request and win nothing.
+/// What is stored of a token: SHA-256 in lower-case hex. A token holds 256 random bits, so there is
+/// nothing to guess and no two are alike: a salt or a slow hash would cost time at each request and
+/// win nothing.
 std::string hash_token(const Secret& token);
 
 /// The 32 raw bytes of SHA-256.
 std::string sha256(std::string_view bytes);
 
-/// The command id (a ULID text) of a request that carries an idempotency key: the same caller and key give the
-/// same id, another caller's never do. Its time part is not a time.
-std::string derive_command_id(std::string_view org, std::string_view user, std::string_view idempotency_key);
+/// The command id (a ULID text) of a request that carries an idempotency key: the same caller and
+/// key give the same id, another caller's never do. Its time part is not a time.
+std::string derive_command_id(
+    std::string_view org, std::string_view user, std::string_view idempotency_key
+);
 
 }  // namespace berth::identity

@@ -21,7 +21,9 @@ TEST(Token, HasItsFormAndIsNew) {
 }
 
 TEST(Token, HashIsSha256) {
-    EXPECT_EQ(hex(sha256("abc")), "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad");
+    EXPECT_EQ(
+        hex(sha256("abc")), "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
+    );
     EXPECT_EQ(hash_token(Secret("abc")), hex(sha256("abc")));
 }
 

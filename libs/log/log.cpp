@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Builds each line in one buffer on the caller's thread and writes it once, so that lines never mix.
+// Builds each line in one buffer on the caller's thread and writes it once, so that lines never
+// mix.
 #include "log/log.hpp"
 
 #include <fmt/format.h>
@@ -72,8 +73,9 @@ std::size_t sequence_length(std::string_view text, std::size_t at) {
     return 0;
 }
 
-// Appends `text` as the inside of a JSON string: control characters escaped, bytes that are not UTF-8 replaced
-// by U+FFFD. `room` is the number of bytes out may still grow by; false when the text was cut.
+// Appends `text` as the inside of a JSON string: control characters escaped, bytes that are not
+// UTF-8 replaced by U+FFFD. `room` is the number of bytes out may still grow by; false when the
+// text was cut.
 bool append_escaped(std::string& out, std::string_view text, std::size_t room) {
     const std::size_t end = out.size() + room;
     for (std::size_t i = 0; i < text.size();) {
@@ -92,7 +94,9 @@ bool append_escaped(std::string& out, std::string_view text, std::size_t room) {
         } else if (const std::size_t length = sequence_length(text, i); length > 0) {
             // C1 controls (U+0080..U+009F) drive terminals as ESC does.
             if (length == 2 && c == 0xC2 && static_cast<unsigned char>(text[i + 1]) < 0xA0) {
-                fmt::format_to(std::back_inserter(out), "\\u{:04x}", static_cast<unsigned char>(text[i + 1]));
+                fmt::format_to(
+                    std::back_inserter(out), "\\u{:04x}", static_cast<unsigned char>(text[i + 1])
+                );
             } else {
                 out.append(text, i, length);
             }
@@ -165,7 +169,11 @@ struct Writer {
 };
 
 std::string build(
-    Level level, std::string_view message, std::span<const Field> fields, bool json, std::string_view service,
+    Level level,
+    std::string_view message,
+    std::span<const Field> fields,
+    bool json,
+    std::string_view service,
     std::string_view instance
 ) {
     std::string out;
@@ -174,7 +182,9 @@ std::string build(
     const std::string time = to_rfc3339(Clock::system().now());
     bool whole = true;
     if (json) {
-        fmt::format_to(std::back_inserter(out), "{{\"time\":\"{}\",\"level\":\"{}\"", time, to_string(level));
+        fmt::format_to(
+            std::back_inserter(out), "{{\"time\":\"{}\",\"level\":\"{}\"", time, to_string(level)
+        );
         if (!service.empty()) whole = writer.field("service", service) && whole;
         if (!instance.empty()) whole = writer.field("instance", instance) && whole;
         out += ",\"message\":\"";
@@ -226,7 +236,9 @@ Result<Level> parse_level(std::string_view text) {
     for (const Level level : {Level::kDebug, Level::kInfo, Level::kWarning, Level::kError}) {
         if (text == to_string(level)) return level;
     }
-    return invalid("bad_level", fmt::format("'{}' is no log level; use debug, info, warning or error", text));
+    return invalid(
+        "bad_level", fmt::format("'{}' is no log level; use debug, info, warning or error", text)
+    );
 }
 
 void write(Level level, std::string_view message, std::span<const Field> fields) {
@@ -234,7 +246,8 @@ void write(Level level, std::string_view message, std::span<const Field> fields)
     if (level == Level::kError) all.errors.fetch_add(1, std::memory_order_relaxed);
     if (!enabled(level)) return;
     const Format format = all.format.load(std::memory_order_relaxed);
-    const bool json = format == Format::kJson || (format == Format::kAutomatic && all.automatic_json);
+    const bool json =
+        format == Format::kJson || (format == Format::kAutomatic && all.automatic_json);
     std::string service;
     std::string instance;
     {

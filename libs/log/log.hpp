@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Structured log lines on stderr: one event, one line, one write(2), readable by people and by programs.
+// Structured log lines on stderr: one event, one line, one write(2), readable by people and by
+// programs.
 #pragma once
 
 #include <chrono>
@@ -16,9 +17,9 @@
 #include "core/result.hpp"
 
 /// Thread rules: every function may be called from any thread at any time; lines never mix.
-/// A line is JSON when stderr is not a terminal or BERTH_LOG_FORMAT=json, and readable text otherwise
-/// (BERTH_LOG_FORMAT=text forces text). BERTH_LOG_LEVEL (debug, info, warning, error) sets the first level.
-/// Secrets cannot be logged: berth::Secret converts to no Value.
+/// A line is JSON when stderr is not a terminal or BERTH_LOG_FORMAT=json, and readable text
+/// otherwise (BERTH_LOG_FORMAT=text forces text). BERTH_LOG_LEVEL (debug, info, warning, error)
+/// sets the first level. Secrets cannot be logged: berth::Secret converts to no Value.
 namespace berth::log {
 
 enum class Level { kDebug, kInfo, kWarning, kError };
@@ -34,15 +35,17 @@ inline constexpr std::size_t kMaxLine = 8 * 1024;
 /// What a field may hold. A duration is written in milliseconds with a fraction.
 class Value {
 public:
-    Value(const char* text) : data_(std::string(text == nullptr ? "" : text)) {}  // NOLINT(google-explicit-constructor)
-    Value(std::string_view text) : data_(std::string(text)) {}                    // NOLINT(google-explicit-constructor)
-    Value(std::string text) : data_(std::move(text)) {}                           // NOLINT(google-explicit-constructor)
-    Value(const Error& error) : data_(error.describe()) {}                        // NOLINT(google-explicit-constructor)
+    Value(const char* text)
+        : data_(std::string(text == nullptr ? "" : text)) {}  // NOLINT(google-explicit-constructor)
+    Value(std::string_view text)
+        : data_(std::string(text)) {}                       // NOLINT(google-explicit-constructor)
+    Value(std::string text) : data_(std::move(text)) {}     // NOLINT(google-explicit-constructor)
+    Value(const Error& error) : data_(error.describe()) {}  // NOLINT(google-explicit-constructor)
     template <std::same_as<bool> T>
     Value(T flag) : data_(flag) {}  // NOLINT(google-explicit-constructor)
     template <std::integral T>
-        requires(!std::same_as<T, bool>)
-    Value(T number) : data_(static_cast<std::int64_t>(number)) {}  // NOLINT(google-explicit-constructor)
+    requires(!std::same_as<T, bool>) Value(T number)
+        : data_(static_cast<std::int64_t>(number)) {}  // NOLINT(google-explicit-constructor)
     template <std::floating_point T>
     Value(T number) : data_(static_cast<double>(number)) {}  // NOLINT(google-explicit-constructor)
     template <typename Rep, typename Period>
@@ -56,7 +59,8 @@ private:
     Data data_;
 };
 
-/// One name and value. Names are snake_case literals; a duration's name gets no unit, the line adds "_ms".
+/// One name and value. Names are snake_case literals; a duration's name gets no unit, the line adds
+/// "_ms".
 struct Field {
     std::string_view key;  // a literal
     Value value;
@@ -91,8 +95,8 @@ bool enabled(Level level);
 enum class Format { kAutomatic, kJson, kText };
 void set_format(Format format);
 
-/// Receives each line (without its newline) instead of stderr; an empty function restores stderr. The sink
-/// runs on the logging thread under a lock: it must be quick and must not log.
+/// Receives each line (without its newline) instead of stderr; an empty function restores stderr.
+/// The sink runs on the logging thread under a lock: it must be quick and must not log.
 using Sink = std::function<void(Level level, std::string_view line)>;
 void set_sink(Sink sink);
 

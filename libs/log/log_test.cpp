@@ -38,17 +38,20 @@ protected:
 TEST_F(LogTest, JsonCarriesEveryKindOfField) {
     set_service("lease", "i1");
     info(
-        "lease activated", {{"lease", std::string("ls_1")},
-                            {"count", 3},
-                            {"big", std::uint32_t{4000000000}},
-                            {"ratio", 0.5},
-                            {"ok", true},
-                            {"took", std::chrono::microseconds(1500)}}
+        "lease activated",
+        {{"lease", std::string("ls_1")},
+         {"count", 3},
+         {"big", std::uint32_t{4000000000}},
+         {"ratio", 0.5},
+         {"ok", true},
+         {"took", std::chrono::microseconds(1500)}}
     );
     ASSERT_EQ(lines_.size(), 1U);
     EXPECT_NE(
-        lines_[0].find("\"level\":\"info\",\"service\":\"lease\",\"instance\":\"i1\",\"message\":\"lease activated\","
-                       "\"lease\":\"ls_1\",\"count\":3,\"big\":4000000000,\"ratio\":0.5,\"ok\":true,\"took_ms\":1.5}"),
+        lines_[0].find("\"level\":\"info\",\"service\":\"lease\",\"instance\":\"i1\",\"message\":"
+                       "\"lease activated\","
+                       "\"lease\":\"ls_1\",\"count\":3,\"big\":4000000000,\"ratio\":0.5,\"ok\":"
+                       "true,\"took_ms\":1.5}"),
         std::string::npos
     ) << lines_[0];
 }
@@ -58,14 +61,19 @@ TEST_F(LogTest, TextIsReadableAndQuotesWhatNeedsIt) {
     set_service("run", "i1");
     warning("slow", {{"run", "rn_1"}, {"why", "two words"}});
     ASSERT_EQ(lines_.size(), 1U);
-    EXPECT_NE(lines_[0].find(" warning run: slow run=rn_1 why=\"two words\""), std::string::npos) << lines_[0];
+    EXPECT_NE(lines_[0].find(" warning run: slow run=rn_1 why=\"two words\""), std::string::npos)
+        << lines_[0];
 }
 
 TEST_F(LogTest, ValuesCannotForgeLinesOrDriveTheTerminal) {
-    info("x", {{"v", "a\nb\"\\\x1b[31m\x7f\xc2\x9b"}, {"bad", std::string("\xff\xc0\x80ok\xed\xa0\x80")}});
+    info(
+        "x",
+        {{"v", "a\nb\"\\\x1b[31m\x7f\xc2\x9b"}, {"bad", std::string("\xff\xc0\x80ok\xed\xa0\x80")}}
+    );
     ASSERT_EQ(lines_.size(), 1U);
     EXPECT_EQ(lines_[0].find('\n'), std::string::npos);
-    EXPECT_NE(lines_[0].find(R"("v":"a\nb\"\\\u001b[31m\u007f\u009b")"), std::string::npos) << lines_[0];
+    EXPECT_NE(lines_[0].find(R"("v":"a\nb\"\\\u001b[31m\u007f\u009b")"), std::string::npos)
+        << lines_[0];
     EXPECT_TRUE(is_utf8(lines_[0]));
     EXPECT_NE(lines_[0].find("\xEF\xBF\xBDok"), std::string::npos);
 }

@@ -58,7 +58,8 @@ bool is_word_character(char c) { return (c >= 'a' && c <= 'z') || (c >= '0' && c
 prometheus::Labels checked_labels(std::string_view name, const Labels& labels) {
     prometheus::Labels out;
     for (const auto& [key, value] : labels) {
-        if (key.empty() || (key[0] >= '0' && key[0] <= '9') || key.starts_with("__") || key == "le") {
+        if (key.empty() || (key[0] >= '0' && key[0] <= '9') || key.starts_with("__") ||
+            key == "le") {
             refuse(name, "the label name '" + key + "' is not allowed");
         }
         for (const char c : key) {
@@ -113,8 +114,10 @@ struct Registry::Impl {
     }
 
     prometheus::Gauge& gauge(std::string_view name, std::string_view help, const Labels& labels) {
-        auto& family =
-            prometheus::BuildGauge().Name(std::string(name)).Help(std::string(help)).Register(registry);
+        auto& family = prometheus::BuildGauge()
+                           .Name(std::string(name))
+                           .Help(std::string(help))
+                           .Register(registry);
         return family.Add(checked_labels(name, labels));
     }
 };
@@ -122,7 +125,8 @@ struct Registry::Impl {
 Registry::Registry(std::string_view service_token) : impl_(std::make_unique<Impl>(service_token)) {
     if (service_token.empty()) refuse("", "the service token is empty");
     for (const char c : service_token) {
-        if (!is_word_character(c)) refuse(service_token, "a service token in a metric is a lower-case word");
+        if (!is_word_character(c))
+            refuse(service_token, "a service token in a metric is a lower-case word");
     }
 }
 Registry::~Registry() = default;
@@ -130,8 +134,10 @@ Registry::~Registry() = default;
 Counter Registry::counter(std::string_view name, std::string_view help, const Labels& labels) {
     const std::lock_guard lock(impl_->mutex);
     impl_->check(name, 'c');
-    auto& family =
-        prometheus::BuildCounter().Name(std::string(name)).Help(std::string(help)).Register(impl_->registry);
+    auto& family = prometheus::BuildCounter()
+                       .Name(std::string(name))
+                       .Help(std::string(help))
+                       .Register(impl_->registry);
     return Counter(Impl::cell_of(impl_->counters, family.Add(checked_labels(name, labels))));
 }
 
@@ -142,7 +148,10 @@ Gauge Registry::gauge(std::string_view name, std::string_view help, const Labels
 }
 
 Histogram Registry::histogram(
-    std::string_view name, std::string_view help, const std::vector<double>& buckets, const Labels& labels
+    std::string_view name,
+    std::string_view help,
+    const std::vector<double>& buckets,
+    const Labels& labels
 ) {
     const std::lock_guard lock(impl_->mutex);
     impl_->check(name, 'h');
@@ -151,9 +160,13 @@ Histogram Registry::histogram(
     }
     const auto [place, fresh] = impl_->buckets.emplace(std::string(name), buckets);
     if (!fresh && place->second != buckets) refuse(name, "it exists with other buckets");
-    auto& family =
-        prometheus::BuildHistogram().Name(std::string(name)).Help(std::string(help)).Register(impl_->registry);
-    return Histogram(Impl::cell_of(impl_->histograms, family.Add(checked_labels(name, labels), buckets)));
+    auto& family = prometheus::BuildHistogram()
+                       .Name(std::string(name))
+                       .Help(std::string(help))
+                       .Register(impl_->registry);
+    return Histogram(
+        Impl::cell_of(impl_->histograms, family.Add(checked_labels(name, labels), buckets))
+    );
 }
 
 void Registry::gauge_callback(

@@ -18,11 +18,13 @@ struct GaugeCell;
 struct HistogramCell;
 }  // namespace detail
 
-/// Name and value pairs; few values per name, never an id (each combination is a time series for ever).
+/// Name and value pairs; few values per name, never an id (each combination is a time series for
+/// ever).
 using Labels = std::vector<std::pair<std::string, std::string>>;
 
-// Handles: pointers in a struct. Copy them freely, use them from any thread; they live as long as their
-// Registry. A default-made handle does nothing, so that parts can be tested without a registry.
+// Handles: pointers in a struct. Copy them freely, use them from any thread; they live as long as
+// their Registry. A default-made handle does nothing, so that parts can be tested without a
+// registry.
 
 class Counter {
 public:
@@ -67,10 +69,10 @@ private:
 /// Upper bounds for latencies from 0.5 ms to 60 s, in seconds.
 std::vector<double> latency_buckets();
 
-/// The metrics of one process. Thread-safe. Names are `berth_<service-token>_<thing>_<unit>`, lower case,
-/// `service_token` as given to the constructor (a gauge that is 0 or 1 has no unit); counters end in `_total`; a wrong name, or one name with two
-/// kinds or two sets of buckets, is a bug and throws std::logic_error. Asking again for the same name and
-/// labels gives the same series.
+/// The metrics of one process. Thread-safe. Names are `berth_<service-token>_<thing>_<unit>`, lower
+/// case, `service_token` as given to the constructor (a gauge that is 0 or 1 has no unit); counters
+/// end in `_total`; a wrong name, or one name with two kinds or two sets of buckets, is a bug and
+/// throws std::logic_error. Asking again for the same name and labels gives the same series.
 class Registry {
 public:
     explicit Registry(std::string_view service_token);
@@ -81,12 +83,18 @@ public:
     Counter counter(std::string_view name, std::string_view help, const Labels& labels = {});
     Gauge gauge(std::string_view name, std::string_view help, const Labels& labels = {});
     Histogram histogram(
-        std::string_view name, std::string_view help, const std::vector<double>& buckets, const Labels& labels = {}
+        std::string_view name,
+        std::string_view help,
+        const std::vector<double>& buckets,
+        const Labels& labels = {}
     );
-    /// A gauge whose value is asked for at each render(), on the rendering thread. `read` must be quick and
-    /// must not touch this registry; it must stay callable until the registry dies.
+    /// A gauge whose value is asked for at each render(), on the rendering thread. `read` must be
+    /// quick and must not touch this registry; it must stay callable until the registry dies.
     void gauge_callback(
-        std::string_view name, std::string_view help, std::function<double()> read, const Labels& labels = {}
+        std::string_view name,
+        std::string_view help,
+        std::function<double()> read,
+        const Labels& labels = {}
     );
 
     /// Everything in the Prometheus text format, version 0.0.4 (`text/plain; version=0.0.4`).

@@ -16,11 +16,14 @@ bool has_line(const std::string& text, const std::string& line) {
 
 TEST(MetricsTest, RendersEveryKind) {
     Registry registry("lease");
-    registry.counter("berth_lease_acquired_total", "Leases acquired.", {{"profile", "a\"b\n"}}).add(2);
+    registry.counter(
+                "berth_lease_acquired_total", "Leases acquired.", {{"profile", "a\"b\n"}}
+    ).add(2);
     const Gauge gauge = registry.gauge("berth_lease_live_leases", "Live leases.");
     gauge.set(5);
     gauge.subtract();
-    const Histogram histogram = registry.histogram("berth_lease_acquire_seconds", "Time.", {0.1, 1});
+    const Histogram histogram =
+        registry.histogram("berth_lease_acquire_seconds", "Time.", {0.1, 1});
     histogram.observe(std::chrono::milliseconds(50));
     histogram.observe(3);
     double asked = 7;
@@ -51,8 +54,13 @@ TEST(MetricsTest, TheSameSeriesIsSharedAndCountsExactly) {
 TEST(MetricsTest, WrongNamesAreBugs) {
     Registry registry("run");
     for (const char* name :
-         {"run_starts_total", "berth_lease_starts_total", "berth_run_total", "berth_run_Starts_total",
-          "berth_run__starts_total", "berth_run_starts", "berth_run_starts_count"}) {
+         {"run_starts_total",
+          "berth_lease_starts_total",
+          "berth_run_total",
+          "berth_run_Starts_total",
+          "berth_run__starts_total",
+          "berth_run_starts",
+          "berth_run_starts_count"}) {
         EXPECT_THROW(registry.counter(name, "x"), std::logic_error) << name;
     }
     EXPECT_THROW(registry.gauge("berth_run_live_total", "x"), std::logic_error);

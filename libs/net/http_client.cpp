@@ -5,7 +5,6 @@
 #include <boost/asio/buffer.hpp>
 #include <boost/beast/http/buffer_body.hpp>
 #include <boost/beast/http/parser.hpp>
-
 #include <limits>
 #include <optional>
 #include <vector>
@@ -23,7 +22,9 @@ constexpr std::uint32_t kMaxHead = 64U << 10U;
 constexpr std::size_t kChunk = 64U << 10U;
 
 Error bad_response(std::string_view why) {
-    return internal("bad_response", "the server's answer is not well-formed HTTP: " + std::string(why));
+    return internal(
+        "bad_response", "the server's answer is not well-formed HTTP: " + std::string(why)
+    );
 }
 
 SteadyTime deadline_in(milliseconds timeout) {
@@ -31,8 +32,8 @@ SteadyTime deadline_in(milliseconds timeout) {
 }
 
 bool may_repeat(const HttpRequest& request) {
-    return request.method == "GET" || request.method == "HEAD" || request.method == "PUT" || request.method == "DELETE" ||
-           request.headers.has("Idempotency-Key");
+    return request.method == "GET" || request.method == "HEAD" || request.method == "PUT" ||
+           request.method == "DELETE" || request.headers.has("Idempotency-Key");
 }
 
 }  // namespace
@@ -52,9 +53,12 @@ struct HttpClient::Impl {
     }
 
     std::string head_of(const HttpRequest& request) const {
-        std::string out = request.method + " " + url->prefix + request.path + " HTTP/1.1\r\nHost: " + url->authority();
-        for (const auto& [name, value] : request.headers.fields()) out += "\r\n" + name + ": " + value;
-        if (!request.body.empty() || request.method == "POST" || request.method == "PUT" || request.method == "PATCH") {
+        std::string out = request.method + " " + url->prefix + request.path +
+                          " HTTP/1.1\r\nHost: " + url->authority();
+        for (const auto& [name, value] : request.headers.fields())
+            out += "\r\n" + name + ": " + value;
+        if (!request.body.empty() || request.method == "POST" || request.method == "PUT" ||
+            request.method == "PATCH") {
             out += "\r\nContent-Length: " + std::to_string(request.body.size());
         }
         return out + "\r\n\r\n" + request.body;
@@ -78,14 +82,19 @@ struct HttpClient::Impl {
                 if (parser.is_header_done()) break;
             }
             BERTH_ASSIGN(const auto got, read_more(until));
-            if (got == 0) return unavailable("connection_lost", "the server closed the connection without an answer");
+            if (got == 0)
+                return unavailable(
+                    "connection_lost", "the server closed the connection without an answer"
+                );
         }
         return {};
     }
 
     // Gives the body piece by piece; returns whether it was read to its end.
     Result<bool> read_body(
-        Parser& parser, const std::function<SteadyTime()>& until, const std::function<Result<bool>(std::string_view)>& take
+        Parser& parser,
+        const std::function<SteadyTime()>& until,
+        const std::function<Result<bool>(std::string_view)>& take
     ) {
         boost::system::error_code error;
         std::vector<char> piece(kChunk);
@@ -95,7 +104,10 @@ struct HttpClient::Impl {
                 BERTH_ASSIGN(const auto got, read_more(until()));
                 if (got == 0) {
                     parser.put_eof(error);
-                    if (error) return unavailable("connection_lost", "the connection was lost inside an answer");
+                    if (error)
+                        return unavailable(
+                            "connection_lost", "the connection was lost inside an answer"
+                        );
                     break;
                 }
             }
@@ -104,22 +116,30 @@ struct HttpClient::Impl {
             parser.get().body().more = true;
             const auto used = parser.put(boost::asio::buffer(in), error);
             in.erase(0, used);
-            if (error && error != http::error::need_more && error != http::error::need_buffer) return bad_response(error.message());
+            if (error && error != http::error::need_more && error != http::error::need_buffer)
+                return bad_response(error.message());
             const auto filled = piece.size() - parser.get().body().size;
             if (filled > 0) {
                 BERTH_ASSIGN(const bool go_on, take({piece.data(), filled}));
                 if (!go_on) return false;
             } else if (used == 0 && !parser.is_done()) {
                 BERTH_ASSIGN(const auto got, read_more(until()));
-                if (got == 0) return unavailable("connection_lost", "the connection was lost inside an answer");
+                if (got == 0)
+                    return unavailable(
+                        "connection_lost", "the connection was lost inside an answer"
+                    );
             }
         }
         return true;
     }
 
-    // One attempt. `answered` tells whether any byte of an answer came, after which nothing may be repeated.
+    // One attempt. `answered` tells whether any byte of an answer came, after which nothing may be
+    // repeated.
     Result<HttpResponse> attempt(
-        const HttpRequest& request, bool streaming, const std::function<bool(std::string_view)>& on_chunk, bool& answered
+        const HttpRequest& request,
+        bool streaming,
+        const std::function<bool(std::string_view)>& on_chunk,
+        bool& answered
     ) {
         const auto overall = deadline_in(request.timeout);
         const auto until = [&] { return streaming ? deadline_in(request.timeout) : overall; };
@@ -140,26 +160,40 @@ struct HttpClient::Impl {
             response.headers.add(std::string(field.name_string()), std::string(field.value()));
         }
         const bool to_caller = streaming && response.status / 100 == 2;
-        BERTH_ASSIGN(const bool whole, read_body(*parser, until, [&](std::string_view bytes) -> Result<bool> {
-            if (to_caller) return on_chunk(bytes);
-            if (response.body.size() + bytes.size() > kMaxBody) {
-                return Error{Fault::kTooLarge, "too_large", "the answer is larger than 64 MiB", {}};
-            }
-            response.body.append(bytes);
-            return true;
-        }));
+        BERTH_ASSIGN(
+            const bool whole,
+            read_body(
+                *parser,
+                until,
+                [&](std::string_view bytes) -> Result<bool> {
+                    if (to_caller) return on_chunk(bytes);
+                    if (response.body.size() + bytes.size() > kMaxBody) {
+                        return Error{
+                            Fault::kTooLarge, "too_large", "the answer is larger than 64 MiB", {}};
+                    }
+                    response.body.append(bytes);
+                    return true;
+                }
+            )
+        );
         if (!whole || !parser->keep_alive()) wire.reset();
         return response;
     }
 
-    Result<HttpResponse> run(const HttpRequest& request, bool streaming, const std::function<bool(std::string_view)>& on_chunk) {
+    Result<HttpResponse> run(
+        const HttpRequest& request,
+        bool streaming,
+        const std::function<bool(std::string_view)>& on_chunk
+    ) {
         if (!url) return url.error();
         const bool kept = wire != nullptr && in.empty() && wire->reusable();
         if (!kept) BERTH_TRY(connect(deadline_in(request.timeout)));
         bool answered = false;
         auto result = attempt(request, streaming, on_chunk, answered);
-        // The server may close a kept connection while the request is on its way (RFC 9112 section 9.3.1).
-        if (!result && kept && !answered && result.error().code == "connection_lost" && may_repeat(request)) {
+        // The server may close a kept connection while the request is on its way (RFC 9112
+        // section 9.3.1).
+        if (!result && kept && !answered && result.error().code == "connection_lost" &&
+            may_repeat(request)) {
             BERTH_TRY(connect(deadline_in(request.timeout)));
             result = attempt(request, streaming, on_chunk, answered);
         }
@@ -173,8 +207,12 @@ HttpClient::~HttpClient() = default;
 HttpClient::HttpClient(HttpClient&&) noexcept = default;
 HttpClient& HttpClient::operator=(HttpClient&&) noexcept = default;
 
-Result<HttpResponse> HttpClient::send(const HttpRequest& request) { return impl_->run(request, false, {}); }
-Result<HttpResponse> HttpClient::stream(const HttpRequest& request, const std::function<bool(std::string_view)>& on_chunk) {
+Result<HttpResponse> HttpClient::send(const HttpRequest& request) {
+    return impl_->run(request, false, {});
+}
+Result<HttpResponse> HttpClient::stream(
+    const HttpRequest& request, const std::function<bool(std::string_view)>& on_chunk
+) {
     return impl_->run(request, true, on_chunk);
 }
 void HttpClient::cancel() { impl_->interrupter.fire(); }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// One HTTP/1.1 connection: reads requests with Beast's parser, answers them one after the other, and carries
-// the bytes of streams and WebSockets. Slow to compile because of Beast's parser.
+// One HTTP/1.1 connection: reads requests with Beast's parser, answers them one after the other,
+// and carries the bytes of streams and WebSockets. Slow to compile because of Beast's parser.
 #include "net/http_connection.hpp"
 
 #include <netinet/tcp.h>
@@ -28,11 +28,15 @@ std::string json_text(std::string_view text) {
     return out + "\"";
 }
 
-bool header_text_ok(std::string_view text) { return text.find_first_of(std::string_view("\r\n\0", 3)) == std::string_view::npos; }
+bool header_text_ok(std::string_view text) {
+    return text.find_first_of(std::string_view("\r\n\0", 3)) == std::string_view::npos;
+}
 
 }  // namespace
 
-Response problem(int status, std::string_view code, std::string_view detail, const std::string& id) {
+Response problem(
+    int status, std::string_view code, std::string_view detail, const std::string& id
+) {
     Response response;
     response.status = status;
     response.content_type = "application/problem+json";
@@ -42,7 +46,9 @@ Response problem(int status, std::string_view code, std::string_view detail, con
     return response;
 }
 
-Connection::Connection(std::shared_ptr<Core> core, std::uint64_t number, Fd fd, int family, std::string remote)
+Connection::Connection(
+    std::shared_ptr<Core> core, std::uint64_t number, Fd fd, int family, std::string remote
+)
     : core_(std::move(core)),
       number_(number),
       socket_(core_->io, asio::generic::stream_protocol(family, 0), fd.get()),
@@ -64,7 +70,9 @@ void Connection::start() {
     arm_read();
 }
 
-void Connection::set_deadline(milliseconds from_now) { deadline_ = std::chrono::steady_clock::now() + from_now; }
+void Connection::set_deadline(milliseconds from_now) {
+    deadline_ = std::chrono::steady_clock::now() + from_now;
+}
 
 bool Connection::wants_read() const {
     if (input_ended_) return false;
@@ -72,7 +80,8 @@ bool Connection::wants_read() const {
         case State::kIdle:
         case State::kReading:
         case State::kLingering: return true;
-        // Pipelined bytes wait in in_, within reason; reading on is how a client that left is noticed.
+        // Pipelined bytes wait in in_, within reason; reading on is how a client that left is
+        // noticed.
         case State::kHandling:
         case State::kWriting:
         case State::kStreaming: return in_.size() < core_->settings.max_header;
@@ -85,7 +94,9 @@ bool Connection::wants_read() const {
 void Connection::arm_read() {
     if (read_armed_ || !wants_read()) return;
     read_armed_ = true;
-    socket_.async_wait(socket_.wait_read, [self = shared_from_this()](ErrorCode error) { self->on_readable(error); });
+    socket_.async_wait(socket_.wait_read, [self = shared_from_this()](ErrorCode error) {
+        self->on_readable(error);
+    });
 }
 
 void Connection::on_readable(ErrorCode error) {
@@ -93,7 +104,8 @@ void Connection::on_readable(ErrorCode error) {
     if (state_ == State::kClosed) return;
     if (error) return shut();
     if (!wants_read()) return;  // paused meanwhile: what is there stays in the kernel
-    const auto got = ::recv(socket_.native_handle(), core_->scratch.data(), core_->scratch.size(), MSG_DONTWAIT);
+    const auto got =
+        ::recv(socket_.native_handle(), core_->scratch.data(), core_->scratch.size(), MSG_DONTWAIT);
     if (got < 0 && (errno == EAGAIN || errno == EINTR)) return arm_read();
     if (got < 0) return shut();
     if (got == 0) return on_end_of_input();
@@ -123,13 +135,15 @@ void Connection::on_end_of_input() {
 }
 
 void Connection::process_http() {
-    // A handler that answers at once comes back here through on_drained(): the loop below goes on, not the stack.
+    // A handler that answers at once comes back here through on_drained(): the loop below goes on,
+    // not the stack.
     if (processing_) return;
     processing_ = true;
     const auto self = shared_from_this();
     while (!in_.empty() && (state_ == State::kIdle || state_ == State::kReading)) {
         if (state_ == State::kIdle) {
-            if (in_.starts_with("\r\n")) {  // RFC 9112 section 2.2: a stray empty line between requests
+            if (in_.starts_with("\r\n"
+                )) {  // RFC 9112 section 2.2: a stray empty line between requests
                 in_.erase(0, 2);
                 continue;
             }
@@ -170,16 +184,20 @@ void Connection::on_header_done() {
     if (equal_no_case(std::string_view(expect.data(), expect.size()), "100-continue")) {
         // 25 bytes on a connection with nothing else to send: the socket has room for them.
         static constexpr std::string_view kContinue = "HTTP/1.1 100 Continue\r\n\r\n";
-        [[maybe_unused]] const auto n =
-            ::send(socket_.native_handle(), kContinue.data(), kContinue.size(), MSG_NOSIGNAL | MSG_DONTWAIT);
+        [[maybe_unused]] const auto n = ::send(
+            socket_.native_handle(), kContinue.data(), kContinue.size(), MSG_NOSIGNAL | MSG_DONTWAIT
+        );
     }
 }
 
 void Connection::on_parse_error(const ErrorCode& error) {
     core_->malformed.fetch_add(1, std::memory_order_relaxed);
-    if (error == http::error::body_limit) return refuse(413, "too_large", "the body is larger than this server takes");
-    if (error == http::error::header_limit) return refuse(431, "header_too_large", "the head is larger than this server takes");
-    if (error == http::error::bad_version) return refuse(505, "bad_version", "HTTP/1.1 is spoken here");
+    if (error == http::error::body_limit)
+        return refuse(413, "too_large", "the body is larger than this server takes");
+    if (error == http::error::header_limit)
+        return refuse(431, "header_too_large", "the head is larger than this server takes");
+    if (error == http::error::bad_version)
+        return refuse(505, "bad_version", "HTTP/1.1 is spoken here");
     refuse(400, "malformed_http", "this is not a well-formed HTTP/1.1 request: " + error.message());
 }
 
@@ -191,18 +209,23 @@ Result<Request> Connection::make_request() {
     for (const auto& field : message) {
         request.headers.add(std::string(field.name_string()), std::string(field.value()));
     }
-    if (!http_1_0_ && !request.headers.has("Host")) return invalid("malformed_http", "the Host header is missing");
+    if (!http_1_0_ && !request.headers.has("Host"))
+        return invalid("malformed_http", "the Host header is missing");
     if (request.headers.has("Transfer-Encoding") && !message.chunked()) {
         return invalid("malformed_http", "only the transfer encoding 'chunked' is understood");
     }
     auto& target = request.target;
-    for (const std::string_view scheme : {"http://", "https://"}) {  // absolute form, RFC 9112 section 3.2.2
-        if (target.size() <= scheme.size() || !equal_no_case(std::string_view(target).substr(0, scheme.size()), scheme)) continue;
+    for (const std::string_view scheme :
+         {"http://", "https://"}) {  // absolute form, RFC 9112 section 3.2.2
+        if (target.size() <= scheme.size() ||
+            !equal_no_case(std::string_view(target).substr(0, scheme.size()), scheme))
+            continue;
         const auto slash = target.find_first_of("/?", scheme.size());
         target = slash == std::string::npos ? "/" : target.substr(slash);
         if (target.front() == '?') target.insert(target.begin(), '/');
     }
-    if (!target.starts_with('/') && target != "*") return invalid("malformed_http", "the target must be a path");
+    if (!target.starts_with('/') && target != "*")
+        return invalid("malformed_http", "the target must be a path");
     const std::string_view view = target;
     const auto question = view.find('?');
     BERTH_ASSIGN(request.path, percent_decode(view.substr(0, question), false));
@@ -230,18 +253,24 @@ void Connection::dispatch() {
         return refuse(400, request.error().code, request.error().message, id);
     }
     request->id = id;
-    ws_key_ = request->is_upgrade() ? std::string(request->headers.get("Sec-WebSocket-Key")) : std::string();
+    ws_key_ = request->is_upgrade() ? std::string(request->headers.get("Sec-WebSocket-Key"))
+                                    : std::string();
     Responder responder(std::make_shared<Exchange>(core_, shared_from_this(), id));
     try {
         core_->handler(std::move(*request), std::move(responder));
     } catch (const std::exception&) {
-        // The Responder, wherever it was, answers 500 as it goes: a bug costs one request, not the server.
+        // The Responder, wherever it was, answers 500 as it goes: a bug costs one request, not the
+        // server.
     }
 }
 
 void Connection::append_head(
-    int status, std::string_view content_type, const HeaderMap& headers, const std::string& id,
-    std::optional<std::size_t> length, bool chunked
+    int status,
+    std::string_view content_type,
+    const HeaderMap& headers,
+    const std::string& id,
+    std::optional<std::size_t> length,
+    bool chunked
 ) {
     out_ += "HTTP/1.1 ";
     out_ += std::to_string(status);
@@ -249,9 +278,11 @@ void Connection::append_head(
     out_ += reason_phrase(status);
     out_ += "\r\nDate: ";
     out_ += core_->http_date();
-    if (!content_type.empty() && header_text_ok(content_type)) (out_ += "\r\nContent-Type: ") += content_type;
+    if (!content_type.empty() && header_text_ok(content_type))
+        (out_ += "\r\nContent-Type: ") += content_type;
     for (const auto& [name, value] : headers.fields()) {
-        if (header_text_ok(name) && header_text_ok(value)) (((out_ += "\r\n") += name) += ": ") += value;
+        if (header_text_ok(name) && header_text_ok(value))
+            (((out_ += "\r\n") += name) += ": ") += value;
     }
     if (!id.empty()) (out_ += "\r\nX-Request-Id: ") += id;
     const bool bodiless = status < 200 || status == 204 || status == 304;
@@ -268,7 +299,9 @@ void Connection::respond(Response response, const std::string& id) {
     if (state_ != State::kHandling) return;
     abandoned_ = nullptr;
     if (winding_down_) keep_alive_ = false;
-    append_head(response.status, response.content_type, response.headers, id, response.body.size(), false);
+    append_head(
+        response.status, response.content_type, response.headers, id, response.body.size(), false
+    );
     if (!head_only_ && response.status != 204 && response.status != 304) out_ += response.body;
     state_ = State::kWriting;
     set_deadline(core_->settings.idle_timeout);
@@ -276,16 +309,23 @@ void Connection::respond(Response response, const std::string& id) {
 }
 
 // An answer of the server's own to something it cannot hand on; the connection ends after it.
-void Connection::refuse(int status, std::string_view code, std::string_view detail, const std::string& id) {
+void Connection::refuse(
+    int status, std::string_view code, std::string_view detail, const std::string& id
+) {
     keep_alive_ = false;
     head_only_ = false;
     state_ = State::kHandling;
-    const std::string name = id.empty() ? core_->request_prefix + std::to_string(++core_->next_request) : id;
+    const std::string name =
+        id.empty() ? core_->request_prefix + std::to_string(++core_->next_request) : id;
     respond(problem(status, code, detail, name), name);
 }
 
 void Connection::begin_stream(
-    std::shared_ptr<Outlet> outlet, int status, const std::string& content_type, const HeaderMap& headers, const std::string& id
+    std::shared_ptr<Outlet> outlet,
+    int status,
+    const std::string& content_type,
+    const HeaderMap& headers,
+    const std::string& id
 ) {
     if (state_ != State::kHandling) return outlet->end(1006, "");
     abandoned_ = nullptr;
@@ -325,7 +365,10 @@ void Connection::flush() {
             if (out_.empty()) break;
         }
         const auto put = ::send(
-            socket_.native_handle(), out_.data() + out_at_, out_.size() - out_at_, MSG_NOSIGNAL | MSG_DONTWAIT
+            socket_.native_handle(),
+            out_.data() + out_at_,
+            out_.size() - out_at_,
+            MSG_NOSIGNAL | MSG_DONTWAIT
         );
         if (put < 0 && errno == EINTR) continue;
         if (put < 0 && errno != EAGAIN) {
@@ -377,7 +420,8 @@ void Connection::on_drained() {
         next_request();
     } else if (state_ == State::kWebSocket) {
         if (ws_peer_closed_) return shut(ws_close_code_, ws_close_reason_);
-        // Our close frame is out: the peer answers it, or is gone. Reading goes on even when paused.
+        // Our close frame is out: the peer answers it, or is gone. Reading goes on even when
+        // paused.
         if (deadline_ == kNever) set_deadline(kCloseHandshake);
         ws_paused_ = false;
         ws_started_ = true;
@@ -406,7 +450,8 @@ void Connection::linger() {
 void Connection::check_deadline(SteadyTime now) {
     if (state_ == State::kWebSocket && deadline_ == kNever) return check_web_socket(now);
     if (now < deadline_) return;
-    if (state_ == State::kReading) return refuse(408, "too_slow", "the request did not arrive in time");
+    if (state_ == State::kReading)
+        return refuse(408, "too_slow", "the request did not arrive in time");
     shut();
 }
 
@@ -417,9 +462,7 @@ void Connection::wind_down() {
         case State::kReading:
         case State::kLingering: return shut();
         case State::kStreaming: return shut();
-        case State::kWebSocket:
-            outlet_->finish(1001, "the server stops");
-            return;
+        case State::kWebSocket: outlet_->finish(1001, "the server stops"); return;
         default: return;
     }
 }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Private to libs/net: what the server keeps per process (Core), per connection (Connection), and what other
-// threads may touch of a connection (Outlet, Exchange).
+// Private to libs/net: what the server keeps per process (Core), per connection (Connection), and
+// what other threads may touch of a connection (Outlet, Exchange).
 #pragma once
 
 #include <atomic>
@@ -31,8 +31,8 @@ using ErrorCode = boost::system::error_code;
 class Connection;
 
 inline constexpr std::size_t kReadChunk = 64U << 10U;
-/// How long a connection that was answered with an error is read and ignored, so that the answer is not lost
-/// to a reset while the client still sends.
+/// How long a connection that was answered with an error is read and ignored, so that the answer is
+/// not lost to a reset while the client still sends.
 inline constexpr milliseconds kLinger{2'000};
 /// How long a peer may take to answer a close frame.
 inline constexpr milliseconds kCloseHandshake{5'000};
@@ -42,7 +42,8 @@ struct Core {
     Core(HttpServerSettings s, HttpServer::Handler h)
         : settings(std::move(s)), handler(std::move(h)), scratch(kReadChunk, '\0') {}
 
-    /// Runs `task` on the I/O thread: at once where this is it, else later. Dropped after the server ended.
+    /// Runs `task` on the I/O thread: at once where this is it, else later. Dropped after the
+    /// server ended.
     template <typename Task>
     void run(Task task);
     /// The same, never at once: for what may call back into whoever is calling.
@@ -65,7 +66,8 @@ struct Core {
     // Any thread:
     std::atomic<std::thread::id> io_thread{};
     std::mutex end_mutex;
-    bool ended = false;  // guarded by end_mutex: no task is posted any more, so none can keep a socket alive
+    bool ended =
+        false;  // guarded by end_mutex: no task is posted any more, so none can keep a socket alive
     std::atomic<std::uint64_t> accepted{0}, open{0}, requests{0}, malformed{0}, refused{0};
 
     const std::string& http_date();
@@ -76,19 +78,19 @@ struct Outlet {
     std::shared_ptr<Core> core;
     std::weak_ptr<Connection> connection;
     std::size_t limit = 0;
-    bool chunked = false;    // of a Stream
+    bool chunked = false;  // of a Stream
     bool web_socket = false;
 
     std::mutex mutex;
     std::condition_variable room;
-    std::string pending;          // framed, not yet taken by the I/O thread
-    std::size_t in_flight = 0;    // taken, not yet given to the kernel
-    bool refused = false;         // a write was refused since the last on_writable
-    bool scheduled = false;       // a flush is on its way to the I/O thread
-    bool finishing = false;       // close() or abort() was called
+    std::string pending;        // framed, not yet taken by the I/O thread
+    std::size_t in_flight = 0;  // taken, not yet given to the kernel
+    bool refused = false;       // a write was refused since the last on_writable
+    bool scheduled = false;     // a flush is on its way to the I/O thread
+    bool finishing = false;     // close() or abort() was called
     bool aborted = false;
-    bool closed = false;          // nothing is taken any more
-    bool reported = false;        // on_closed was called or will be at once
+    bool closed = false;    // nothing is taken any more
+    bool reported = false;  // on_closed was called or will be at once
     int close_code = 1006;
     std::string close_reason;
     std::function<void()> on_writable;
@@ -118,7 +120,9 @@ public:
     Exchange(std::shared_ptr<Core> core, std::shared_ptr<Connection> connection, std::string id)
         : core_(std::move(core)), connection_(std::move(connection)), id_(std::move(id)) {}
     void respond(Response response);
-    std::shared_ptr<Outlet> start_stream(int status, std::string_view content_type, HeaderMap headers);
+    std::shared_ptr<Outlet> start_stream(
+        int status, std::string_view content_type, HeaderMap headers
+    );
     std::shared_ptr<Outlet> upgrade(std::string_view protocol);
     void on_abandoned(std::function<void()> callback);
     const std::string& id() const { return id_; }
@@ -132,7 +136,9 @@ private:
 /// One accepted socket. I/O thread only.
 class Connection : public std::enable_shared_from_this<Connection> {
 public:
-    Connection(std::shared_ptr<Core> core, std::uint64_t number, Fd fd, int family, std::string remote);
+    Connection(
+        std::shared_ptr<Core> core, std::uint64_t number, Fd fd, int family, std::string remote
+    );
 
     void start();
     /// Called by the server's sweep.
@@ -144,7 +150,13 @@ public:
 
     // From Exchange and Outlet, on the I/O thread:
     void respond(Response response, const std::string& id);
-    void begin_stream(std::shared_ptr<Outlet> outlet, int status, const std::string& content_type, const HeaderMap& headers, const std::string& id);
+    void begin_stream(
+        std::shared_ptr<Outlet> outlet,
+        int status,
+        const std::string& content_type,
+        const HeaderMap& headers,
+        const std::string& id
+    );
     void begin_web_socket(std::shared_ptr<Outlet> outlet, const std::string& protocol);
     void set_abandoned(std::function<void()> callback);
     void flush();
@@ -154,7 +166,16 @@ public:
     bool is_http_1_0() const { return http_1_0_; }
 
 private:
-    enum class State { kIdle, kReading, kHandling, kWriting, kStreaming, kWebSocket, kLingering, kClosed };
+    enum class State {
+        kIdle,
+        kReading,
+        kHandling,
+        kWriting,
+        kStreaming,
+        kWebSocket,
+        kLingering,
+        kClosed
+    };
     using Parser = boost::beast::http::request_parser<boost::beast::http::string_body>;
 
     void arm_read();
@@ -165,8 +186,17 @@ private:
     void on_parse_error(const ErrorCode& error);
     void dispatch();
     Result<Request> make_request();
-    void refuse(int status, std::string_view code, std::string_view detail, const std::string& id = {});
-    void append_head(int status, std::string_view content_type, const HeaderMap& headers, const std::string& id, std::optional<std::size_t> length, bool chunked);
+    void refuse(
+        int status, std::string_view code, std::string_view detail, const std::string& id = {}
+    );
+    void append_head(
+        int status,
+        std::string_view content_type,
+        const HeaderMap& headers,
+        const std::string& id,
+        std::optional<std::size_t> length,
+        bool chunked
+    );
     void on_drained();
     void next_request();
     void linger();
@@ -181,7 +211,8 @@ private:
 
     std::shared_ptr<Core> core_;  // first, so that the io_context outlives the socket
     std::uint64_t number_;
-    asio::basic_stream_socket<asio::generic::stream_protocol, asio::io_context::executor_type> socket_;
+    asio::basic_stream_socket<asio::generic::stream_protocol, asio::io_context::executor_type>
+        socket_;
     bool is_tcp_;
     std::string remote_;
     State state_ = State::kIdle;

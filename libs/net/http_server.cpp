@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// The server's frame: listening, the I/O thread, the sweep of deadlines, and the handles other threads hold.
+// The server's frame: listening, the I/O thread, the sweep of deadlines, and the handles other
+// threads hold.
 #include "net/http_server.hpp"
 
 #include <netdb.h>
@@ -36,7 +37,8 @@ void Outlet::schedule(std::unique_lock<std::mutex>& lock) {
     scheduled = true;
     auto target = connection.lock();
     lock.unlock();
-    // Not at once even on the I/O thread: a flush may call back, and the writer may hold a lock of its own.
+    // Not at once even on the I/O thread: a flush may call back, and the writer may hold a lock of
+    // its own.
     if (target) core->post([target = std::move(target)] { target->flush(); });
 }
 
@@ -81,7 +83,8 @@ bool Outlet::write_wait(std::string_view bytes, WsOpcode opcode, milliseconds ti
 
 void Outlet::write_control(WsOpcode opcode, std::string_view payload) {
     std::unique_lock lock(mutex);
-    // A peer that floods pings and does not read what we answer gets no more answers, not our memory.
+    // A peer that floods pings and does not read what we answer gets no more answers, not our
+    // memory.
     if (closed || finishing || pending.size() > limit) return;
     append_ws_frame(pending, opcode, payload);
     schedule(lock);
@@ -153,15 +156,20 @@ void Exchange::respond(Response response) {
     });
 }
 
-std::shared_ptr<Outlet> Exchange::start_stream(int status, std::string_view content_type, HeaderMap headers) {
+std::shared_ptr<Outlet> Exchange::start_stream(
+    int status, std::string_view content_type, HeaderMap headers
+) {
     auto outlet = std::make_shared<Outlet>();
     outlet->core = core_;
     outlet->connection = connection_;
     outlet->limit = core_->settings.stream_buffer;
     outlet->chunked = !connection_->is_http_1_0();
-    core_->run([connection = connection_, outlet, status, type = std::string(content_type), headers = std::move(headers), id = id_] {
-        connection->begin_stream(outlet, status, type, headers, id);
-    });
+    core_->run([connection = connection_,
+                outlet,
+                status,
+                type = std::string(content_type),
+                headers = std::move(headers),
+                id = id_] { connection->begin_stream(outlet, status, type, headers, id); });
     return outlet;
 }
 
@@ -190,8 +198,10 @@ using detail::Core;
 using detail::Outlet;
 
 bool Request::is_upgrade() const {
-    return method == "GET" && headers.has_token("Connection", "upgrade") && headers.has_token("Upgrade", "websocket") &&
-           headers.get("Sec-WebSocket-Version") == "13" && is_ws_key(headers.get("Sec-WebSocket-Key"));
+    return method == "GET" && headers.has_token("Connection", "upgrade") &&
+           headers.has_token("Upgrade", "websocket") &&
+           headers.get("Sec-WebSocket-Version") == "13" &&
+           is_ws_key(headers.get("Sec-WebSocket-Key"));
 }
 
 struct Stream::Handle {
@@ -209,7 +219,9 @@ struct WebSocket::Handle {
     ~Handle() { outlet->finish(1001, "dropped"); }
 };
 
-bool Stream::write(std::string_view bytes) { return handle_ && handle_->outlet->write(bytes, WsOpcode::kBinary); }
+bool Stream::write(std::string_view bytes) {
+    return handle_ && handle_->outlet->write(bytes, WsOpcode::kBinary);
+}
 bool Stream::write_wait(std::string_view bytes, milliseconds timeout) {
     return handle_ && handle_->outlet->write_wait(bytes, WsOpcode::kBinary, timeout);
 }
@@ -244,7 +256,8 @@ void Stream::abort() {
         outlet->room.notify_all();
     }
     outlet->core->post([outlet] {
-        if (auto connection = outlet->connection.lock(); connection && !outlet->closed) connection->shut();
+        if (auto connection = outlet->connection.lock(); connection && !outlet->closed)
+            connection->shut();
     });
 }
 
@@ -264,8 +277,12 @@ void WebSocket::start(WebSocketEvents events) {
         if (auto connection = outlet->connection.lock()) connection->start_web_socket();
     });
 }
-bool WebSocket::send_binary(std::string_view bytes) { return handle_ && handle_->outlet->write(bytes, WsOpcode::kBinary); }
-bool WebSocket::send_text(std::string_view text) { return handle_ && handle_->outlet->write(text, WsOpcode::kText); }
+bool WebSocket::send_binary(std::string_view bytes) {
+    return handle_ && handle_->outlet->write(bytes, WsOpcode::kBinary);
+}
+bool WebSocket::send_text(std::string_view text) {
+    return handle_ && handle_->outlet->write(text, WsOpcode::kText);
+}
 bool WebSocket::send_binary_wait(std::string_view bytes, milliseconds timeout) {
     return handle_ && handle_->outlet->write_wait(bytes, WsOpcode::kBinary, timeout);
 }
@@ -295,7 +312,10 @@ Responder& Responder::operator=(Responder&& other) noexcept {
     return *this;
 }
 Responder::~Responder() {
-    if (exchange_) exchange_->respond(detail::problem(500, "internal", "the request was dropped by a bug in the server", exchange_->id()));
+    if (exchange_)
+        exchange_->respond(detail::problem(
+            500, "internal", "the request was dropped by a bug in the server", exchange_->id()
+        ));
 }
 void Responder::respond(Response response) {
     if (auto exchange = std::exchange(exchange_, nullptr)) exchange->respond(std::move(response));
@@ -303,7 +323,9 @@ void Responder::respond(Response response) {
 Stream Responder::start_stream(int status, std::string_view content_type, HeaderMap headers) {
     auto exchange = std::exchange(exchange_, nullptr);
     if (!exchange) return {};
-    return Stream(std::make_shared<Stream::Handle>(exchange->start_stream(status, content_type, std::move(headers))));
+    return Stream(std::make_shared<Stream::Handle>(
+        exchange->start_stream(status, content_type, std::move(headers))
+    ));
 }
 WebSocket Responder::upgrade(std::string_view protocol) {
     auto exchange = std::exchange(exchange_, nullptr);
@@ -316,7 +338,11 @@ void Responder::on_abandoned(std::function<void()> callback) {
 
 struct HttpServer::Impl {
     Impl(std::shared_ptr<Core> c, Listener l)
-        : core(std::move(c)), listener(std::move(l)), acceptor(core->io), sweep(core->io), retry(core->io) {}
+        : core(std::move(c)),
+          listener(std::move(l)),
+          acceptor(core->io),
+          sweep(core->io),
+          retry(core->io) {}
 
     void run();
     void arm_accept();
@@ -329,8 +355,16 @@ struct HttpServer::Impl {
     std::shared_ptr<Core> core;
     Listener listener;
     asio::posix::basic_stream_descriptor<asio::io_context::executor_type> acceptor;
-    asio::basic_waitable_timer<std::chrono::steady_clock, asio::wait_traits<std::chrono::steady_clock>, asio::io_context::executor_type> sweep;
-    asio::basic_waitable_timer<std::chrono::steady_clock, asio::wait_traits<std::chrono::steady_clock>, asio::io_context::executor_type> retry;
+    asio::basic_waitable_timer<
+        std::chrono::steady_clock,
+        asio::wait_traits<std::chrono::steady_clock>,
+        asio::io_context::executor_type>
+        sweep;
+    asio::basic_waitable_timer<
+        std::chrono::steady_clock,
+        asio::wait_traits<std::chrono::steady_clock>,
+        asio::io_context::executor_type>
+        retry;
     SteadyTime stop_at = kNever;
     std::mutex stop_mutex;
     std::thread thread;
@@ -343,13 +377,19 @@ std::string peer_name(const sockaddr_storage& peer, socklen_t size) {
     std::array<char, NI_MAXHOST> host{};
     std::array<char, NI_MAXSERV> port{};
     getnameinfo(
-        reinterpret_cast<const sockaddr*>(&peer), size, host.data(), host.size(), port.data(), port.size(),
+        reinterpret_cast<const sockaddr*>(&peer),
+        size,
+        host.data(),
+        host.size(),
+        port.data(),
+        port.size(),
         NI_NUMERICHOST | NI_NUMERICSERV
     );
     return std::string(host.data()) + ":" + port.data();
 }
 
-// Deadlines are seconds long: looking this often keeps them within a few per cent, for one pass over a map.
+// Deadlines are seconds long: looking this often keeps them within a few per cent, for one pass
+// over a map.
 constexpr milliseconds kSweepEvery{250};
 // While the process has no descriptor to spare.
 constexpr milliseconds kAcceptRetry{100};
@@ -380,7 +420,12 @@ void HttpServer::Impl::accept_some() {
     for (int i = 0; i < 64; ++i) {
         sockaddr_storage peer{};
         socklen_t size = sizeof peer;
-        Fd fd(accept4(acceptor.native_handle(), reinterpret_cast<sockaddr*>(&peer), &size, SOCK_NONBLOCK | SOCK_CLOEXEC));
+        Fd fd(accept4(
+            acceptor.native_handle(),
+            reinterpret_cast<sockaddr*>(&peer),
+            &size,
+            SOCK_NONBLOCK | SOCK_CLOEXEC
+        ));
         if (fd) {
             adopt(std::move(fd), peer, size);
             continue;
@@ -401,12 +446,16 @@ void HttpServer::Impl::adopt(Fd fd, const sockaddr_storage& peer, socklen_t size
     if (core->connections.size() >= core->settings.max_connections) {
         core->refused.fetch_add(1, std::memory_order_relaxed);
         static constexpr std::string_view kBusy =
-            "HTTP/1.1 503 Service Unavailable\r\nRetry-After: 1\r\nContent-Length: 0\r\nConnection: close\r\n\r\n";
-        [[maybe_unused]] const auto n = ::send(fd.get(), kBusy.data(), kBusy.size(), MSG_NOSIGNAL | MSG_DONTWAIT);
+            "HTTP/1.1 503 Service Unavailable\r\nRetry-After: 1\r\nContent-Length: "
+            "0\r\nConnection: close\r\n\r\n";
+        [[maybe_unused]] const auto n =
+            ::send(fd.get(), kBusy.data(), kBusy.size(), MSG_NOSIGNAL | MSG_DONTWAIT);
         return;
     }
     const auto number = ++core->next_connection;
-    auto connection = std::make_shared<detail::Connection>(core, number, std::move(fd), peer.ss_family, peer_name(peer, size));
+    auto connection = std::make_shared<detail::Connection>(
+        core, number, std::move(fd), peer.ss_family, peer_name(peer, size)
+    );
     core->connections.emplace(number, connection);
     core->open.fetch_add(1, std::memory_order_relaxed);
     connection->start();
@@ -448,12 +497,16 @@ void HttpServer::Impl::begin_stop(milliseconds grace) {
 
 HttpServer::HttpServer(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
 
-Result<std::unique_ptr<HttpServer>> HttpServer::start(HttpServerSettings settings, Handler handler) {
+Result<std::unique_ptr<HttpServer>> HttpServer::start(
+    HttpServerSettings settings, Handler handler
+) {
     BERTH_ASSIGN(auto listener, listen_on(settings.listen));
     auto core = std::make_shared<Core>(std::move(settings), std::move(handler));
     std::array<std::uint8_t, 4> noise{};
     Random::system().fill(noise);
-    core->request_prefix = "q" + hex(std::string_view(reinterpret_cast<const char*>(noise.data()), noise.size())) + "-";
+    core->request_prefix =
+        "q" + hex(std::string_view(reinterpret_cast<const char*>(noise.data()), noise.size())) +
+        "-";
     auto impl = std::make_unique<Impl>(core, std::move(listener));
     impl->acceptor.assign(impl->listener.fd.release());
     impl->thread = std::thread([raw = impl.get()] {
@@ -466,11 +519,18 @@ Result<std::unique_ptr<HttpServer>> HttpServer::start(HttpServerSettings setting
 HttpServer::~HttpServer() { stop(milliseconds{0}); }
 
 const std::string& HttpServer::address() const { return impl_->listener.address; }
-std::string HttpServer::url() const { return impl_->listener.unix_socket ? address() : "http://" + address(); }
+std::string HttpServer::url() const {
+    return impl_->listener.unix_socket ? address() : "http://" + address();
+}
 
 HttpServerStats HttpServer::stats() const {
     const auto& core = *impl_->core;
-    return {core.accepted.load(), core.open.load(), core.requests.load(), core.malformed.load(), core.refused.load()};
+    return {
+        core.accepted.load(),
+        core.open.load(),
+        core.requests.load(),
+        core.malformed.load(),
+        core.refused.load()};
 }
 
 void HttpServer::stop(milliseconds grace) {

@@ -32,8 +32,9 @@ Error bad_url(std::string_view text, std::string_view why) {
 }  // namespace
 
 bool equal_no_case(std::string_view a, std::string_view b) {
-    return a.size() == b.size() &&
-           std::equal(a.begin(), a.end(), b.begin(), [](char x, char y) { return lower(x) == lower(y); });
+    return a.size() == b.size() && std::equal(a.begin(), a.end(), b.begin(), [](char x, char y) {
+               return lower(x) == lower(y);
+           });
 }
 
 std::string_view HeaderMap::get(std::string_view name) const {
@@ -44,7 +45,9 @@ std::string_view HeaderMap::get(std::string_view name) const {
 }
 
 bool HeaderMap::has(std::string_view name) const {
-    return std::any_of(fields_.begin(), fields_.end(), [&](const auto& f) { return equal_no_case(f.first, name); });
+    return std::any_of(fields_.begin(), fields_.end(), [&](const auto& f) {
+        return equal_no_case(f.first, name);
+    });
 }
 
 bool HeaderMap::has_token(std::string_view name, std::string_view token) const {
@@ -88,7 +91,8 @@ Result<std::string> percent_decode(std::string_view text, bool plus_is_space) {
         if (c == '%') {
             const int high = i + 2 < text.size() ? hex_digit(text[i + 1]) : -1;
             const int low = i + 2 < text.size() ? hex_digit(text[i + 2]) : -1;
-            if (high < 0 || low < 0) return invalid("bad_escape", "a '%' must be followed by two hex digits");
+            if (high < 0 || low < 0)
+                return invalid("bad_escape", "a '%' must be followed by two hex digits");
             c = static_cast<char>(high * 16 + low);
             i += 2;
         }
@@ -103,8 +107,8 @@ std::string percent_encode(std::string_view text) {
     std::string out;
     for (char c : text) {
         const auto u = static_cast<unsigned char>(c);
-        const bool plain = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '-' ||
-                           c == '.' || c == '_' || c == '~';
+        const bool plain = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') ||
+                           (c >= '0' && c <= '9') || c == '-' || c == '.' || c == '_' || c == '~';
         if (plain) {
             out.push_back(c);
         } else {
@@ -147,7 +151,8 @@ Result<BaseUrl> parse_base_url(std::string_view text) {
         return url;
     }
     const auto scheme_end = text.find("://");
-    if (scheme_end == std::string_view::npos) return bad_url(text, "must begin with http://, https:// or unix:");
+    if (scheme_end == std::string_view::npos)
+        return bad_url(text, "must begin with http://, https:// or unix:");
     const auto scheme = text.substr(0, scheme_end);
     if (scheme == "https" || scheme == "wss") {
         url.tls = true;
@@ -158,9 +163,11 @@ Result<BaseUrl> parse_base_url(std::string_view text) {
     const auto slash = rest.find_first_of("/?#");
     auto authority = rest.substr(0, slash);
     if (slash != std::string_view::npos) url.prefix = std::string(rest.substr(slash));
-    if (url.prefix.find_first_of("?# \r\n") != std::string::npos) return bad_url(text, "must have no query or fragment");
+    if (url.prefix.find_first_of("?# \r\n") != std::string::npos)
+        return bad_url(text, "must have no query or fragment");
     while (url.prefix.ends_with('/')) url.prefix.pop_back();
-    if (authority.find('@') != std::string_view::npos) return bad_url(text, "must not hold credentials");
+    if (authority.find('@') != std::string_view::npos)
+        return bad_url(text, "must not hold credentials");
     std::string_view port;
     if (authority.starts_with('[')) {
         const auto end = authority.find(']');
@@ -174,11 +181,13 @@ Result<BaseUrl> parse_base_url(std::string_view text) {
         url.host = std::string(authority.substr(0, colon));
         if (colon != std::string_view::npos) port = authority.substr(colon + 1);
     }
-    if (url.host.empty() || url.host.find_first_of(" \r\n\t") != std::string::npos) return bad_url(text, "names no host");
+    if (url.host.empty() || url.host.find_first_of(" \r\n\t") != std::string::npos)
+        return bad_url(text, "names no host");
     unsigned number = url.tls ? 443 : 80;
     if (!port.empty()) {
         const auto [end, error] = std::from_chars(port.data(), port.data() + port.size(), number);
-        if (error != std::errc() || end != port.data() + port.size() || number == 0 || number > 65535) {
+        if (error != std::errc() || end != port.data() + port.size() || number == 0 ||
+            number > 65535) {
             return bad_url(text, "has a malformed port");
         }
     }

@@ -16,14 +16,18 @@ namespace berth::net {
 class HeaderMap {
 public:
     HeaderMap() = default;
-    HeaderMap(std::initializer_list<std::pair<std::string, std::string>> fields) : fields_(fields) {}
+    HeaderMap(std::initializer_list<std::pair<std::string, std::string>> fields)
+        : fields_(fields) {}
 
     /// The first field of that name, or empty.
     std::string_view get(std::string_view name) const;
     bool has(std::string_view name) const;
-    /// True where the comma-separated list of that name holds `token` (without case): Connection, Upgrade.
+    /// True where the comma-separated list of that name holds `token` (without case): Connection,
+    /// Upgrade.
     bool has_token(std::string_view name, std::string_view token) const;
-    void add(std::string name, std::string value) { fields_.emplace_back(std::move(name), std::move(value)); }
+    void add(std::string name, std::string value) {
+        fields_.emplace_back(std::move(name), std::move(value));
+    }
     /// Replaces every field of that name.
     void set(std::string_view name, std::string value);
     const std::vector<std::pair<std::string, std::string>>& fields() const { return fields_; }
@@ -41,7 +45,9 @@ public:
     std::string get_or(std::string_view name, std::string_view fallback) const;
     /// True for `?name`, `?name=1`, `?name=true`; false for absent, `0`, `false`.
     bool flag(std::string_view name) const;
-    void add(std::string name, std::string value) { values_.emplace_back(std::move(name), std::move(value)); }
+    void add(std::string name, std::string value) {
+        values_.emplace_back(std::move(name), std::move(value));
+    }
     const std::vector<std::pair<std::string, std::string>>& values() const { return values_; }
 
 private:
@@ -55,7 +61,8 @@ std::string percent_encode(std::string_view text);
 /// "a=1&b=%20"; error code "bad_escape".
 Result<Query> parse_query(std::string_view text);
 
-/// Where a client connects: "http://host:port/prefix", "https://…", "ws://…", "wss://…" or "unix:/path/of.sock".
+/// Where a client connects: "http://host:port/prefix", "https://…", "ws://…", "wss://…" or
+/// "unix:/path/of.sock".
 struct BaseUrl {
     bool tls = false;
     bool unix_socket = false;

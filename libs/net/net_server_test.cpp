@@ -29,9 +29,10 @@ struct Server {
     std::unique_ptr<HttpServer> server;
 
     explicit Server(HttpServerSettings settings = {}) {
-        auto started = HttpServer::start(std::move(settings), [this](Request request, Responder responder) {
-            handle(std::move(request), std::move(responder));
-        });
+        auto started =
+            HttpServer::start(std::move(settings), [this](Request request, Responder responder) {
+                handle(std::move(request), std::move(responder));
+            });
         if (!started) throw std::runtime_error(started.error().describe());
         server = std::move(*started);
     }
@@ -52,14 +53,19 @@ struct Server {
             stream.close();
             return;
         }
-        Response response{200, "text/plain", {{"X-Path", request.path}, {"X-Query", request.query.get_or("q", "")}}, ""};
+        Response response{
+            200,
+            "text/plain",
+            {{"X-Path", request.path}, {"X-Query", request.query.get_or("q", "")}},
+            ""};
         response.body = request.path == "/echo" ? request.body : "hello " + request.method;
         responder.respond(std::move(response));
     }
 
     Responder take_held() {
         std::unique_lock lock(mutex);
-        if (!changed.wait_for(lock, 5s, [&] { return !held.empty(); })) throw std::runtime_error("nothing was held");
+        if (!changed.wait_for(lock, 5s, [&] { return !held.empty(); }))
+            throw std::runtime_error("nothing was held");
         auto out = std::move(held.back());
         held.pop_back();
         return out;
@@ -115,7 +121,8 @@ TEST(HttpServerTest, KeepsAConnectionForManyRequests) {
 TEST(HttpServerTest, AnswersPipelinedRequestsInOrder) {
     Server server;
     std::string burst;
-    for (int i = 0; i < 20; ++i) burst += "GET /p" + std::to_string(i) + " HTTP/1.1\r\nHost: x\r\n\r\n";
+    for (int i = 0; i < 20; ++i)
+        burst += "GET /p" + std::to_string(i) + " HTTP/1.1\r\nHost: x\r\n\r\n";
     burst += "GET /last HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n";
     const auto answer = converse(server, burst);
     EXPECT_EQ(count(answer, "HTTP/1.1 200 OK"), 21U);
@@ -131,7 +138,11 @@ TEST(HttpServerTest, AnswersPipelinedRequestsInOrder) {
 TEST(HttpServerTest, PipelinedRequestsWaitForTheHeldOne) {
     Server server;
     auto wire = dial(server);
-    ASSERT_TRUE(wire->write("GET /hold HTTP/1.1\r\nHost: x\r\n\r\nGET /b HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n", in(5s)));
+    ASSERT_TRUE(wire->write(
+        "GET /hold HTTP/1.1\r\nHost: x\r\n\r\nGET /b HTTP/1.1\r\nHost: x\r\nConnection: "
+        "close\r\n\r\n",
+        in(5s)
+    ));
     auto responder = server.take_held();
     EXPECT_EQ(server.handled, 1);
     responder.respond({200, "text/plain", {}, "first"});
@@ -155,10 +166,19 @@ TEST(HttpServerTest, RefusesBodiesAndHeadsOverTheLimit) {
     ASSERT_TRUE(ok);
     EXPECT_EQ(ok->status, 200);
     EXPECT_NE(
-        converse(server, "POST /echo HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n7d0\r\n" + std::string(2000, 'x')).find("413"),
+        converse(
+            server,
+            "POST /echo HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n7d0\r\n" +
+                std::string(2000, 'x')
+        )
+            .find("413"),
         std::string::npos
     );
-    EXPECT_NE(converse(server, "GET / HTTP/1.1\r\nHost: x\r\nX: " + std::string(3000, 'x') + "\r\n\r\n").find(" 431 "), std::string::npos);
+    EXPECT_NE(
+        converse(server, "GET / HTTP/1.1\r\nHost: x\r\nX: " + std::string(3000, 'x') + "\r\n\r\n")
+            .find(" 431 "),
+        std::string::npos
+    );
     // Ten megabytes that nobody asked for: the answer arrives all the same.
     auto huge = client.send({"POST", "/echo", {}, std::string(10U << 20U, 'x')});
     if (huge) {
@@ -181,11 +201,13 @@ TEST(HttpServerTest, AnswersGarbageWith400) {
         "POST / HTTP/1.1\r\nHost: x\r\nContent-Length: -1\r\n\r\n",
         "POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 5x\r\n\r\nhello",
         "POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\nContent-Length: 6\r\n\r\nhello!",
-        "POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+        "POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\nTransfer-Encoding: "
+        "chunked\r\n\r\n0\r\n\r\n",
         "POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: gzip\r\nContent-Length: 0\r\n\r\n",
         "POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n",
         std::string("GET /\0 HTTP/1.1\r\nHost: x\r\n\r\n", 29),
-        std::string("\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03", 11) + "\r\n\r\n",  // TLS to a plain port
+        std::string("\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03", 11) +
+            "\r\n\r\n",  // TLS to a plain port
         "\x80\x81\x82\x83\r\n\r\n",
     };
     for (std::size_t i = 0; i < corpus.size(); ++i) {
@@ -195,7 +217,9 @@ TEST(HttpServerTest, AnswersGarbageWith400) {
         EXPECT_EQ(answer.find("<timeout>"), std::string::npos) << i;
     }
     EXPECT_TRUE(converse(server, "GET / HTTP/2.7\r\nHost: x\r\n\r\n").starts_with("HTTP/1.1 505 "));
-    EXPECT_TRUE(converse(server, "GET /a b HTTP/1.1\r\nHost: x\r\n\r\n").starts_with("HTTP/1.1 505 "));
+    EXPECT_TRUE(
+        converse(server, "GET /a b HTTP/1.1\r\nHost: x\r\n\r\n").starts_with("HTTP/1.1 505 ")
+    );
     EXPECT_EQ(server.handled, 0);
 }
 
@@ -204,14 +228,17 @@ TEST(HttpServerTest, RandomBytesNeverCrashIt) {
     settings.header_timeout = 500ms;
     Server server(settings);
     SeededRandom random(7);
-    const std::string seed = "POST /echo?a=1 HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\nExpect: 100-continue\r\n\r\n5\r\nhello\r\n0\r\n\r\n";
+    const std::string seed =
+        "POST /echo?a=1 HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\nExpect: "
+        "100-continue\r\n\r\n5\r\nhello\r\n0\r\n\r\n";
     for (int round = 0; round < 400; ++round) {
         std::string bytes = seed;
         if (round % 3 == 0) {
             bytes.resize(random.below(300));
             for (char& c : bytes) c = static_cast<char>(random.next());
         } else {
-            for (std::uint64_t n = 1 + random.below(4); n > 0; --n) bytes[random.below(bytes.size())] = static_cast<char>(random.next());
+            for (std::uint64_t n = 1 + random.below(4); n > 0; --n)
+                bytes[random.below(bytes.size())] = static_cast<char>(random.next());
         }
         auto wire = dial(server);
         (void)wire->write(bytes, in(1s));
@@ -228,19 +255,38 @@ TEST(HttpServerTest, KnowsHeadOptionsAndOldClients) {
     const auto head = converse(server, "HEAD / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
     EXPECT_NE(head.find("Content-Length: 10"), std::string::npos) << head;
     EXPECT_TRUE(head.ends_with("\r\n\r\n")) << head;
-    EXPECT_NE(converse(server, "BREW /pot HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").find("hello BREW"), std::string::npos);
-    EXPECT_NE(converse(server, "OPTIONS * HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").find("hello OPTIONS"), std::string::npos);
-    EXPECT_NE(converse(server, "GET http://other/abs?q=7 HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").find("X-Path: /abs"), std::string::npos);
+    EXPECT_NE(
+        converse(server, "BREW /pot HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+            .find("hello BREW"),
+        std::string::npos
+    );
+    EXPECT_NE(
+        converse(server, "OPTIONS * HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+            .find("hello OPTIONS"),
+        std::string::npos
+    );
+    EXPECT_NE(
+        converse(
+            server, "GET http://other/abs?q=7 HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
+        )
+            .find("X-Path: /abs"),
+        std::string::npos
+    );
     const auto old = converse(server, "GET /stream HTTP/1.0\r\n\r\n");
     EXPECT_TRUE(old.ends_with("\r\n\r\nonetwothree")) << old;
-    const auto stream_head = converse(server, "HEAD /stream HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
+    const auto stream_head =
+        converse(server, "HEAD /stream HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
     EXPECT_TRUE(stream_head.ends_with("\r\n\r\n")) << stream_head;
 }
 
 TEST(HttpServerTest, ContinuesWhenAsked) {
     Server server;
     auto wire = dial(server);
-    ASSERT_TRUE(wire->write("POST /echo HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\nContent-Length: 4\r\nConnection: close\r\n\r\n", in(5s)));
+    ASSERT_TRUE(wire->write(
+        "POST /echo HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\nContent-Length: "
+        "4\r\nConnection: close\r\n\r\n",
+        in(5s)
+    ));
     std::vector<char> piece(1000);
     auto got = wire->read(piece.data(), piece.size(), in(5s));
     ASSERT_TRUE(got);
@@ -289,13 +335,18 @@ TEST(HttpServerTest, ServesTwoHundredConnectionsAtOnce) {
     std::vector<std::unique_ptr<Wire>> wires;
     for (int i = 0; i < 200; ++i) {
         wires.push_back(dial(server));
-        ASSERT_TRUE(wires.back()->write("GET /n" + std::to_string(i) + " HTTP/1.1\r\nHost: x\r\n\r\n", in(5s)));
+        ASSERT_TRUE(wires.back()->write(
+            "GET /n" + std::to_string(i) + " HTTP/1.1\r\nHost: x\r\n\r\n", in(5s)
+        ));
     }
     for (int i = 0; i < 200; ++i) {
         std::vector<char> piece(4096);
         auto got = wires[static_cast<std::size_t>(i)]->read(piece.data(), piece.size(), in(5s));
         ASSERT_TRUE(got);
-        EXPECT_NE(std::string(piece.data(), *got).find("X-Path: /n" + std::to_string(i) + "\r\n"), std::string::npos);
+        EXPECT_NE(
+            std::string(piece.data(), *got).find("X-Path: /n" + std::to_string(i) + "\r\n"),
+            std::string::npos
+        );
     }
     EXPECT_EQ(server.server->stats().open, 200U);
 }
@@ -381,7 +432,8 @@ TEST(HttpClientTest, ReconnectsAfterTheServerClosed) {
     HttpClient client(server.server->url());
     ASSERT_TRUE(client.send({}));
     const auto until = in(5s);
-    while (server.server->stats().open != 0 && std::chrono::steady_clock::now() < until) std::this_thread::yield();
+    while (server.server->stats().open != 0 && std::chrono::steady_clock::now() < until)
+        std::this_thread::yield();
     auto again = client.send({"POST", "/echo", {}, "x"});
     ASSERT_TRUE(again) << again.error().describe();
     EXPECT_EQ(again->body, "x");

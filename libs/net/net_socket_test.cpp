@@ -35,7 +35,8 @@ std::unique_ptr<HttpServer> serve(HttpServer::Handler handler, HttpServerSetting
     return std::move(*server);
 }
 
-// A quarter of a gigabyte through a client that is slow at first, by the non-blocking write and on_writable.
+// A quarter of a gigabyte through a client that is slow at first, by the non-blocking write and
+// on_writable.
 TEST(StreamTest, ASlowReaderBoundsTheMemory) {
     constexpr std::size_t kTotal = 256U << 20U;
     struct Source {
@@ -125,7 +126,8 @@ TEST(StreamTest, AnAbortedBodyIsSeenAsCut) {
     });
     HttpClient client(server->url());
     std::string got;
-    auto done = client.stream({"GET", "/"}, [&](std::string_view bytes) { return got += bytes, true; });
+    auto done =
+        client.stream({"GET", "/"}, [&](std::string_view bytes) { return got += bytes, true; });
     ASSERT_FALSE(done);
     EXPECT_EQ(done.error().code, "connection_lost");
 }
@@ -153,7 +155,9 @@ struct Echo : std::enable_shared_from_this<Echo> {
             self->waiting.clear();
             self->socket.resume();
         };
-        events.on_closed = [self](int code, const std::string& reason) { self->closed.set_value({code, reason}); };
+        events.on_closed = [self](int code, const std::string& reason) {
+            self->closed.set_value({code, reason});
+        };
         socket.start(std::move(events));
     }
 };
@@ -165,7 +169,10 @@ struct EchoServer {
         server = serve(
             [this](const Request& request, Responder responder) {
                 if (!request.is_upgrade()) return responder.respond({400, "text/plain", {}, "no"});
-                if (request.path == "/denied") return responder.respond({403, "application/problem+json", {}, "{\"code\":\"denied\"}"});
+                if (request.path == "/denied")
+                    return responder.respond(
+                        {403, "application/problem+json", {}, "{\"code\":\"denied\"}"}
+                    );
                 auto echo = std::make_shared<Echo>();
                 echo->socket = responder.upgrade();
                 echo->start();
@@ -189,7 +196,8 @@ TEST(WebSocketTest, EchoesSixtyFourMebibytesBothWays) {
     WsClientEvents events;
     SeededRandom expect(5);
     events.on_message = [&](std::string_view bytes, bool is_text) {
-        if (is_text || static_cast<unsigned char>(bytes.front()) != (expect.next() & 0xFFU)) good = false;
+        if (is_text || static_cast<unsigned char>(bytes.front()) != (expect.next() & 0xFFU))
+            good = false;
         if ((got += bytes.size()) >= kTotal) all.set_value();
     };
     events.on_closed = [&](int code, const std::string&) { closed.set_value(code); };
@@ -216,8 +224,8 @@ TEST(WebSocketTest, EchoesSixtyFourMebibytesBothWays) {
     echo->socket = {};
 }
 
-// The client reads nothing for a while: the server's buffer fills, pauses its reading, and the client's sends
-// wait. Nothing is lost, nobody grows.
+// The client reads nothing for a while: the server's buffer fills, pauses its reading, and the
+// client's sends wait. Nothing is lost, nobody grows.
 TEST(WebSocketTest, AStalledReaderSlowsTheSender) {
     EchoServer server;
     std::promise<void> gate;
@@ -293,7 +301,9 @@ TEST(WebSocketTest, PingsKeepAQuietSessionAlive) {
     EchoServer server(settings);
     std::promise<std::string> echoed;
     WsClientEvents events;
-    events.on_message = [&](std::string_view bytes, bool is_text) { echoed.set_value(std::string(bytes) + (is_text ? "t" : "b")); };
+    events.on_message = [&](std::string_view bytes, bool is_text) {
+        echoed.set_value(std::string(bytes) + (is_text ? "t" : "b"));
+    };
     WsClientOptions options;
     options.ping_every = 100ms;
     auto client = WsClient::connect(server.server->url(), "/", options, std::move(events));
@@ -329,7 +339,8 @@ TEST(WebSocketTest, BytesThatComeWithTheHandshakeAreNotLost) {
     auto wire = open_wire(*parse_base_url(server.server->url()), in(5s), nullptr);
     ASSERT_TRUE(wire);
     std::string bytes =
-        "GET / HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n"
+        "GET / HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: "
+        "websocket\r\nSec-WebSocket-Version: 13\r\n"
         "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
     bytes += std::string("\x81\x82\x00\x00\x00\x00hi\x88\x80\x00\x00\x00\x00", 14);
     ASSERT_TRUE((*wire)->write(bytes, in(5s)));

@@ -14,7 +14,8 @@ TEST(Url, DecodesAndRefuses) {
     EXPECT_EQ(*percent_decode("a%20b+c", false), "a b+c");
     EXPECT_EQ(*percent_decode("a%20b+c", true), "a b c");
     EXPECT_EQ(*percent_decode("%41", false), "A");
-    for (const char* bad : {"%", "%4", "%zz", "a%", "%00"}) EXPECT_FALSE(percent_decode(bad, false)) << bad;
+    for (const char* bad : {"%", "%4", "%zz", "a%", "%00"})
+        EXPECT_FALSE(percent_decode(bad, false)) << bad;
     EXPECT_EQ(percent_encode("a/b c~"), "a%2Fb%20c~");
 }
 
@@ -39,8 +40,18 @@ TEST(Url, ParsesBases) {
     EXPECT_EQ(url->authority(), "[::1]:8080");
     EXPECT_EQ(parse_base_url("https://example.org")->port, "443");
     EXPECT_TRUE(parse_base_url("unix:/run/x.sock")->unix_socket);
-    for (const char* bad : {"", "example.org", "ftp://x", "http://", "http://x:0", "http://x:99999", "http://x:1a", "unix:x",
-                            "http://u:p@x", "http://x/?q", "http://[::1"}) {
+    for (const char* bad :
+         {"",
+          "example.org",
+          "ftp://x",
+          "http://",
+          "http://x:0",
+          "http://x:99999",
+          "http://x:1a",
+          "unix:x",
+          "http://u:p@x",
+          "http://x/?q",
+          "http://[::1"}) {
         EXPECT_FALSE(parse_base_url(bad)) << bad;
     }
 }
@@ -90,7 +101,8 @@ TEST(WsFrame, RoundTripsInPieces) {
         std::string wire;
         append_ws_frame(wire, WsOpcode::kBinary, payload, 0x01020304U);
         append_ws_frame(wire, WsOpcode::kPing, "x", 7U);
-        for (const std::size_t step : {std::size_t{1}, std::size_t{3}, std::size_t{4096}, wire.size()}) {
+        for (const std::size_t step :
+             {std::size_t{1}, std::size_t{3}, std::size_t{4096}, wire.size()}) {
             if (step == 1 && size > 70000) continue;
             WsParser parser(WsParser::Role::kServer, 1U << 20U);
             std::vector<WsEvent> events;
@@ -119,19 +131,19 @@ TEST(WsFrame, JoinsFragmentsAroundControlFrames) {
 
 TEST(WsFrame, NamesEachViolation) {
     const std::vector<std::pair<std::string, int>> cases = {
-        {std::string("\xf2\x00", 2), 1002},              // reserved bits
-        {std::string("\x83\x00", 2), 1002},              // unknown opcode
+        {std::string("\xf2\x00", 2), 1002},                  // reserved bits
+        {std::string("\x83\x00", 2), 1002},                  // unknown opcode
         {std::string("\x82\x80\x00\x00\x00\x00", 6), 1002},  // masked towards a client
-        {std::string("\x09\x00", 2), 1002},              // fragmented control
-        {std::string("\x89\x7e\x00\x7e", 4), 1002},      // control too long
-        {std::string("\x80\x00", 2), 1002},              // continuation of nothing
-        {std::string("\x01\x00\x01\x00", 4), 1002},      // message in a message
-        {std::string("\x82\x7e\x00\x05", 4), 1002},      // length not minimal
+        {std::string("\x09\x00", 2), 1002},                  // fragmented control
+        {std::string("\x89\x7e\x00\x7e", 4), 1002},          // control too long
+        {std::string("\x80\x00", 2), 1002},                  // continuation of nothing
+        {std::string("\x01\x00\x01\x00", 4), 1002},          // message in a message
+        {std::string("\x82\x7e\x00\x05", 4), 1002},          // length not minimal
         {std::string("\x82\x7f\xff\xff\xff\xff\xff\xff\xff\xff", 10), 1002},
-        {std::string("\x88\x01\x03", 3), 1002},          // half a close code
-        {std::string("\x88\x02\x03\xed", 4), 1002},      // 1005 on the wire
-        {std::string("\x81\x01\xff", 3), 1007},          // not UTF-8
-        {std::string("\x82\x7e\x10\x00", 4), 1009},      // too large, told by the header alone
+        {std::string("\x88\x01\x03", 3), 1002},      // half a close code
+        {std::string("\x88\x02\x03\xed", 4), 1002},  // 1005 on the wire
+        {std::string("\x81\x01\xff", 3), 1007},      // not UTF-8
+        {std::string("\x82\x7e\x10\x00", 4), 1009},  // too large, told by the header alone
     };
     for (std::size_t i = 0; i < cases.size(); ++i) {
         WsParser parser(WsParser::Role::kClient, 1000);
@@ -153,7 +165,8 @@ TEST(WsFrame, RandomBytesNeverCrashIt) {
             std::string bytes(random.below(64), '\0');
             for (char& c : bytes) c = static_cast<char>(random.next());
             // Half of the time a plausible first byte, so that the deeper paths are reached.
-            if (!bytes.empty() && random.below(2) == 0) bytes[0] = static_cast<char>(0x80U | random.below(11));
+            if (!bytes.empty() && random.below(2) == 0)
+                bytes[0] = static_cast<char>(0x80U | random.below(11));
             parser.feed(bytes);
             int events = 0;
             while (parser.next()) ASSERT_LT(++events, 200);

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // https against openssl's own server: what is trusted is spoken to, what is not is refused.
-#include <gtest/gtest.h>
 #include <fcntl.h>
+#include <gtest/gtest.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <sys/prctl.h>
@@ -37,7 +37,8 @@ pid_t launch(const std::vector<std::string>& arguments) {
 }
 
 struct TlsServer {
-    std::filesystem::path folder = std::filesystem::temp_directory_path() / ("berth-tls-" + std::to_string(getpid()));
+    std::filesystem::path folder =
+        std::filesystem::temp_directory_path() / ("berth-tls-" + std::to_string(getpid()));
     std::string port;
     pid_t pid = -1;
 
@@ -46,15 +47,44 @@ struct TlsServer {
         const std::string key = folder / "key.pem";
         const std::string cert = folder / "cert.pem";
         int status = 0;
-        const pid_t made = launch({"openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-keyout", key,
-                                   "-out", cert, "-days", "2", "-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost"});
+        const pid_t made = launch(
+            {"openssl",
+             "req",
+             "-x509",
+             "-newkey",
+             "ec",
+             "-pkeyopt",
+             "ec_paramgen_curve:P-256",
+             "-nodes",
+             "-keyout",
+             key,
+             "-out",
+             cert,
+             "-days",
+             "2",
+             "-subj",
+             "/CN=localhost",
+             "-addext",
+             "subjectAltName=DNS:localhost"}
+        );
         waitpid(made, &status, 0);
         if (status != 0) throw std::runtime_error("openssl req failed: is openssl installed?");
         // A port that was free a moment ago; openssl cannot tell which one it chose.
         auto probe = listen_on("127.0.0.1:0");
         port = probe->address.substr(probe->address.rfind(':') + 1);
         probe->fd.reset();
-        pid = launch({"openssl", "s_server", "-accept", "127.0.0.1:" + port, "-cert", cert, "-key", key, "-www", "-quiet"});
+        pid = launch(
+            {"openssl",
+             "s_server",
+             "-accept",
+             "127.0.0.1:" + port,
+             "-cert",
+             cert,
+             "-key",
+             key,
+             "-www",
+             "-quiet"}
+        );
     }
     ~TlsServer() {
         kill(pid, SIGKILL);
@@ -65,7 +95,8 @@ struct TlsServer {
         const auto until = std::chrono::steady_clock::now() + 10s;
         while (true) {
             auto response = HttpClient("https://" + host + ":" + port).send({"GET", "/"});
-            const bool starting = !response && response.error().message.find("refused") != std::string::npos;
+            const bool starting =
+                !response && response.error().message.find("refused") != std::string::npos;
             if (!starting || std::chrono::steady_clock::now() > until) return response;
             std::this_thread::sleep_for(20ms);
         }

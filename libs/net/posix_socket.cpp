@@ -31,7 +31,8 @@ Error connection_lost(std::string_view why) {
 Result<sockaddr_un> unix_address(const std::string& path) {
     sockaddr_un address{};
     address.sun_family = AF_UNIX;
-    if (path.size() >= sizeof address.sun_path) return invalid("bad_url", "the socket path is longer than 107 bytes");
+    if (path.size() >= sizeof address.sun_path)
+        return invalid("bad_url", "the socket path is longer than 107 bytes");
     std::memcpy(address.sun_path, path.data(), path.size());
     return address;
 }
@@ -46,7 +47,9 @@ struct AddressList {
     }
 };
 
-Result<void> resolve(const std::string& host, const std::string& port, bool passive, AddressList& out) {
+Result<void> resolve(
+    const std::string& host, const std::string& port, bool passive, AddressList& out
+) {
     addrinfo hints{};
     hints.ai_socktype = SOCK_STREAM;
     hints.ai_flags = (passive ? AI_PASSIVE : AI_ADDRCONFIG) | AI_NUMERICSERV;
@@ -56,7 +59,10 @@ Result<void> resolve(const std::string& host, const std::string& port, bool pass
         hints.ai_flags = AI_NUMERICSERV;
         code = getaddrinfo(host.c_str(), port.c_str(), &hints, &out.head);
     }
-    if (code != 0) return unavailable("connect_failed", "cannot resolve '" + host + "': " + gai_strerror(code));
+    if (code != 0)
+        return unavailable(
+            "connect_failed", "cannot resolve '" + host + "': " + gai_strerror(code)
+        );
     return {};
 }
 
@@ -67,7 +73,12 @@ std::string local_address(int fd) {
     std::array<char, NI_MAXSERV> port{};
     getsockname(fd, reinterpret_cast<sockaddr*>(&storage), &size);
     getnameinfo(
-        reinterpret_cast<sockaddr*>(&storage), size, host.data(), host.size(), port.data(), port.size(),
+        reinterpret_cast<sockaddr*>(&storage),
+        size,
+        host.data(),
+        host.size(),
+        port.data(),
+        port.size(),
         NI_NUMERICHOST | NI_NUMERICSERV
     );
     const std::string name = host.data();
@@ -77,15 +88,18 @@ std::string local_address(int fd) {
 Result<Listener> listen_unix(const std::string& listen, const std::string& path) {
     BERTH_ASSIGN(auto address, unix_address(path));
     const auto* where = reinterpret_cast<const sockaddr*>(&address);
-    Listener out{Fd(socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0)), "unix:" + path, true};
+    Listener out{
+        Fd(socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0)), "unix:" + path, true};
     if (!out.fd) return listen_failed(listen, std::strerror(errno));
     if (bind(out.fd.get(), where, sizeof address) != 0) {
         if (errno != EADDRINUSE) return listen_failed(listen, std::strerror(errno));
         // A file left by a process that died is replaced; one that answers is not ours to take.
         const Fd probe(socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
-        if (connect(probe.get(), where, sizeof address) == 0) return listen_failed(listen, "another process serves it");
+        if (connect(probe.get(), where, sizeof address) == 0)
+            return listen_failed(listen, "another process serves it");
         unlink(path.c_str());
-        if (bind(out.fd.get(), where, sizeof address) != 0) return listen_failed(listen, std::strerror(errno));
+        if (bind(out.fd.get(), where, sizeof address) != 0)
+            return listen_failed(listen, std::strerror(errno));
     }
     if (::listen(out.fd.get(), kBacklog) != 0) return listen_failed(listen, std::strerror(errno));
     return out;
@@ -93,7 +107,8 @@ Result<Listener> listen_unix(const std::string& listen, const std::string& path)
 
 class SocketWire final : public Wire {
 public:
-    SocketWire(Fd fd, const Interrupter* interrupter) : fd_(std::move(fd)), interrupter_(interrupter) {}
+    SocketWire(Fd fd, const Interrupter* interrupter)
+        : fd_(std::move(fd)), interrupter_(interrupter) {}
 
     Result<std::size_t> read(char* data, std::size_t size, SteadyTime deadline) override {
         while (true) {
@@ -130,7 +145,13 @@ private:
     const Interrupter* interrupter_;
 };
 
-Result<Fd> connect_to(int family, const sockaddr* address, socklen_t size, SteadyTime deadline, const Interrupter* interrupter) {
+Result<Fd> connect_to(
+    int family,
+    const sockaddr* address,
+    socklen_t size,
+    SteadyTime deadline,
+    const Interrupter* interrupter
+) {
     Fd fd(socket(family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
     if (!fd) return unavailable("connect_failed", std::strerror(errno));
     if (family != AF_UNIX) {
@@ -139,7 +160,8 @@ Result<Fd> connect_to(int family, const sockaddr* address, socklen_t size, Stead
         setsockopt(fd.get(), SOL_SOCKET, SO_KEEPALIVE, &on, sizeof on);
     }
     if (connect(fd.get(), address, size) == 0) return fd;
-    if (errno != EINPROGRESS && errno != EAGAIN) return unavailable("connect_failed", std::strerror(errno));
+    if (errno != EINPROGRESS && errno != EAGAIN)
+        return unavailable("connect_failed", std::strerror(errno));
     BERTH_TRY(wait_for(fd.get(), POLLOUT, deadline, interrupter));
     int error = 0;
     socklen_t length = sizeof error;
@@ -158,7 +180,8 @@ Result<Fd> connect_tcp(const BaseUrl& url, SteadyTime deadline, const Interrupte
         last = fd.error();
         if (last.code == "canceled") break;
     }
-    if (last.code != "canceled") last.message = "cannot connect to " + url.authority() + ": " + last.message;
+    if (last.code != "canceled")
+        last.message = "cannot connect to " + url.authority() + ": " + last.message;
     return last;
 }
 
@@ -173,16 +196,19 @@ void Interrupter::fire() {
 }
 
 Result<void> wait_for(int fd, short events, SteadyTime until, const Interrupter* interrupter) {
-    std::array<pollfd, 2> fds{{{fd, events, 0}, {interrupter != nullptr ? interrupter->fd() : -1, POLLIN, 0}}};
+    std::array<pollfd, 2> fds{
+        {{fd, events, 0}, {interrupter != nullptr ? interrupter->fd() : -1, POLLIN, 0}}};
     while (true) {
         int wait = -1;
         if (until != kNever) {
-            const auto left = std::chrono::ceil<milliseconds>(until - std::chrono::steady_clock::now()).count();
+            const auto left =
+                std::chrono::ceil<milliseconds>(until - std::chrono::steady_clock::now()).count();
             if (left <= 0) return deadline("timeout", "no answer in time");
             wait = static_cast<int>(std::min<long long>(left, 3'600'000));
         }
         const int ready = poll(fds.data(), fds.size(), wait);
-        if (interrupter != nullptr && interrupter->fired()) return Error{Fault::kCanceled, "canceled", "canceled", {}};
+        if (interrupter != nullptr && interrupter->fired())
+            return Error{Fault::kCanceled, "canceled", "canceled", {}};
         if (ready < 0 && errno != EINTR) return system_error("poll", errno);
         if (ready > 0 && fds[0].revents != 0) return {};
     }
@@ -196,24 +222,34 @@ Result<Listener> listen_on(const std::string& listen) {
     if (any_port) url = parse_base_url("http://" + listen.substr(0, listen.size() - 1) + "1");
     if (!url) return listen_failed(listen, "it must be host:port or unix:/path");
     AddressList list;
-    auto resolved = resolve(url->host == "*" ? "" : url->host, any_port ? "0" : url->port, true, list);
+    auto resolved =
+        resolve(url->host == "*" ? "" : url->host, any_port ? "0" : url->port, true, list);
     if (!resolved) return listen_failed(listen, resolved.error().message);
     Listener out;
     out.fd = Fd(socket(list.head->ai_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
     const int on = 1;
     if (!out.fd) return listen_failed(listen, std::strerror(errno));
     setsockopt(out.fd.get(), SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
-    if (bind(out.fd.get(), list.head->ai_addr, list.head->ai_addrlen) != 0 || ::listen(out.fd.get(), kBacklog) != 0) {
+    if (bind(out.fd.get(), list.head->ai_addr, list.head->ai_addrlen) != 0 ||
+        ::listen(out.fd.get(), kBacklog) != 0) {
         return listen_failed(listen, std::strerror(errno));
     }
     out.address = local_address(out.fd.get());
     return out;
 }
 
-Result<std::unique_ptr<Wire>> open_wire(const BaseUrl& url, SteadyTime deadline, const Interrupter* interrupter) {
+Result<std::unique_ptr<Wire>> open_wire(
+    const BaseUrl& url, SteadyTime deadline, const Interrupter* interrupter
+) {
     if (url.unix_socket) {
         BERTH_ASSIGN(auto address, unix_address(url.host));
-        auto fd = connect_to(AF_UNIX, reinterpret_cast<const sockaddr*>(&address), sizeof address, deadline, interrupter);
+        auto fd = connect_to(
+            AF_UNIX,
+            reinterpret_cast<const sockaddr*>(&address),
+            sizeof address,
+            deadline,
+            interrupter
+        );
         if (!fd) {
             fd.error().message = "cannot connect to " + url.host + ": " + fd.error().message;
             return fd.error();

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// The route table's look-up: linear, since an API has some dozens of routes and a path a handful of segments.
+// The route table's look-up: linear, since an API has some dozens of routes and a path a handful of
+// segments.
 #include "net/router.hpp"
 
 #include <algorithm>
@@ -24,7 +25,8 @@ bool is_param(std::string_view segment) {
 
 std::size_t Router::add(std::string_view method, std::string_view pattern) {
     for (const auto& route : routes_) {
-        if (route.method == method && route.pattern == pattern) throw std::logic_error("the route is there already");
+        if (route.method == method && route.pattern == pattern)
+            throw std::logic_error("the route is there already");
     }
     routes_.push_back({std::string(method), std::string(pattern)});
     segments_.push_back(pieces(pattern));
@@ -62,7 +64,8 @@ RouteMatch Router::match(std::string_view method, std::string_view path) const {
         }
     }
     if (allowed.empty()) return best;
-    if (std::find(allowed.begin(), allowed.end(), "GET") != allowed.end()) allowed.emplace_back("HEAD");
+    if (std::find(allowed.begin(), allowed.end(), "GET") != allowed.end())
+        allowed.emplace_back("HEAD");
     allowed.emplace_back("OPTIONS");
     std::sort(allowed.begin(), allowed.end());
     allowed.erase(std::unique(allowed.begin(), allowed.end()), allowed.end());

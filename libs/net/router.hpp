@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Which handler a method and a path mean: a pure table, so that it can be compared with the API description.
+// Which handler a method and a path mean: a pure table, so that it can be compared with the API
+// description.
 #pragma once
 
 #include <map>
@@ -16,12 +17,12 @@ struct RouteMatch {
     Kind kind = Kind::kNotFound;
     std::size_t index = 0;                      ///< into Router::routes(), when found
     std::map<std::string, std::string> params;  ///< the {names} of the pattern
-    std::string allow;                          ///< "GET, POST": for 405 and OPTIONS, when the path is known
+    std::string allow;  ///< "GET, POST": for 405 and OPTIONS, when the path is known
 };
 
-/// Patterns are "/v1/leases/{id}/release": literal segments and {name} segments, which match one non-empty
-/// segment. A literal wins over a {name}. HEAD is answered by GET's route. Immutable after set-up, then
-/// thread-safe.
+/// Patterns are "/v1/leases/{id}/release": literal segments and {name} segments, which match one
+/// non-empty segment. A literal wins over a {name}. HEAD is answered by GET's route. Immutable
+/// after set-up, then thread-safe.
 class Router {
 public:
     struct Route {

@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
-// TLS for the blocking clients. libssl is loaded when the first https address is used and not before: linked
-// in, it would cost every start of the command line some milliseconds for what most calls never use.
+// TLS for the blocking clients. libssl is loaded when the first https address is used and not
+// before: linked in, it would cost every start of the command line some milliseconds for what most
+// calls never use.
+#include <arpa/inet.h>
 #include <dlfcn.h>
 #include <poll.h>
 #include <sys/socket.h>
-
-#include <arpa/inet.h>
 
 #include <array>
 #include <cerrno>
@@ -113,12 +113,14 @@ const Library& library() {
 // libssl writes with write(2): without this a peer that left would kill the process.
 void ignore_sigpipe() {
     struct sigaction current {};
-    if (sigaction(SIGPIPE, nullptr, &current) == 0 && current.sa_handler == SIG_DFL) signal(SIGPIPE, SIG_IGN);
+    if (sigaction(SIGPIPE, nullptr, &current) == 0 && current.sa_handler == SIG_DFL)
+        signal(SIGPIPE, SIG_IGN);
 }
 
 class TlsWire final : public Wire {
 public:
-    TlsWire(Fd fd, Ssl* ssl, const Interrupter* interrupter) : fd_(std::move(fd)), ssl_(ssl), interrupter_(interrupter) {}
+    TlsWire(Fd fd, Ssl* ssl, const Interrupter* interrupter)
+        : fd_(std::move(fd)), ssl_(ssl), interrupter_(interrupter) {}
     TlsWire(const TlsWire&) = delete;
     TlsWire& operator=(const TlsWire&) = delete;
     ~TlsWire() override { library().ssl_free(ssl_); }
@@ -148,7 +150,8 @@ public:
     bool reusable() override {
         const std::lock_guard lock(mutex_);
         char byte = 0;
-        return library().pending(ssl_) == 0 && ::recv(fd_.get(), &byte, 1, MSG_PEEK | MSG_DONTWAIT) < 0 && errno == EAGAIN;
+        return library().pending(ssl_) == 0 &&
+               ::recv(fd_.get(), &byte, 1, MSG_PEEK | MSG_DONTWAIT) < 0 && errno == EAGAIN;
     }
     void shut_down() override { ::shutdown(fd_.get(), SHUT_RDWR); }
 
@@ -156,13 +159,14 @@ public:
         auto done = drive(deadline, [&] { return library().connect(ssl_); });
         if (done || done.error().code != "connection_lost") return done;
         const long verdict = library().verify_result(ssl_);
-        const std::string why = verdict != 0 ? library().verify_text(verdict) : "the server ended the handshake";
+        const std::string why =
+            verdict != 0 ? library().verify_text(verdict) : "the server ended the handshake";
         return unavailable("connect_failed", "TLS failed: " + why);
     }
 
 private:
-    // One thread at a time may be inside libssl per session; the waits are outside the lock, so that a
-    // reader that waits does not hold up a writer.
+    // One thread at a time may be inside libssl per session; the waits are outside the lock, so
+    // that a reader that waits does not hold up a writer.
     template <typename Step>
     Result<void> drive(SteadyTime deadline, Step step) {
         while (true) {
@@ -178,7 +182,9 @@ private:
             if (error != kErrorWantRead && error != kErrorWantWrite) {
                 return unavailable("connection_lost", "the TLS connection was lost");
             }
-            BERTH_TRY(wait_for(fd_.get(), error == kErrorWantRead ? POLLIN : POLLOUT, deadline, interrupter_));
+            BERTH_TRY(wait_for(
+                fd_.get(), error == kErrorWantRead ? POLLIN : POLLOUT, deadline, interrupter_
+            ));
         }
     }
 
@@ -190,14 +196,18 @@ private:
 
 bool is_ip(const std::string& host) {
     std::array<unsigned char, 16> bytes{};
-    return inet_pton(AF_INET, host.c_str(), bytes.data()) == 1 || inet_pton(AF_INET6, host.c_str(), bytes.data()) == 1;
+    return inet_pton(AF_INET, host.c_str(), bytes.data()) == 1 ||
+           inet_pton(AF_INET6, host.c_str(), bytes.data()) == 1;
 }
 
 }  // namespace
 
-Result<std::unique_ptr<Wire>> open_tls(Fd fd, const std::string& host, SteadyTime deadline, const Interrupter* interrupter) {
+Result<std::unique_ptr<Wire>> open_tls(
+    Fd fd, const std::string& host, SteadyTime deadline, const Interrupter* interrupter
+) {
     const auto& lib = library();
-    if (!lib.failure.empty()) return unavailable("tls_unavailable", "https cannot be used: " + lib.failure);
+    if (!lib.failure.empty())
+        return unavailable("tls_unavailable", "https cannot be used: " + lib.failure);
     ignore_sigpipe();
     Ssl* ssl = lib.ssl_new(lib.context);
     if (ssl == nullptr) return internal("tls_unavailable", "libssl gives no session");
@@ -205,7 +215,8 @@ Result<std::unique_ptr<Wire>> open_tls(Fd fd, const std::string& host, SteadyTim
     auto wire = std::make_unique<TlsWire>(std::move(fd), ssl, interrupter);
     lib.set_fd(ssl, number);
     lib.ctrl(ssl, kCtrlMode, kPartialWriteMovingBuffer, nullptr);
-    const bool named = is_ip(host) ? lib.set_ip(lib.get_param(ssl), host.c_str()) == 1 : lib.set_host(ssl, host.c_str()) == 1;
+    const bool named = is_ip(host) ? lib.set_ip(lib.get_param(ssl), host.c_str()) == 1
+                                   : lib.set_host(ssl, host.c_str()) == 1;
     if (!named) return internal("tls_unavailable", "libssl refuses the host name");
     if (!is_ip(host)) lib.ctrl(ssl, kCtrlSetHostname, 0, const_cast<char*>(host.c_str()));
     BERTH_TRY(wire->handshake(deadline));

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// The WebSocket client: the caller's thread writes, one thread of its own reads. No event loop: a frame is
-// one write(2) after send_binary() is called.
+// The WebSocket client: the caller's thread writes, one thread of its own reads. No event loop: a
+// frame is one write(2) after send_binary() is called.
 #include "net/ws_client.hpp"
 
 #include <array>
@@ -38,7 +38,8 @@ Result<Head> parse_head(std::string_view text) {
         return internal("bad_response", "the server does not speak HTTP/1.1");
     }
     for (char c : lines[0].substr(9, 3)) {
-        if (c < '0' || c > '9') return internal("bad_response", "the server does not speak HTTP/1.1");
+        if (c < '0' || c > '9')
+            return internal("bad_response", "the server does not speak HTTP/1.1");
         head.status = head.status * 10 + (c - '0');
     }
     for (std::size_t i = 1; i < lines.size(); ++i) {
@@ -64,23 +65,27 @@ struct WsClient::Impl {
     std::string early;  // came with the handshake
 
     std::mutex write_mutex;
-    std::string frame;           // guarded by write_mutex
-    bool close_sent = false;     // guarded by write_mutex
+    std::string frame;        // guarded by write_mutex
+    bool close_sent = false;  // guarded by write_mutex
     std::mutex pong_mutex;
-    std::string pong;            // guarded by pong_mutex: owed while another thread writes
-    bool pong_due = false;       // guarded by pong_mutex
+    std::string pong;       // guarded by pong_mutex: owed while another thread writes
+    bool pong_due = false;  // guarded by pong_mutex
 
     std::mutex state_mutex;
     std::condition_variable state_changed;
-    bool ended = false;          // guarded by state_mutex: on_closed has returned
+    bool ended = false;  // guarded by state_mutex: on_closed has returned
     std::atomic<bool> closed{false};
     std::atomic<SteadyTime::rep> close_by{0};
     std::thread thread;
 
     Impl(WsClientOptions o, WsClientEvents e)
-        : options(std::move(o)), events(std::move(e)), parser(WsParser::Role::kClient, options.max_message) {}
+        : options(std::move(o)),
+          events(std::move(e)),
+          parser(WsParser::Role::kClient, options.max_message) {}
 
-    Result<void> shake_hands(const BaseUrl& url, std::string_view path, SteadyTime until, WsRefusal* refusal);
+    Result<void> shake_hands(
+        const BaseUrl& url, std::string_view path, SteadyTime until, WsRefusal* refusal
+    );
     void read_refusal(const Head& head, std::string body, SteadyTime until, WsRefusal* refusal);
     Result<void> send(WsOpcode opcode, std::string_view bytes, milliseconds timeout);
     Result<void> send_locked(WsOpcode opcode, std::string_view bytes, SteadyTime until);
@@ -91,15 +96,22 @@ struct WsClient::Impl {
     void start_close(int code, std::string_view reason);
 };
 
-Result<void> WsClient::Impl::shake_hands(const BaseUrl& url, std::string_view path, SteadyTime until, WsRefusal* refusal) {
+Result<void> WsClient::Impl::shake_hands(
+    const BaseUrl& url, std::string_view path, SteadyTime until, WsRefusal* refusal
+) {
     std::array<std::uint8_t, 16> noise{};
     Random::system().fill(noise);
-    std::string key = base64url(std::string_view(reinterpret_cast<const char*>(noise.data()), noise.size()));
+    std::string key =
+        base64url(std::string_view(reinterpret_cast<const char*>(noise.data()), noise.size()));
     for (char& c : key) c = c == '-' ? '+' : c == '_' ? '/' : c;
     key += "==";
-    std::string request = "GET " + url.prefix + std::string(path) + " HTTP/1.1\r\nHost: " + url.authority() +
-                          "\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: " + key;
-    for (const auto& [name, value] : options.headers.fields()) request += "\r\n" + name + ": " + value;
+    std::string request = "GET " + url.prefix + std::string(path) +
+                          " HTTP/1.1\r\nHost: " + url.authority() +
+                          "\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: "
+                          "13\r\nSec-WebSocket-Key: " +
+                          key;
+    for (const auto& [name, value] : options.headers.fields())
+        request += "\r\n" + name + ": " + value;
     BERTH_TRY(wire->write(request + "\r\n\r\n", until));
     std::string in;
     std::size_t end = std::string::npos;
@@ -107,14 +119,20 @@ Result<void> WsClient::Impl::shake_hands(const BaseUrl& url, std::string_view pa
         if (in.size() > kMaxHead) return internal("bad_response", "the server's head is too large");
         std::array<char, 4096> piece{};
         BERTH_ASSIGN(const auto got, wire->read(piece.data(), piece.size(), until));
-        if (got == 0) return unavailable("connection_lost", "the server closed the connection during the handshake");
+        if (got == 0)
+            return unavailable(
+                "connection_lost", "the server closed the connection during the handshake"
+            );
         in.append(piece.data(), got);
     }
     BERTH_ASSIGN(const auto head, parse_head(std::string_view(in).substr(0, end)));
     in.erase(0, end + 4);
     if (head.status != 101) {
         read_refusal(head, std::move(in), until, refusal);
-        return unavailable("handshake_refused", "the server answered " + std::to_string(head.status) + " to the WebSocket handshake");
+        return unavailable(
+            "handshake_refused",
+            "the server answered " + std::to_string(head.status) + " to the WebSocket handshake"
+        );
     }
     if (head.headers.get("Sec-WebSocket-Accept") != ws_accept_key(key)) {
         return internal("bad_response", "the server's WebSocket handshake is wrong");
@@ -123,10 +141,14 @@ Result<void> WsClient::Impl::shake_hands(const BaseUrl& url, std::string_view pa
     return {};
 }
 
-void WsClient::Impl::read_refusal(const Head& head, std::string body, SteadyTime until, WsRefusal* refusal) {
+void WsClient::Impl::read_refusal(
+    const Head& head, std::string body, SteadyTime until, WsRefusal* refusal
+) {
     if (refusal == nullptr) return;
     refusal->status = head.status;
-    const auto length = std::min<std::size_t>(std::strtoul(std::string(head.headers.get("Content-Length")).c_str(), nullptr, 10), kMaxHead);
+    const auto length = std::min<std::size_t>(
+        std::strtoul(std::string(head.headers.get("Content-Length")).c_str(), nullptr, 10), kMaxHead
+    );
     while (body.size() < length) {
         std::array<char, 4096> piece{};
         const auto got = wire->read(piece.data(), piece.size(), until);
@@ -136,10 +158,13 @@ void WsClient::Impl::read_refusal(const Head& head, std::string body, SteadyTime
     refusal->body = std::move(body);
 }
 
-Result<void> WsClient::Impl::send_locked(WsOpcode opcode, std::string_view bytes, SteadyTime until) {
+Result<void> WsClient::Impl::send_locked(
+    WsOpcode opcode, std::string_view bytes, SteadyTime until
+) {
     if (close_sent || closed.load()) return unavailable("closed", "the connection is closed");
     std::uint32_t mask = 0;
-    // Masks guard against confused proxies, not against readers; they still must not be predictable.
+    // Masks guard against confused proxies, not against readers; they still must not be
+    // predictable.
     std::array<std::uint8_t, 4> noise{};
     Random::system().fill(noise);
     std::memcpy(&mask, noise.data(), sizeof mask);
@@ -164,8 +189,8 @@ Result<void> WsClient::Impl::send(WsOpcode opcode, std::string_view bytes, milli
     return {};
 }
 
-// The reading thread must not wait for a writer that waits for the server: the server may be waiting for us
-// to read. So the pong is owed and whoever holds the pen next writes it.
+// The reading thread must not wait for a writer that waits for the server: the server may be
+// waiting for us to read. So the pong is owed and whoever holds the pen next writes it.
 void WsClient::Impl::answer_ping(const std::string& payload) {
     {
         const std::lock_guard lock(pong_mutex);
@@ -208,7 +233,9 @@ bool WsClient::Impl::handle(WsEvent& event, int& code, std::string& reason) {
         case WsEvent::Kind::kViolation:
             code = event.code;
             reason = std::move(event.payload);
-            start_close(code == 1005 ? 1000 : code, event.kind == WsEvent::Kind::kViolation ? reason : "");
+            start_close(
+                code == 1005 ? 1000 : code, event.kind == WsEvent::Kind::kViolation ? reason : ""
+            );
             return false;
     }
     return false;
@@ -229,8 +256,9 @@ void WsClient::Impl::read_loop() {
         }
         if (!open) break;
         const auto close_deadline = close_by.load();
-        const auto until = close_deadline != 0 ? SteadyTime(SteadyTime::duration(close_deadline))
-                                               : std::chrono::steady_clock::now() + options.ping_every;
+        const auto until = close_deadline != 0
+                               ? SteadyTime(SteadyTime::duration(close_deadline))
+                               : std::chrono::steady_clock::now() + options.ping_every;
         auto got = wire->read(buffer.data(), buffer.size(), until);
         if (got && *got > 0) {
             silent = 0;
@@ -244,7 +272,8 @@ void WsClient::Impl::read_loop() {
             break;
         }
         const std::unique_lock lock(write_mutex, std::try_to_lock);
-        if (lock.owns_lock()) (void)send_locked(WsOpcode::kPing, {}, std::chrono::steady_clock::now() + kControlWait);
+        if (lock.owns_lock())
+            (void)send_locked(WsOpcode::kPing, {}, std::chrono::steady_clock::now() + kControlWait);
     }
     closed.store(true);
     wire->shut_down();
@@ -257,7 +286,11 @@ void WsClient::Impl::read_loop() {
 WsClient::WsClient(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
 
 Result<std::unique_ptr<WsClient>> WsClient::connect(
-    std::string_view base_url, std::string_view path, WsClientOptions options, WsClientEvents events, WsRefusal* refusal
+    std::string_view base_url,
+    std::string_view path,
+    WsClientOptions options,
+    WsClientEvents events,
+    WsRefusal* refusal
 ) {
     BERTH_ASSIGN(const auto url, parse_base_url(base_url));
     const auto until = std::chrono::steady_clock::now() + options.connect_timeout;

@@ -15,7 +15,8 @@ constexpr std::size_t kMaxControl = 125;
 constexpr std::size_t kMaxReason = 123;
 
 void append_big_endian(std::string& out, std::uint64_t value, int bytes) {
-    for (int i = bytes - 1; i >= 0; --i) out.push_back(static_cast<char>((value >> (8U * static_cast<unsigned>(i))) & 0xFFU));
+    for (int i = bytes - 1; i >= 0; --i)
+        out.push_back(static_cast<char>((value >> (8U * static_cast<unsigned>(i))) & 0xFFU));
 }
 
 // XORs eight bytes at a time: a mask is four bytes, so two of them side by side keep the phase.
@@ -30,10 +31,12 @@ void apply_mask(char* data, std::size_t size, std::uint32_t mask) {
         block ^= wide;
         std::memcpy(data + i, &block, 8);
     }
-    for (; i < size; ++i) data[i] = static_cast<char>(static_cast<unsigned char>(data[i]) ^ key[i & 3U]);
+    for (; i < size; ++i)
+        data[i] = static_cast<char>(static_cast<unsigned char>(data[i]) ^ key[i & 3U]);
 }
 
-// SHA-1, which the handshake prescribes; it proves nothing about security and is used for nothing else.
+// SHA-1, which the handshake prescribes; it proves nothing about security and is used for nothing
+// else.
 std::string sha1(std::string message) {
     std::array<std::uint32_t, 5> h{0x67452301U, 0xEFCDAB89U, 0x98BADCFEU, 0x10325476U, 0xC3D2E1F0U};
     const std::uint64_t bits = std::uint64_t{message.size()} * 8;
@@ -43,9 +46,11 @@ std::string sha1(std::string message) {
     for (std::size_t block = 0; block < message.size(); block += 64) {
         std::array<std::uint32_t, 80> w{};
         for (std::size_t i = 0; i < 16; ++i) {
-            for (std::size_t b = 0; b < 4; ++b) w[i] = (w[i] << 8U) | static_cast<unsigned char>(message[block + i * 4 + b]);
+            for (std::size_t b = 0; b < 4; ++b)
+                w[i] = (w[i] << 8U) | static_cast<unsigned char>(message[block + i * 4 + b]);
         }
-        for (std::size_t i = 16; i < 80; ++i) w[i] = std::rotl(w[i - 3] ^ w[i - 8] ^ w[i - 14] ^ w[i - 16], 1);
+        for (std::size_t i = 16; i < 80; ++i)
+            w[i] = std::rotl(w[i - 3] ^ w[i - 8] ^ w[i - 14] ^ w[i - 16], 1);
         auto [a, b, c, d, e] = h;
         for (std::size_t i = 0; i < 80; ++i) {
             std::uint32_t f = 0;
@@ -89,7 +94,8 @@ std::string base64(std::string_view bytes) {
 }
 
 bool valid_close_code(int code) {
-    return (code >= 1000 && code <= 1003) || (code >= 1007 && code <= 1014) || (code >= 3000 && code <= 4999);
+    return (code >= 1000 && code <= 1003) || (code >= 1007 && code <= 1014) ||
+           (code >= 3000 && code <= 4999);
 }
 
 }  // namespace
@@ -102,7 +108,9 @@ struct WsParser::Header {
     std::size_t header_bytes = 0;
 };
 
-void append_ws_frame(std::string& out, WsOpcode opcode, std::string_view payload, std::optional<std::uint32_t> mask) {
+void append_ws_frame(
+    std::string& out, WsOpcode opcode, std::string_view payload, std::optional<std::uint32_t> mask
+) {
     const unsigned mask_bit = mask ? 0x80U : 0U;
     out.push_back(static_cast<char>(0x80U | static_cast<unsigned>(opcode)));
     if (payload.size() <= kMaxControl) {
@@ -142,7 +150,8 @@ std::string ws_accept_key(std::string_view key) {
 bool is_ws_key(std::string_view key) {
     if (key.size() != 24 || !key.ends_with("==")) return false;
     for (char c : key.substr(0, 22)) {
-        const bool ok = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '+' || c == '/';
+        const bool ok = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') ||
+                        (c >= '0' && c <= '9') || c == '+' || c == '/';
         if (!ok) return false;
     }
     return true;
@@ -174,7 +183,8 @@ WsParser::Parse WsParser::parse_header(Header& header) const {
     header.opcode = static_cast<WsOpcode>(opcode);
     const bool masked = (p[1] & 0x80U) != 0;
     const bool known = opcode <= 2 || (opcode >= 8 && opcode <= 10);
-    if ((p[0] & 0x70U) != 0 || !known || masked != (role_ == Role::kServer)) return Parse::kViolation;
+    if ((p[0] & 0x70U) != 0 || !known || masked != (role_ == Role::kServer))
+        return Parse::kViolation;
     header.size = p[1] & 0x7FU;
     header.header_bytes = 2;
     if (opcode >= 8 && (!header.fin || header.size > kMaxControl)) return Parse::kViolation;
@@ -222,7 +232,9 @@ std::optional<WsEvent> WsParser::take_frame(const Header& header) {
         case WsOpcode::kClose: {
             int code = 1005;
             if (size == 1) return violation(1002, "malformed close frame");
-            if (size >= 2) code = static_cast<unsigned char>(bytes[0]) * 256 + static_cast<unsigned char>(bytes[1]);
+            if (size >= 2)
+                code = static_cast<unsigned char>(bytes[0]) * 256 +
+                       static_cast<unsigned char>(bytes[1]);
             if (size >= 2 && !valid_close_code(code)) return violation(1002, "bad close code");
             std::string reason(size >= 2 ? bytes.substr(2) : std::string_view());
             if (!is_utf8(reason)) return violation(1007, "close reason is not UTF-8");

@@ -11,11 +11,16 @@ void Connection::begin_web_socket(std::shared_ptr<Outlet> outlet, const std::str
     if (state_ != State::kHandling) return outlet->end(1006, "");
     if (!is_ws_key(ws_key_)) {
         outlet->end(1006, "");
-        return refuse(426, "upgrade_required", "this address speaks WebSocket (RFC 6455, version 13)");
+        return refuse(
+            426, "upgrade_required", "this address speaks WebSocket (RFC 6455, version 13)"
+        );
     }
     abandoned_ = nullptr;
     keep_alive_ = true;
-    HeaderMap headers{{"Upgrade", "websocket"}, {"Connection", "Upgrade"}, {"Sec-WebSocket-Accept", ws_accept_key(ws_key_)}};
+    HeaderMap headers{
+        {"Upgrade", "websocket"},
+        {"Connection", "Upgrade"},
+        {"Sec-WebSocket-Accept", ws_accept_key(ws_key_)}};
     if (!protocol.empty()) headers.add("Sec-WebSocket-Protocol", protocol);
     append_head(101, {}, headers, {}, std::nullopt, false);
     outlet_ = std::move(outlet);
@@ -76,7 +81,8 @@ void Connection::on_ws_event(WsEvent& event) {
             ws_peer_closed_ = true;
             ws_close_code_ = event.code;
             ws_close_reason_ = event.payload;
-            // A violation is answered with its code; a close is echoed. Bounded: the peer may not read.
+            // A violation is answered with its code; a close is echoed. Bounded: the peer may not
+            // read.
             set_deadline(kCloseHandshake);
             outlet->finish(event.code == 1005 ? 1000 : event.code, event.payload);
             flush();
@@ -84,8 +90,8 @@ void Connection::on_ws_event(WsEvent& event) {
     }
 }
 
-// Acknowledgements of its kernel prove a peer's machine alive even while its program does not read: a
-// stalled reader is kept, a vanished one is not.
+// Acknowledgements of its kernel prove a peer's machine alive even while its program does not read:
+// a stalled reader is kept, a vanished one is not.
 bool Connection::peer_machine_silent() {
     if (!is_tcp_) return false;
     tcp_info info{};
@@ -97,7 +103,8 @@ bool Connection::peer_machine_silent() {
 void Connection::check_web_socket(SteadyTime now) {
     const auto& settings = core_->settings;
     if (now - ws_pinged_ < settings.ping_every) return;
-    if (now - ws_heard_ > settings.peer_silent && peer_machine_silent()) return shut(1006, "the peer is gone");
+    if (now - ws_heard_ > settings.peer_silent && peer_machine_silent())
+        return shut(1006, "the peer is gone");
     ws_pinged_ = now;
     // Behind a backlog a ping tells nothing and only grows it.
     if (outlet_->buffered() == 0) outlet_->write_control(WsOpcode::kPing, {});

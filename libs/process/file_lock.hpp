@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// A lock on a file that the kernel releases when its holder dies: the test of whether a process is there.
+// A lock on a file that the kernel releases when its holder dies: the test of whether a process is
+// there.
 #pragma once
 
 #include <filesystem>
@@ -10,13 +11,15 @@
 
 namespace berth::process {
 
-/// Holds flock(2) LOCK_EX on a file until destroyed or the process dies. The descriptor is close-on-exec:
-/// children do not keep the lock. Move-only.
+/// Holds flock(2) LOCK_EX on a file until destroyed or the process dies. The descriptor is
+/// close-on-exec: children do not keep the lock. Move-only.
 class FileLock {
 public:
-    /// Creates the file (0600) when it is not there. Tries for `patience`, because is_held() of somebody else
-    /// takes the lock for an instant. Error: conflict "locked".
-    static Result<FileLock> acquire(const std::filesystem::path& path, milliseconds patience = milliseconds{200});
+    /// Creates the file (0600) when it is not there. Tries for `patience`, because is_held() of
+    /// somebody else takes the lock for an instant. Error: conflict "locked".
+    static Result<FileLock> acquire(
+        const std::filesystem::path& path, milliseconds patience = milliseconds{200}
+    );
     /// True while somebody holds the lock. False for a file that is not there.
     static bool is_held(const std::filesystem::path& path);
 

@@ -25,8 +25,8 @@ struct Stat {
     std::uint64_t start_time = 0;
 };
 
-/// Reads /proc/<pid>/stat. The second field is a name in parentheses that may hold anything, so the fields
-/// are counted from the last ')'.
+/// Reads /proc/<pid>/stat. The second field is a name in parentheses that may hold anything, so the
+/// fields are counted from the last ')'.
 bool read_stat(pid_t pid, Stat& out) {
     char path[64];
     const auto end = std::to_chars(path + 6, path + 40, pid);
@@ -48,7 +48,8 @@ bool read_stat(pid_t pid, Stat& out) {
         if (word.empty()) return false;
         if (field == kState) out.state = word.front();
         if (field == kParent) std::from_chars(word.data(), word.data() + word.size(), out.parent);
-        if (field == kStart) std::from_chars(word.data(), word.data() + word.size(), out.start_time);
+        if (field == kStart)
+            std::from_chars(word.data(), word.data() + word.size(), out.start_time);
         rest.remove_prefix(word.size());
     }
     return true;
@@ -74,7 +75,9 @@ ProcessId ProcessId::self() {
     return {::getpid(), stat.start_time};
 }
 
-std::string ProcessId::to_text() const { return std::to_string(pid) + " " + std::to_string(start_time); }
+std::string ProcessId::to_text() const {
+    return std::to_string(pid) + " " + std::to_string(start_time);
+}
 
 Result<ProcessId> ProcessId::parse(std::string_view text) {
     ProcessId id;
@@ -82,22 +85,28 @@ Result<ProcessId> ProcessId::parse(std::string_view text) {
     const auto first = std::from_chars(text.data(), end, id.pid);
     if (first.ec == std::errc{} && first.ptr != end && *first.ptr == ' ' && id.pid > 0) {
         const auto second = std::from_chars(first.ptr + 1, end, id.start_time);
-        if (second.ec == std::errc{} && std::all_of(second.ptr, end, [](char c) { return c == '\n'; })) return id;
+        if (second.ec == std::errc{} &&
+            std::all_of(second.ptr, end, [](char c) { return c == '\n'; }))
+            return id;
     }
     return invalid("bad_process_id", "expected \"<pid> <start time>\"");
 }
 
 bool ProcessId::alive() const {
     Stat stat;
-    return pid > 0 && read_stat(pid, stat) && stat.start_time == start_time && !is_dead_state(stat.state);
+    return pid > 0 && read_stat(pid, stat) && stat.start_time == start_time &&
+           !is_dead_state(stat.state);
 }
 
 Result<void> ProcessId::signal(int number) const {
-    // The pidfd pins whoever has the number now; only then is the identity compared, so nobody can slip in.
+    // The pidfd pins whoever has the number now; only then is the identity compared, so nobody can
+    // slip in.
     const Fd pidfd = open_pidfd(pid);
-    if (!pidfd || !alive()) return not_found("no_process", "process " + std::to_string(pid) + " is gone");
+    if (!pidfd || !alive())
+        return not_found("no_process", "process " + std::to_string(pid) + " is gone");
     if (::syscall(SYS_pidfd_send_signal, pidfd.get(), number, nullptr, 0) != 0) {
-        if (errno == ESRCH) return not_found("no_process", "process " + std::to_string(pid) + " is gone");
+        if (errno == ESRCH)
+            return not_found("no_process", "process " + std::to_string(pid) + " is gone");
         return system_error("cannot signal process " + std::to_string(pid), errno);
     }
     return {};
@@ -108,7 +117,8 @@ bool ProcessId::wait_gone(milliseconds patience) const {
     if (!pidfd || !alive()) return true;
     const auto until = std::chrono::steady_clock::now() + patience;
     for (;;) {
-        const auto left = std::chrono::duration_cast<milliseconds>(until - std::chrono::steady_clock::now());
+        const auto left =
+            std::chrono::duration_cast<milliseconds>(until - std::chrono::steady_clock::now());
         pollfd wait{pidfd.get(), POLLIN, 0};
         const int ready = ::poll(&wait, 1, static_cast<int>(std::max<long long>(left.count(), 0)));
         if (ready > 0 || !alive()) return true;
@@ -122,7 +132,8 @@ bool ProcessId::end(milliseconds grace) const {
         if (wait_gone(grace)) return true;
     }
     (void)signal(SIGKILL);
-    constexpr milliseconds kKillPatience{5000};  // the kernel frees memory first; longer means it hangs in I/O
+    constexpr milliseconds kKillPatience{
+        5000};  // the kernel frees memory first; longer means it hangs in I/O
     return wait_gone(kKillPatience);
 }
 
@@ -139,21 +150,23 @@ std::size_t signal_tree(const ProcessId& root, int number) {
         pid_t pid = 0;
         const auto parsed = std::from_chars(name.data(), name.data() + name.size(), pid);
         Stat stat;
-        if (parsed.ec == std::errc{} && parsed.ptr == name.data() + name.size() && read_stat(pid, stat)) {
+        if (parsed.ec == std::errc{} && parsed.ptr == name.data() + name.size() &&
+            read_stat(pid, stat)) {
             all.push_back({{pid, stat.start_time}, stat.parent});
         }
     }
     std::vector<ProcessId> tree{root};
     for (std::size_t i = 0; i < tree.size(); ++i) {
         for (const Entry& entry : all) {
-            if (entry.parent == tree[i].pid && std::find(tree.begin(), tree.end(), entry.id) == tree.end()) {
+            if (entry.parent == tree[i].pid &&
+                std::find(tree.begin(), tree.end(), entry.id) == tree.end()) {
                 tree.push_back(entry.id);
             }
         }
     }
-    return static_cast<std::size_t>(
-        std::count_if(tree.begin(), tree.end(), [&](const ProcessId& id) { return id.signal(number).has_value(); })
-    );
+    return static_cast<std::size_t>(std::count_if(
+        tree.begin(), tree.end(), [&](const ProcessId& id) { return id.signal(number).has_value(); }
+    ));
 }
 
 }  // namespace berth::process

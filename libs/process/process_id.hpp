@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// The identity of a process beyond its number, so that a recycled pid is never signalled or waited for.
+// The identity of a process beyond its number, so that a recycled pid is never signalled or waited
+// for.
 #pragma once
 
 #include <sys/types.h>
@@ -14,8 +15,8 @@
 namespace berth::process {
 
 /// A pid together with the kernel's start time of that process (clock ticks since boot, field 22 of
-/// /proc/<pid>/stat). Written to files as "<pid> <start_time>". A value: copy it freely; every function may
-/// be called from any thread.
+/// /proc/<pid>/stat). Written to files as "<pid> <start_time>". A value: copy it freely; every
+/// function may be called from any thread.
 struct ProcessId {
     pid_t pid = 0;
     std::uint64_t start_time = 0;
@@ -32,16 +33,19 @@ struct ProcessId {
     bool alive() const;
     /// Sends a signal to exactly this process, by pidfd. Error "no_process" when it is gone.
     Result<void> signal(int number) const;
-    /// Waits until it is gone; works for processes that are not children. False when the time is up.
+    /// Waits until it is gone; works for processes that are not children. False when the time is
+    /// up.
     bool wait_gone(milliseconds patience) const;
-    /// SIGTERM, `grace`, SIGKILL, wait at most 5 s more. True when it is gone. grace 0: SIGKILL at once.
+    /// SIGTERM, `grace`, SIGKILL, wait at most 5 s more. True when it is gone. grace 0: SIGKILL at
+    /// once.
     bool end(milliseconds grace) const;
 
     bool operator==(const ProcessId&) const = default;
 };
 
-/// Signals a process and all its descendants, found by parent in /proc; children first are not promised.
-/// For trees that do not run in a pid namespace of their own. Returns how many were signalled.
+/// Signals a process and all its descendants, found by parent in /proc; children first are not
+/// promised. For trees that do not run in a pid namespace of their own. Returns how many were
+/// signalled.
 std::size_t signal_tree(const ProcessId& root, int number);
 
 }  // namespace berth::process

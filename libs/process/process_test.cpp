@@ -23,7 +23,8 @@ constexpr milliseconds kPatience{10'000};
 std::string read_all(int fd) {
     std::string all;
     char buffer[4096];
-    for (ssize_t got = 0; (got = ::read(fd, buffer, sizeof buffer)) > 0;) all.append(buffer, static_cast<std::size_t>(got));
+    for (ssize_t got = 0; (got = ::read(fd, buffer, sizeof buffer)) > 0;)
+        all.append(buffer, static_cast<std::size_t>(got));
     return all;
 }
 
@@ -43,7 +44,15 @@ std::string output_of(SpawnSpec spec, int expected_code = 0) {
 
 TEST(Spawn, GivesExactArgumentsEnvironmentAndDirectory) {
     SpawnSpec spec;
-    spec.argv = {"/bin/sh", "-c", "printf '%s|' \"$@\" \"$A\" \"$HOME\" \"$(pwd)\"", "sh", "a b", "", "\"q\"\n", "é"};
+    spec.argv = {
+        "/bin/sh",
+        "-c",
+        "printf '%s|' \"$@\" \"$A\" \"$HOME\" \"$(pwd)\"",
+        "sh",
+        "a b",
+        "",
+        "\"q\"\n",
+        "é"};
     spec.env = {{"A=1 2", "PATH=/usr/bin:/bin"}};
     spec.cwd = "/usr";
     EXPECT_EQ(output_of(spec), "a b||\"q\"\n|é|1 2||/usr|");
@@ -68,7 +77,11 @@ TEST(Spawn, ChildHoldsOnlyTheDescriptorsItWasGiven) {
     ASSERT_GE(leaky.get(), 3);
     Pipe given = make_pipe().value();
     SpawnSpec spec;
-    spec.argv = {"/bin/sh", "-c", "for n in 0 1 2 3 4 5 6 7 8 9 10 11; do test -e /proc/$$/fd/$n && printf '%s ' $n; done; echo hello >&7"};
+    spec.argv = {
+        "/bin/sh",
+        "-c",
+        "for n in 0 1 2 3 4 5 6 7 8 9 10 11; do test -e /proc/$$/fd/$n && printf '%s ' $n; done; "
+        "echo hello >&7"};
     spec.stdin_fd = kNull;
     spec.fds = {{given.write.get(), 7}};
     EXPECT_EQ(output_of(spec), "0 1 2 7 ");
@@ -81,9 +94,15 @@ TEST(Spawn, DescriptorsMaySwapPlaces) {
     Pipe two = make_pipe().value();
     Fd eight(::fcntl(one.write.get(), F_DUPFD, 8));
     Fd next(::fcntl(two.write.get(), F_DUPFD, eight.get() + 1));
-    SpawnSpec spec;  // each becomes the other's number; the shell writes through /proc, numbers may be above 9
-    spec.argv = {"/bin/sh", "-c", "echo one >/proc/$$/fd/$1; echo two >/proc/$$/fd/$2", "sh",
-                 std::to_string(next.get()), std::to_string(eight.get())};
+    SpawnSpec spec;  // each becomes the other's number; the shell writes through /proc, numbers may
+                     // be above 9
+    spec.argv = {
+        "/bin/sh",
+        "-c",
+        "echo one >/proc/$$/fd/$1; echo two >/proc/$$/fd/$2",
+        "sh",
+        std::to_string(next.get()),
+        std::to_string(eight.get())};
     spec.fds = {{eight.get(), next.get()}, {next.get(), eight.get()}};
     EXPECT_EQ(output_of(spec), "");
     one.write.reset();

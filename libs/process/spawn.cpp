@@ -38,8 +38,8 @@ struct Plan {
     char** envp;
     std::string executable;
     pid_t parent;
-    int report;                 // write end of the failure pipe
-    std::vector<int> parked;    // scratch for move_descriptors, sized before fork
+    int report;               // write end of the failure pipe
+    std::vector<int> parked;  // scratch for move_descriptors, sized before fork
 };
 
 [[noreturn]] void fail(const Plan& plan, int report, Step step) {
@@ -50,8 +50,8 @@ struct Plan {
     ::_exit(127);
 }
 
-/// Puts the wanted descriptors at their numbers. First all are copied above every target, so that no copy
-/// overwrites a source that is still needed. Returns the report descriptor's new number.
+/// Puts the wanted descriptors at their numbers. First all are copied above every target, so that
+/// no copy overwrites a source that is still needed. Returns the report descriptor's new number.
 int move_descriptors(Plan& plan) {
     const SpawnSpec& spec = *plan.spec;
     int floor = 3;
@@ -81,7 +81,8 @@ int move_descriptors(Plan& plan) {
 
 void close_others(const Plan& plan) {
     unsigned next = 3;
-    // The targets are few; the gaps between them are marked close-on-exec (not closed: `report` lives there).
+    // The targets are few; the gaps between them are marked close-on-exec (not closed: `report`
+    // lives there).
     for (;;) {
         unsigned lowest = ~0U;
         for (const auto& pair : plan.spec->fds) {
@@ -109,8 +110,10 @@ void reset_signals() {
 /// Async-signal-safe calls only: other threads of the parent may have held any lock at the fork.
 [[noreturn]] void run_child(Plan& plan) {
     const SpawnSpec& spec = *plan.spec;
-    if (spec.new_session) ::setsid();
-    else if (spec.new_group) ::setpgid(0, 0);
+    if (spec.new_session)
+        ::setsid();
+    else if (spec.new_group)
+        ::setpgid(0, 0);
     const int report = move_descriptors(plan);
     for (const int space : spec.namespaces) {
         if (::setns(space, 0) != 0) fail(plan, report, Step::kNamespace);
@@ -123,7 +126,8 @@ void reset_signals() {
             fail(plan, report, Step::kUser);
         }
     }
-    if (spec.no_new_privileges && ::prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0) fail(plan, report, Step::kUser);
+    if (spec.no_new_privileges && ::prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0)
+        fail(plan, report, Step::kUser);
     // After the change of user, which clears it.
     if (spec.death_signal != 0) {
         ::prctl(PR_SET_PDEATHSIG, spec.death_signal);
@@ -223,8 +227,10 @@ Result<ExitStatus> Child::wait(milliseconds patience) {
     const auto until = std::chrono::steady_clock::now() + patience;
     for (;;) {
         if (const auto status = poll()) return *status;
-        const auto left = std::chrono::duration_cast<milliseconds>(until - std::chrono::steady_clock::now());
-        if (left.count() <= 0) return deadline("timeout", "process " + std::to_string(id_.pid) + " still runs");
+        const auto left =
+            std::chrono::duration_cast<milliseconds>(until - std::chrono::steady_clock::now());
+        if (left.count() <= 0)
+            return deadline("timeout", "process " + std::to_string(id_.pid) + " still runs");
         pollfd wait{pidfd_.get(), POLLIN, 0};
         const int ready = ::poll(&wait, 1, static_cast<int>(left.count()));
         if (ready > 0 && !poll()) return not_found("no_process", "process was reaped elsewhere");
@@ -243,20 +249,24 @@ void Child::kill() {
     if (status_ || id_.pid <= 0) return;
     (void)signal(SIGKILL);  // an error means it ended by itself
     int status = 0;
-    while (::waitpid(id_.pid, &status, 0) < 0 && errno == EINTR) {}
+    while (::waitpid(id_.pid, &status, 0) < 0 && errno == EINTR) {
+    }
     status_ = to_exit_status(status);
 }
 
 Result<std::string> find_program(const std::string& name) {
     if (name.find('/') != std::string::npos) return name;
     const char* path = std::getenv("PATH");
-    const std::string all = std::string(path != nullptr ? path : "/usr/bin:/bin") + ":/usr/local/sbin:/usr/sbin:/sbin";
+    const std::string all =
+        std::string(path != nullptr ? path : "/usr/bin:/bin") + ":/usr/local/sbin:/usr/sbin:/sbin";
     for (const std::string_view folder : split(all, ':')) {
         if (folder.empty()) continue;
         std::string candidate = std::string(folder) + "/" + name;
         if (::access(candidate.c_str(), X_OK) == 0) return candidate;
     }
-    return not_found("not_found", name + " was not found in PATH; install it or add its folder to PATH");
+    return not_found(
+        "not_found", name + " was not found in PATH; install it or add its folder to PATH"
+    );
 }
 
 Result<Pipe> make_pipe() {
@@ -267,7 +277,8 @@ Result<Pipe> make_pipe() {
 
 Result<std::pair<Fd, Fd>> make_socket_pair(int type) {
     int ends[2];
-    if (::socketpair(AF_UNIX, type | SOCK_CLOEXEC, 0, ends) != 0) return system_error("cannot make a socket pair", errno);
+    if (::socketpair(AF_UNIX, type | SOCK_CLOEXEC, 0, ends) != 0)
+        return system_error("cannot make a socket pair", errno);
     return std::pair<Fd, Fd>{Fd(ends[0]), Fd(ends[1])};
 }
 

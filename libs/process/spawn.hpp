@@ -21,8 +21,8 @@ inline constexpr int kInherit = -1;
 /// A standard descriptor of the child that is /dev/null.
 inline constexpr int kNull = -2;
 
-/// What to start and how. Descriptors named here stay the caller's; the child gets copies. Every other
-/// descriptor of the caller is closed in the child, whatever its flags.
+/// What to start and how. Descriptors named here stay the caller's; the child gets copies. Every
+/// other descriptor of the caller is closed in the child, whatever its flags.
 struct SpawnSpec {
     /// argv[0] is looked up in the caller's PATH unless it holds a slash or `executable` is set.
     std::vector<std::string> argv;
@@ -35,8 +35,8 @@ struct SpawnSpec {
     int stderr_fd = kInherit;
     /// Further descriptors: {of the caller, number in the child}; numbers from 3 on, each once.
     std::vector<std::pair<int, int>> fds;
-    /// Namespaces to enter before exec, in this order (descriptors of /proc/<pid>/ns/*). A user namespace
-    /// comes first: entering it gives the rights for the others.
+    /// Namespaces to enter before exec, in this order (descriptors of /proc/<pid>/ns/*). A user
+    /// namespace comes first: entering it gives the rights for the others.
     std::vector<int> namespaces;
     bool new_session = false;
     bool new_group = false;
@@ -58,8 +58,8 @@ struct ExitStatus {
 };
 ExitStatus to_exit_status(int wait_status);
 
-/// A child of this process. Move-only. Destroying it neither kills nor waits: the holder decides. Not
-/// thread-safe.
+/// A child of this process. Move-only. Destroying it neither kills nor waits: the holder decides.
+/// Not thread-safe.
 class Child {
 public:
     Child() = default;
@@ -70,7 +70,8 @@ public:
     /// Readable when the process ended; for poll(2).
     int pidfd() const { return pidfd_.get(); }
 
-    /// Waits and reaps. Errors: "timeout" (Fault::kDeadline; still running), "no_process" (reaped before).
+    /// Waits and reaps. Errors: "timeout" (Fault::kDeadline; still running), "no_process" (reaped
+    /// before).
     Result<ExitStatus> wait(milliseconds patience);
     /// Reaps if it has ended; never waits.
     std::optional<ExitStatus> poll();
@@ -84,12 +85,13 @@ private:
     std::optional<ExitStatus> status_;
 };
 
-/// Starts a program. Returns after exec succeeded; when it did not, the error says which step failed:
-/// "not_found", "not_executable", "bad_directory", "no_namespace", "no_privilege" or "system".
+/// Starts a program. Returns after exec succeeded; when it did not, the error says which step
+/// failed: "not_found", "not_executable", "bad_directory", "no_namespace", "no_privilege" or
+/// "system".
 Result<Child> spawn(const SpawnSpec& spec);
 
-/// The absolute path of a program: in PATH, then in the sbin folders an unprivileged PATH often lacks.
-/// Error "not_found" names it.
+/// The absolute path of a program: in PATH, then in the sbin folders an unprivileged PATH often
+/// lacks. Error "not_found" names it.
 Result<std::string> find_program(const std::string& name);
 
 struct Pipe {

@@ -28,7 +28,9 @@ constexpr milliseconds kFailureBackoff{250};
 // Attempts are remembered for this many messages; beyond it the oldest is forgotten.
 constexpr std::size_t kMaxRemembered = 4'096;
 
-bool is_outage(const Error& error) { return error.fault == Fault::kUnavailable || error.fault == Fault::kDeadline; }
+bool is_outage(const Error& error) {
+    return error.fault == Fault::kUnavailable || error.fault == Fault::kDeadline;
+}
 
 store::Outcome failure_outcome(const Error& error) {
     common::v1::Failure failure;
@@ -59,7 +61,12 @@ std::string_view verb_of(std::string_view subject) {
     return tokens.size() > 3 ? tokens[3] : std::string_view();
 }
 
-bus::Headers cloud_event_headers(const Context& context, std::string_view service, std::string_view id, const google::protobuf::Message& payload) {
+bus::Headers cloud_event_headers(
+    const Context& context,
+    std::string_view service,
+    std::string_view id,
+    const google::protobuf::Message& payload
+) {
     bus::Headers headers{
         {std::string(bus::kCeSpecVersion), "1.0"},
         {std::string(bus::kCeId), std::string(id)},
@@ -76,7 +83,9 @@ bus::Headers cloud_event_headers(const Context& context, std::string_view servic
 
 }  // namespace
 
-Decision reply_with(const google::protobuf::Message& message) { return {message.GetTypeName(), message.SerializeAsString(), {}}; }
+Decision reply_with(const google::protobuf::Message& message) {
+    return {message.GetTypeName(), message.SerializeAsString(), {}};
+}
 
 std::string child_command_id(std::string_view command_id, std::string_view purpose) {
     return ulid_from_bytes(identity::sha256(std::string(command_id) + "/" + std::string(purpose)));
@@ -87,14 +96,25 @@ Error undecodable(std::string_view type) {
 }
 
 store::OutboxMessage make_event(
-    const Context& context, std::string_view service, std::string_view org, std::string_view noun, std::string_view fact,
-    std::string_view id, std::uint64_t revision, const google::protobuf::Message& payload
+    const Context& context,
+    std::string_view service,
+    std::string_view org,
+    std::string_view noun,
+    std::string_view fact,
+    std::string_view id,
+    std::uint64_t revision,
+    const google::protobuf::Message& payload
 ) {
     store::OutboxMessage message;
-    message.message_id = child_command_id(context.command_id, std::string(noun) + "." + std::string(fact) + "." + std::string(id) + "." + std::to_string(revision));
+    message.message_id = child_command_id(
+        context.command_id,
+        std::string(noun) + "." + std::string(fact) + "." + std::string(id) + "." +
+            std::to_string(revision)
+    );
     message.entity = std::string(noun) + "/" + std::string(id);
     message.revision = static_cast<std::int64_t>(revision);
-    message.subject = "berth.evt." + std::string(org) + "." + std::string(service) + "." + std::string(noun) + "." + std::string(fact) + "." + std::string(id);
+    message.subject = "berth.evt." + std::string(org) + "." + std::string(service) + "." +
+                      std::string(noun) + "." + std::string(fact) + "." + std::string(id);
     message.headers = cloud_event_headers(context, service, message.message_id, payload);
     message.headers.emplace_back(bus::kCeSubject, std::string(id));
     message.payload = payload.SerializeAsString();
@@ -102,15 +122,21 @@ store::OutboxMessage make_event(
 }
 
 store::OutboxMessage make_command(
-    const Context& context, std::string_view service, std::string subject, std::string_view purpose, std::string entity,
-    const google::protobuf::Message& payload, milliseconds timeout
+    const Context& context,
+    std::string_view service,
+    std::string subject,
+    std::string_view purpose,
+    std::string entity,
+    const google::protobuf::Message& payload,
+    milliseconds timeout
 ) {
     store::OutboxMessage message;
     message.message_id = child_command_id(context.command_id, purpose);
     message.entity = std::move(entity);
     message.subject = std::move(subject);
     message.headers = cloud_event_headers(context, service, message.message_id, payload);
-    if (timeout.count() > 0) message.headers.emplace_back(bus::kDeadline, to_rfc3339(context.now + timeout));
+    if (timeout.count() > 0)
+        message.headers.emplace_back(bus::kDeadline, to_rfc3339(context.now + timeout));
     message.payload = payload.SerializeAsString();
     return message;
 }
@@ -120,25 +146,46 @@ public:
     explicit Impl(Parts parts) : parts_(std::move(parts)) {
         const std::string prefix = "berth_" + parts_.token + "_";
         for (const char* verdict : {"ok", "refused", "repeated", "expired", "retried", "dead"}) {
-            verdicts_[verdict] = parts_.metrics.counter(prefix + "messages_handled_total", "Messages handled, by verdict.", {{"verdict", verdict}});
+            verdicts_[verdict] = parts_.metrics.counter(
+                prefix + "messages_handled_total",
+                "Messages handled, by verdict.",
+                {{"verdict", verdict}}
+            );
         }
-        seconds_ = parts_.metrics.histogram(prefix + "handler_seconds", "Time from delivery to commit.", metrics::latency_buckets());
-        inbox_hits_ = parts_.metrics.counter(prefix + "inbox_hits_total", "Messages that had been handled before.");
-        dead_letters_ = parts_.metrics.counter(prefix + "dead_letters_total", "Messages given up on.");
+        seconds_ = parts_.metrics.histogram(
+            prefix + "handler_seconds", "Time from delivery to commit.", metrics::latency_buckets()
+        );
+        inbox_hits_ = parts_.metrics.counter(
+            prefix + "inbox_hits_total", "Messages that had been handled before."
+        );
+        dead_letters_ =
+            parts_.metrics.counter(prefix + "dead_letters_total", "Messages given up on.");
     }
     ~Impl() { stop(); }
 
     Result<void> start() {
         const std::string upper = upper_token();
         if (!commands_.empty()) {
-            BERTH_TRY(consume("CMD_" + upper, parts_.token, parts_.workers, [this](bus::Delivery delivery) { on_command(std::move(delivery)); }));
+            BERTH_TRY(consume(
+                "CMD_" + upper,
+                parts_.token,
+                parts_.workers,
+                [this](bus::Delivery delivery) { on_command(std::move(delivery)); }
+            ));
         }
         if (!queries_.empty()) {
-            BERTH_TRY(consume("QRY_" + upper, parts_.token, parts_.workers, [this](bus::Delivery delivery) { on_query(std::move(delivery)); }));
+            BERTH_TRY(consume(
+                "QRY_" + upper,
+                parts_.token,
+                parts_.workers,
+                [this](bus::Delivery delivery) { on_query(std::move(delivery)); }
+            ));
         }
         for (const auto& [durable, handler] : events_) {
             // One worker: events of one entity are handled in their order.
-            BERTH_TRY(consume("EVT", durable, 1, [this, name = durable](bus::Delivery delivery) { on_event(name, std::move(delivery)); }));
+            BERTH_TRY(consume("EVT", durable, 1, [this, name = durable](bus::Delivery delivery) {
+                on_event(name, std::move(delivery));
+            }));
         }
         return {};
     }
@@ -171,13 +218,20 @@ private:
         return upper;
     }
 
-    Result<void> consume(std::string stream, std::string durable, std::size_t workers, bus::Connection::DeliveryHandler handler) {
+    Result<void> consume(
+        std::string stream,
+        std::string durable,
+        std::size_t workers,
+        bus::Connection::DeliveryHandler handler
+    ) {
         bus::ConsumerSettings settings;
         settings.stream = std::move(stream);
         settings.durable = std::move(durable);
         settings.workers = workers;
         settings.max_in_flight = parts_.max_in_flight;
-        BERTH_ASSIGN(auto receiver, parts_.connection.consume(std::move(settings), std::move(handler)));
+        BERTH_ASSIGN(
+            auto receiver, parts_.connection.consume(std::move(settings), std::move(handler))
+        );
         receivers_.push_back(std::move(receiver));
         return {};
     }
@@ -197,7 +251,10 @@ private:
         auto context = decode_context(delivery.message());
         const auto handler = commands_.find(verb_of(delivery.message().subject));
         if (!context || handler == commands_.end()) {
-            const Error why = context ? invalid("unknown_command", "no such command: " + delivery.message().subject) : context.error();
+            const Error why =
+                context
+                    ? invalid("unknown_command", "no such command: " + delivery.message().subject)
+                    : context.error();
             dead_letter(std::move(delivery), why);
             return;
         }
@@ -219,13 +276,17 @@ private:
             return;
         }
         context->deadline = WallTime::max();
-        auto handled = run(*context, durable + "/" + context->command_id, delivery.message(), events_.at(durable));
+        auto handled = run(
+            *context, durable + "/" + context->command_id, delivery.message(), events_.at(durable)
+        );
         if (!handled) {
             fail(std::move(delivery), *context, handled.error());
             return;
         }
-        if (handled->outcome.status == "failure" && std::string_view(handled->verdict) == "refused") {
-            // A fact cannot be refused: an event that a handler finds wrong is somebody's bug, kept for reading.
+        if (handled->outcome.status == "failure" &&
+            std::string_view(handled->verdict) == "refused") {
+            // A fact cannot be refused: an event that a handler finds wrong is somebody's bug, kept
+            // for reading.
             dead_letter(std::move(delivery), invalid("event_refused", handled->outcome.payload));
             return;
         }
@@ -239,7 +300,10 @@ private:
         auto context = decode_context(delivery.message());
         const auto handler = queries_.find(verb_of(delivery.message().subject));
         if (!context || handler == queries_.end()) {
-            dead_letter(std::move(delivery), context ? invalid("unknown_query", delivery.message().subject) : context.error());
+            dead_letter(
+                std::move(delivery),
+                context ? invalid("unknown_query", delivery.message().subject) : context.error()
+            );
             return;
         }
         if (context->now > context->deadline) {  // nobody waits for it any more
@@ -249,13 +313,20 @@ private:
         }
         const auto decision = handler->second(*context, delivery.message().payload);
         count(decision ? "ok" : "refused", began);
-        const store::Outcome outcome = decision ? store::Outcome{decision->reply_type, "ok", decision->reply_payload} : failure_outcome(decision.error());
+        const store::Outcome outcome =
+            decision ? store::Outcome{decision->reply_type, "ok", decision->reply_payload}
+                     : failure_outcome(decision.error());
         reply_and_ack(std::move(delivery), *context, outcome);
     }
 
-    /// Claims, decides and commits. An error is internal (a bug) or means that the service is stopping; outages
-    /// are waited for here, with the message held.
-    Result<Handled> run(const Context& context, const std::string& inbox_id, const bus::Message& message, const Command& handler) {
+    /// Claims, decides and commits. An error is internal (a bug) or means that the service is
+    /// stopping; outages are waited for here, with the message held.
+    Result<Handled> run(
+        const Context& context,
+        const std::string& inbox_id,
+        const bus::Message& message,
+        const Command& handler
+    ) {
         const std::string digest = identity::sha256(message.payload);
         for (;;) {
             std::optional<Error> refusal;
@@ -266,22 +337,35 @@ private:
                 if (std::string_view(known.verdict) != "ok") return known;
                 auto decision = handler(current, message.payload, tx);
                 if (!decision) {
-                    if (!is_outage(decision.error()) && decision.error().fault != Fault::kInternal) refusal = decision.error();
+                    if (!is_outage(decision.error()) && decision.error().fault != Fault::kInternal)
+                        refusal = decision.error();
                     return decision.error();
                 }
-                Handled done{{decision->reply_type, "ok", decision->reply_payload}, std::move(decision->messages), "ok"};
+                Handled done{
+                    {decision->reply_type, "ok", decision->reply_payload},
+                    std::move(decision->messages),
+                    "ok"};
                 BERTH_TRY(store::Inbox::settle(tx, inbox_id, done.outcome));
                 if (!done.messages.empty()) BERTH_TRY(store::Outbox::add_all(tx, done.messages));
                 return done;
             });
             if (!handled && refusal) handled = store_refusal(current, inbox_id, digest, *refusal);
             if (handled || !is_outage(handled.error())) return handled;
-            log::warning("held until the outage ends", {{"subject", message.subject}, {"error", handled.error()}});
-            if (!wait_unless_stopping(kOutageWait)) return unavailable("stopping", "the service is stopping");
+            log::warning(
+                "held until the outage ends",
+                {{"subject", message.subject}, {"error", handled.error()}}
+            );
+            if (!wait_unless_stopping(kOutageWait))
+                return unavailable("stopping", "the service is stopping");
         }
     }
 
-    Result<Handled> claim(store::Transaction& tx, const Context& context, const std::string& inbox_id, const std::string& digest) {
+    Result<Handled> claim(
+        store::Transaction& tx,
+        const Context& context,
+        const std::string& inbox_id,
+        const std::string& digest
+    ) {
         BERTH_ASSIGN(const store::Claim claim, store::Inbox::claim(tx, inbox_id, digest));
         if (claim.is_known()) {
             inbox_hits_.add();
@@ -289,18 +373,30 @@ private:
         }
         if (claim.is_conflict()) {
             return Handled{
-                failure_outcome(conflict("idempotency_conflict", "this idempotency key was used for a different request; use a new key")), {}, "refused"
-            };
+                failure_outcome(conflict(
+                    "idempotency_conflict",
+                    "this idempotency key was used for a different request; use a new key"
+                )),
+                {},
+                "refused"};
         }
         if (context.now > context.deadline) {
-            Handled expired{failure_outcome(deadline("expired", "the request came too late to be carried out")), {}, "expired"};
+            Handled expired{
+                failure_outcome(deadline("expired", "the request came too late to be carried out")),
+                {},
+                "expired"};
             BERTH_TRY(store::Inbox::settle(tx, inbox_id, expired.outcome));
             return expired;
         }
         return Handled{};
     }
 
-    Result<Handled> store_refusal(const Context& context, const std::string& inbox_id, const std::string& digest, const Error& refusal) {
+    Result<Handled> store_refusal(
+        const Context& context,
+        const std::string& inbox_id,
+        const std::string& digest,
+        const Error& refusal
+    ) {
         return parts_.pool.transact([&](store::Transaction& tx) -> Result<Handled> {
             BERTH_ASSIGN(Handled known, claim(tx, context, inbox_id, digest));
             if (std::string_view(known.verdict) != "ok") return known;
@@ -310,9 +406,13 @@ private:
         });
     }
 
-    bus::Message make_reply(const bus::Message& command, const Context& context, const store::Outcome& outcome) const {
+    bus::Message make_reply(
+        const bus::Message& command, const Context& context, const store::Outcome& outcome
+    ) const {
         bus::Message reply;
-        reply.subject = bus::reply_subject(command.header(bus::kReplyTo), parts_.token, parts_.instance, context.command_id);
+        reply.subject = bus::reply_subject(
+            command.header(bus::kReplyTo), parts_.token, parts_.instance, context.command_id
+        );
         const std::string cause(command.header(bus::kMsgId));
         reply.headers = {
             {std::string(bus::kMsgId), cause + "/r"},
@@ -327,9 +427,12 @@ private:
         return reply;
     }
 
-    /// The command is acked when its reply is stored. A reply that cannot be stored brings the command back,
-    /// and the inbox then repeats the outcome: the inbox row is the promise, not this process.
-    void reply_and_ack(bus::Delivery delivery, const Context& context, const store::Outcome& outcome) {
+    /// The command is acked when its reply is stored. A reply that cannot be stored brings the
+    /// command back, and the inbox then repeats the outcome: the inbox row is the promise, not this
+    /// process.
+    void reply_and_ack(
+        bus::Delivery delivery, const Context& context, const store::Outcome& outcome
+    ) {
         if (delivery.message().header(bus::kReplyTo).empty()) {
             delivery.ack();
             return;
@@ -357,14 +460,27 @@ private:
         const int attempts = count_attempt(context.command_id);
         if (attempts < kMaxAttempts) {
             verdicts_.at("retried").add();
-            log::warning("a handler failed, to be tried again", {{"subject", delivery.message().subject}, {"command_id", context.command_id}, {"attempt", attempts}, {"error", error}});
+            log::warning(
+                "a handler failed, to be tried again",
+                {{"subject", delivery.message().subject},
+                 {"command_id", context.command_id},
+                 {"attempt", attempts},
+                 {"error", error}}
+            );
             delivery.nak(kFailureBackoff * (1 << attempts));
             return;
         }
         // The asker first: whatever happens to the dead letter, it is not left waiting.
         if (!delivery.message().header(bus::kReplyTo).empty()) {
-            const Error told = internal("internal", "the request failed inside Berth and was put aside; the operator finds it in the dead letters as " + context.command_id);
-            (void)parts_.connection.publish_wait(make_reply(delivery.message(), context, failure_outcome(told)), kReplyTimeout);
+            const Error told = internal(
+                "internal",
+                "the request failed inside Berth and was put aside; the operator finds it in the "
+                "dead letters as " +
+                    context.command_id
+            );
+            (void)parts_.connection.publish_wait(
+                make_reply(delivery.message(), context, failure_outcome(told)), kReplyTimeout
+            );
         }
         dead_letter(std::move(delivery), error);
     }
@@ -380,9 +496,15 @@ private:
         bus::Message letter;
         const auto tokens = split(original.subject, '.');
         const std::string kind(tokens.size() > 1 ? tokens[1] : "unknown");
-        letter.subject = "berth.dlq." + (kind == "evt" ? std::string("evt") : kind + "_" + parts_.token) + "." + parts_.token;
+        letter.subject = "berth.dlq." +
+                         (kind == "evt" ? std::string("evt") : kind + "_" + parts_.token) + "." +
+                         parts_.token;
         letter.headers = original.headers;
-        letter.set_header(bus::kMsgId, "dlq/" + parts_.token + "/" + original.subject + "/" + std::to_string(delivery.sequence()));
+        letter.set_header(
+            bus::kMsgId,
+            "dlq/" + parts_.token + "/" + original.subject + "/" +
+                std::to_string(delivery.sequence())
+        );
         letter.set_header("berth-dlq-subject", original.subject);
         letter.set_header("berth-dlq-reason", why.code + ": " + why.message);
         letter.payload = original.payload;
@@ -412,9 +534,15 @@ private:
 
 Handlers::Handlers(Parts parts) : impl_(std::make_unique<Impl>(std::move(parts))) {}
 Handlers::~Handlers() = default;
-void Handlers::command(std::string verb, Command handler) { impl_->commands_[std::move(verb)] = std::move(handler); }
-void Handlers::query(std::string verb, Query handler) { impl_->queries_[std::move(verb)] = std::move(handler); }
-void Handlers::event(std::string durable, Event handler) { impl_->events_[std::move(durable)] = std::move(handler); }
+void Handlers::command(std::string verb, Command handler) {
+    impl_->commands_[std::move(verb)] = std::move(handler);
+}
+void Handlers::query(std::string verb, Query handler) {
+    impl_->queries_[std::move(verb)] = std::move(handler);
+}
+void Handlers::event(std::string durable, Event handler) {
+    impl_->events_[std::move(durable)] = std::move(handler);
+}
 Result<void> Handlers::start() { return impl_->start(); }
 void Handlers::stop() { impl_->stop(); }
 

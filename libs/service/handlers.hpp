@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// The one handler protocol of every service (ARCHITECTURE.md, "One handler protocol"): inbox, decide, outbox, reply.
+// The one handler protocol of every service (ARCHITECTURE.md, "One handler protocol"): inbox,
+// decide, outbox, reply.
 #pragma once
 
 #include <functional>
@@ -27,11 +28,11 @@ struct Context {
     std::string subject;
     std::string traceparent;
     WallTime now;
-    WallTime deadline;           ///< the asker's; far future where it set none
+    WallTime deadline;  ///< the asker's; far future where it set none
 };
 
-/// What a handler decided. The messages go to the outbox in the handler's transaction, the reply to the
-/// inbox row.
+/// What a handler decided. The messages go to the outbox in the handler's transaction, the reply to
+/// the inbox row.
 struct Decision {
     std::string reply_type;     ///< protobuf full name
     std::string reply_payload;  ///< serialized
@@ -41,8 +42,8 @@ struct Decision {
 /// A decision whose reply is `message`.
 Decision reply_with(const google::protobuf::Message& message);
 
-/// An event for the outbox: berth.evt.<org>.<service>.<noun>.<fact>.<id> with CloudEvents headers. `entity`
-/// is "<noun>/<id>": its events go out in revision order.
+/// An event for the outbox: berth.evt.<org>.<service>.<noun>.<fact>.<id> with CloudEvents headers.
+/// `entity` is "<noun>/<id>": its events go out in revision order.
 store::OutboxMessage make_event(
     const Context& context,
     std::string_view service,
@@ -54,8 +55,9 @@ store::OutboxMessage make_event(
     const google::protobuf::Message& payload
 );
 
-/// A command for the outbox, wanting no reply. Its id is derived from the cause (child_command_id), so that a
-/// repeated cause makes the same command. `entity` orders it among the same entity's messages.
+/// A command for the outbox, wanting no reply. Its id is derived from the cause (child_command_id),
+/// so that a repeated cause makes the same command. `entity` orders it among the same entity's
+/// messages.
 store::OutboxMessage make_command(
     const Context& context,
     std::string_view service,
@@ -72,18 +74,21 @@ std::string child_command_id(std::string_view command_id, std::string_view purpo
 /// A handler's own decoding of the payload has failed: never worth a retry.
 Error undecodable(std::string_view type);
 
-/// Where the handlers of a service meet the bus. Thread-safe after start(). Handlers run on worker threads,
-/// several at once; their transaction is their own.
+/// Where the handlers of a service meet the bus. Thread-safe after start(). Handlers run on worker
+/// threads, several at once; their transaction is their own.
 ///
-/// A handler that returns an Error of a permanent class (invalid, not found, conflict, …) has refused: its
-/// transaction is rolled back, the refusal is the outcome. Unavailable and deadline errors mean "again
-/// later": the message is held and the handler run anew, without counting as an attempt. Internal errors
-/// count; after kMaxAttempts the asker is told, the message goes to the dead letters and is ended.
+/// A handler that returns an Error of a permanent class (invalid, not found, conflict, …) has
+/// refused: its transaction is rolled back, the refusal is the outcome. Unavailable and deadline
+/// errors mean "again later": the message is held and the handler run anew, without counting as an
+/// attempt. Internal errors count; after kMaxAttempts the asker is told, the message goes to the
+/// dead letters and is ended.
 class Handlers {
 public:
-    using Command = std::function<Result<Decision>(const Context&, const std::string& payload, store::Transaction&)>;
+    using Command = std::function<
+        Result<Decision>(const Context&, const std::string& payload, store::Transaction&)>;
     using Query = std::function<Result<Decision>(const Context&, const std::string& payload)>;
-    using Event = std::function<Result<Decision>(const Context&, const std::string& payload, store::Transaction&)>;
+    using Event = std::function<
+        Result<Decision>(const Context&, const std::string& payload, store::Transaction&)>;
 
     static constexpr int kMaxAttempts = 5;  // a bug does not go away by itself; five cover a race
 
@@ -92,7 +97,7 @@ public:
         store::Pool& pool;
         store::Relay& relay;
         metrics::Registry& metrics;
-        std::string token;     // the service's: "lease"
+        std::string token;  // the service's: "lease"
         std::string instance;
         std::size_t workers;
         std::size_t max_in_flight;
@@ -102,14 +107,16 @@ public:
     Handlers(const Handlers&) = delete;
     Handlers& operator=(const Handlers&) = delete;
 
-    /// `verb` is the subject's fourth token: berth.cmd.<token>.<verb>[.…], berth.qry.<token>.<verb>.
+    /// `verb` is the subject's fourth token: berth.cmd.<token>.<verb>[.…],
+    /// berth.qry.<token>.<verb>.
     void command(std::string verb, Command handler);
     void query(std::string verb, Query handler);
-    /// Events of a durable of stream EVT; the handler tells facts apart by the context's subject. Each event
-    /// takes effect once.
+    /// Events of a durable of stream EVT; the handler tells facts apart by the context's subject.
+    /// Each event takes effect once.
     void event(std::string durable, Event handler);
 
-    /// Begins to consume: CMD_<TOKEN> and QRY_<TOKEN> (durable <token>) where such handlers exist, and EVT.
+    /// Begins to consume: CMD_<TOKEN> and QRY_<TOKEN> (durable <token>) where such handlers exist,
+    /// and EVT.
     Result<void> start();
     /// Stops receiving and waits for handlers under way.
     void stop();

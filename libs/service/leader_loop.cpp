@@ -6,8 +6,13 @@
 
 namespace berth::service {
 
-LeaderLoop::LeaderLoop(store::PoolSettings database, std::string name, milliseconds period, Look look)
-    : lock_(std::move(database), name), name_(std::move(name)), period_(period), look_(std::move(look)) {}
+LeaderLoop::LeaderLoop(
+    store::PoolSettings database, std::string name, milliseconds period, Look look
+)
+    : lock_(std::move(database), name),
+      name_(std::move(name)),
+      period_(period),
+      look_(std::move(look)) {}
 
 LeaderLoop::~LeaderLoop() { stop(); }
 
@@ -29,7 +34,11 @@ void LeaderLoop::run() {
     while (!stopping_) {
         lock.unlock();
         if (const auto fence = lock_.try_lead(); fence && lock_.still_leading()) {
-            if (const auto looked = look_(*fence); !looked) log::warning("a periodic task failed and will be tried again", {{"task", name_}, {"error", looked.error()}});
+            if (const auto looked = look_(*fence); !looked)
+                log::warning(
+                    "a periodic task failed and will be tried again",
+                    {{"task", name_}, {"error", looked.error()}}
+                );
         }
         lock.lock();
         changed_.wait_for(lock, period_, [this] { return stopping_; });

@@ -12,8 +12,9 @@
 
 namespace berth::service {
 
-/// Calls `look(fence)` every `period` while this replica leads the office `name`. A look that fails is logged
-/// and tried again at the next period. See store::LeaderLock for safety, liveness and the gap.
+/// Calls `look(fence)` every `period` while this replica leads the office `name`. A look that fails
+/// is logged and tried again at the next period. See store::LeaderLock for safety, liveness and the
+/// gap.
 class LeaderLoop {
 public:
     using Look = std::function<Result<void>(std::int64_t fence)>;

@@ -33,7 +33,10 @@ constexpr const char* kVersion = "0.1.0";
 class RuntimeImpl final : public Runtime {
 public:
     RuntimeImpl(const Service& service, Settings settings)
-        : service_(service), settings_(std::move(settings)), registry_(service.token), pool_(pool_settings()) {}
+        : service_(service),
+          settings_(std::move(settings)),
+          registry_(service.token),
+          pool_(pool_settings()) {}
     ~RuntimeImpl() override { stop(); }
 
     const Settings& settings() const override { return settings_; }
@@ -45,9 +48,14 @@ public:
     store::PoolSettings database() const override { return pool_settings(); }
     std::unique_ptr<Handlers> make_handlers() override {
         return std::make_unique<Handlers>(Handlers::Parts{
-            *connection_, pool_, *relay_, registry_, service_.token, settings_.instance,
-            static_cast<std::size_t>(settings_.workers), static_cast<std::size_t>(settings_.max_in_flight)
-        });
+            *connection_,
+            pool_,
+            *relay_,
+            registry_,
+            service_.token,
+            settings_.instance,
+            static_cast<std::size_t>(settings_.workers),
+            static_cast<std::size_t>(settings_.max_in_flight)});
     }
 
     /// Everything up to, not including, the app.
@@ -57,14 +65,20 @@ public:
         connect.url = settings_.nats_url;
         connect.name = settings_.instance;
         connect.inbox_prefix = "_INBOX." + service_.token;
-        if (!settings_.creds_file.empty()) connect.credentials = bus::credentials_from_file(settings_.creds_file);
+        if (!settings_.creds_file.empty())
+            connect.credentials = bus::credentials_from_file(settings_.creds_file);
         connect.connect_deadline = kStartPatience;
         connect.on_closed = [] {
             log::error("the bus closed the connection for good; exiting to be restarted");
             kill(getpid(), SIGUSR1);
         };
         BERTH_ASSIGN(connection_, bus::connect(std::move(connect)));
-        relay_ = std::make_unique<store::Relay>(pool_, [this](const store::OutboxMessage& row, std::function<void(Result<void>)> done) { publish(row, std::move(done)); });
+        relay_ = std::make_unique<store::Relay>(
+            pool_,
+            [this](const store::OutboxMessage& row, std::function<void(Result<void>)> done) {
+                publish(row, std::move(done));
+            }
+        );
         relay_->start();
         add_metrics();
         BERTH_TRY(start_health());
@@ -108,7 +122,9 @@ private:
         for (;;) {
             const auto applied = store::migrate(pool_, service_.token, service_.migrations);
             if (applied) return {};
-            if (applied.error().fault != Fault::kUnavailable || std::chrono::steady_clock::now() > until) return applied.error();
+            if (applied.error().fault != Fault::kUnavailable ||
+                std::chrono::steady_clock::now() > until)
+                return applied.error();
             std::this_thread::sleep_for(kStartRetry);
         }
     }
@@ -117,28 +133,44 @@ private:
         bus::Message message{row.subject, row.headers, row.payload};
         message.set_header(bus::kMsgId, row.message_id);
         const SteadyTime began = std::chrono::steady_clock::now();
-        connection_->publish(std::move(message), [this, began, done = std::move(done)](Result<bus::PubAck> stored) {
-            publish_seconds_.observe(std::chrono::steady_clock::now() - began);
-            done(stored ? Result<void>{} : Result<void>{std::move(stored).error()});
-        });
+        connection_->publish(
+            std::move(message),
+            [this, began, done = std::move(done)](Result<bus::PubAck> stored) {
+                publish_seconds_.observe(std::chrono::steady_clock::now() - began);
+                done(stored ? Result<void>{} : Result<void>{std::move(stored).error()});
+            }
+        );
     }
 
     void add_metrics() {
         const std::string prefix = "berth_" + service_.token + "_";
-        publish_seconds_ = registry_.histogram(prefix + "publish_seconds", "Time from publish to the stored confirmation.", metrics::latency_buckets());
+        publish_seconds_ = registry_.histogram(
+            prefix + "publish_seconds",
+            "Time from publish to the stored confirmation.",
+            metrics::latency_buckets()
+        );
         outbox_depth_ = registry_.gauge(prefix + "outbox_depth", "Rows waiting in the outbox.");
-        outbox_age_ = registry_.gauge(prefix + "outbox_age_seconds", "Age of the oldest row in the outbox.");
+        outbox_age_ =
+            registry_.gauge(prefix + "outbox_age_seconds", "Age of the oldest row in the outbox.");
         ready_gauge_ = registry_.gauge(prefix + "service_ready", "1 while the service is ready.");
         const bus::BusStats& stats = connection_->stats();
         const std::pair<const char*, const std::atomic<std::uint64_t>*> counters[] = {
-            {"bus_published_total", &stats.published},       {"bus_publish_errors_total", &stats.publish_errors},
-            {"bus_deliveries_total", &stats.delivered},      {"bus_redeliveries_total", &stats.redelivered},
-            {"bus_acks_total", &stats.acked},                {"bus_naks_total", &stats.nacked},
-            {"bus_terms_total", &stats.termed},              {"bus_unsettled_total", &stats.dropped_unsettled},
-            {"bus_reconnects_total", &stats.reconnects},     {"bus_permission_violations_total", &stats.permission_violations},
+            {"bus_published_total", &stats.published},
+            {"bus_publish_errors_total", &stats.publish_errors},
+            {"bus_deliveries_total", &stats.delivered},
+            {"bus_redeliveries_total", &stats.redelivered},
+            {"bus_acks_total", &stats.acked},
+            {"bus_naks_total", &stats.nacked},
+            {"bus_terms_total", &stats.termed},
+            {"bus_unsettled_total", &stats.dropped_unsettled},
+            {"bus_reconnects_total", &stats.reconnects},
+            {"bus_permission_violations_total", &stats.permission_violations},
             {"bus_slow_consumer_total", &stats.slow_consumer},
         };
-        for (const auto& [name, value] : counters) mirrored_.push_back({registry_.counter(prefix + name, "See libs/bus, BusStats."), value, 0});
+        for (const auto& [name, value] : counters)
+            mirrored_.push_back(
+                {registry_.counter(prefix + name, "See libs/bus, BusStats."), value, 0}
+            );
     }
 
     std::string render_metrics() {
@@ -155,19 +187,33 @@ private:
         net::HttpServerSettings http;
         http.listen = settings_.listen;
         http.max_connections = 100;
-        BERTH_ASSIGN(health_, net::HttpServer::start(http, [this](net::Request request, net::Responder responder) {
-            if (request.path == "/healthz") {
-                responder.respond({200, "text/plain", {}, "ok\n"});
-            } else if (request.path == "/readyz") {
-                const std::string reason = not_ready();
-                responder.respond({reason.empty() ? 200 : 503, "text/plain", {}, (reason.empty() ? "ready" : reason) + "\n"});
-            } else if (request.path == "/metrics") {
-                responder.respond({200, "text/plain; version=0.0.4", {}, render_metrics()});
-            } else {
-                responder.respond({404, "text/plain", {}, "try /healthz, /readyz or /metrics\n"});
-            }
-        }));
-        if (!settings_.addr_file.empty()) BERTH_TRY(write_file_atomic(settings_.addr_file, health_->address() + "\n"));
+        BERTH_ASSIGN(
+            health_,
+            net::HttpServer::start(
+                http,
+                [this](net::Request request, net::Responder responder) {
+                    if (request.path == "/healthz") {
+                        responder.respond({200, "text/plain", {}, "ok\n"});
+                    } else if (request.path == "/readyz") {
+                        const std::string reason = not_ready();
+                        responder.respond(
+                            {reason.empty() ? 200 : 503,
+                             "text/plain",
+                             {},
+                             (reason.empty() ? "ready" : reason) + "\n"}
+                        );
+                    } else if (request.path == "/metrics") {
+                        responder.respond({200, "text/plain; version=0.0.4", {}, render_metrics()});
+                    } else {
+                        responder.respond(
+                            {404, "text/plain", {}, "try /healthz, /readyz or /metrics\n"}
+                        );
+                    }
+                }
+            )
+        );
+        if (!settings_.addr_file.empty())
+            BERTH_TRY(write_file_atomic(settings_.addr_file, health_->address() + "\n"));
         return {};
     }
 
@@ -179,7 +225,8 @@ private:
     void check_health() {
         std::string reason;
         if (!connection_->connected()) reason = "the bus is away";
-        if (const bool healthy = pool_.healthy(); reason.empty() && !healthy) reason = "the database is away";
+        if (const bool healthy = pool_.healthy(); reason.empty() && !healthy)
+            reason = "the database is away";
         if (reason.empty() && app_ != nullptr) reason = app_->not_ready();
         ready_gauge_.set(reason.empty() ? 1 : 0);
         const std::lock_guard lock(mutex_);
@@ -195,7 +242,9 @@ private:
         *presence.mutable_time() = to_timestamp(Clock::system().now());
         presence.set_version(kVersion);
         presence.set_health_url(health_->url());
-        (void)connection_->publish_plain("berth.live." + service_.token + "." + settings_.instance, presence.SerializeAsString());
+        (void)connection_->publish_plain(
+            "berth.live." + service_.token + "." + settings_.instance, presence.SerializeAsString()
+        );
     }
 
     void tick() {
@@ -242,13 +291,14 @@ private:
     metrics::Gauge ready_gauge_;
     std::mutex mutex_;
     std::condition_variable changed_;
-    std::vector<Mirror> mirrored_;           // by mutex_
-    std::string not_ready_ = "starting";     // by mutex_
-    bool stopping_ = false;                  // by mutex_
+    std::vector<Mirror> mirrored_;        // by mutex_
+    std::string not_ready_ = "starting";  // by mutex_
+    bool stopping_ = false;               // by mutex_
     std::thread ticker_;
 };
 
-/// SIGTERM and SIGINT stop, a second one exits at once; SIGUSR1 is our own "stop, and it is a failure".
+/// SIGTERM and SIGINT stop, a second one exits at once; SIGUSR1 is our own "stop, and it is a
+/// failure".
 int wait_for_stop(const sigset_t& set) {
     int signal = 0;
     sigwait(&set, &signal);
@@ -272,8 +322,10 @@ int serve(const Service& service, const std::string& path, const sigset_t& signa
     const Settings settings = read_settings(reader);
     log::set_service(service.token, settings.instance);
     RuntimeImpl runtime(service, settings);
-    // A wrong file is better told before the database is waited for; the app's keys are read by compose.
-    if (settings.nats_url.empty() || settings.postgres.empty()) return complain(service, reader.finish().error());
+    // A wrong file is better told before the database is waited for; the app's keys are read by
+    // compose.
+    if (settings.nats_url.empty() || settings.postgres.empty())
+        return complain(service, reader.finish().error());
     if (const auto opened = runtime.open(); !opened) return complain(service, opened.error());
     auto app = service.compose(runtime, reader);
     if (!app) return complain(service, app.error());
@@ -294,11 +346,22 @@ int serve(const Service& service, const std::string& path, const sigset_t& signa
 int run(const Service& service, int argc, char** argv) {
     const std::string option = argc > 1 ? argv[1] : "";
     if (option == "--version" || option == "--help" || option == "-h") {
-        std::printf("berth-%s %s: %s\nusage: berth-%s --config FILE\n", service.token.c_str(), kVersion, service.summary.c_str(), service.token.c_str());
+        std::printf(
+            "berth-%s %s: %s\nusage: berth-%s --config FILE\n",
+            service.token.c_str(),
+            kVersion,
+            service.summary.c_str(),
+            service.token.c_str()
+        );
         return 0;
     }
     if (argc != 3 || option != "--config") {
-        std::fprintf(stderr, "berth-%s: usage: berth-%s --config FILE\n", service.token.c_str(), service.token.c_str());
+        std::fprintf(
+            stderr,
+            "berth-%s: usage: berth-%s --config FILE\n",
+            service.token.c_str(),
+            service.token.c_str()
+        );
         return 2;
     }
     // Blocked in every thread, taken by wait_for_stop alone.

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// What every service's main() does: settings, bus, database, health, signals and the order of stopping.
+// What every service's main() does: settings, bus, database, health, signals and the order of
+// stopping.
 #pragma once
 
 #include <functional>
@@ -56,8 +57,9 @@ struct Service {
     std::function<Result<std::unique_ptr<App>>(Runtime& runtime, config::Reader& reader)> compose;
 };
 
-/// Runs until SIGTERM or SIGINT (a second one exits at once). Returns the process's exit code: 0 after a stop
-/// that was asked for, 1 for anything else, with a line on stderr that says what to do.
+/// Runs until SIGTERM or SIGINT (a second one exits at once). Returns the process's exit code: 0
+/// after a stop that was asked for, 1 for anything else, with a line on stderr that says what to
+/// do.
 int run(const Service& service, int argc, char** argv);
 
 }  // namespace berth::service

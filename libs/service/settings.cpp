@@ -16,7 +16,8 @@ Settings read_settings(config::Reader& reader) {
     settings.postgres = reader.require_string("postgres");
     settings.instance = reader.get_string("instance");
     settings.workers = static_cast<int>(reader.get_int("workers", settings.workers, 1, 64));
-    settings.max_in_flight = static_cast<int>(reader.get_int("max_in_flight", settings.max_in_flight, 1, 4096));
+    settings.max_in_flight =
+        static_cast<int>(reader.get_int("max_in_flight", settings.max_in_flight, 1, 4096));
     if (settings.instance.empty()) {
         settings.instance = make_ulid(Clock::system().now(), Random::system());
     } else if (!is_subject_token(settings.instance)) {

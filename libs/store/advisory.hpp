@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// One way to turn names into PostgreSQL's 64-bit advisory keys, so that no two uses share one by accident.
+// One way to turn names into PostgreSQL's 64-bit advisory keys, so that no two uses share one by
+// accident.
 #pragma once
 
 #include <cstdint>

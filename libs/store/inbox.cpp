@@ -10,8 +10,11 @@ Claim read_claim(const Rows& rows, std::string_view digest) {
     const Row row = rows[0];
     if (row.bytes("digest") != digest) return {Claim::Kind::kConflict, {}};
     if (row.is_null("outcome_type")) return {Claim::Kind::kPending, {}};
-    return {Claim::Kind::kKnown,
-            {std::string(row.text("outcome_type")), std::string(row.text("outcome_status")), row.bytes("outcome")}};
+    return {
+        Claim::Kind::kKnown,
+        {std::string(row.text("outcome_type")),
+         std::string(row.text("outcome_status")),
+         row.bytes("outcome")}};
 }
 
 constexpr Statement kClaim{Inbox::kClaimSql, "inbox.claim"};
@@ -20,23 +23,30 @@ constexpr Statement kSettle{Inbox::kSettleSql, "inbox.settle"};
 // SKIP LOCKED: two replicas that purge at once share the rows instead of waiting for each other.
 constexpr Statement kPurge{
     "DELETE FROM inbox WHERE command_id = ANY(ARRAY(SELECT command_id FROM inbox "
-    "WHERE received_at < now() - make_interval(secs => $1) ORDER BY received_at LIMIT $2 FOR UPDATE SKIP LOCKED))",
+    "WHERE received_at < now() - make_interval(secs => $1) ORDER BY received_at LIMIT $2 FOR "
+    "UPDATE SKIP LOCKED))",
     "inbox.purge"};
 
 }  // namespace
 
 Result<Claim> Inbox::claim(Transaction& tx, std::string_view command_id, std::string_view digest) {
-    BERTH_ASSIGN(const Rows inserted, tx.exec(kClaim, {command_id, Param::bytes(std::string(digest))}));
+    BERTH_ASSIGN(
+        const Rows inserted, tx.exec(kClaim, {command_id, Param::bytes(std::string(digest))})
+    );
     if (inserted.affected() == 1) return Claim{};
     // The INSERT waited for whoever holds the id; a second statement sees what that one committed.
     BERTH_ASSIGN(const Claim found, look_up(tx, command_id, digest));
     if (found.is_new()) {
-        return unavailable("inbox_raced", "the command's earlier record was purged this very moment; ask again");
+        return unavailable(
+            "inbox_raced", "the command's earlier record was purged this very moment; ask again"
+        );
     }
     return found;
 }
 
-Result<Claim> Inbox::look_up(Transaction& tx, std::string_view command_id, std::string_view digest) {
+Result<Claim> Inbox::look_up(
+    Transaction& tx, std::string_view command_id, std::string_view digest
+) {
     BERTH_ASSIGN(const Rows rows, tx.exec(kOutcome, {command_id}));
     return read_claim(rows, digest);
 }
@@ -47,15 +57,23 @@ Result<Claim> Inbox::look_up(Pool& pool, std::string_view command_id, std::strin
 }
 
 Result<void> Inbox::settle(Transaction& tx, std::string_view command_id, const Outcome& outcome) {
-    BERTH_ASSIGN(const Rows rows, tx.exec(kSettle, {command_id, outcome.type, outcome.status, Param::bytes(outcome.payload)}));
-    if (rows.affected() != 1) return internal("not_claimed", "an outcome was stored for a command that was never claimed");
+    BERTH_ASSIGN(
+        const Rows rows,
+        tx.exec(kSettle, {command_id, outcome.type, outcome.status, Param::bytes(outcome.payload)})
+    );
+    if (rows.affected() != 1)
+        return internal(
+            "not_claimed", "an outcome was stored for a command that was never claimed"
+        );
     return {};
 }
 
 Result<std::int64_t> Inbox::purge_older_than(Pool& pool, std::chrono::seconds age, int batch) {
     std::int64_t total = 0;
     for (int i = 0; i < kMaxPurgeBatches; ++i) {
-        BERTH_ASSIGN(const Rows rows, pool.exec_autocommit(kPurge, {age.count(), batch}, OnLoss::kRetry));
+        BERTH_ASSIGN(
+            const Rows rows, pool.exec_autocommit(kPurge, {age.count(), batch}, OnLoss::kRetry)
+        );
         total += rows.affected();
         if (rows.affected() < batch) break;
     }

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// The memory of commands already executed: what turns "at least once" into "its effect once per command id".
+// The memory of commands already executed: what turns "at least once" into "its effect once per
+// command id".
 #pragma once
 
 #include <chrono>
@@ -23,7 +24,8 @@ struct Claim {
     enum class Kind {
         kNew,       ///< never seen: execute it, settle it in the same transaction
         kKnown,     ///< executed: `outcome` is the answer, say it again
-        kPending,   ///< claimed and committed earlier without an outcome (intent recorded, result outstanding)
+        kPending,   ///< claimed and committed earlier without an outcome (intent recorded, result
+                    ///< outstanding)
         kConflict,  ///< the id was used for another command (digest differs): refuse
     };
     Kind kind = Kind::kNew;
@@ -35,39 +37,50 @@ struct Claim {
     bool is_conflict() const { return kind == Kind::kConflict; }
 };
 
-/// The table `inbox` of the service's schema (see kInboxOutboxDdl). Stateless; the transaction's thread rules
-/// hold. Two replicas with the same command: the second claim waits until the first transaction ends, then
-/// reads its outcome, or is new itself when the first rolled back.
+/// The table `inbox` of the service's schema (see kInboxOutboxDdl). Stateless; the transaction's
+/// thread rules hold. Two replicas with the same command: the second claim waits until the first
+/// transaction ends, then reads its outcome, or is new itself when the first rolled back.
 class Inbox {
 public:
     /// $1 command_id, $2 digest (bytea). One row affected means new. As a CTE:
-    /// `WITH claimed AS (<kClaimSql> RETURNING command_id) INSERT … SELECT … FROM claimed`; when nothing was
-    /// claimed, ask kOutcomeSql in a second statement, since the first one's snapshot may be too old to see it.
+    /// `WITH claimed AS (<kClaimSql> RETURNING command_id) INSERT … SELECT … FROM claimed`; when
+    /// nothing was claimed, ask kOutcomeSql in a second statement, since the first one's snapshot
+    /// may be too old to see it.
     static constexpr std::string_view kClaimSql =
-        "INSERT INTO inbox (command_id, digest) VALUES ($1, $2) ON CONFLICT (command_id) DO NOTHING";
+        "INSERT INTO inbox (command_id, digest) VALUES ($1, $2) ON CONFLICT (command_id) DO "
+        "NOTHING";
     /// $1 command_id → digest, outcome_type, outcome_status, outcome.
     static constexpr std::string_view kOutcomeSql =
         "SELECT digest, outcome_type, outcome_status, outcome FROM inbox WHERE command_id = $1";
     /// $1 command_id, $2 type, $3 status, $4 payload (bytea).
     static constexpr std::string_view kSettleSql =
-        "UPDATE inbox SET outcome_type = $2, outcome_status = $3, outcome = $4 WHERE command_id = $1";
+        "UPDATE inbox SET outcome_type = $2, outcome_status = $3, outcome = $4 WHERE command_id = "
+        "$1";
     /// Claim and settle in one, for effects that are decided before the statement:
     /// $1 command_id, $2 digest, $3 type, $4 status, $5 payload.
     static constexpr std::string_view kClaimSettledSql =
         "INSERT INTO inbox (command_id, digest, outcome_type, outcome_status, outcome) "
         "VALUES ($1, $2, $3, $4, $5) ON CONFLICT (command_id) DO NOTHING";
 
-    static Result<Claim> claim(Transaction& tx, std::string_view command_id, std::string_view digest);
+    static Result<Claim> claim(
+        Transaction& tx, std::string_view command_id, std::string_view digest
+    );
     /// What is known of a command, without claiming it; kNew when nothing is.
-    static Result<Claim> look_up(Transaction& tx, std::string_view command_id, std::string_view digest);
+    static Result<Claim> look_up(
+        Transaction& tx, std::string_view command_id, std::string_view digest
+    );
     static Result<Claim> look_up(Pool& pool, std::string_view command_id, std::string_view digest);
     /// Error code "not_claimed" (kInternal) when there is no such row.
-    static Result<void> settle(Transaction& tx, std::string_view command_id, const Outcome& outcome);
+    static Result<void> settle(
+        Transaction& tx, std::string_view command_id, const Outcome& outcome
+    );
 
-    /// Deletes rows received longer ago than `age`, `batch` rows per statement and kMaxPurgeBatches statements
-    /// at most; returns how many went. Run it now and then: two replicas at once share the work.
+    /// Deletes rows received longer ago than `age`, `batch` rows per statement and kMaxPurgeBatches
+    /// statements at most; returns how many went. Run it now and then: two replicas at once share
+    /// the work.
     static Result<std::int64_t> purge_older_than(Pool& pool, std::chrono::seconds age, int batch);
-    static constexpr int kMaxPurgeBatches = 100;  // bounds one call: the next one goes on where it stopped
+    static constexpr int kMaxPurgeBatches =
+        100;  // bounds one call: the next one goes on where it stopped
 };
 
 }  // namespace berth::store

@@ -12,7 +12,12 @@ namespace {
 
 using test::fresh_schema;
 
-Result<Claim::Kind> handle(Pool& pool, const std::string& id, const std::string& digest, std::atomic<int>* effects = nullptr) {
+Result<Claim::Kind> handle(
+    Pool& pool,
+    const std::string& id,
+    const std::string& digest,
+    std::atomic<int>* effects = nullptr
+) {
     return pool.transact([&](Transaction& tx) -> Result<Claim::Kind> {
         BERTH_ASSIGN(const Claim claim, Inbox::claim(tx, id, digest));
         if (claim.is_new()) {
@@ -35,7 +40,8 @@ TEST(Inbox, FiftyRacersForOneCommandHaveOneEffectAndOneAnswer) {
         std::atomic<int> effects{0};
         std::atomic<int> known{0};
         test::in_parallel(50, [&](int i) {
-            auto kind = handle(i % 2 == 0 ? one : two, "cmd-" + std::to_string(round), "d", &effects);
+            auto kind =
+                handle(i % 2 == 0 ? one : two, "cmd-" + std::to_string(round), "d", &effects);
             ASSERT_TRUE(kind) << kind.error().describe();
             if (*kind == Claim::Kind::kKnown) ++known;
         });
@@ -60,7 +66,10 @@ TEST(Inbox, ALoserWaitsForTheWinnerAndTakesOverWhenItRollsBack) {
         BERTH_TRY(Inbox::claim(tx, "cmd", "d"));
         loser = std::async(std::launch::async, [&] { return handle(pool, "cmd", "d"); });
         EXPECT_TRUE(test::eventually([&] {
-            return !pool.exec_autocommit("SELECT 1 FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND query LIKE 'INSERT INTO inbox%'")
+            return !pool.exec_autocommit(
+                            "SELECT 1 FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND "
+                            "query LIKE 'INSERT INTO inbox%'"
+            )
                         ->empty();
         }));
         return invalid("changed_my_mind", "rolled back");
@@ -74,16 +83,22 @@ TEST(Inbox, AnIntentWithoutAnOutcomeIsPending) {
     Pool pool(fresh_schema());
     ASSERT_TRUE(pool.transact([](Transaction& tx) { return Inbox::claim(tx, "cmd", "d"); }));
     EXPECT_EQ(*handle(pool, "cmd", "d"), Claim::Kind::kPending);
-    ASSERT_TRUE(pool.transact([](Transaction& tx) { return Inbox::settle(tx, "cmd", {"t", "failure", ""}); }));
+    ASSERT_TRUE(pool.transact([](Transaction& tx) {
+        return Inbox::settle(tx, "cmd", {"t", "failure", ""});
+    }));
     EXPECT_EQ(Inbox::look_up(pool, "cmd", "d")->outcome.status, "failure");
-    const auto unclaimed = pool.transact([](Transaction& tx) { return Inbox::settle(tx, "never", {"t", "ok", ""}); });
+    const auto unclaimed = pool.transact([](Transaction& tx) {
+        return Inbox::settle(tx, "never", {"t", "ok", ""});
+    });
     EXPECT_EQ(unclaimed.error().code, "not_claimed");
 }
 
 TEST(Inbox, PurgeTakesTheOldInBatchesAndLeavesTheYoung) {
     Pool pool(fresh_schema());
-    ASSERT_TRUE(pool.exec_autocommit("INSERT INTO inbox (command_id, digest, received_at) "
-                                     "SELECT 'old' || n, '', now() - interval '25 hours' FROM generate_series(1, 25) n"));
+    ASSERT_TRUE(pool.exec_autocommit(
+        "INSERT INTO inbox (command_id, digest, received_at) "
+        "SELECT 'old' || n, '', now() - interval '25 hours' FROM generate_series(1, 25) n"
+    ));
     EXPECT_EQ(*handle(pool, "young", "d"), Claim::Kind::kNew);
     auto purged = Inbox::purge_older_than(pool, std::chrono::hours{24}, 10);
     ASSERT_TRUE(purged) << purged.error().describe();

@@ -16,7 +16,8 @@ constexpr Statement kNextToken{
     "INSERT INTO leader_fence (name, token) VALUES ($1, 1) "
     "ON CONFLICT (name) DO UPDATE SET token = leader_fence.token + 1 RETURNING token",
     "leader.next_token"};
-constexpr Statement kCheck{"SELECT token FROM leader_fence WHERE name = $1 FOR SHARE", "leader.check_fence"};
+constexpr Statement kCheck{
+    "SELECT token FROM leader_fence WHERE name = $1 FOR SHARE", "leader.check_fence"};
 
 std::int64_t key_of(const PoolSettings& settings, const std::string& name) {
     return advisory_key("leader", settings.schema + "/" + name);
@@ -24,7 +25,8 @@ std::int64_t key_of(const PoolSettings& settings, const std::string& name) {
 
 }  // namespace
 
-LeaderLock::LeaderLock(PoolSettings settings, std::string name) : settings_(std::move(settings)), name_(std::move(name)) {}
+LeaderLock::LeaderLock(PoolSettings settings, std::string name)
+    : settings_(std::move(settings)), name_(std::move(name)) {}
 
 LeaderLock::~LeaderLock() { release(); }
 
@@ -66,7 +68,8 @@ bool LeaderLock::still_leading() {
 void LeaderLock::release() {
     if (token_ && connection_) {
         // Where this fails, closing the connection does it.
-        if (!connection_->exec_within(kAskLimit, kUnlock, {key_of(settings_, name_)})) connection_.reset();
+        if (!connection_->exec_within(kAskLimit, kUnlock, {key_of(settings_, name_)}))
+            connection_.reset();
     }
     token_.reset();
 }
@@ -74,7 +77,8 @@ void LeaderLock::release() {
 Result<void> check_fence(Transaction& tx, std::string_view name, std::int64_t token) {
     BERTH_ASSIGN(const Rows rows, tx.exec(kCheck, {name}));
     if (rows.empty()) return internal("no_fence", "nobody was ever elected " + std::string(name));
-    if (rows[0].int64(0) != token) return conflict("fenced", "a newer leader took over the office " + std::string(name));
+    if (rows[0].int64(0) != token)
+        return conflict("fenced", "a newer leader took over the office " + std::string(name));
     return {};
 }
 

@@ -43,7 +43,9 @@ TEST(Leader, AKilledConnectionEndsTheLeadershipAndItsTokenIsFenced) {
     const auto old_token = one.try_lead();
     ASSERT_TRUE(old_token);
     ASSERT_TRUE(guarded_write(pool, *old_token));
-    ASSERT_TRUE(pool.exec_autocommit("SELECT pg_terminate_backend($1::int, 5000)", {one.backend_pid()}));
+    ASSERT_TRUE(
+        pool.exec_autocommit("SELECT pg_terminate_backend($1::int, 5000)", {one.backend_pid()})
+    );
     const auto new_token = two.try_lead();
     ASSERT_TRUE(new_token) << (two.last_error() ? two.last_error()->describe() : "held");
     // `one` does not know yet; the database does.
@@ -69,7 +71,10 @@ TEST(Leader, ANewLeaderWaitsForTheGuardedTransactionsOfTheOld) {
         one.reset();
         next = std::async(std::launch::async, [&] { return two.try_lead(); });
         EXPECT_TRUE(test::eventually([&] {
-            return !pool.exec_autocommit("SELECT 1 FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND query LIKE 'INSERT INTO leader_fence%'")
+            return !pool.exec_autocommit(
+                            "SELECT 1 FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND "
+                            "query LIKE 'INSERT INTO leader_fence%'"
+            )
                         ->empty();
         }));
         EXPECT_EQ(next.wait_for(seconds{0}), std::future_status::timeout);

@@ -13,7 +13,8 @@
 namespace berth::store {
 namespace {
 
-// Texts beyond this are taken for generated ones: preparing them would grow the server's memory for nothing.
+// Texts beyond this are taken for generated ones: preparing them would grow the server's memory for
+// nothing.
 constexpr std::size_t kMaxPrepared = 256;
 // A session that forgets its transaction (a stopped process) must not hold its locks for ever.
 constexpr std::string_view kIdleInTransaction = "60000";
@@ -55,12 +56,14 @@ std::string quote_identifier(std::string_view name) {
 }
 
 std::string session_options(const PoolSettings& settings) {
-    std::string out = "-c timezone=UTC -c datestyle=ISO -c bytea_output=hex -c intervalstyle=postgres";
+    std::string out =
+        "-c timezone=UTC -c datestyle=ISO -c bytea_output=hex -c intervalstyle=postgres";
     out += " -c statement_timeout=" + std::to_string(settings.statement_timeout.count());
     out += " -c idle_in_transaction_session_timeout=" + std::string(kIdleInTransaction);
     // The server notices a vanished machine in about 25 s and gives its locks to others.
     out += " -c tcp_keepalives_idle=10 -c tcp_keepalives_interval=5 -c tcp_keepalives_count=3";
-    if (!settings.schema.empty()) out += " -c search_path=" + escape_option(quote_identifier(settings.schema));
+    if (!settings.schema.empty())
+        out += " -c search_path=" + escape_option(quote_identifier(settings.schema));
     return out;
 }
 
@@ -82,7 +85,10 @@ Result<Keywords> parse_conninfo(const PoolSettings& settings) {
     PQconninfoOption* options = PQconninfoParse(settings.conninfo.c_str(), &problem);
     if (problem != nullptr) PQfreemem(problem);  // it may quote the password
     if (options == nullptr) {
-        return invalid("bad_conninfo", "the PostgreSQL connection string is malformed: check its keywords and quotes");
+        return invalid(
+            "bad_conninfo",
+            "the PostgreSQL connection string is malformed: check its keywords and quotes"
+        );
     }
     Keywords words;
     std::string session = session_options(settings);
@@ -129,16 +135,22 @@ constexpr std::array<StateRule, 14> kRules{{
     {"23P01", Fault::kConflict, "exclusion_violation"},
     {"57014", Fault::kDeadline, "statement_timeout"},
     {"55P03", Fault::kUnavailable, "lock_not_available"},
-    {"57P0", Fault::kUnavailable, "database_unavailable"},   // shutdown, crash, starting up
-    {"25006", Fault::kUnavailable, "database_unavailable"},  // a standby answered: ask again elsewhere
+    {"57P0", Fault::kUnavailable, "database_unavailable"},  // shutdown, crash, starting up
+    {"25006",
+     Fault::kUnavailable,
+     "database_unavailable"},  // a standby answered: ask again elsewhere
     {"25P03", Fault::kUnavailable, "database_unavailable"},  // idle in transaction for too long
     {"08", Fault::kUnavailable, "database_unavailable"},
-    {"53", Fault::kUnavailable, "database_resources"},  // disk full, out of memory, too many connections
+    {"53",
+     Fault::kUnavailable,
+     "database_resources"},  // disk full, out of memory, too many connections
     {"", Fault::kInternal, "sql"},
 }};
 
 const StateRule& rule_of(std::string_view sqlstate) {
-    return *std::find_if(kRules.begin(), kRules.end(), [&](const StateRule& r) { return sqlstate.starts_with(r.sqlstate); });
+    return *std::find_if(kRules.begin(), kRules.end(), [&](const StateRule& r) {
+        return sqlstate.starts_with(r.sqlstate);
+    });
 }
 
 std::string_view field_of(const PGresult* result, int code) {
@@ -147,7 +159,8 @@ std::string_view field_of(const PGresult* result, int code) {
 }
 
 bool is_stale_plan(std::string_view sqlstate, std::string_view message) {
-    return sqlstate == "26000" || (sqlstate == "0A000" && message.find("cached plan") != std::string_view::npos);
+    return sqlstate == "26000" ||
+           (sqlstate == "0A000" && message.find("cached plan") != std::string_view::npos);
 }
 
 }  // namespace
@@ -165,7 +178,8 @@ Result<std::unique_ptr<Link>> Link::open(const PoolSettings& settings, milliseco
     names.push_back(nullptr);
     values.push_back(nullptr);
     std::unique_ptr<Link> link(new Link(PQconnectStartParams(names.data(), values.data(), 0)));
-    if (!link->connection_) return unavailable("database_unavailable", "out of memory while connecting");
+    if (!link->connection_)
+        return unavailable("database_unavailable", "out of memory while connecting");
     link->usual_limit_ = settings.statement_timeout + kAnswerSlack;
     BERTH_TRY(link->finish_connecting(limit));
     return link;
@@ -174,20 +188,27 @@ Result<std::unique_ptr<Link>> Link::open(const PoolSettings& settings, milliseco
 Result<void> Link::finish_connecting(milliseconds limit) {
     PGconn* const c = connection_.get();
     const SteadyTime deadline = steady_now() + limit;
-    PQsetNoticeProcessor(c, [](void*, const char*) {}, nullptr);
+    PQsetNoticeProcessor(
+        c, [](void*, const char*) {}, nullptr
+    );
     PostgresPollingStatusType step = PGRES_POLLING_WRITING;
     while (PQstatus(c) != CONNECTION_BAD && step != PGRES_POLLING_OK) {
         const short events = step == PGRES_POLLING_READING ? POLLIN : POLLOUT;
         if (poll_until(PQsocket(c), events, deadline) == 0) {
-            return unavailable("database_unavailable", "PostgreSQL did not accept a connection in time");
+            return unavailable(
+                "database_unavailable", "PostgreSQL did not accept a connection in time"
+            );
         }
         step = PQconnectPoll(c);
         if (step == PGRES_POLLING_FAILED) break;
     }
     if (PQstatus(c) != CONNECTION_OK) {
-        return unavailable("database_unavailable", "cannot connect to PostgreSQL: " + first_line(PQerrorMessage(c)));
+        return unavailable(
+            "database_unavailable", "cannot connect to PostgreSQL: " + first_line(PQerrorMessage(c))
+        );
     }
-    if (PQsetnonblocking(c, 1) != 0) return unavailable("database_unavailable", "cannot make the connection non-blocking");
+    if (PQsetnonblocking(c, 1) != 0)
+        return unavailable("database_unavailable", "cannot make the connection non-blocking");
     return {};
 }
 
@@ -195,8 +216,10 @@ bool Link::still_open() {
     if (broken_ || PQstatus(connection_.get()) != CONNECTION_OK) return false;
     if (poll_until(PQsocket(connection_.get()), POLLIN, SteadyTime{}) == 0) return true;
     // Something arrived unasked: a notice (fine) or the server's farewell.
-    if (PQconsumeInput(connection_.get()) == 0 || PQstatus(connection_.get()) != CONNECTION_OK) return false;
-    // The farewell's text may come before the end of the stream: what is readable again is that end.
+    if (PQconsumeInput(connection_.get()) == 0 || PQstatus(connection_.get()) != CONNECTION_OK)
+        return false;
+    // The farewell's text may come before the end of the stream: what is readable again is that
+    // end.
     return poll_until(PQsocket(connection_.get()), POLLIN, SteadyTime{}) == 0;
 }
 
@@ -207,7 +230,10 @@ bool Link::reusable() const {
 Error Link::lost(std::string_view name) {
     broken_ = true;
     const std::string why = first_line(PQerrorMessage(connection_.get()));
-    return unavailable("database_unavailable", labelled(name, why.empty() ? "the connection to PostgreSQL broke" : why));
+    return unavailable(
+        "database_unavailable",
+        labelled(name, why.empty() ? "the connection to PostgreSQL broke" : why)
+    );
 }
 
 Error Link::failure(const PGresult* result, std::string_view name) {
@@ -215,8 +241,10 @@ Error Link::failure(const PGresult* result, std::string_view name) {
     const std::string_view primary = field_of(result, PG_DIAG_MESSAGE_PRIMARY);
     if (sqlstate.empty() || PQstatus(connection_.get()) != CONNECTION_OK) {
         broken_ = true;
-        return unavailable("database_unavailable",
-                           labelled(name, primary.empty() ? "the connection to PostgreSQL broke" : primary));
+        return unavailable(
+            "database_unavailable",
+            labelled(name, primary.empty() ? "the connection to PostgreSQL broke" : primary)
+        );
     }
     if (is_stale_plan(sqlstate, primary)) {
         stale_ = true;  // the table changed under a prepared plan: a new connection plans anew
@@ -224,7 +252,11 @@ Error Link::failure(const PGresult* result, std::string_view name) {
     }
     const StateRule& rule = rule_of(sqlstate);
     if (rule.code == "database_unavailable") broken_ = true;
-    Error error{rule.fault, std::string(rule.code), labelled(name, primary), std::string(field_of(result, PG_DIAG_CONSTRAINT_NAME))};
+    Error error{
+        rule.fault,
+        std::string(rule.code),
+        labelled(name, primary),
+        std::string(field_of(result, PG_DIAG_CONSTRAINT_NAME))};
     if (rule.fault == Fault::kInternal) error.message += " [" + std::string(sqlstate) + "]";
     return error;
 }
@@ -259,7 +291,8 @@ Result<Link::ResultPtr> Link::collect(SteadyTime deadline, std::string_view name
         ResultPtr next(PQgetResult(c));
         if (!next) break;
         const ExecStatusType status = PQresultStatus(next.get());
-        if (status == PGRES_TUPLES_OK || status == PGRES_COMMAND_OK || status == PGRES_EMPTY_QUERY) {
+        if (status == PGRES_TUPLES_OK || status == PGRES_COMMAND_OK ||
+            status == PGRES_EMPTY_QUERY) {
             good = std::move(next);
         } else {
             if (!bad) bad = failure(next.get(), name);
@@ -273,11 +306,13 @@ Result<Link::ResultPtr> Link::collect(SteadyTime deadline, std::string_view name
 }
 
 Result<std::string> Link::prepared(const Statement& statement, SteadyTime deadline) {
-    if (const auto found = statements_.find(statement.sql); found != statements_.end()) return found->second;
+    if (const auto found = statements_.find(statement.sql); found != statements_.end())
+        return found->second;
     if (statements_.size() >= kMaxPrepared) return std::string();
     const std::string name = "s" + std::to_string(statements_.size());
     const std::string sql(statement.sql);
-    if (PQsendPrepare(connection_.get(), name.c_str(), sql.c_str(), 0, nullptr) == 0) return lost(statement.name);
+    if (PQsendPrepare(connection_.get(), name.c_str(), sql.c_str(), 0, nullptr) == 0)
+        return lost(statement.name);
     BERTH_TRY(collect(deadline, statement.name));
     statements_.emplace(sql, name);
     return name;
@@ -285,7 +320,10 @@ Result<std::string> Link::prepared(const Statement& statement, SteadyTime deadli
 
 Result<Rows> Link::exec(const Statement& statement, const Params& params, milliseconds limit) {
     maybe_executed_ = false;
-    if (broken_) return unavailable("database_unavailable", labelled(statement.name, "the connection is closed"));
+    if (broken_)
+        return unavailable(
+            "database_unavailable", labelled(statement.name, "the connection is closed")
+        );
     std::vector<const char*> values(params.size());
     std::vector<int> lengths(params.size());
     std::vector<int> formats(params.size());
@@ -302,10 +340,25 @@ Result<Rows> Link::exec(const Statement& statement, const Params& params, millis
     BERTH_ASSIGN(const std::string name, prepared(statement, deadline));
     maybe_executed_ = true;
     const int count = static_cast<int>(params.size());
-    const int sent = name.empty()
-        ? PQsendQueryParams(connection_.get(), std::string(statement.sql).c_str(), count, nullptr, values.data(),
-                            lengths.data(), formats.data(), 0)
-        : PQsendQueryPrepared(connection_.get(), name.c_str(), count, values.data(), lengths.data(), formats.data(), 0);
+    const int sent = name.empty() ? PQsendQueryParams(
+                                        connection_.get(),
+                                        std::string(statement.sql).c_str(),
+                                        count,
+                                        nullptr,
+                                        values.data(),
+                                        lengths.data(),
+                                        formats.data(),
+                                        0
+                                    )
+                                  : PQsendQueryPrepared(
+                                        connection_.get(),
+                                        name.c_str(),
+                                        count,
+                                        values.data(),
+                                        lengths.data(),
+                                        formats.data(),
+                                        0
+                                    );
     if (sent == 0) return lost(statement.name);
     BERTH_ASSIGN(ResultPtr result, collect(deadline, statement.name));
     return Rows(result.release());

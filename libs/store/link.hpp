@@ -20,11 +20,14 @@ inline constexpr milliseconds kAnswerSlack{2000};
 
 class Link {
 public:
-    /// Bad conninfo is kInvalid "bad_conninfo" (its text is not quoted), all else "database_unavailable".
+    /// Bad conninfo is kInvalid "bad_conninfo" (its text is not quoted), all else
+    /// "database_unavailable".
     static Result<std::unique_ptr<Link>> open(const PoolSettings& settings, milliseconds limit);
 
     Result<Rows> exec(const Statement& statement, const Params& params, milliseconds limit);
-    Result<Rows> exec(const Statement& statement, const Params& params) { return exec(statement, params, usual_limit_); }
+    Result<Rows> exec(const Statement& statement, const Params& params) {
+        return exec(statement, params, usual_limit_);
+    }
     /// Simple protocol, no parameters; the last result's command tag is in tag().
     Result<void> script(std::string_view sql, milliseconds limit);
     Result<void> script(std::string_view sql) { return script(sql, usual_limit_); }
@@ -49,15 +52,17 @@ private:
     using ResultPtr = std::unique_ptr<PGresult, ClearResult>;
     struct TextHash {
         using is_transparent = void;
-        std::size_t operator()(std::string_view text) const { return std::hash<std::string_view>{}(text); }
+        std::size_t operator()(std::string_view text) const {
+            return std::hash<std::string_view>{}(text);
+        }
     };
 
     explicit Link(PGconn* connection) : connection_(connection) {}
     Result<void> finish_connecting(milliseconds limit);
     /// The prepared statement's name, "" to run unprepared.
     Result<std::string> prepared(const Statement& statement, SteadyTime deadline);
-    /// Sends what is buffered and reads up to ReadyForQuery. An error anywhere wins, also one after the rows:
-    /// a commit that fails does so after its statement's result.
+    /// Sends what is buffered and reads up to ReadyForQuery. An error anywhere wins, also one after
+    /// the rows: a commit that fails does so after its statement's result.
     Result<ResultPtr> collect(SteadyTime deadline, std::string_view name);
     Result<void> wait_readable(SteadyTime deadline, bool flushing);
     Error lost(std::string_view name);

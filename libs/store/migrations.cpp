@@ -25,52 +25,84 @@ std::string quote_identifier(std::string_view name) {
 }
 
 /// FNV-1a, 64 bits: the checksum guards against edits by mistake, not against an enemy.
-std::string checksum(const Migration& migration) { return std::to_string(advisory_key("migration", migration.sql)); }
+std::string checksum(const Migration& migration) {
+    return std::to_string(advisory_key("migration", migration.sql));
+}
 
 Result<void> check_list(std::span<const Migration> migrations) {
     for (std::size_t i = 0; i < migrations.size(); ++i) {
         if (migrations[i].number != static_cast<int>(i) + 1) {
-            return internal("migration_order", "migration " + std::string(migrations[i].name) + " should be number " + std::to_string(i + 1));
+            return internal(
+                "migration_order",
+                "migration " + std::string(migrations[i].name) + " should be number " +
+                    std::to_string(i + 1)
+            );
         }
     }
     return {};
 }
 
 Result<void> take_lock(Connection& connection, std::string_view schema) {
-    // The statement timeout is lifted for this session alone: a migration takes as long as it takes.
-    BERTH_TRY(connection.exec_script("SET statement_timeout = " + std::to_string(kLockWait.count()), kScriptLimit));
-    auto locked = connection.exec_within(kLockWait + milliseconds{2000}, "SELECT pg_advisory_lock($1::bigint)",
-                                         {advisory_key("migrate", schema)});
+    // The statement timeout is lifted for this session alone: a migration takes as long as it
+    // takes.
+    BERTH_TRY(connection.exec_script(
+        "SET statement_timeout = " + std::to_string(kLockWait.count()), kScriptLimit
+    ));
+    auto locked = connection.exec_within(
+        kLockWait + milliseconds{2000},
+        "SELECT pg_advisory_lock($1::bigint)",
+        {advisory_key("migrate", schema)}
+    );
     if (!locked && locked.error().fault == Fault::kDeadline) {
-        return deadline("migration_lock", "another replica has been migrating schema " + std::string(schema) + " for a minute");
+        return deadline(
+            "migration_lock",
+            "another replica has been migrating schema " + std::string(schema) + " for a minute"
+        );
     }
     BERTH_TRY(std::move(locked));
-    return connection.exec_script("SET statement_timeout = " + std::to_string(kScriptLimit.count()), kScriptLimit);
+    return connection.exec_script(
+        "SET statement_timeout = " + std::to_string(kScriptLimit.count()), kScriptLimit
+    );
 }
 
-/// Creates the schema only where it is missing: that takes a right which a role with a ready schema lacks.
+/// Creates the schema only where it is missing: that takes a right which a role with a ready schema
+/// lacks.
 Result<void> prepare_schema(Connection& connection, std::string_view schema) {
-    BERTH_ASSIGN(const Rows found, connection.exec("SELECT 1 FROM pg_namespace WHERE nspname = $1", {schema}));
+    BERTH_ASSIGN(
+        const Rows found, connection.exec("SELECT 1 FROM pg_namespace WHERE nspname = $1", {schema})
+    );
     const std::string quoted = quote_identifier(schema);
     if (found.empty()) BERTH_TRY(connection.exec_script("CREATE SCHEMA " + quoted, kScriptLimit));
     BERTH_TRY(connection.exec_script("SET search_path TO " + quoted, kScriptLimit));
     return connection.exec_script(
         "CREATE TABLE IF NOT EXISTS schema_migrations (number int PRIMARY KEY, name text NOT NULL, "
         "checksum text NOT NULL, applied_at timestamptz NOT NULL DEFAULT now())",
-        kScriptLimit);
+        kScriptLimit
+    );
 }
 
 Result<std::size_t> check_history(Connection& connection, std::span<const Migration> migrations) {
-    BERTH_ASSIGN(const Rows rows, connection.exec("SELECT number, name, checksum FROM schema_migrations ORDER BY number"));
+    BERTH_ASSIGN(
+        const Rows rows,
+        connection.exec("SELECT number, name, checksum FROM schema_migrations ORDER BY number")
+    );
     if (rows.size() > migrations.size()) {
-        return internal("migration_newer", "the database has migration " + std::to_string(rows.size()) +
-                                               ", this program knows " + std::to_string(migrations.size()) + ": start the newer program");
+        return internal(
+            "migration_newer",
+            "the database has migration " + std::to_string(rows.size()) + ", this program knows " +
+                std::to_string(migrations.size()) + ": start the newer program"
+        );
     }
     for (std::size_t i = 0; i < rows.size(); ++i) {
-        if (rows[i].int64("number") == migrations[i].number && rows[i].text("checksum") == checksum(migrations[i])) continue;
-        return internal("migration_edited", "migration " + std::to_string(migrations[i].number) + " (" +
-                                                std::string(migrations[i].name) +
-                                                ") was applied with another text: restore it and write a new one");
+        if (rows[i].int64("number") == migrations[i].number &&
+            rows[i].text("checksum") == checksum(migrations[i]))
+            continue;
+        return internal(
+            "migration_edited",
+            "migration " + std::to_string(migrations[i].number) + " (" +
+                std::string(migrations[i].name) +
+                ") was applied with another text: restore it and write a new one"
+        );
     }
     return rows.size();
 }
@@ -79,15 +111,20 @@ Result<void> apply(Connection& connection, const Migration& migration) {
     const auto named = [&](const Error& error) {
         Error out = error;
         if (out.fault == Fault::kInternal) out.code = "migration_failed";
-        out.message = "migration " + std::to_string(migration.number) + " (" + std::string(migration.name) + "): " + out.message;
+        out.message = "migration " + std::to_string(migration.number) + " (" +
+                      std::string(migration.name) + "): " + out.message;
         return out;
     };
     BERTH_TRY(connection.exec_script("BEGIN", kScriptLimit));
-    if (auto done = connection.exec_script(migration.sql, kScriptLimit); !done) return named(done.error());
-    auto recorded = connection.exec("INSERT INTO schema_migrations (number, name, checksum) VALUES ($1, $2, $3)",
-                                    {migration.number, migration.name, checksum(migration)});
+    if (auto done = connection.exec_script(migration.sql, kScriptLimit); !done)
+        return named(done.error());
+    auto recorded = connection.exec(
+        "INSERT INTO schema_migrations (number, name, checksum) VALUES ($1, $2, $3)",
+        {migration.number, migration.name, checksum(migration)}
+    );
     if (!recorded) return named(recorded.error());
-    if (auto done = connection.exec_script("COMMIT", kScriptLimit); !done) return named(done.error());
+    if (auto done = connection.exec_script("COMMIT", kScriptLimit); !done)
+        return named(done.error());
     return {};
 }
 
@@ -133,7 +170,8 @@ Result<int> migrate(Pool& pool, std::string_view schema, std::span<const Migrati
     BERTH_TRY(take_lock(connection, schema));
     BERTH_TRY(prepare_schema(connection, schema));
     BERTH_ASSIGN(const std::size_t applied, check_history(connection, migrations));
-    for (const Migration& migration : migrations.subspan(applied)) BERTH_TRY(apply(connection, migration));
+    for (const Migration& migration : migrations.subspan(applied))
+        BERTH_TRY(apply(connection, migration));
     return static_cast<int>(migrations.size() - applied);
 }
 

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Schema changes as numbered, checksummed SQL that each database sees once, however many replicas start.
+// Schema changes as numbered, checksummed SQL that each database sees once, however many replicas
+// start.
 #pragma once
 
 #include <span>
@@ -9,7 +10,8 @@
 
 namespace berth::store {
 
-/// Number from 1, without gaps, in order. Once applied anywhere the text never changes: write the next one.
+/// Number from 1, without gaps, in order. Once applied anywhere the text never changes: write the
+/// next one.
 struct Migration {
     int number;
     std::string_view name;
@@ -21,12 +23,12 @@ extern const std::string_view kInboxOutboxDdl;
 /// The table `leader_fence`, for services that elect (leader.hpp).
 extern const std::string_view kLeaderDdl;
 
-/// Creates `schema` if it is missing and applies what is not applied yet, each migration in a transaction of
-/// its own, recorded in `schema_migrations`. Returns how many were applied. Replicas wait for each other on
-/// an advisory lock for a minute at most. `schema` should be the pool's own.
-/// Errors: kInternal "migration_edited" (an applied text differs), "migration_order" (the list has gaps),
-/// "migration_failed" (the message names the migration), "migration_newer" (the database is ahead of this
-/// program); kDeadline "migration_lock"; and those of Connection.
+/// Creates `schema` if it is missing and applies what is not applied yet, each migration in a
+/// transaction of its own, recorded in `schema_migrations`. Returns how many were applied. Replicas
+/// wait for each other on an advisory lock for a minute at most. `schema` should be the pool's own.
+/// Errors: kInternal "migration_edited" (an applied text differs), "migration_order" (the list has
+/// gaps), "migration_failed" (the message names the migration), "migration_newer" (the database is
+/// ahead of this program); kDeadline "migration_lock"; and those of Connection.
 Result<int> migrate(Pool& pool, std::string_view schema, std::span<const Migration> migrations);
 
 }  // namespace berth::store

@@ -47,8 +47,12 @@ TEST(Migrations, AProgramOlderThanItsDatabaseAndAListWithGapsAreRefused) {
     const PoolSettings settings = empty_schema();
     Pool pool(settings);
     ASSERT_TRUE(migrate(pool, settings.schema, kTwo));
-    EXPECT_EQ(migrate(pool, settings.schema, std::span(kTwo).first(1)).error().code, "migration_newer");
-    EXPECT_EQ(migrate(pool, settings.schema, std::span(kTwo).last(1)).error().code, "migration_order");
+    EXPECT_EQ(
+        migrate(pool, settings.schema, std::span(kTwo).first(1)).error().code, "migration_newer"
+    );
+    EXPECT_EQ(
+        migrate(pool, settings.schema, std::span(kTwo).last(1)).error().code, "migration_order"
+    );
 }
 
 TEST(Migrations, AFailedMigrationLeavesNothingOfItselfAndIsNamed) {
@@ -70,7 +74,9 @@ TEST(Migrations, TheDdlOfInboxOutboxAndFenceApplies) {
     const std::vector<Migration> list{{1, "base", kInboxOutboxDdl}, {2, "fence", kLeaderDdl}};
     ASSERT_TRUE(migrate(pool, settings.schema, list));
     for (const char* table : {"inbox", "outbox", "leader_fence"}) {
-        EXPECT_FALSE((*pool.exec_autocommit("SELECT to_regclass($1::text)::text", {table}))[0].is_null(0)) << table;
+        EXPECT_FALSE(
+            (*pool.exec_autocommit("SELECT to_regclass($1::text)::text", {table}))[0].is_null(0)
+        ) << table;
     }
 }
 

@@ -9,21 +9,34 @@ constexpr Statement kAdd{Outbox::kAddSql, "outbox.add"};
 // ORDER BY gives the ids in the order of the span: that order is the entity's.
 constexpr Statement kAddAll{
     "INSERT INTO outbox (message_id, entity, revision, subject, headers, payload) "
-    "SELECT m, e, r, s, h, p FROM unnest($1::text[], $2::text[], $3::bigint[], $4::text[], $5::bytea[], $6::bytea[]) "
+    "SELECT m, e, r, s, h, p FROM unnest($1::text[], $2::text[], $3::bigint[], $4::text[], "
+    "$5::bytea[], $6::bytea[]) "
     "WITH ORDINALITY AS u(m, e, r, s, h, p, n) ORDER BY n "
     "RETURNING id, CASE WHEN entity = '' THEN '{}'::bigint[] ELSE "
-    "ARRAY(SELECT o.id FROM outbox o WHERE o.entity = outbox.entity AND o.entity <> '' AND o.id < outbox.id ORDER BY o.id LIMIT 32) END AS older",
+    "ARRAY(SELECT o.id FROM outbox o WHERE o.entity = outbox.entity AND o.entity <> '' AND o.id < "
+    "outbox.id ORDER BY o.id LIMIT 32) END AS older",
     "outbox.add_all"};
 constexpr Statement kDepth{
-    "SELECT count(*) AS depth, coalesce((extract(epoch FROM clock_timestamp() - min(created_at)) * 1000)::bigint, 0) AS oldest "
+    "SELECT count(*) AS depth, coalesce((extract(epoch FROM clock_timestamp() - min(created_at)) * "
+    "1000)::bigint, 0) AS oldest "
     "FROM outbox",
     "outbox.depth"};
 
 }  // namespace
 
 Result<void> Outbox::add(Transaction& tx, OutboxMessage& message) {
-    BERTH_ASSIGN(const Rows rows, tx.exec(kAdd, {message.message_id, message.entity, message.revision, message.subject,
-                                                 Param::bytes(encode_headers(message.headers)), Param::bytes(message.payload)}));
+    BERTH_ASSIGN(
+        const Rows rows,
+        tx.exec(
+            kAdd,
+            {message.message_id,
+             message.entity,
+             message.revision,
+             message.subject,
+             Param::bytes(encode_headers(message.headers)),
+             Param::bytes(message.payload)}
+        )
+    );
     message.id = rows[0].int64(0);
     message.older = rows[0].int64_array(1);
     return {};
@@ -42,10 +55,20 @@ Result<void> Outbox::add_all(Transaction& tx, std::span<OutboxMessage> messages)
         headers.push_back(encode_headers(m.headers));
         payloads.push_back(m.payload);
     }
-    BERTH_ASSIGN(const Rows rows,
-                 tx.exec(kAddAll, {Param::text_array(ids), Param::text_array(entities), Param::int64_array(revisions),
-                                   Param::text_array(subjects), Param::bytes_array(headers), Param::bytes_array(payloads)}));
-    if (rows.size() != messages.size()) return internal("sql", "outbox.add_all: fewer rows came back than went in");
+    BERTH_ASSIGN(
+        const Rows rows,
+        tx.exec(
+            kAddAll,
+            {Param::text_array(ids),
+             Param::text_array(entities),
+             Param::int64_array(revisions),
+             Param::text_array(subjects),
+             Param::bytes_array(headers),
+             Param::bytes_array(payloads)}
+        )
+    );
+    if (rows.size() != messages.size())
+        return internal("sql", "outbox.add_all: fewer rows came back than went in");
     for (std::size_t i = 0; i < messages.size(); ++i) {
         messages[i].id = rows[i].int64(0);
         messages[i].older = rows[i].int64_array(1);
@@ -53,7 +76,8 @@ Result<void> Outbox::add_all(Transaction& tx, std::span<OutboxMessage> messages)
     return {};
 }
 
-std::string Outbox::encode_headers(const std::vector<std::pair<std::string, std::string>>& headers) {
+std::string Outbox::encode_headers(const std::vector<std::pair<std::string, std::string>>& headers
+) {
     std::string out;
     for (const auto& [name, value] : headers) {
         out.append(name).push_back('\0');
@@ -66,9 +90,12 @@ std::vector<std::pair<std::string, std::string>> Outbox::decode_headers(std::str
     std::vector<std::pair<std::string, std::string>> out;
     while (!bytes.empty()) {
         const std::size_t name_end = bytes.find('\0');
-        const std::size_t value_end = name_end == std::string_view::npos ? name_end : bytes.find('\0', name_end + 1);
+        const std::size_t value_end =
+            name_end == std::string_view::npos ? name_end : bytes.find('\0', name_end + 1);
         if (value_end == std::string_view::npos) break;
-        out.emplace_back(bytes.substr(0, name_end), bytes.substr(name_end + 1, value_end - name_end - 1));
+        out.emplace_back(
+            bytes.substr(0, name_end), bytes.substr(name_end + 1, value_end - name_end - 1)
+        );
         bytes.remove_prefix(value_end + 1);
     }
     return out;

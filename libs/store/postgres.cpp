@@ -17,7 +17,8 @@ namespace {
 constexpr milliseconds kHealthLimit{1000};
 // A rollback that takes longer costs the connection instead, which rolls back too.
 constexpr milliseconds kRollbackLimit{2000};
-// Retries of a conflict spread over up to this, of a lost connection likewise: enough to leave the crowd.
+// Retries of a conflict spread over up to this, of a lost connection likewise: enough to leave the
+// crowd.
 constexpr milliseconds kFirstPause{4};
 constexpr milliseconds kLongestPause{200};
 
@@ -25,24 +26,30 @@ SteadyTime steady_now() { return std::chrono::steady_clock::now(); }
 
 /// Full jitter: uniform between zero and a bound that doubles with each attempt.
 milliseconds pause_before(int attempt) {
-    const auto bound = std::min<long long>(kLongestPause.count(), kFirstPause.count() << std::min(attempt, 10));
-    return milliseconds{static_cast<long long>(Random::system().below(static_cast<std::uint64_t>(bound) + 1))};
+    const auto bound =
+        std::min<long long>(kLongestPause.count(), kFirstPause.count() << std::min(attempt, 10));
+    return milliseconds{
+        static_cast<long long>(Random::system().below(static_cast<std::uint64_t>(bound) + 1))};
 }
 
 std::string_view begin_text(const TxOptions& options) {
     switch (options.isolation) {
-        case Isolation::kReadCommitted:
-            return options.read_only ? "BEGIN READ ONLY" : "BEGIN";
+        case Isolation::kReadCommitted: return options.read_only ? "BEGIN READ ONLY" : "BEGIN";
         case Isolation::kRepeatableRead:
-            return options.read_only ? "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY" : "BEGIN ISOLATION LEVEL REPEATABLE READ";
+            return options.read_only ? "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
+                                     : "BEGIN ISOLATION LEVEL REPEATABLE READ";
         case Isolation::kSerializable:
-            return options.read_only ? "BEGIN ISOLATION LEVEL SERIALIZABLE READ ONLY" : "BEGIN ISOLATION LEVEL SERIALIZABLE";
+            return options.read_only ? "BEGIN ISOLATION LEVEL SERIALIZABLE READ ONLY"
+                                     : "BEGIN ISOLATION LEVEL SERIALIZABLE";
     }
     return "BEGIN";
 }
 
 Error commit_unknown(const Error& cause) {
-    return unavailable("commit_unknown", "the connection broke while committing, so it may have happened: " + cause.message);
+    return unavailable(
+        "commit_unknown",
+        "the connection broke while committing, so it may have happened: " + cause.message
+    );
 }
 
 }  // namespace
@@ -82,15 +89,20 @@ Result<std::unique_ptr<Link>> Pool::take(SteadyTime deadline) {
             }
         }
         if (s.lent < s.settings.max_connections) break;
-        if (s.freed.wait_until(lock, deadline) == std::cv_status::timeout && s.lent >= s.settings.max_connections) {
-            return unavailable("pool_exhausted", "all " + std::to_string(s.settings.max_connections) +
-                                                     " database connections are busy; try again or raise the limit");
+        if (s.freed.wait_until(lock, deadline) == std::cv_status::timeout &&
+            s.lent >= s.settings.max_connections) {
+            return unavailable(
+                "pool_exhausted",
+                "all " + std::to_string(s.settings.max_connections) +
+                    " database connections are busy; try again or raise the limit"
+            );
         }
     }
     ++s.lent;
     lock.unlock();
     const auto left = std::chrono::ceil<milliseconds>(deadline - steady_now());
-    auto opened = Link::open(s.settings, std::clamp(left, milliseconds{1}, s.settings.connect_timeout));
+    auto opened =
+        Link::open(s.settings, std::clamp(left, milliseconds{1}, s.settings.connect_timeout));
     if (!opened) give_back(nullptr);
     return opened;
 }
@@ -116,7 +128,9 @@ bool Pool::healthy() {
     return connection.exec_within(kHealthLimit, "SELECT 1").has_value();
 }
 
-Result<Rows> Pool::exec_autocommit(const Statement& statement, const Params& params, OnLoss on_loss) {
+Result<Rows> Pool::exec_autocommit(
+    const Statement& statement, const Params& params, OnLoss on_loss
+) {
     const TxOptions limits;
     const SteadyTime give_up = steady_now() + limits.reconnect_for;
     bool was_lost = false;
@@ -132,23 +146,30 @@ Result<Rows> Pool::exec_autocommit(const Statement& statement, const Params& par
         if (rows) return rows;
         const Link& link = *connection.link_;
         const bool lost = link.broken() && rows.error().code == "database_unavailable";
-        const bool again = lost && (on_loss == OnLoss::kRetry || !link.maybe_executed()) && steady_now() < give_up;
-        const bool rerun = is_serialization_failure(rows.error()) && attempt + 1 < limits.max_attempts;
-        if (!again && !rerun) return lost && link.maybe_executed() ? commit_unknown(rows.error()) : std::move(rows).error();
+        const bool again =
+            lost && (on_loss == OnLoss::kRetry || !link.maybe_executed()) && steady_now() < give_up;
+        const bool rerun =
+            is_serialization_failure(rows.error()) && attempt + 1 < limits.max_attempts;
+        if (!again && !rerun)
+            return lost && link.maybe_executed() ? commit_unknown(rows.error())
+                                                 : std::move(rows).error();
         was_lost = was_lost || lost;
         connection = Connection(nullptr, nullptr);  // back before the pause
         std::this_thread::sleep_for(pause_before(attempt));
     }
 }
 
-Result<void> Pool::run(const TxOptions& options, const std::function<Result<void>(Transaction&)>& body) {
+Result<void> Pool::run(
+    const TxOptions& options, const std::function<Result<void>(Transaction&)>& body
+) {
     const SteadyTime give_up = steady_now() + options.reconnect_for;
     bool was_lost = false;
     int conflicts = 0;
     for (int attempt = 0;; ++attempt) {
         auto taken = take(steady_now() + state_->settings.acquire_timeout);
         if (!taken) {
-            // A database that is away from the start is the caller's to wait for; one that went is ours.
+            // A database that is away from the start is the caller's to wait for; one that went is
+            // ours.
             if (!was_lost || steady_now() >= give_up) return std::move(taken).error();
             std::this_thread::sleep_for(pause_before(attempt));
             continue;
@@ -164,7 +185,8 @@ Result<void> Pool::run(const TxOptions& options, const std::function<Result<void
         }
         result = tx.finish(result);
         if (result) return result;
-        const bool rerun = tx.doom_ == Transaction::Doom::kRetry && ++conflicts < options.max_attempts;
+        const bool rerun =
+            tx.doom_ == Transaction::Doom::kRetry && ++conflicts < options.max_attempts;
         const bool reconnect = tx.doom_ == Transaction::Doom::kLost && steady_now() < give_up;
         if (!rerun && !reconnect) return result;
         was_lost = was_lost || reconnect;
@@ -222,11 +244,14 @@ Result<void> Transaction::commit() {
 
 void Transaction::rollback() {
     if (!begun_ || link_.broken()) return;
-    (void)link_.script("ROLLBACK", kRollbackLimit);  // where it fails, the connection is not used again
+    (void
+    )link_.script("ROLLBACK", kRollbackLimit);  // where it fails, the connection is not used again
 }
 
-Connection::Connection(std::unique_ptr<Link> link, Pool* pool) : link_(std::move(link)), pool_(pool) {}
-Connection::Connection(Connection&& other) noexcept : link_(std::move(other.link_)), pool_(std::exchange(other.pool_, nullptr)) {}
+Connection::Connection(std::unique_ptr<Link> link, Pool* pool)
+    : link_(std::move(link)), pool_(pool) {}
+Connection::Connection(Connection&& other) noexcept
+    : link_(std::move(other.link_)), pool_(std::exchange(other.pool_, nullptr)) {}
 
 Connection& Connection::operator=(Connection&& other) noexcept {
     std::swap(link_, other.link_);
@@ -243,13 +268,19 @@ Result<Connection> Connection::open(const PoolSettings& settings) {
     return Connection(std::move(link), nullptr);
 }
 
-Result<Rows> Connection::exec(const Statement& statement, const Params& params) { return link_->exec(statement, params); }
+Result<Rows> Connection::exec(const Statement& statement, const Params& params) {
+    return link_->exec(statement, params);
+}
 
-Result<Rows> Connection::exec_within(milliseconds limit, const Statement& statement, const Params& params) {
+Result<Rows> Connection::exec_within(
+    milliseconds limit, const Statement& statement, const Params& params
+) {
     return link_->exec(statement, params, limit);
 }
 
-Result<void> Connection::exec_script(std::string_view sql, milliseconds limit) { return link_->script(sql, limit); }
+Result<void> Connection::exec_script(std::string_view sql, milliseconds limit) {
+    return link_->script(sql, limit);
+}
 
 int Connection::backend_pid() const { return link_->backend_pid(); }
 

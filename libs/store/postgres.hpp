@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// PostgreSQL as values: a pool that survives the database's absence, transactions that retry what may be retried.
+// PostgreSQL as values: a pool that survives the database's absence, transactions that retry what
+// may be retried.
 #pragma once
 
 #include <cstddef>
@@ -19,8 +20,9 @@
 
 namespace berth::store {
 
-/// Where the database is and how long to wait for it. `conninfo` (libpq keyword or URI form) may hold a
-/// password: it is handed to libpq and to nothing else, and never part of an error or a log line.
+/// Where the database is and how long to wait for it. `conninfo` (libpq keyword or URI form) may
+/// hold a password: it is handed to libpq and to nothing else, and never part of an error or a log
+/// line.
 struct PoolSettings {
     std::string conninfo;
     /// The schema every connection's search_path names; may be empty (the server's default then).
@@ -28,42 +30,52 @@ struct PoolSettings {
     std::size_t max_connections = 8;
     /// For one attempt to open a connection.
     milliseconds connect_timeout{5000};
-    /// For one statement; the server cancels it then, and a client that hears nothing gives up a little later.
+    /// For one statement; the server cancels it then, and a client that hears nothing gives up a
+    /// little later.
     milliseconds statement_timeout{10000};
     /// For a free connection of the pool.
     milliseconds acquire_timeout{5000};
 };
 
-/// SQL with an optional name for error messages. Both must outlive the call only; constants are the custom.
-/// The text is prepared once per connection (256 texts at most; what comes later runs unprepared), so write
-/// parameters as $1, $2 and never build a text per value. A parameter's type is what the SQL makes of it:
-/// write `$1::bigint` where the context does not say.
+/// SQL with an optional name for error messages. Both must outlive the call only; constants are the
+/// custom. The text is prepared once per connection (256 texts at most; what comes later runs
+/// unprepared), so write parameters as $1, $2 and never build a text per value. A parameter's type
+/// is what the SQL makes of it: write `$1::bigint` where the context does not say.
 struct Statement {
     std::string_view sql;
     std::string_view name;
 
-    constexpr Statement(std::string_view sql_text, std::string_view statement_name = {})  // NOLINT(google-explicit-constructor)
+    constexpr Statement(
+        std::string_view sql_text, std::string_view statement_name = {}
+    )  // NOLINT(google-explicit-constructor)
         : sql(sql_text), name(statement_name) {}
-    constexpr Statement(const char* sql_text) : sql(sql_text) {}                 // NOLINT(google-explicit-constructor)
-    Statement(const std::string& sql_text) : sql(sql_text) {}                    // NOLINT(google-explicit-constructor)
+    constexpr Statement(const char* sql_text)
+        : sql(sql_text) {}  // NOLINT(google-explicit-constructor)
+    Statement(const std::string& sql_text)
+        : sql(sql_text) {}  // NOLINT(google-explicit-constructor)
 };
 
-/// One parameter of a statement. Plain values convert implicitly; bytes and arrays are made by name.
+/// One parameter of a statement. Plain values convert implicitly; bytes and arrays are made by
+/// name.
 class Param {
 public:
-    Param(std::nullptr_t) : kind_(Kind::kNull) {}                                  // NOLINT(google-explicit-constructor)
-    Param(bool value) : value_(value ? "t" : "f") {}                               // NOLINT(google-explicit-constructor)
-    template <typename N, std::enable_if_t<std::is_integral_v<N> && !std::is_same_v<N, bool>, int> = 0>
-    Param(N value) : value_(std::to_string(value)) {}                              // NOLINT(google-explicit-constructor)
-    Param(double value);                                                           // NOLINT(google-explicit-constructor)
-    Param(const char* text) : value_(text) {}                                      // NOLINT(google-explicit-constructor)
-    Param(std::string_view text) : value_(text) {}                                 // NOLINT(google-explicit-constructor)
-    Param(std::string text) : value_(std::move(text)) {}                           // NOLINT(google-explicit-constructor)
+    Param(std::nullptr_t) : kind_(Kind::kNull) {}     // NOLINT(google-explicit-constructor)
+    Param(bool value) : value_(value ? "t" : "f") {}  // NOLINT(google-explicit-constructor)
+    template <
+        typename N,
+        std::enable_if_t<std::is_integral_v<N> && !std::is_same_v<N, bool>, int> = 0>
+    Param(N value) : value_(std::to_string(value)) {}     // NOLINT(google-explicit-constructor)
+    Param(double value);                                  // NOLINT(google-explicit-constructor)
+    Param(const char* text) : value_(text) {}             // NOLINT(google-explicit-constructor)
+    Param(std::string_view text) : value_(text) {}        // NOLINT(google-explicit-constructor)
+    Param(std::string text) : value_(std::move(text)) {}  // NOLINT(google-explicit-constructor)
     /// timestamptz, to the microsecond.
-    Param(WallTime time);                                                          // NOLINT(google-explicit-constructor)
+    Param(WallTime time);  // NOLINT(google-explicit-constructor)
     /// NULL for nullopt.
     template <typename T>
-    Param(std::optional<T> value) : Param(value ? Param(std::move(*value)) : Param(nullptr)) {}  // NOLINT(google-explicit-constructor)
+    Param(std::optional<T> value)
+        : Param(value ? Param(std::move(*value)) : Param(nullptr)) {
+    }  // NOLINT(google-explicit-constructor)
 
     /// bytea; travels in binary.
     static Param bytes(std::string value);
@@ -87,9 +99,9 @@ using Params = std::vector<Param>;
 /// A column by position (from 0) or by name.
 class Column {
 public:
-    constexpr Column(int index) : index_(index) {}                    // NOLINT(google-explicit-constructor)
-    constexpr Column(const char* name) : name_(name) {}               // NOLINT(google-explicit-constructor)
-    constexpr Column(std::string_view name) : name_(name) {}          // NOLINT(google-explicit-constructor)
+    constexpr Column(int index) : index_(index) {}            // NOLINT(google-explicit-constructor)
+    constexpr Column(const char* name) : name_(name) {}       // NOLINT(google-explicit-constructor)
+    constexpr Column(std::string_view name) : name_(name) {}  // NOLINT(google-explicit-constructor)
     int index() const { return index_; }
     std::string_view name() const { return name_; }
 
@@ -100,8 +112,9 @@ private:
 
 class Rows;
 
-/// One row of Rows; valid while they live. A column that does not exist, a NULL where a value is asked for
-/// or a value of another type is a bug in the SQL beside the call and throws std::logic_error.
+/// One row of Rows; valid while they live. A column that does not exist, a NULL where a value is
+/// asked for or a value of another type is a bug in the SQL beside the call and throws
+/// std::logic_error.
 class Row {
 public:
     bool is_null(Column column) const;
@@ -173,7 +186,8 @@ private:
 class Link;  // one libpq connection; private to this library
 class Pool;
 
-/// A connection of one's own or lent by a pool; returned (or closed) on destruction. One thread at a time.
+/// A connection of one's own or lent by a pool; returned (or closed) on destruction. One thread at
+/// a time.
 ///
 /// Errors of every exec in this header:
 ///   kUnavailable "database_unavailable"  no connection, or it broke
@@ -194,8 +208,11 @@ public:
     ~Connection();
 
     Result<Rows> exec(const Statement& statement, const Params& params = {});
-    /// With a deadline of its own for the answer in place of the settings' (the server's own limit stays).
-    Result<Rows> exec_within(milliseconds limit, const Statement& statement, const Params& params = {});
+    /// With a deadline of its own for the answer in place of the settings' (the server's own limit
+    /// stays).
+    Result<Rows> exec_within(
+        milliseconds limit, const Statement& statement, const Params& params = {}
+    );
     /// Several statements without parameters, as one simple query.
     Result<void> exec_script(std::string_view sql, milliseconds limit);
     /// The process id of the server's side, for tests and pg_terminate_backend.
@@ -210,7 +227,8 @@ private:
     Pool* pool_ = nullptr;
 };
 
-/// A transaction under way. It begins with its first statement; Pool::transact ends it. One thread at a time.
+/// A transaction under way. It begins with its first statement; Pool::transact ends it. One thread
+/// at a time.
 class Transaction {
 public:
     Result<Rows> exec(const Statement& statement, const Params& params = {});
@@ -251,9 +269,10 @@ enum class OnLoss {
     kRetry,   ///< run again on a new connection: for reads and for statements that may happen twice
 };
 
-/// Connections to one database with one schema, opened when first needed, LIFO, a broken one replaced.
-/// Thread-safe. Do not ask for a second connection while holding one: with all threads doing so the pool
-/// starves until acquire_timeout. Lent connections must be back before the pool is destroyed.
+/// Connections to one database with one schema, opened when first needed, LIFO, a broken one
+/// replaced. Thread-safe. Do not ask for a second connection while holding one: with all threads
+/// doing so the pool starves until acquire_timeout. Lent connections must be back before the pool
+/// is destroyed.
 class Pool {
 public:
     explicit Pool(PoolSettings settings);
@@ -262,11 +281,11 @@ public:
     Pool& operator=(const Pool&) = delete;
 
     /// Runs `f(Transaction&) -> Result<T>` and commits; an error of f rolls back and is returned.
-    /// f runs again (so it must have no effect but on the transaction) after a serialization failure or
-    /// deadlock, and on a new connection when the connection is lost before COMMIT was sent. A connection
-    /// lost while committing gives kUnavailable "commit_unknown": it may have happened; the inbox makes
-    /// redelivery safe. A statement's failure dooms the transaction even when f ignores it. An exception
-    /// of f rolls back and goes on.
+    /// f runs again (so it must have no effect but on the transaction) after a serialization
+    /// failure or deadlock, and on a new connection when the connection is lost before COMMIT was
+    /// sent. A connection lost while committing gives kUnavailable "commit_unknown": it may have
+    /// happened; the inbox makes redelivery safe. A statement's failure dooms the transaction even
+    /// when f ignores it. An exception of f rolls back and goes on.
     template <typename F>
     auto transact(F&& f, const TxOptions& options = {}) -> std::invoke_result_t<F&, Transaction&> {
         using R = std::invoke_result_t<F&, Transaction&>;
@@ -281,7 +300,9 @@ public:
     }
 
     /// One statement as a transaction of its own: one round trip. Deadlocks are retried.
-    Result<Rows> exec_autocommit(const Statement& statement, const Params& params = {}, OnLoss on_loss = OnLoss::kReport);
+    Result<Rows> exec_autocommit(
+        const Statement& statement, const Params& params = {}, OnLoss on_loss = OnLoss::kReport
+    );
 
     /// A connection for a while, for what needs a session (migrations).
     Result<Connection> acquire();
@@ -298,7 +319,9 @@ private:
     struct State;
     Result<std::unique_ptr<Link>> take(SteadyTime deadline);
     void give_back(std::unique_ptr<Link> link);
-    Result<void> run(const TxOptions& options, const std::function<Result<void>(Transaction&)>& body);
+    Result<void> run(
+        const TxOptions& options, const std::function<Result<void>(Transaction&)>& body
+    );
     std::unique_ptr<State> state_;
 };
 

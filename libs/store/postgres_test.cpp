@@ -21,13 +21,18 @@ using test::fresh_schema;
 PoolSettings with_counter() {
     PoolSettings settings = fresh_schema();
     Pool pool(settings);
-    EXPECT_TRUE(pool.exec_autocommit("CREATE TABLE counter (name text CONSTRAINT counter_name PRIMARY KEY, value bigint NOT NULL)"));
+    EXPECT_TRUE(
+        pool.exec_autocommit("CREATE TABLE counter (name text CONSTRAINT counter_name PRIMARY KEY, "
+                             "value bigint NOT NULL)")
+    );
     EXPECT_TRUE(pool.exec_autocommit("INSERT INTO counter VALUES ('a', 0), ('b', 0)"));
     return settings;
 }
 
 std::int64_t value_of(Pool& pool, std::string_view name) {
-    return (*pool.exec_autocommit("SELECT value FROM counter WHERE name = $1", {name}))[0].int64("value");
+    return (*pool.exec_autocommit("SELECT value FROM counter WHERE name = $1", {name}))[0].int64(
+        "value"
+    );
 }
 
 Result<Rows> bump(Transaction& tx, std::string_view name) {
@@ -35,7 +40,9 @@ Result<Rows> bump(Transaction& tx, std::string_view name) {
 }
 
 void terminate(Pool& other, std::int64_t pid) {
-    ASSERT_TRUE((*other.exec_autocommit("SELECT pg_terminate_backend($1::int, 5000)", {pid}))[0].boolean(0));
+    ASSERT_TRUE(
+        (*other.exec_autocommit("SELECT pg_terminate_backend($1::int, 5000)", {pid}))[0].boolean(0)
+    );
 }
 
 TEST(Postgres, ValuesRoundTrip) {
@@ -47,11 +54,22 @@ TEST(Postgres, ValuesRoundTrip) {
     const std::vector<std::string> texts{"plain", "", "quo\"te \\ , {}", "NULL"};
     const std::vector<std::string> blobs{bytes, ""};
     auto rows = pool.exec_autocommit(
-        "SELECT $1::bool b, $2::bigint i, $3::float8 d, $4::text t, $5::bytea y, $6::timestamptz w, $7::text n, "
-        "$8::bigint[] ids, array_length($9::text[], 1) texts, ($9::text[])[3] odd, ($10::bytea[])[1] blob, sum(x)::numeric total "
+        "SELECT $1::bool b, $2::bigint i, $3::float8 d, $4::text t, $5::bytea y, $6::timestamptz "
+        "w, $7::text n, "
+        "$8::bigint[] ids, array_length($9::text[], 1) texts, ($9::text[])[3] odd, "
+        "($10::bytea[])[1] blob, sum(x)::numeric total "
         "FROM (VALUES (1::bigint), (2)) v(x)",
-        {true, -5, 0.1, "grüße", Param::bytes(bytes), time, nullptr, Param::int64_array(ids), Param::text_array(texts),
-         Param::bytes_array(blobs)});
+        {true,
+         -5,
+         0.1,
+         "grüße",
+         Param::bytes(bytes),
+         time,
+         nullptr,
+         Param::int64_array(ids),
+         Param::text_array(texts),
+         Param::bytes_array(blobs)}
+    );
     ASSERT_TRUE(rows) << rows.error().describe();
     const Row row = (*rows)[0];
     EXPECT_TRUE(row.boolean("b"));
@@ -77,7 +95,9 @@ TEST(Postgres, EachTextIsPreparedOncePerConnection) {
     auto connection = Connection::open(fresh_schema());
     ASSERT_TRUE(connection);
     for (int i = 0; i < 3; ++i) ASSERT_TRUE(connection->exec("SELECT $1::int", {i}));
-    auto rows = connection->exec("SELECT count(*) FROM pg_prepared_statements WHERE statement = 'SELECT $1::int'");
+    auto rows = connection->exec(
+        "SELECT count(*) FROM pg_prepared_statements WHERE statement = 'SELECT $1::int'"
+    );
     EXPECT_EQ((*rows)[0].int64(0), 1);
 }
 
@@ -144,7 +164,8 @@ TEST(Postgres, ASerializationFailureRunsTheBodyAgain) {
             BERTH_TRY(bump(tx, "a"));
             return before[0].int64(0) + 1;
         },
-        options);
+        options
+    );
     ASSERT_TRUE(value) << value.error().describe();
     EXPECT_EQ(runs, 2);
     EXPECT_EQ(*value, 11);
@@ -161,11 +182,14 @@ TEST(Postgres, SerializationRetriesHaveACap) {
         [&](Transaction& tx) -> Result<void> {
             ++runs;
             BERTH_TRY(tx.exec("SELECT 1"));
-            EXPECT_TRUE(pool.exec_autocommit("UPDATE counter SET value = value + 10 WHERE name = 'a'"));
+            EXPECT_TRUE(
+                pool.exec_autocommit("UPDATE counter SET value = value + 10 WHERE name = 'a'")
+            );
             BERTH_TRY(bump(tx, "a"));
             return {};
         },
-        options);
+        options
+    );
     ASSERT_FALSE(done);
     EXPECT_EQ(done.error().code, "serialization_failure");
     EXPECT_EQ(runs, 3);
@@ -188,7 +212,8 @@ TEST(Postgres, ADeadlockIsResolvedByRunningTheLoserAgain) {
         });
         EXPECT_TRUE(done) << done.error().describe();
     });
-    // Not exactly 3: the loser may take its row again before the winner wakes, and deadlock once more.
+    // Not exactly 3: the loser may take its row again before the winner wakes, and deadlock once
+    // more.
     EXPECT_GE(runs, 3);
     EXPECT_EQ(value_of(pool, "a"), 2);
     EXPECT_EQ(value_of(pool, "b"), 2);
@@ -217,8 +242,10 @@ TEST(Postgres, AConnectionLostDuringCommitIsReportedAndNeverRunAgain) {
     ASSERT_TRUE(setup->exec_script(
         "CREATE FUNCTION die() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN "
         "PERFORM pg_terminate_backend(pg_backend_pid()); PERFORM pg_sleep(5); RETURN NULL; END $$;"
-        "CREATE CONSTRAINT TRIGGER die AFTER UPDATE ON counter DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION die()",
-        seconds{5}));
+        "CREATE CONSTRAINT TRIGGER die AFTER UPDATE ON counter DEFERRABLE INITIALLY DEFERRED FOR "
+        "EACH ROW EXECUTE FUNCTION die()",
+        seconds{5}
+    ));
     int runs = 0;
     const Result<void> done = pool.transact([&](Transaction& tx) -> Result<void> {
         ++runs;
@@ -241,7 +268,9 @@ TEST(Postgres, AStaleIdleConnectionIsReplacedUnseen) {
     for (int i = 0; i < 3; ++i) {
         const auto pid = (*pool.exec_autocommit("SELECT pg_backend_pid()"))[0].int64(0);
         terminate(other, pid);
-        auto rows = pool.exec_autocommit("UPDATE counter SET value = value + 1 WHERE name = 'a' RETURNING pg_backend_pid()");
+        auto rows = pool.exec_autocommit(
+            "UPDATE counter SET value = value + 1 WHERE name = 'a' RETURNING pg_backend_pid()"
+        );
         ASSERT_TRUE(rows) << rows.error().describe();
         EXPECT_NE((*rows)[0].int64(0), pid);
     }
@@ -355,7 +384,8 @@ TEST(Postgres, AKilledServerLosesNothingAndDoublesNothing) {
     }
     EXPECT_TRUE(test::eventually([&] { return finished > kThreads * kEach / 4; }));
     const int before = finished;
-    test::server().kill9();  // from this thread: the server's life hangs on the thread that starts it
+    test::server().kill9(
+    );  // from this thread: the server's life hangs on the thread that starts it
     EXPECT_LT(before, kThreads * kEach);
     const auto restarted = test::server().restart();
     EXPECT_TRUE(restarted) << restarted.error().describe();

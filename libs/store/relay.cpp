@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Publishing committed rows: what is in flight, what waits behind it, and what a crash left in the table.
+// Publishing committed rows: what is in flight, what waits behind it, and what a crash left in the
+// table.
 #include <algorithm>
 #include <condition_variable>
 #include <deque>
@@ -13,9 +14,11 @@
 namespace berth::store {
 namespace {
 
-// Rows behind a claimed head that come along, so that a long queue of one entity is not one poll each.
+// Rows behind a claimed head that come along, so that a long queue of one entity is not one poll
+// each.
 constexpr int kFollowers = 32;
-// Ids remembered after their confirmation: as many as may be between an insert's snapshot and its publish.
+// Ids remembered after their confirmation: as many as may be between an insert's snapshot and its
+// publish.
 constexpr std::size_t kRememberConfirmed = 8192;
 // A deletion starts early when this many wait; also the most that one statement deletes.
 constexpr std::size_t kDeleteBatch = 512;
@@ -30,17 +33,21 @@ constexpr Statement kClaim{
     "WITH heads AS MATERIALIZED (SELECT o.id, o.entity FROM outbox o "
     "WHERE (o.created_at < now() - make_interval(secs => $1) OR o.id = ANY($2::bigint[])) "
     "AND (o.claimed_until IS NULL OR o.claimed_until < now()) "
-    "AND (o.entity = '' OR NOT EXISTS (SELECT 1 FROM outbox p WHERE p.entity = o.entity AND p.entity <> '' AND p.id < o.id)) "
+    "AND (o.entity = '' OR NOT EXISTS (SELECT 1 FROM outbox p WHERE p.entity = o.entity AND "
+    "p.entity <> '' AND p.id < o.id)) "
     "ORDER BY o.id LIMIT $3 FOR UPDATE OF o SKIP LOCKED), "
     "followers AS (SELECT f.id FROM heads h CROSS JOIN LATERAL (SELECT x.id FROM outbox x "
-    "WHERE h.entity <> '' AND x.entity = h.entity AND x.entity <> '' AND x.id > h.id ORDER BY x.id LIMIT $4) f) "
+    "WHERE h.entity <> '' AND x.entity = h.entity AND x.entity <> '' AND x.id > h.id ORDER BY x.id "
+    "LIMIT $4) f) "
     "UPDATE outbox SET claimed_until = now() + make_interval(secs => $5) "
     "WHERE id IN (SELECT id FROM heads UNION ALL SELECT id FROM followers) "
     "RETURNING id, message_id, entity, revision, subject, headers, payload",
     "outbox.claim"};
 constexpr Statement kDelete{"DELETE FROM outbox WHERE id = ANY($1::bigint[])", "outbox.delete"};
 constexpr Statement kRelease{
-    "UPDATE outbox SET claimed_until = now() + make_interval(secs => $2) WHERE id = ANY($1::bigint[])", "outbox.release"};
+    "UPDATE outbox SET claimed_until = now() + make_interval(secs => $2) WHERE id = "
+    "ANY($1::bigint[])",
+    "outbox.release"};
 
 SteadyTime steady_now() { return std::chrono::steady_clock::now(); }
 double in_seconds(milliseconds duration) { return std::chrono::duration<double>(duration).count(); }
@@ -96,14 +103,18 @@ void tell(const Verdicts& verdicts) {
     }
 }
 
-Error deferred() { return unavailable("deferred", "left to the relay's background: an older message comes first"); }
+Error deferred() {
+    return unavailable("deferred", "left to the relay's background: an older message comes first");
+}
 
 }  // namespace
 
 struct Relay::State : std::enable_shared_from_this<Relay::State> {
     State(Pool& p, PublishFn f, RelaySettings s) : pool(p), publish(std::move(f)), settings(s) {}
 
-    bool admit(OutboxMessage message, const std::shared_ptr<const ConfirmFn>& confirmed, bool claimed);
+    bool admit(
+        OutboxMessage message, const std::shared_ptr<const ConfirmFn>& confirmed, bool claimed
+    );
     bool may_send_after(const OutboxMessage& message) const;
     void send(std::size_t limit);
     void done(std::int64_t id, std::uint64_t attempt, const Result<void>& result);
@@ -116,10 +127,17 @@ struct Relay::State : std::enable_shared_from_this<Relay::State> {
     void sender_loop();
     void keeper_loop();
     void keep(std::unique_lock<std::mutex>& lock);
-    bool run_for_ids(std::unique_lock<std::mutex>& lock, std::vector<std::int64_t>& ids, const Statement& statement, bool release);
+    bool run_for_ids(
+        std::unique_lock<std::mutex>& lock,
+        std::vector<std::int64_t>& ids,
+        const Statement& statement,
+        bool release
+    );
     void claim(std::unique_lock<std::mutex>& lock);
     void fail_overdue(std::unique_lock<std::mutex>& lock);
-    bool quiet() const { return tracked.empty() && to_delete.empty() && to_release.empty() && !writing; }
+    bool quiet() const {
+        return tracked.empty() && to_delete.empty() && to_release.empty() && !writing;
+    }
 
     Pool& pool;
     const PublishFn publish;
@@ -132,7 +150,8 @@ struct Relay::State : std::enable_shared_from_this<Relay::State> {
     std::deque<std::int64_t> ready;
     Recent confirmed_ids;
     std::vector<std::int64_t> to_delete, to_release;
-    std::deque<std::pair<std::int64_t, SteadyTime>> deferred_ids;  // until when: then their age finds them
+    std::deque<std::pair<std::int64_t, SteadyTime>>
+        deferred_ids;  // until when: then their age finds them
     SteadyTime next_poll{};
     SteadyTime deferred_poll{};
     SteadyTime write_due{};
@@ -155,7 +174,9 @@ bool Relay::State::may_send_after(const OutboxMessage& message) const {
     return chain == chains.end() || chain->second.back() < message.id;
 }
 
-bool Relay::State::admit(OutboxMessage message, const std::shared_ptr<const ConfirmFn>& confirmed, bool claimed) {
+bool Relay::State::admit(
+    OutboxMessage message, const std::shared_ptr<const ConfirmFn>& confirmed, bool claimed
+) {
     const std::int64_t id = message.id;
     if (stopping || tracked.size() >= settings.max_tracked) return false;
     if (!message.entity.empty() && !may_send_after(message)) return false;
@@ -165,7 +186,11 @@ bool Relay::State::admit(OutboxMessage message, const std::shared_ptr<const Conf
         chain.push_back(id);
         first = chain.size() == 1;
     }
-    tracked.emplace(id, Tracked{std::make_shared<const OutboxMessage>(std::move(message)), confirmed, claimed, 0, {}});
+    tracked.emplace(
+        id,
+        Tracked{
+            std::make_shared<const OutboxMessage>(std::move(message)), confirmed, claimed, 0, {}}
+    );
     if (first) ready.push_back(id);
     return true;
 }
@@ -177,7 +202,8 @@ void Relay::State::defer(std::int64_t id) {
     for_keeper.notify_one();
 }
 
-/// Sends what is ready, `limit` messages at most. Several threads may do so: one entity has one in flight.
+/// Sends what is ready, `limit` messages at most. Several threads may do so: one entity has one in
+/// flight.
 void Relay::State::send(std::size_t limit) {
     std::unique_lock lock(mutex);
     for (std::size_t i = 0; i < limit && !ready.empty(); ++i) {
@@ -190,9 +216,12 @@ void Relay::State::send(std::size_t limit) {
         entry.sent_at = steady_now();
         const auto message = entry.message;
         lock.unlock();
-        publish(*message, [weak = weak_from_this(), id, attempt = entry.attempt](Result<void> result) {
-            if (const auto state = weak.lock()) state->done(id, attempt, result);
-        });
+        publish(
+            *message,
+            [weak = weak_from_this(), id, attempt = entry.attempt](Result<void> result) {
+                if (const auto state = weak.lock()) state->done(id, attempt, result);
+            }
+        );
         lock.lock();
     }
     if (!ready.empty()) for_sender.notify_one();
@@ -203,7 +232,8 @@ void Relay::State::done(std::int64_t id, std::uint64_t attempt, const Result<voi
     {
         const std::lock_guard lock(mutex);
         const auto found = tracked.find(id);
-        if (found == tracked.end() || found->second.attempt != attempt) return;  // too late: already given up
+        if (found == tracked.end() || found->second.attempt != attempt)
+            return;  // too late: already given up
         if (result) {
             confirm(id, verdicts);
         } else {
@@ -243,7 +273,8 @@ void Relay::State::drop(std::int64_t id, const Error& error, Verdicts& verdicts)
     want_write();
 }
 
-/// A failure takes the entity's later messages with it: none of them may overtake the row left behind.
+/// A failure takes the entity's later messages with it: none of them may overtake the row left
+/// behind.
 void Relay::State::fail(std::int64_t id, const Error& error, Verdicts& verdicts) {
     ++counters.failed;
     const std::string entity = tracked.at(id).message->entity;
@@ -293,19 +324,25 @@ void Relay::State::want_write() {
 /// One round: delete the confirmed, release the failed, take what waits in the table.
 void Relay::State::keep(std::unique_lock<std::mutex>& lock) {
     fail_overdue(lock);
-    const bool written = run_for_ids(lock, to_delete, kDelete, false) && run_for_ids(lock, to_release, kRelease, true);
+    const bool written = run_for_ids(lock, to_delete, kDelete, false) &&
+                         run_for_ids(lock, to_release, kRelease, true);
     for_stop.notify_all();
     if (!written) {
         quiet_until = steady_now() + settings.poll;
         return;
     }
     const SteadyTime now = steady_now();
-    if (!stopping && (now >= next_poll || (!deferred_ids.empty() && now >= deferred_poll))) claim(lock);
+    if (!stopping && (now >= next_poll || (!deferred_ids.empty() && now >= deferred_poll)))
+        claim(lock);
     if (stopping) next_poll = now + settings.poll;
 }
 
-bool Relay::State::run_for_ids(std::unique_lock<std::mutex>& lock, std::vector<std::int64_t>& ids, const Statement& statement,
-                               bool release) {
+bool Relay::State::run_for_ids(
+    std::unique_lock<std::mutex>& lock,
+    std::vector<std::int64_t>& ids,
+    const Statement& statement,
+    bool release
+) {
     while (!ids.empty()) {
         const auto count = static_cast<std::ptrdiff_t>(std::min(ids.size(), kDeleteBatch));
         const std::vector<std::int64_t> batch(ids.begin(), ids.begin() + count);
@@ -333,15 +370,22 @@ void Relay::State::claim(std::unique_lock<std::mutex>& lock) {
     deferred_poll = now + kDeferredPoll;
     next_poll = now + settings.poll;
     lock.unlock();
-    auto rows = pool.exec_autocommit(kClaim,
-                                     {in_seconds(settings.age), Param::int64_array(wanted), settings.batch, kFollowers,
-                                      in_seconds(settings.publish_timeout + kClaimSlack)},
-                                     OnLoss::kRetry);
+    auto rows = pool.exec_autocommit(
+        kClaim,
+        {in_seconds(settings.age),
+         Param::int64_array(wanted),
+         settings.batch,
+         kFollowers,
+         in_seconds(settings.publish_timeout + kClaimSlack)},
+        OnLoss::kRetry
+    );
     std::vector<OutboxMessage> messages;
     if (rows) {
         for (const Row row : *rows) messages.push_back(read_message(row));
     }
-    std::sort(messages.begin(), messages.end(), [](const auto& a, const auto& b) { return a.id < b.id; });
+    std::sort(messages.begin(), messages.end(), [](const auto& a, const auto& b) {
+        return a.id < b.id;
+    });
     lock.lock();
     if (!rows) {
         ++counters.database_errors;
@@ -354,7 +398,8 @@ void Relay::State::claim(std::unique_lock<std::mutex>& lock) {
         const std::int64_t id = message.id;
         std::erase_if(deferred_ids, [id](const auto& entry) { return entry.first == id; });
         // The SQL vouches for the head; each follower follows the one before it.
-        if (const auto before = previous.find(message.entity); before != previous.end()) message.older = {before->second};
+        if (const auto before = previous.find(message.entity); before != previous.end())
+            message.older = {before->second};
         if (!message.entity.empty()) previous[message.entity] = id;
         if (confirmed_ids.has(id)) continue;  // its deletion is under way
         if (const auto mine = tracked.find(id); mine != tracked.end()) {
@@ -378,7 +423,12 @@ void Relay::State::fail_overdue(std::unique_lock<std::mutex>& lock) {
     if (overdue.empty()) return;
     Verdicts verdicts;
     for (const std::int64_t id : overdue) {
-        if (tracked.contains(id)) fail(id, deadline("publish_timeout", "the bus did not confirm the message in time"), verdicts);
+        if (tracked.contains(id))
+            fail(
+                id,
+                deadline("publish_timeout", "the bus did not confirm the message in time"),
+                verdicts
+            );
     }
     lock.unlock();
     tell(verdicts);
@@ -398,7 +448,8 @@ void Relay::start() {
 }
 
 void Relay::publish_committed(std::vector<OutboxMessage> messages, ConfirmFn confirmed) {
-    const auto shared = confirmed ? std::make_shared<const ConfirmFn>(std::move(confirmed)) : nullptr;
+    const auto shared =
+        confirmed ? std::make_shared<const ConfirmFn>(std::move(confirmed)) : nullptr;
     const std::size_t count = messages.size();
     Verdicts verdicts;
     {
@@ -436,7 +487,8 @@ bool Relay::stop(milliseconds limit) {
     s.write_due = {};
     s.for_keeper.notify_one();
     const bool running = s.keeper.joinable();
-    const bool clean = s.for_stop.wait_for(lock, running ? limit : milliseconds{0}, [&] { return s.quiet(); });
+    const bool clean =
+        s.for_stop.wait_for(lock, running ? limit : milliseconds{0}, [&] { return s.quiet(); });
     s.quit = true;
     s.for_keeper.notify_one();
     s.for_sender.notify_one();

@@ -70,12 +70,21 @@ RelaySettings quick() {
 }
 
 OutboxMessage message(const std::string& entity, std::int64_t revision) {
-    return {entity + "/" + std::to_string(revision), entity, revision, "berth.evt.x", {{"a", "1"}, {"b", ""}}, std::string("p\0q", 3), 0, {}};
+    return {
+        entity + "/" + std::to_string(revision),
+        entity,
+        revision,
+        "berth.evt.x",
+        {{"a", "1"}, {"b", ""}},
+        std::string("p\0q", 3),
+        0,
+        {}};
 }
 
 /// Commits messages together and returns them as publish_committed wants them.
 std::vector<OutboxMessage> commit(Pool& pool, std::vector<OutboxMessage> messages) {
-    const Result<void> done = pool.transact([&](Transaction& tx) { return Outbox::add_all(tx, messages); });
+    const Result<void> done =
+        pool.transact([&](Transaction& tx) { return Outbox::add_all(tx, messages); });
     EXPECT_TRUE(done) << done.error().describe();
     return messages;
 }
@@ -93,12 +102,16 @@ TEST(Relay, ACommittedMessageIsPublishedAtOnceConfirmedAndDeleted) {
     auto messages = commit(pool, {message("e", 1)});
     EXPECT_EQ(Outbox::depth(pool)->rows, 1);
     std::atomic<int> confirmed{0};
-    relay.publish_committed(std::move(messages), [&](const std::string& id, const Result<void>& result) {
-        EXPECT_EQ(id, "e/1");
-        EXPECT_TRUE(result);
-        ++confirmed;
-    });
-    ASSERT_EQ(bus.sent(), std::vector<std::string>{"e/1"}) << "sent before publish_committed returned";
+    relay.publish_committed(
+        std::move(messages),
+        [&](const std::string& id, const Result<void>& result) {
+            EXPECT_EQ(id, "e/1");
+            EXPECT_TRUE(result);
+            ++confirmed;
+        }
+    );
+    ASSERT_EQ(bus.sent(), std::vector<std::string>{"e/1"})
+        << "sent before publish_committed returned";
     EXPECT_EQ(confirmed, 0);
     bus.answer("e/1", {});
     EXPECT_EQ(confirmed, 1);
@@ -134,12 +147,17 @@ TEST(Relay, AfterAFailureTheLaterRowsWaitForTheFailedOne) {
     relay.start();
     std::mutex mutex;
     std::map<std::string, std::string> verdicts;
-    relay.publish_committed(commit(pool, {message("e", 1), message("e", 2)}), [&](const std::string& id, const Result<void>& result) {
-        const std::lock_guard lock(mutex);
-        verdicts[id] = result ? "ok" : result.error().code;
-    });
+    relay.publish_committed(
+        commit(pool, {message("e", 1), message("e", 2)}),
+        [&](const std::string& id, const Result<void>& result) {
+            const std::lock_guard lock(mutex);
+            verdicts[id] = result ? "ok" : result.error().code;
+        }
+    );
     bus.answer("e/1", unavailable("no_bus", "gone"));
-    EXPECT_EQ(verdicts, (std::map<std::string, std::string>{{"e/1", "no_bus"}, {"e/2", "deferred"}}));
+    EXPECT_EQ(
+        verdicts, (std::map<std::string, std::string>{{"e/1", "no_bus"}, {"e/2", "deferred"}})
+    );
     relay.publish_committed(commit(pool, {message("e", 3)}));
     ASSERT_TRUE(bus.wait_sent(2));
     EXPECT_EQ(bus.sent().back(), "e/1") << "the failed one comes again first";
@@ -160,7 +178,9 @@ TEST(Relay, RowsOfACrashedProcessArePickedUpOnceByOneOfTwoRelays) {
     FakeBus bus;
     bus.policy = [](const OutboxMessage& m) {
         EXPECT_EQ(m.payload, std::string("p\0q", 3));
-        EXPECT_EQ(m.headers, (std::vector<std::pair<std::string, std::string>>{{"a", "1"}, {"b", ""}}));
+        EXPECT_EQ(
+            m.headers, (std::vector<std::pair<std::string, std::string>>{{"a", "1"}, {"b", ""}})
+        );
         return Result<void>{};
     };
     Relay one(pool, bus.publisher(), quick());
@@ -190,8 +210,11 @@ TEST(Relay, ARowClaimedByARelayThatDiedIsLeftAloneUntilItsClaimEnds) {
     Relay two(pool, bus.publisher(), quick());
     two.start();
     ASSERT_TRUE(bus.wait_sent(2));
-    EXPECT_EQ(bus.sent().back(), "f/1") << "rows go out in the order of their ids, so e/1 was passed over";
-    ASSERT_TRUE(pool.exec_autocommit("UPDATE outbox SET claimed_until = now() WHERE message_id = 'e/1'"));
+    EXPECT_EQ(bus.sent().back(), "f/1")
+        << "rows go out in the order of their ids, so e/1 was passed over";
+    ASSERT_TRUE(
+        pool.exec_autocommit("UPDATE outbox SET claimed_until = now() WHERE message_id = 'e/1'")
+    );
     ASSERT_TRUE(bus.wait_sent(3));
     EXPECT_EQ(bus.sent().back(), "e/1");
 }
@@ -226,7 +249,8 @@ TEST(Relay, AnOlderRowOfAnotherProcessHoldsTheNewOneBack) {
     relay.publish_committed(std::move(mine));
     relay.publish_committed(commit(pool, {message("f", 1)}));
     EXPECT_EQ(bus.sent(), std::vector<std::string>{"f/1"});
-    ASSERT_TRUE(pool.exec_autocommit("DELETE FROM outbox WHERE id = $1", {foreign[0].id}));  // confirmed there
+    ASSERT_TRUE(pool.exec_autocommit("DELETE FROM outbox WHERE id = $1", {foreign[0].id})
+    );  // confirmed there
     ASSERT_TRUE(bus.wait_sent(2));
     EXPECT_EQ(bus.sent().back(), "e/2");
     EXPECT_TRUE(drained(pool));
@@ -256,7 +280,8 @@ TEST(Relay, TheBackgroundSurvivesItsDatabase) {
     relay.start();
     auto messages = commit(pool, {message("e", 1)});
     test::server().kill9();
-    relay.publish_committed(std::move(messages));  // the bus is there, only the deletion has to wait
+    relay.publish_committed(std::move(messages)
+    );  // the bus is there, only the deletion has to wait
     EXPECT_EQ(bus.sent().size(), 1U);
     ASSERT_TRUE(test::eventually([&] { return relay.counters().database_errors > 0; }));
     ASSERT_TRUE(test::server().restart());
@@ -324,7 +349,8 @@ private:
         for (;;) {
             changed_.wait(lock, [&] { return ended_ || !waiting_.empty(); });
             if (ended_) return;
-            const auto at = waiting_.begin() + static_cast<std::ptrdiff_t>(random() % waiting_.size());
+            const auto at =
+                waiting_.begin() + static_cast<std::ptrdiff_t>(random() % waiting_.size());
             auto [m, done] = std::move(*at);
             waiting_.erase(at);
             const bool fails = random() % 8 == 0;
@@ -349,8 +375,12 @@ TEST(Relay, UnderLoadFromTwoReplicasWithAMoodyBusOrderHoldsAndNothingIsLost) {
     PoolSettings database = fresh_schema();
     database.max_connections = 16;
     Pool pool(database);
-    ASSERT_TRUE(pool.exec_autocommit("CREATE TABLE entity (name text PRIMARY KEY, revision bigint NOT NULL)"));
-    ASSERT_TRUE(pool.exec_autocommit("INSERT INTO entity SELECT 'e' || n, 0 FROM generate_series(0, $1::int) n", {kEntities - 1}));
+    ASSERT_TRUE(pool.exec_autocommit(
+        "CREATE TABLE entity (name text PRIMARY KEY, revision bigint NOT NULL)"
+    ));
+    ASSERT_TRUE(pool.exec_autocommit(
+        "INSERT INTO entity SELECT 'e' || n, 0 FROM generate_series(0, $1::int) n", {kEntities - 1}
+    ));
     Witness witness;
     MoodyBus bus(witness);
     Relay one(pool, bus.publisher(), quick());
@@ -362,7 +392,14 @@ TEST(Relay, UnderLoadFromTwoReplicasWithAMoodyBusOrderHoldsAndNothingIsLost) {
             const std::string entity = "e" + std::to_string((thread + i) % kEntities);
             std::vector<OutboxMessage> out;
             const Result<void> done = pool.transact([&](Transaction& tx) -> Result<void> {
-                BERTH_ASSIGN(const Rows rows, tx.exec("UPDATE entity SET revision = revision + 1 WHERE name = $1 RETURNING revision", {entity}));
+                BERTH_ASSIGN(
+                    const Rows rows,
+                    tx.exec(
+                        "UPDATE entity SET revision = revision + 1 WHERE name = $1 RETURNING "
+                        "revision",
+                        {entity}
+                    )
+                );
                 out.assign(1, message(entity, rows[0].int64(0)));
                 return Outbox::add(tx, out[0]);
             });

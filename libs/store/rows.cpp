@@ -15,8 +15,11 @@ namespace {
 const PGresult* as_result(const void* result) { return static_cast<const PGresult*>(result); }
 
 [[noreturn]] void misuse(const std::string& what, const Column& column) {
-    throw std::logic_error("result column " +
-                           (column.name().empty() ? std::to_string(column.index()) : std::string(column.name())) + ": " + what);
+    throw std::logic_error(
+        "result column " +
+        (column.name().empty() ? std::to_string(column.index()) : std::string(column.name())) +
+        ": " + what
+    );
 }
 
 int hex_digit(char c) {
@@ -53,17 +56,19 @@ std::optional<WallTime> parse_timestamp(std::string_view text) {
     const int hour = digits_at(text, 11, 2);
     const int minute = digits_at(text, 14, 2);
     const int second = digits_at(text, 17, 2);
-    if (year < 0 || month < 0 || day < 0 || hour < 0 || minute < 0 || second < 0) return std::nullopt;
+    if (year < 0 || month < 0 || day < 0 || hour < 0 || minute < 0 || second < 0)
+        return std::nullopt;
     int micros = 0;
     std::size_t at = 19;
     if (at < text.size() && text[at] == '.') {
         int scale = 100'000;
-        for (++at; at < text.size() && text[at] >= '0' && text[at] <= '9'; ++at, scale /= 10) micros += (text[at] - '0') * scale;
+        for (++at; at < text.size() && text[at] >= '0' && text[at] <= '9'; ++at, scale /= 10)
+            micros += (text[at] - '0') * scale;
     }
     if (at < text.size() && text.substr(at) != "+00") return std::nullopt;
     const std::chrono::sys_days days = std::chrono::year{year} / month / day;
-    return WallTime{days.time_since_epoch()} + std::chrono::hours{hour} + std::chrono::minutes{minute} + seconds{second} +
-           microseconds{micros};
+    return WallTime{days.time_since_epoch()} + std::chrono::hours{hour} +
+           std::chrono::minutes{minute} + seconds{second} + microseconds{micros};
 }
 
 template <typename Values, typename Append>
@@ -93,7 +98,9 @@ Param Param::bytes(std::string value) {
 }
 
 Param Param::int64_array(std::span<const std::int64_t> values) {
-    return Param(array_literal(values, [](std::string& out, std::int64_t value) { out += std::to_string(value); }));
+    return Param(array_literal(values, [](std::string& out, std::int64_t value) {
+        out += std::to_string(value);
+    }));
 }
 
 Param Param::text_array(std::span<const std::string> values) {
@@ -132,7 +139,9 @@ std::string_view Row::raw(Column column) const {
     const PGresult* const result = as_result(rows_->result_.get());
     const int field = find(column);
     if (PQgetisnull(result, index_, field) != 0) misuse("is NULL", column);
-    return {PQgetvalue(result, index_, field), static_cast<std::size_t>(PQgetlength(result, index_, field))};
+    return {
+        PQgetvalue(result, index_, field),
+        static_cast<std::size_t>(PQgetlength(result, index_, field))};
 }
 
 bool Row::is_null(Column column) const {
@@ -145,7 +154,8 @@ std::int64_t Row::int64(Column column) const {
     const std::string_view text = raw(column);
     std::int64_t value = 0;
     const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
-    if (error != std::errc{} || end != text.data() + text.size()) misuse("is not an integer", column);
+    if (error != std::errc{} || end != text.data() + text.size())
+        misuse("is not an integer", column);
     return value;
 }
 

@@ -21,14 +21,16 @@ public:
     void TearDown() override { slot().reset(); }
 };
 // GoogleTest owns it.
-[[maybe_unused]] const ::testing::Environment* const kStopServer = ::testing::AddGlobalTestEnvironment(new StopServer);
+[[maybe_unused]] const ::testing::Environment* const kStopServer =
+    ::testing::AddGlobalTestEnvironment(new StopServer);
 
 }  // namespace
 
 berth::testing::PostgresServer& server() {
     if (!slot()) {
         slot() = std::make_unique<berth::testing::PostgresServer>();
-        if (auto started = slot()->start(); !started) throw std::runtime_error(started.error().describe());
+        if (auto started = slot()->start(); !started)
+            throw std::runtime_error(started.error().describe());
     }
     return *slot();
 }
@@ -46,7 +48,8 @@ PoolSettings fresh_schema() {
     Pool pool(settings);
     const std::string sql = std::string(kInboxOutboxDdl) + std::string(kLeaderDdl);
     const Migration first{1, "base", sql};
-    if (auto done = migrate(pool, settings.schema, {&first, 1}); !done) throw std::runtime_error(done.error().describe());
+    if (auto done = migrate(pool, settings.schema, {&first, 1}); !done)
+        throw std::runtime_error(done.error().describe());
     return settings;
 }
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Proves against a real server that apply makes, repairs and checks streams and durables, and is loud when a
-// server keeps something else than it was asked for.
+// Proves against a real server that apply makes, repairs and checks streams and durables, and is
+// loud when a server keeps something else than it was asked for.
 #include "topology/apply.hpp"
 
 #include <gtest/gtest.h>
@@ -17,7 +17,9 @@ using berth::testing::RawNatsClient;
 
 class Apply : public ::testing::Test {
 protected:
-    Apply() : server_(NatsServer::start()), client_(server_.port(), {}) { client_.subscribe("_INBOX.>"); }
+    Apply() : server_(NatsServer::start()), client_(server_.port(), {}) {
+        client_.subscribe("_INBOX.>");
+    }
 
     Result<std::string> ask(std::string_view subject, std::string_view json) {
         auto answer = client_.request(subject, json, "_INBOX." + std::to_string(++requests_));
@@ -25,9 +27,12 @@ protected:
         return *std::move(answer);
     }
     ApiRequest request() {
-        return [this](std::string_view subject, std::string_view json) { return ask(subject, json); };
+        return
+            [this](std::string_view subject, std::string_view json) { return ask(subject, json); };
     }
-    Json config(const std::string& stream) { return *Json::parse(ask("$JS.API.STREAM.INFO." + stream, "").value())->find("config"); }
+    Json config(const std::string& stream) {
+        return *Json::parse(ask("$JS.API.STREAM.INFO." + stream, "").value())->find("config");
+    }
 
     NatsServer server_;
     RawNatsClient client_;
@@ -63,7 +68,10 @@ TEST_F(Apply, RepairsWhatWasChangedAndKeepsMessages) {
 }
 
 TEST_F(Apply, AForbiddenChangeIsTheServersWords) {
-    ASSERT_TRUE(ask("$JS.API.STREAM.CREATE.EVT", R"({"name":"EVT","subjects":["berth.evt.>"],"storage":"memory","retention":"limits"})"));
+    ASSERT_TRUE(
+        ask("$JS.API.STREAM.CREATE.EVT",
+            R"({"name":"EVT","subjects":["berth.evt.>"],"storage":"memory","retention":"limits"})")
+    );
     const auto report = apply_topology(builtin(), request());
     ASSERT_FALSE(report);
     EXPECT_EQ(report.error().code, "jetstream_api");
@@ -73,7 +81,8 @@ TEST_F(Apply, AForbiddenChangeIsTheServersWords) {
 
 TEST_F(Apply, AnIgnoredFieldFailsLoudly) {
     // A server that answers as if it had never heard of a field: what an old one does.
-    const ApiRequest forgetful = [this](std::string_view subject, std::string_view json) -> Result<std::string> {
+    const ApiRequest forgetful =
+        [this](std::string_view subject, std::string_view json) -> Result<std::string> {
         if (!subject.starts_with("$JS.API.STREAM.CREATE.CMD_NODE")) return ask(subject, json);
         auto body = Json::parse(json).value();
         body.set("discard_new_per_subject", false);
@@ -112,7 +121,10 @@ TEST_F(Apply, ADeadMachineBlocksNobody) {
     ASSERT_TRUE(ask("$JS.API.STREAM.UPDATE.CMD_NODE", small.dump()));
     ASSERT_TRUE(ask("berth.cmd.node.m_1.start", "1"));
     ASSERT_TRUE(ask("berth.cmd.node.m_1.start", "2"));
-    EXPECT_NE(ask("berth.cmd.node.m_1.start", "3").value().find("maximum messages per subject"), std::string::npos);
+    EXPECT_NE(
+        ask("berth.cmd.node.m_1.start", "3").value().find("maximum messages per subject"),
+        std::string::npos
+    );
     EXPECT_EQ(ask("berth.cmd.node.m_2.start", "1").value().find("error"), std::string::npos);
 }
 
@@ -120,7 +132,10 @@ TEST_F(Apply, AuditRefusesDeletion) {
     ASSERT_TRUE(apply_topology(builtin(), request()));
     ASSERT_TRUE(ask("berth.audit.default.lease.x", "1"));
     EXPECT_NE(ask("$JS.API.STREAM.PURGE.AUDIT", "").value().find("error"), std::string::npos);
-    EXPECT_NE(ask("$JS.API.STREAM.MSG.DELETE.AUDIT", R"({"seq":1})").value().find("error"), std::string::npos);
+    EXPECT_NE(
+        ask("$JS.API.STREAM.MSG.DELETE.AUDIT", R"({"seq":1})").value().find("error"),
+        std::string::npos
+    );
 }
 
 }  // namespace

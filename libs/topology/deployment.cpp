@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Keys are made once and kept; everything that can be derived from them is derived again at each run.
+// Keys are made once and kept; everything that can be derived from them is derived again at each
+// run.
 #include "topology/deployment.hpp"
 
 #include <cctype>
@@ -42,11 +43,18 @@ Result<KeyPair> keep_or_make_key(const fs::path& path, KeyKind kind) {
     }
     BERTH_ASSIGN(const Secret seed, identity::read_seed(path));
     BERTH_ASSIGN(KeyPair key, KeyPair::from_seed(seed));
-    if (key.kind() != kind) return invalid("bad_seed", path.string() + " holds a key of another kind");
+    if (key.kind() != kind)
+        return invalid("bad_seed", path.string() + " holds a key of another kind");
     return key;
 }
 
-Result<fs::path> write_user(const Topology& topology, const User& user, const fs::path& folder, const KeyPair& account, WallTime now) {
+Result<fs::path> write_user(
+    const Topology& topology,
+    const User& user,
+    const fs::path& folder,
+    const KeyPair& account,
+    WallTime now
+) {
     const fs::path path = folder / (user.name + ".creds");
     Secret seed;
     if (is_absent(path)) {
@@ -65,26 +73,42 @@ Result<fs::path> write_user(const Topology& topology, const User& user, const fs
     return path;
 }
 
-/// A text of the configuration's grammar. Control characters and quotes have no place in a host or a path.
+/// A text of the configuration's grammar. Control characters and quotes have no place in a host or
+/// a path.
 Result<std::string> quoted(const std::string& text) {
     for (const char c : text) {
         if (std::iscntrl(static_cast<unsigned char>(c)) != 0 || c == '"' || c == '\\') {
-            return invalid("bad_option", "a path or host with quotes, backslashes or control characters cannot be configured");
+            return invalid(
+                "bad_option",
+                "a path or host with quotes, backslashes or control characters cannot be configured"
+            );
         }
     }
     return "\"" + text + "\"";
 }
 
 Result<void> check(const Topology& topology, const DeploymentOptions& options) {
-    if (options.port < -1 || options.port == 0 || options.port > 65535) return invalid("bad_option", "the port must be 1 to 65535, or -1", "port");
-    if (options.http_port < 0 || options.http_port > 65535) return invalid("bad_option", "the monitoring port must be 0 to 65535", "http_port");
+    if (options.port < -1 || options.port == 0 || options.port > 65535)
+        return invalid("bad_option", "the port must be 1 to 65535, or -1", "port");
+    if (options.http_port < 0 || options.http_port > 65535)
+        return invalid("bad_option", "the monitoring port must be 0 to 65535", "http_port");
     for (const bool memory : {false, true}) {
-        const auto needed = std::accumulate(topology.streams.begin(), topology.streams.end(), std::uint64_t{0}, [&](std::uint64_t sum, const Stream& stream) {
-            return stream.memory == memory && stream.max_bytes > 0 ? sum + static_cast<std::uint64_t>(stream.max_bytes) : sum;
-        });
+        const auto needed = std::accumulate(
+            topology.streams.begin(),
+            topology.streams.end(),
+            std::uint64_t{0},
+            [&](std::uint64_t sum, const Stream& stream) {
+                return stream.memory == memory && stream.max_bytes > 0
+                           ? sum + static_cast<std::uint64_t>(stream.max_bytes)
+                           : sum;
+            }
+        );
         if (needed > (memory ? options.max_memory : options.max_file)) {
-            return invalid("bad_option", std::string("the streams' max_bytes need ") + std::to_string(needed) + " bytes",
-                           memory ? "max_memory" : "max_file");
+            return invalid(
+                "bad_option",
+                std::string("the streams' max_bytes need ") + std::to_string(needed) + " bytes",
+                memory ? "max_memory" : "max_file"
+            );
         }
     }
     return {};
@@ -98,8 +122,11 @@ struct Claims {
     std::string account;
 };
 
-Result<std::string> conf_text(const Claims& claims, const fs::path& folder, const DeploymentOptions& options) {
-    const fs::path store = options.store_folder.empty() ? folder / "jetstream" : options.store_folder;
+Result<std::string> conf_text(
+    const Claims& claims, const fs::path& folder, const DeploymentOptions& options
+) {
+    const fs::path store =
+        options.store_folder.empty() ? folder / "jetstream" : options.store_folder;
     BERTH_ASSIGN(const std::string host, quoted(options.host));
     BERTH_ASSIGN(const std::string store_text, quoted(fs::absolute(store).string()));
     std::string out =
@@ -110,25 +137,38 @@ Result<std::string> conf_text(const Claims& claims, const fs::path& folder, cons
         BERTH_ASSIGN(const std::string ports, quoted(fs::absolute(options.ports_folder).string()));
         out += "ports_file_dir: " + ports + "\n";
     }
-    if (options.http_port != 0) out += "http: \"127.0.0.1:" + std::to_string(options.http_port) + "\"\n";
-    out += "max_payload: 1MB  # frames are at most 64 KiB and messages some KiB; more is a mistake\n"
-           "max_control_line: 64KB  # a user's JWT travels in its CONNECT line, and rights are enumerated\n"
-           "write_deadline: \"10s\"  # a reader that takes nothing for so long is dropped, not waited for\n"
-           "ping_interval: \"20s\"\nping_max: 3\n";
-    out += "jetstream {\n  store_dir: " + store_text + "\n  max_mem: " + std::to_string(options.max_memory) +
+    if (options.http_port != 0)
+        out += "http: \"127.0.0.1:" + std::to_string(options.http_port) + "\"\n";
+    out +=
+        "max_payload: 1MB  # frames are at most 64 KiB and messages some KiB; more is a mistake\n"
+        "max_control_line: 64KB  # a user's JWT travels in its CONNECT line, and rights are "
+        "enumerated\n"
+        "write_deadline: \"10s\"  # a reader that takes nothing for so long is dropped, not waited "
+        "for\n"
+        "ping_interval: \"20s\"\nping_max: 3\n";
+    out += "jetstream {\n  store_dir: " + store_text +
+           "\n  max_mem: " + std::to_string(options.max_memory) +
            "\n  max_file: " + std::to_string(options.max_file) + "\n}\n";
-    out += "operator: " + claims.op + "\nsystem_account: " + claims.system_key + "\nresolver: MEMORY\nresolver_preload: {\n  " +
-           claims.system_key + ": " + claims.system + "\n  " + claims.account_key + ": " + claims.account + "\n}\n";
+    out += "operator: " + claims.op + "\nsystem_account: " + claims.system_key +
+           "\nresolver: MEMORY\nresolver_preload: {\n  " + claims.system_key + ": " +
+           claims.system + "\n  " + claims.account_key + ": " + claims.account + "\n}\n";
     return out;
 }
 
 }  // namespace
 
-Result<Deployment> generate(const Topology& topology, const fs::path& folder, const DeploymentOptions& options, WallTime now) {
+Result<Deployment> generate(
+    const Topology& topology, const fs::path& folder, const DeploymentOptions& options, WallTime now
+) {
     BERTH_TRY(check(topology, options));
-    for (const fs::path& each : {folder, folder / "keys", folder / "creds"}) BERTH_TRY(make_private_folder(each));
-    BERTH_ASSIGN(const KeyPair op, keep_or_make_key(folder / "keys" / "operator.seed", KeyKind::kOperator));
-    BERTH_ASSIGN(const KeyPair system, keep_or_make_key(folder / "keys" / "system.seed", KeyKind::kAccount));
+    for (const fs::path& each : {folder, folder / "keys", folder / "creds"})
+        BERTH_TRY(make_private_folder(each));
+    BERTH_ASSIGN(
+        const KeyPair op, keep_or_make_key(folder / "keys" / "operator.seed", KeyKind::kOperator)
+    );
+    BERTH_ASSIGN(
+        const KeyPair system, keep_or_make_key(folder / "keys" / "system.seed", KeyKind::kAccount)
+    );
     Deployment out;
     out.account_seed = folder / "account.seed";
     BERTH_ASSIGN(const KeyPair account, keep_or_make_key(out.account_seed, KeyKind::kAccount));
@@ -137,11 +177,24 @@ Result<Deployment> generate(const Topology& topology, const fs::path& folder, co
     Claims claims;
     claims.system_key = system.public_key();
     claims.account_key = account.public_key();
-    BERTH_ASSIGN(claims.op, identity::encode_operator({kOperatorName, op.public_key(), system.public_key(), {}}, op, now));
-    BERTH_ASSIGN(claims.system, identity::encode_account({kSystemName, system.public_key(), false, {}}, op, now));
-    BERTH_ASSIGN(claims.account, identity::encode_account({kAccountName, account.public_key(), true, {}}, op, now));
+    BERTH_ASSIGN(
+        claims.op,
+        identity::encode_operator(
+            {kOperatorName, op.public_key(), system.public_key(), {}}, op, now
+        )
+    );
+    BERTH_ASSIGN(
+        claims.system,
+        identity::encode_account({kSystemName, system.public_key(), false, {}}, op, now)
+    );
+    BERTH_ASSIGN(
+        claims.account,
+        identity::encode_account({kAccountName, account.public_key(), true, {}}, op, now)
+    );
     for (const User& user : topology.users) {
-        BERTH_ASSIGN(out.creds[user.name], write_user(topology, user, folder / "creds", account, now));
+        BERTH_ASSIGN(
+            out.creds[user.name], write_user(topology, user, folder / "creds", account, now)
+        );
     }
     out.conf = folder / "nats-server.conf";
     BERTH_ASSIGN(const std::string conf, conf_text(claims, folder, options));

@@ -15,12 +15,13 @@ namespace berth::topology {
 
 struct DeploymentOptions {
     std::string host = "127.0.0.1";
-    int port = 4222;                       ///< -1: any free one, told through the ports file
-    std::filesystem::path ports_folder;    ///< set: the server writes nats-server_<pid>.ports there
-    std::filesystem::path store_folder;    ///< empty: <folder>/jetstream
-    int http_port = 0;                     ///< the server's own monitoring on 127.0.0.1; 0: off
+    int port = 4222;                     ///< -1: any free one, told through the ports file
+    std::filesystem::path ports_folder;  ///< set: the server writes nats-server_<pid>.ports there
+    std::filesystem::path store_folder;  ///< empty: <folder>/jetstream
+    int http_port = 0;                   ///< the server's own monitoring on 127.0.0.1; 0: off
     std::uint64_t max_memory = 1ULL << 30U;  ///< of all memory streams
-    std::uint64_t max_file = 64ULL << 30U;   ///< of all file streams; at least the sum of their max_bytes
+    std::uint64_t max_file = 64ULL
+                             << 30U;  ///< of all file streams; at least the sum of their max_bytes
 };
 
 struct Deployment {
@@ -30,11 +31,16 @@ struct Deployment {
     std::map<std::string, std::filesystem::path> creds;  ///< by user
 };
 
-/// Writes into `folder` (made 0700): `keys/{operator,system}.seed`, `account.seed`, `creds/<user>.creds` (all
-/// 0600) and `nats-server.conf`. Idempotent: existing keys are kept, so running connections stay valid, while
-/// rights and configuration are written anew. Errors: "bad_seed", "bad_creds" for a file that was damaged
-/// (never replaced: that would lock everybody out), "bad_option", system errors.
-Result<Deployment> generate(const Topology& topology, const std::filesystem::path& folder, const DeploymentOptions& options,
-                            WallTime now);
+/// Writes into `folder` (made 0700): `keys/{operator,system}.seed`, `account.seed`,
+/// `creds/<user>.creds` (all 0600) and `nats-server.conf`. Idempotent: existing keys are kept, so
+/// running connections stay valid, while rights and configuration are written anew. Errors:
+/// "bad_seed", "bad_creds" for a file that was damaged (never replaced: that would lock everybody
+/// out), "bad_option", system errors.
+Result<Deployment> generate(
+    const Topology& topology,
+    const std::filesystem::path& folder,
+    const DeploymentOptions& options,
+    WallTime now
+);
 
 }  // namespace berth::topology

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Proves that a deployment's files are private, keep their keys over a second run, and are never guessed over.
+// Proves that a deployment's files are private, keep their keys over a second run, and are never
+// guessed over.
 #include "topology/deployment.hpp"
 
 #include <gtest/gtest.h>
@@ -32,7 +33,9 @@ TEST(Deployment, FilesArePrivateAndUsersAreSignedByTheAccount) {
     EXPECT_EQ(mode_of(folder.path() / "nats" / "keys" / "operator.seed"), 0600U);
     for (const auto& [user, path] : made->creds) {
         EXPECT_EQ(mode_of(path), 0600U) << user;
-        const auto claims = identity::verify_user(identity::read_creds(path).value().jwt, made->account_public_key, now());
+        const auto claims = identity::verify_user(
+            identity::read_creds(path).value().jwt, made->account_public_key, now()
+        );
         ASSERT_TRUE(claims) << claims.error().describe();
         EXPECT_EQ(claims->name, user);
         EXPECT_EQ(claims->permissions, permissions_of(builtin(), user).value());
@@ -44,7 +47,10 @@ TEST(Deployment, NoSeedIsInTheConfiguration) {
     const auto made = generate(builtin(), folder.path(), {}, now());
     ASSERT_TRUE(made);
     const std::string conf = read_file(made->conf).value();
-    for (const auto& seed : {made->account_seed, folder.path() / "keys" / "operator.seed", folder.path() / "keys" / "system.seed"}) {
+    for (const auto& seed :
+         {made->account_seed,
+          folder.path() / "keys" / "operator.seed",
+          folder.path() / "keys" / "system.seed"}) {
         EXPECT_EQ(conf.find(identity::read_seed(seed).value().reveal()), std::string::npos);
     }
 }
@@ -59,7 +65,9 @@ TEST(Deployment, ASecondRunKeepsEveryKey) {
     const auto second = generate(builtin(), folder.path(), options, now());
     ASSERT_TRUE(second) << second.error().describe();
     EXPECT_EQ(second->account_public_key, first->account_public_key);
-    EXPECT_EQ(identity::read_creds(second->creds.at("lease")).value().seed.reveal(), before.seed.reveal());
+    EXPECT_EQ(
+        identity::read_creds(second->creds.at("lease")).value().seed.reveal(), before.seed.reveal()
+    );
     EXPECT_NE(read_file(second->conf).value().find("port: 4333"), std::string::npos);
 }
 
@@ -90,14 +98,20 @@ TEST(MachineUser, LivesNoLongerThanItsTemplateSays) {
     const auto user = identity::KeyPair::create(identity::KeyKind::kUser);
     const WallTime at = parse_rfc3339("2026-01-31T09:05:00Z").value();
     const auto expiry = [&](milliseconds lifetime) {
-        const auto jwt = mint_machine_user(builtin(), account, {"m_1", "default"}, user.public_key(), at, lifetime);
-        return identity::verify_user(jwt.value(), account.public_key(), at).value().expires_at.value() - at;
+        const auto jwt = mint_machine_user(
+            builtin(), account, {"m_1", "default"}, user.public_key(), at, lifetime
+        );
+        return identity::verify_user(jwt.value(), account.public_key(), at)
+                   .value()
+                   .expires_at.value() -
+               at;
     };
     EXPECT_EQ(expiry(milliseconds{0}), std::chrono::minutes(15));
     EXPECT_EQ(expiry(std::chrono::hours(24)), std::chrono::minutes(15));
     EXPECT_EQ(expiry(std::chrono::seconds(30)), std::chrono::seconds(30));
     EXPECT_FALSE(mint_machine_user(builtin(), account, {"*", "default"}, user.public_key(), at));
-    EXPECT_FALSE(mint_machine_user(builtin(), account, {"m_1", "default"}, account.public_key(), at));
+    EXPECT_FALSE(mint_machine_user(builtin(), account, {"m_1", "default"}, account.public_key(), at)
+    );
 }
 
 }  // namespace

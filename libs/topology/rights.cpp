@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Enumerates the JetStream API subjects behind each key of users.yaml; nothing is granted by wildcard but names.
+// Enumerates the JetStream API subjects behind each key of users.yaml; nothing is granted by
+// wildcard but names.
 #include "topology/rights.hpp"
 
 #include <algorithm>
@@ -48,7 +49,8 @@ public:
 private:
     Result<void> add(std::vector<std::string>& list, std::string_view subject) {
         BERTH_ASSIGN(std::string filled, fill_in(subject, names_));
-        if (std::find(list.begin(), list.end(), filled) == list.end()) list.push_back(std::move(filled));
+        if (std::find(list.begin(), list.end(), filled) == list.end())
+            list.push_back(std::move(filled));
         return {};
     }
 
@@ -65,7 +67,8 @@ private:
 
     Result<void> read(const std::string& stream) {
         BERTH_TRY(api("STREAM.INFO." + stream));
-        BERTH_TRY(api("CONSUMER.CREATE." + stream));         // unnamed, and below it named with the filter in
+        BERTH_TRY(api("CONSUMER.CREATE." + stream)
+        );  // unnamed, and below it named with the filter in
         BERTH_TRY(api("CONSUMER.CREATE." + stream + ".>"));  // the subject, as newer clients ask
         BERTH_TRY(api("CONSUMER.INFO." + stream + ".*"));
         BERTH_TRY(api("CONSUMER.DELETE." + stream + ".*"));
@@ -87,8 +90,10 @@ private:
     }
 
     Result<void> administer(const std::string& stream) {
-        for (const char* call : {"STREAM.CREATE.", "STREAM.UPDATE.", "STREAM.INFO."}) BERTH_TRY(api(call + stream));
-        for (const char* call : {"CONSUMER.DURABLE.CREATE.", "CONSUMER.INFO."}) BERTH_TRY(api(call + stream + ".*"));
+        for (const char* call : {"STREAM.CREATE.", "STREAM.UPDATE.", "STREAM.INFO."})
+            BERTH_TRY(api(call + stream));
+        for (const char* call : {"CONSUMER.DURABLE.CREATE.", "CONSUMER.INFO."})
+            BERTH_TRY(api(call + stream + ".*"));
         return {};
     }
 
@@ -97,8 +102,10 @@ private:
 };
 
 Result<void> check(const Machine& machine) {
-    if (!is_subject_token(machine.machine)) return invalid("bad_machine", "the machine's id is no subject token", "machine");
-    if (!is_subject_token(machine.org)) return invalid("bad_machine", "the org is no subject token", "org");
+    if (!is_subject_token(machine.machine))
+        return invalid("bad_machine", "the machine's id is no subject token", "machine");
+    if (!is_subject_token(machine.org))
+        return invalid("bad_machine", "the org is no subject token", "org");
     return {};
 }
 
@@ -106,15 +113,21 @@ Result<void> check(const Machine& machine) {
 
 Result<Permissions> permissions_of(const Topology& topology, std::string_view user) {
     const User* found = topology.user(user);
-    if (found == nullptr) return not_found("no_such_user", "users.yaml has no user " + std::string(user));
+    if (found == nullptr)
+        return not_found("no_such_user", "users.yaml has no user " + std::string(user));
     Grants grants({found->name, {}, {}});
     BERTH_TRY(grants.add_user(topology, *found));
     return grants.take();
 }
 
-Result<Permissions> permissions_of(const Topology& topology, std::string_view template_user, const Machine& machine) {
+Result<Permissions> permissions_of(
+    const Topology& topology, std::string_view template_user, const Machine& machine
+) {
     const User* found = topology.user_template(template_user);
-    if (found == nullptr) return not_found("no_such_user", "users.yaml has no template " + std::string(template_user));
+    if (found == nullptr)
+        return not_found(
+            "no_such_user", "users.yaml has no template " + std::string(template_user)
+        );
     BERTH_TRY(check(machine));
     Grants grants({found->name, machine.machine, machine.org});
     BERTH_TRY(grants.add_user(topology, *found));
@@ -133,8 +146,14 @@ Result<std::vector<Consumer>> consumers_of(const Topology& topology, const Machi
     return out;
 }
 
-Result<std::string> mint_machine_user(const Topology& topology, const identity::KeyPair& account, const Machine& machine,
-                                      std::string_view user_public_key, WallTime now, milliseconds lifetime) {
+Result<std::string> mint_machine_user(
+    const Topology& topology,
+    const identity::KeyPair& account,
+    const Machine& machine,
+    std::string_view user_public_key,
+    WallTime now,
+    milliseconds lifetime
+) {
     identity::UserClaims claims;
     BERTH_ASSIGN(claims.permissions, permissions_of(topology, "node", machine));
     const milliseconds most = topology.user_template("node")->lifetime;

@@ -22,15 +22,25 @@ struct Machine {
 /// The permissions of a service user; error "no_such_user".
 Result<identity::Permissions> permissions_of(const Topology& topology, std::string_view user);
 
-/// The permissions of a template user ("node") for one machine; errors "no_such_user", "bad_machine".
-Result<identity::Permissions> permissions_of(const Topology& topology, std::string_view template_user, const Machine& machine);
+/// The permissions of a template user ("node") for one machine; errors "no_such_user",
+/// "bad_machine".
+Result<identity::Permissions> permissions_of(
+    const Topology& topology, std::string_view template_user, const Machine& machine
+);
 
 /// The durables of one machine, to be made before its node starts; error "bad_machine".
 Result<std::vector<Consumer>> consumers_of(const Topology& topology, const Machine& machine);
 
-/// A JWT for a machine's own key, named "node-<machine>", signed by the account. It lives `lifetime`, or the
-/// template's own lifetime when that is shorter (or `lifetime` is 0). Offline: touches no server.
-Result<std::string> mint_machine_user(const Topology& topology, const identity::KeyPair& account, const Machine& machine,
-                                      std::string_view user_public_key, WallTime now, milliseconds lifetime = milliseconds{0});
+/// A JWT for a machine's own key, named "node-<machine>", signed by the account. It lives
+/// `lifetime`, or the template's own lifetime when that is shorter (or `lifetime` is 0). Offline:
+/// touches no server.
+Result<std::string> mint_machine_user(
+    const Topology& topology,
+    const identity::KeyPair& account,
+    const Machine& machine,
+    std::string_view user_public_key,
+    WallTime now,
+    milliseconds lifetime = milliseconds{0}
+);
 
 }  // namespace berth::topology

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Proves against a real server, started on the generated configuration, what each user may and may not do.
+// Proves against a real server, started on the generated configuration, what each user may and may
+// not do.
 #include "topology/rights.hpp"
 
 #include <gtest/gtest.h>
@@ -40,19 +41,28 @@ class RightsTest : public ::testing::Test {
 protected:
     static void SetUpTestSuite() {
         folder_ = std::make_unique<TemporaryFolder>();
-        deployment_ = std::make_unique<Deployment>(generate(builtin(), folder_->path() / "d", {}, now()).value());
+        deployment_ = std::make_unique<Deployment>(
+            generate(builtin(), folder_->path() / "d", {}, now()).value()
+        );
         NatsServerOptions options;
         options.conf = deployment_->conf;
         server_ = std::make_unique<NatsServer>(NatsServer::start(options));
-        account_ = std::make_unique<KeyPair>(KeyPair::from_seed(identity::read_seed(deployment_->account_seed).value()).value());
+        account_ = std::make_unique<KeyPair>(
+            KeyPair::from_seed(identity::read_seed(deployment_->account_seed).value()).value()
+        );
         auto topology_user = client("topology");
         topology_user->subscribe("_INBOX.topology.>");
         int requests = 0;
-        const auto report = apply_topology(builtin(), [&](std::string_view subject, std::string_view json) -> Result<std::string> {
-            auto answer = topology_user->request(subject, json, "_INBOX.topology.r" + std::to_string(++requests));
-            if (!answer) return deadline("timeout", "no answer to " + std::string(subject));
-            return *std::move(answer);
-        });
+        const auto report = apply_topology(
+            builtin(),
+            [&](std::string_view subject, std::string_view json) -> Result<std::string> {
+                auto answer = topology_user->request(
+                    subject, json, "_INBOX.topology.r" + std::to_string(++requests)
+                );
+                if (!answer) return deadline("timeout", "no answer to " + std::string(subject));
+                return *std::move(answer);
+            }
+        );
         ASSERT_TRUE(report) << report.error().describe();
     }
     static void TearDownTestSuite() {
@@ -70,13 +80,23 @@ protected:
         KeyPair key = KeyPair::create(KeyKind::kUser);
         RawNatsClient::Login login;
     };
-    static MachineUser machine_user(const std::string& machine, milliseconds lifetime = milliseconds{0}) {
+    static MachineUser machine_user(
+        const std::string& machine, milliseconds lifetime = milliseconds{0}
+    ) {
         MachineUser out;
         out.login = renewed(out.key, machine, lifetime);
         return out;
     }
-    static RawNatsClient::Login renewed(const KeyPair& key, const std::string& machine, milliseconds lifetime) {
-        return login_of(mint_machine_user(builtin(), *account_, {machine, "acme"}, key.public_key(), now(), lifetime).value(), key.seed());
+    static RawNatsClient::Login renewed(
+        const KeyPair& key, const std::string& machine, milliseconds lifetime
+    ) {
+        return login_of(
+            mint_machine_user(
+                builtin(), *account_, {machine, "acme"}, key.public_key(), now(), lifetime
+            )
+                .value(),
+            key.seed()
+        );
     }
 
     static inline std::unique_ptr<TemporaryFolder> folder_;
@@ -86,12 +106,15 @@ protected:
 };
 
 bool refused(const std::vector<std::string>& errors) {
-    return std::any_of(errors.begin(), errors.end(), [](const auto& line) { return line.find("Permissions Violation") != std::string::npos; });
+    return std::any_of(errors.begin(), errors.end(), [](const auto& line) {
+        return line.find("Permissions Violation") != std::string::npos;
+    });
 }
 
 /// A subject a pattern matches.
 std::string example(std::string pattern) {
-    for (auto at = pattern.find('*'); at != std::string::npos; at = pattern.find('*')) pattern.replace(at, 1, "x");
+    for (auto at = pattern.find('*'); at != std::string::npos; at = pattern.find('*'))
+        pattern.replace(at, 1, "x");
     if (pattern.back() == '>') pattern.replace(pattern.size() - 1, 1, "x.y");
     return pattern;
 }
@@ -101,14 +124,19 @@ TEST_F(RightsTest, EveryUserMayDoWhatItsListSays) {
         const auto may = permissions_of(builtin(), user.name).value();
         const auto connection = client(user.name);
         ASSERT_FALSE(connection->closed()) << user.name << " cannot log in";
-        for (const auto& pattern : may.sub_allow) EXPECT_TRUE(connection->subscribe(pattern).empty()) << user.name << " " << pattern;
-        // An empty request: rights are checked before the API reads it. Purging and creating say "bad request".
-        for (const auto& pattern : may.pub_allow) EXPECT_TRUE(connection->publish(example(pattern), "-").empty()) << user.name << " " << pattern;
+        for (const auto& pattern : may.sub_allow)
+            EXPECT_TRUE(connection->subscribe(pattern).empty()) << user.name << " " << pattern;
+        // An empty request: rights are checked before the API reads it. Purging and creating say
+        // "bad request".
+        for (const auto& pattern : may.pub_allow)
+            EXPECT_TRUE(connection->publish(example(pattern), "-").empty())
+                << user.name << " " << pattern;
         EXPECT_FALSE(connection->closed());
     }
 }
 
-// Written by hand, not derived from users.yaml: who may publish what; everybody else must be refused.
+// Written by hand, not derived from users.yaml: who may publish what; everybody else must be
+// refused.
 TEST_F(RightsTest, PublishingIsForWhomItShouldBe) {
     const std::map<std::string, Users> who{
         {"berth.cmd.lease.acquire", {"gateway"}},
@@ -139,7 +167,8 @@ TEST_F(RightsTest, PublishingIsForWhomItShouldBe) {
         {"berth.dlq.cmd_run.run", {"gateway", "lease", "prov", "run", "topology"}},
         {"$JS.API.CONSUMER.MSG.NEXT.CMD_LEASE.lease", {"lease"}},
         {"$JS.API.CONSUMER.MSG.NEXT.CMD_RUN.run", {"run"}},
-        {"$JS.API.CONSUMER.MSG.NEXT.EVT.run-node", {"run", "gateway"}},  // the gateway reads all of EVT anyway
+        {"$JS.API.CONSUMER.MSG.NEXT.EVT.run-node",
+         {"run", "gateway"}},  // the gateway reads all of EVT anyway
         {"$JS.ACK.CMD_LEASE.lease.1.1.1.1.1", {"lease"}},
         {"$JS.ACK.CMD_NODE.node-m_1.1.1.1.1.1", {"prov"}},
         {"$JS.API.CONSUMER.CREATE.EVT", {"gateway"}},
@@ -167,7 +196,8 @@ TEST_F(RightsTest, PublishingIsForWhomItShouldBe) {
     for (const User& user : builtin().users) {
         const auto connection = client(user.name);
         for (const auto& [subject, allowed] : who) {
-            EXPECT_EQ(!refused(connection->publish(subject, "-")), allowed.contains(user.name)) << user.name << " " << subject;
+            EXPECT_EQ(!refused(connection->publish(subject, "-")), allowed.contains(user.name))
+                << user.name << " " << subject;
         }
         EXPECT_FALSE(connection->closed()) << user.name;
     }
@@ -203,7 +233,8 @@ TEST_F(RightsTest, ListeningIsForWhomItShouldBe) {
         EXPECT_TRUE(all.contains(user.name)) << "a user this table does not know: " << user.name;
         const auto connection = client(user.name);
         for (const auto& [subject, allowed] : who) {
-            EXPECT_EQ(!refused(connection->subscribe(subject)), allowed.contains(user.name)) << user.name << " " << subject;
+            EXPECT_EQ(!refused(connection->subscribe(subject)), allowed.contains(user.name))
+                << user.name << " " << subject;
         }
         EXPECT_FALSE(connection->closed()) << user.name;
     }
@@ -212,24 +243,63 @@ TEST_F(RightsTest, ListeningIsForWhomItShouldBe) {
 TEST_F(RightsTest, AMachineReachesItsOwnAndNothingOfAnothers) {
     RawNatsClient machine(server_->port(), machine_user("m_1").login);
     ASSERT_FALSE(machine.closed());
-    for (const char* own : {"berth.rpl.run.i.node.m_1.c", "berth.evt.acme.node.run.started.m_1", "berth.out.acme.m_1.rn_1", "berth.io.m_1.c.out",
-                            "berth.live.node.m_1", "berth.cmd.prov.renew.m_1", "berth.dlq.cmd_node.node-m_1",
-                            "$JS.API.CONSUMER.MSG.NEXT.CMD_NODE.node-m_1", "$JS.ACK.CMD_NODE.node-m_1.1.1.1.1.1"}) {
+    for (const char* own :
+         {"berth.rpl.run.i.node.m_1.c",
+          "berth.evt.acme.node.run.started.m_1",
+          "berth.out.acme.m_1.rn_1",
+          "berth.io.m_1.c.out",
+          "berth.live.node.m_1",
+          "berth.cmd.prov.renew.m_1",
+          "berth.dlq.cmd_node.node-m_1",
+          "$JS.API.CONSUMER.MSG.NEXT.CMD_NODE.node-m_1",
+          "$JS.ACK.CMD_NODE.node-m_1.1.1.1.1.1"}) {
         EXPECT_TRUE(machine.publish(own, "-").empty()) << own;
     }
-    for (const char* own : {"berth.rpl.node.m_1.>", "berth.io.m_1.*.in", "_INBOX.node.m_1.>"}) EXPECT_TRUE(machine.subscribe(own).empty()) << own;
-    for (const char* other : {"berth.rpl.run.i.node.m_2.c", "berth.rpl.run.i.run.m_1.c", "berth.evt.acme.node.run.started.m_2",
-                              "berth.evt.globex.node.run.started.m_1", "berth.evt.acme.run.run.ended.m_1", "berth.out.acme.m_2.rn_1",
-                              "berth.out.globex.m_1.rn_1", "berth.io.m_2.c.out", "berth.io.m_1.c.in", "berth.live.node.m_2",
-                              "berth.cmd.prov.renew.m_2", "berth.cmd.prov.create", "berth.cmd.node.m_2.start", "berth.cmd.node.m_1.start",
-                              "berth.cmd.lease.attach", "berth.cmd.run.start", "berth.qry.lease.get", "berth.dlq.cmd_node.node-m_2",
-                              "$JS.API.CONSUMER.MSG.NEXT.CMD_NODE.node-m_2", "$JS.ACK.CMD_NODE.node-m_2.1.1.1.1.1",
-                              "$JS.API.CONSUMER.CREATE.CMD_NODE", "$JS.API.CONSUMER.CREATE.OUT", "$JS.API.CONSUMER.DURABLE.CREATE.CMD_NODE.node-m_1",
-                              "$JS.API.STREAM.INFO.CMD_NODE", "$JS.API.STREAM.PURGE.CMD_NODE", "_INBOX.node.m_2.x", "_INBOX.run.x"}) {
+    for (const char* own : {"berth.rpl.node.m_1.>", "berth.io.m_1.*.in", "_INBOX.node.m_1.>"})
+        EXPECT_TRUE(machine.subscribe(own).empty()) << own;
+    for (const char* other :
+         {"berth.rpl.run.i.node.m_2.c",
+          "berth.rpl.run.i.run.m_1.c",
+          "berth.evt.acme.node.run.started.m_2",
+          "berth.evt.globex.node.run.started.m_1",
+          "berth.evt.acme.run.run.ended.m_1",
+          "berth.out.acme.m_2.rn_1",
+          "berth.out.globex.m_1.rn_1",
+          "berth.io.m_2.c.out",
+          "berth.io.m_1.c.in",
+          "berth.live.node.m_2",
+          "berth.cmd.prov.renew.m_2",
+          "berth.cmd.prov.create",
+          "berth.cmd.node.m_2.start",
+          "berth.cmd.node.m_1.start",
+          "berth.cmd.lease.attach",
+          "berth.cmd.run.start",
+          "berth.qry.lease.get",
+          "berth.dlq.cmd_node.node-m_2",
+          "$JS.API.CONSUMER.MSG.NEXT.CMD_NODE.node-m_2",
+          "$JS.ACK.CMD_NODE.node-m_2.1.1.1.1.1",
+          "$JS.API.CONSUMER.CREATE.CMD_NODE",
+          "$JS.API.CONSUMER.CREATE.OUT",
+          "$JS.API.CONSUMER.DURABLE.CREATE.CMD_NODE.node-m_1",
+          "$JS.API.STREAM.INFO.CMD_NODE",
+          "$JS.API.STREAM.PURGE.CMD_NODE",
+          "_INBOX.node.m_2.x",
+          "_INBOX.run.x"}) {
         EXPECT_TRUE(refused(machine.publish(other, "-"))) << other;
     }
-    for (const char* other : {">", "berth.cmd.node.m_1.>", "berth.rpl.node.m_2.>", "berth.io.m_2.*.in", "berth.io.*.*.in", "berth.io.m_1.*.out",
-                              "berth.live.>", "berth.evt.>", "berth.out.acme.m_1.>", "_INBOX.node.>", "_INBOX.node.m_2.>", "_INBOX.>"}) {
+    for (const char* other :
+         {">",
+          "berth.cmd.node.m_1.>",
+          "berth.rpl.node.m_2.>",
+          "berth.io.m_2.*.in",
+          "berth.io.*.*.in",
+          "berth.io.m_1.*.out",
+          "berth.live.>",
+          "berth.evt.>",
+          "berth.out.acme.m_1.>",
+          "_INBOX.node.>",
+          "_INBOX.node.m_2.>",
+          "_INBOX.>"}) {
         EXPECT_TRUE(refused(machine.subscribe(other))) << other;
     }
     EXPECT_FALSE(machine.closed());
@@ -239,7 +309,8 @@ TEST_F(RightsTest, AMachinePullsItsCommandsAndNoOthers) {
     auto prov = client("prov");
     prov->subscribe("_INBOX.prov.>");
     int requests = 0;
-    const ApiRequest ask = [&](std::string_view subject, std::string_view json) -> Result<std::string> {
+    const ApiRequest ask = [&](std::string_view subject,
+                               std::string_view json) -> Result<std::string> {
         auto answer = prov->request(subject, json, "_INBOX.prov.q" + std::to_string(++requests));
         if (!answer) return deadline("timeout", "no answer");
         return *std::move(answer);
@@ -254,13 +325,20 @@ TEST_F(RightsTest, AMachinePullsItsCommandsAndNoOthers) {
     ASSERT_TRUE(run->request("berth.cmd.node.m_7.start", "mine", "_INBOX.run.2"));
     RawNatsClient machine(server_->port(), machine_user("m_7").login);
     machine.subscribe("_INBOX.node.m_7.>");
-    machine.publish("$JS.API.CONSUMER.MSG.NEXT.CMD_NODE.node-m_7", R"({"batch":10,"expires":5000000000})", "_INBOX.node.m_7.pull");
+    machine.publish(
+        "$JS.API.CONSUMER.MSG.NEXT.CMD_NODE.node-m_7",
+        R"({"batch":10,"expires":5000000000})",
+        "_INBOX.node.m_7.pull"
+    );
     const auto command = machine.next(kPatience);
     ASSERT_TRUE(command);
     EXPECT_EQ(command->payload, "mine");
     EXPECT_EQ(command->subject, "berth.cmd.node.m_7.start");
-    EXPECT_EQ(machine.request(command->reply, "+ACK", "_INBOX.node.m_7.ack").value_or("none"), "");  // AckSync: confirmed
-    EXPECT_EQ(purge("CMD_NODE", "berth.cmd.node.m_7.>", ask).value(), 0) << "the acknowledged command is gone";
+    EXPECT_EQ(
+        machine.request(command->reply, "+ACK", "_INBOX.node.m_7.ack").value_or("none"), ""
+    );  // AckSync: confirmed
+    EXPECT_EQ(purge("CMD_NODE", "berth.cmd.node.m_7.>", ask).value(), 0)
+        << "the acknowledged command is gone";
     ASSERT_TRUE(delete_consumer(durable, ask));
     EXPECT_EQ(purge("CMD_NODE", "berth.cmd.node.m_8.>", ask).value(), 1);
 }
@@ -271,8 +349,11 @@ TEST_F(RightsTest, AnExpiredUserIsOutAndARenewedOneContinues) {
     EXPECT_TRUE(first.publish("berth.live.node.m_9", "-").empty());
     EXPECT_FALSE(first.closed());
     EXPECT_TRUE(first.await_close(kPatience)) << "still connected past its expiry";
-    EXPECT_TRUE(std::any_of(first.errors().begin(), first.errors().end(), [](const auto& line) { return line.find("Expired") != std::string::npos; }));
-    // Inside the very second of its expiry the server lets it log in and throws it out at once; later it refuses.
+    EXPECT_TRUE(std::any_of(first.errors().begin(), first.errors().end(), [](const auto& line) {
+        return line.find("Expired") != std::string::npos;
+    }));
+    // Inside the very second of its expiry the server lets it log in and throws it out at once;
+    // later it refuses.
     RawNatsClient again(server_->port(), user.login);
     EXPECT_TRUE(again.await_close(std::chrono::seconds(1))) << "came back with an expired JWT";
     RawNatsClient renewed_client(server_->port(), renewed(user.key, "m_9", milliseconds{0}));
@@ -285,7 +366,8 @@ TEST_F(RightsTest, StrangersDoNotGetIn) {
     // A user signed by an account the operator does not know.
     const KeyPair foreign = KeyPair::create(KeyKind::kAccount);
     const KeyPair key = KeyPair::create(KeyKind::kUser);
-    const auto jwt = mint_machine_user(builtin(), foreign, {"m_1", "acme"}, key.public_key(), now());
+    const auto jwt =
+        mint_machine_user(builtin(), foreign, {"m_1", "acme"}, key.public_key(), now());
     EXPECT_TRUE(RawNatsClient(server_->port(), login_of(jwt.value(), key.seed())).closed());
     // A stolen JWT without its seed.
     const auto stolen = machine_user("m_1").login.jwt;

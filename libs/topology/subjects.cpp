@@ -39,10 +39,15 @@ Result<std::string> fill_in(std::string_view text, const Names& names) {
         out += text.substr(0, open);
         if (open == std::string_view::npos) break;
         const auto close = text.find('}', open);
-        if (close == std::string_view::npos) return invalid("bad_placeholder", "a '{' without its '}'");
+        if (close == std::string_view::npos)
+            return invalid("bad_placeholder", "a '{' without its '}'");
         const std::string_view name = text.substr(open + 1, close - open - 1);
-        const std::string* value = name == "user" ? &names.user : name == "machine" ? &names.machine : name == "org" ? &names.org : nullptr;
-        if (value == nullptr || value->empty()) return invalid("bad_placeholder", "{" + std::string(name) + "} has no value here");
+        const std::string* value = name == "user"      ? &names.user
+                                   : name == "machine" ? &names.machine
+                                   : name == "org"     ? &names.org
+                                                       : nullptr;
+        if (value == nullptr || value->empty())
+            return invalid("bad_placeholder", "{" + std::string(name) + "} has no value here");
         out += *value;
         text.remove_prefix(close + 1);
     }

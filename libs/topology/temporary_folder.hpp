@@ -12,7 +12,8 @@ namespace berth::topology {
 class TemporaryFolder {
 public:
     TemporaryFolder() {
-        std::string pattern = (std::filesystem::temp_directory_path() / "berth-topology-XXXXXX").string();
+        std::string pattern =
+            (std::filesystem::temp_directory_path() / "berth-topology-XXXXXX").string();
         if (::mkdtemp(pattern.data()) == nullptr) throw std::runtime_error("mkdtemp failed");
         path_ = pattern;
     }

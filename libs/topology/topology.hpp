@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Streams, durable consumers and users as schemas/topology states them (its README.md explains the keys).
+// Streams, durable consumers and users as schemas/topology states them (its README.md explains the
+// keys).
 #pragma once
 
 #include <cstdint>
@@ -66,13 +67,15 @@ struct Topology {
     const User* user_template(std::string_view name) const;
 };
 
-/// Reads streams.yaml, consumers.yaml and users.yaml of a folder. Error code "bad_setting" or "bad_yaml" names
-/// file, line and every mistake: unknown keys, wrong values, names that do not exist, a filter outside its
-/// stream, rights below "$".
+/// Reads streams.yaml, consumers.yaml and users.yaml of a folder. Error code "bad_setting" or
+/// "bad_yaml" names file, line and every mistake: unknown keys, wrong values, names that do not
+/// exist, a filter outside its stream, rights below "$".
 Result<Topology> load(const std::filesystem::path& folder);
 
 /// The same from texts.
-Result<Topology> parse(std::string_view streams, std::string_view consumers, std::string_view users);
+Result<Topology> parse(
+    std::string_view streams, std::string_view consumers, std::string_view users
+);
 
 /// The topology this program was built with. Thread-safe.
 const Topology& builtin();

@@ -15,7 +15,9 @@
 namespace berth::topology {
 namespace {
 
-std::filesystem::path data_folder() { return std::filesystem::path(std::getenv("BERTH_SOURCE_DIR")) / "schemas" / "topology"; }
+std::filesystem::path data_folder() {
+    return std::filesystem::path(std::getenv("BERTH_SOURCE_DIR")) / "schemas" / "topology";
+}
 
 std::string text_of(const std::string& name) { return read_file(data_folder() / name).value(); }
 
@@ -47,27 +49,68 @@ TEST(Topology, SlipsAreNamedWithTheirLine) {
         std::string streams, consumers, users, expect;
     };
     const std::vector<Slip> slips{
-        {replaced(streams, "retention: work_queue", "retension: work_queue"), consumers, users, "retension"},
-        {replaced(streams, "discard: new", "discard: none"), consumers, users, "must be new or old"},
-        {replaced(streams, "max_age: 30s", "max_age: 20s"), consumers, users, "longer than max_age"},
-        {replaced(streams, "[berth.cmd.prov.>]", "[berth.cmd.lease.acquire]"), consumers, users, "in CMD_LEASE already"},
-        {replaced(streams, "[berth.cmd.prov.>]", "[foreign.>]"), consumers, users, "no pattern below berth."},
-        {streams, replaced(consumers, "CMD_LEASE/lease:", "CMD_LOAN/lease:"), users, "there is no stream CMD_LOAN"},
-        {streams, replaced(consumers, "filter: berth.cmd.prov.>", "filter: berth.cmd.lease.>"), users, "inside the subjects of CMD_PROV"},
-        {streams, replaced(consumers, "{machine}.>", "{mashine}.>"), users, "inside the subjects of CMD_NODE"},
-        {streams, consumers, replaced(users, "- berth.cmd.lease.attach", "- $JS.API.>"), "'$JS.API.>' is no pattern below berth."},
-        {streams, consumers, replaced(users, "- berth.cmd.lease.attach", "- '>'"), "'>' is no pattern below berth."},
-        {streams, consumers, replaced(users, "- berth.cmd.lease.attach", "- berth.live.node.{machine}"), "{machine} has no value here"},
-        {streams, consumers, replaced(users, "reads: [EVT, OUT]", "reads: [EVT, OUTPUT]"), "there is no stream OUTPUT"},
-        {streams, consumers, replaced(users, "EVT/run-node", "EVT/run-nodes"), "there is no consumer EVT/run-nodes"},
+        {replaced(streams, "retention: work_queue", "retension: work_queue"),
+         consumers,
+         users,
+         "retension"},
+        {replaced(streams, "discard: new", "discard: none"),
+         consumers,
+         users,
+         "must be new or old"},
+        {replaced(streams, "max_age: 30s", "max_age: 20s"),
+         consumers,
+         users,
+         "longer than max_age"},
+        {replaced(streams, "[berth.cmd.prov.>]", "[berth.cmd.lease.acquire]"),
+         consumers,
+         users,
+         "in CMD_LEASE already"},
+        {replaced(streams, "[berth.cmd.prov.>]", "[foreign.>]"),
+         consumers,
+         users,
+         "no pattern below berth."},
+        {streams,
+         replaced(consumers, "CMD_LEASE/lease:", "CMD_LOAN/lease:"),
+         users,
+         "there is no stream CMD_LOAN"},
+        {streams,
+         replaced(consumers, "filter: berth.cmd.prov.>", "filter: berth.cmd.lease.>"),
+         users,
+         "inside the subjects of CMD_PROV"},
+        {streams,
+         replaced(consumers, "{machine}.>", "{mashine}.>"),
+         users,
+         "inside the subjects of CMD_NODE"},
+        {streams,
+         consumers,
+         replaced(users, "- berth.cmd.lease.attach", "- $JS.API.>"),
+         "'$JS.API.>' is no pattern below berth."},
+        {streams,
+         consumers,
+         replaced(users, "- berth.cmd.lease.attach", "- '>'"),
+         "'>' is no pattern below berth."},
+        {streams,
+         consumers,
+         replaced(users, "- berth.cmd.lease.attach", "- berth.live.node.{machine}"),
+         "{machine} has no value here"},
+        {streams,
+         consumers,
+         replaced(users, "reads: [EVT, OUT]", "reads: [EVT, OUTPUT]"),
+         "there is no stream OUTPUT"},
+        {streams,
+         consumers,
+         replaced(users, "EVT/run-node", "EVT/run-nodes"),
+         "there is no consumer EVT/run-nodes"},
         {streams, consumers, replaced(users, "lifetime: 15m", "lifetime: 0s"), "must expire"},
         {streams, consumers, replaced(users, "lifetime: 15m", "admin: true"), "admin"},
     };
     for (const Slip& slip : slips) {
         const auto parsed = parse(slip.streams, slip.consumers, slip.users);
         ASSERT_FALSE(parsed) << slip.expect;
-        EXPECT_NE(parsed.error().message.find(slip.expect), std::string::npos) << parsed.error().message;
-        EXPECT_NE(parsed.error().message.find(".yaml:"), std::string::npos) << parsed.error().message;
+        EXPECT_NE(parsed.error().message.find(slip.expect), std::string::npos)
+            << parsed.error().message;
+        EXPECT_NE(parsed.error().message.find(".yaml:"), std::string::npos)
+            << parsed.error().message;
     }
 }
 
@@ -79,7 +122,8 @@ TEST(Subjects, Cover) {
     EXPECT_FALSE(covers("a.*", "a.>"));
     EXPECT_FALSE(covers("a.*", "a.b.c"));
     EXPECT_FALSE(covers("a.b", "a.*"));
-    for (const char* bad : {"", ".", "a.", "a..b", "a.>.b", "a.b*", "a b", "a.>>"}) EXPECT_FALSE(is_pattern(bad)) << bad;
+    for (const char* bad : {"", ".", "a.", "a..b", "a.>.b", "a.b*", "a b", "a.>>"})
+        EXPECT_FALSE(is_pattern(bad)) << bad;
 }
 
 TEST(Subjects, PlaceholdersNeverVanish) {
@@ -94,10 +138,15 @@ TEST(Rights, NobodyHoldsAWideApiRight) {
         const auto may = permissions_of(builtin(), user.name);
         ASSERT_TRUE(may) << may.error().describe();
         for (const auto& subject : may->pub_allow) {
-            for (const char* wide : {"$JS.API.STREAM.DELETE.EVT", "$JS.API.STREAM.RESTORE.EVT", "$JS.API.ACCOUNT.PURGE.x", "$SYS.REQ.x"}) {
+            for (const char* wide :
+                 {"$JS.API.STREAM.DELETE.EVT",
+                  "$JS.API.STREAM.RESTORE.EVT",
+                  "$JS.API.ACCOUNT.PURGE.x",
+                  "$SYS.REQ.x"}) {
                 EXPECT_FALSE(covers(subject, wide)) << user.name << " " << subject;
             }
-            const bool creates = covers(subject, "$JS.API.CONSUMER.CREATE.CMD_LEASE") || covers(subject, "$JS.API.CONSUMER.CREATE.CMD_LEASE.x.y") ||
+            const bool creates = covers(subject, "$JS.API.CONSUMER.CREATE.CMD_LEASE") ||
+                                 covers(subject, "$JS.API.CONSUMER.CREATE.CMD_LEASE.x.y") ||
                                  covers(subject, "$JS.API.CONSUMER.DURABLE.CREATE.CMD_LEASE.x");
             EXPECT_TRUE(!creates || user.name == "topology") << user.name << " " << subject;
         }
@@ -106,8 +155,10 @@ TEST(Rights, NobodyHoldsAWideApiRight) {
 
 TEST(Rights, MachineNamesMustBeTokens) {
     for (const char* bad : {"", "*", ">", "a.b", "M_1", "a b"}) {
-        EXPECT_EQ(permissions_of(builtin(), "node", {bad, "default"}).error().code, "bad_machine") << bad;
-        EXPECT_EQ(permissions_of(builtin(), "node", {"m_1", bad}).error().code, "bad_machine") << bad;
+        EXPECT_EQ(permissions_of(builtin(), "node", {bad, "default"}).error().code, "bad_machine")
+            << bad;
+        EXPECT_EQ(permissions_of(builtin(), "node", {"m_1", bad}).error().code, "bad_machine")
+            << bad;
         EXPECT_FALSE(consumers_of(builtin(), {bad, "default"}));
     }
     const auto consumers = consumers_of(builtin(), {"m_1", "default"});
@@ -121,10 +172,12 @@ TEST(Rights, OneMachinesRightsDoNotMeetAnothers) {
     const auto first = permissions_of(builtin(), "node", {"m_1", "acme"}).value();
     const auto second = permissions_of(builtin(), "node", {"m_2", "globex"}).value();
     for (const auto& a : first.pub_allow) {
-        for (const auto& b : second.pub_allow) EXPECT_FALSE(covers(a, b) || covers(b, a)) << a << " " << b;
+        for (const auto& b : second.pub_allow)
+            EXPECT_FALSE(covers(a, b) || covers(b, a)) << a << " " << b;
     }
     for (const auto& a : first.sub_allow) {
-        for (const auto& b : second.sub_allow) EXPECT_FALSE(covers(a, b) || covers(b, a)) << a << " " << b;
+        for (const auto& b : second.sub_allow)
+            EXPECT_FALSE(covers(a, b) || covers(b, a)) << a << " " << b;
     }
 }
 

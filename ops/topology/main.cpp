@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// berth-topology: makes a deployment's keys and configuration, and keeps a server's streams equal to the files.
+// berth-topology: makes a deployment's keys and configuration, and keeps a server's streams equal
+// to the files.
 #include <charconv>
 #include <cstdio>
 #include <optional>
@@ -18,19 +19,23 @@ namespace {
 using namespace berth;            // NOLINT(google-build-using-namespace): a main file
 using namespace berth::topology;  // NOLINT(google-build-using-namespace)
 
-constexpr milliseconds kRequestTimeout{5000};     // a stream of a loaded server is made in some 10 ms
+constexpr milliseconds kRequestTimeout{5000};  // a stream of a loaded server is made in some 10 ms
 constexpr milliseconds kConnectDeadline{30'000};  // the server may be starting at the same moment
 constexpr int kUsage = 2;
 
 constexpr const char* kHelp =
-    "berth-topology generate --dir D [--host H] [--port N|-1] [--ports-dir P] [--store-dir P] [--http-port N]\n"
+    "berth-topology generate --dir D [--host H] [--port N|-1] [--ports-dir P] [--store-dir P] "
+    "[--http-port N]\n"
     "                        [--max-memory SIZE] [--max-file SIZE]\n"
     "    Makes or completes keys, credentials and nats-server.conf in D. Existing keys are kept.\n"
-    "berth-topology apply [--nats URL] --creds FILE [--max-bytes STREAM=SIZE]... [--replicas N] [--check]\n"
-    "    Makes the server's streams and durable consumers equal to the topology; --check only compares.\n"
+    "berth-topology apply [--nats URL] --creds FILE [--max-bytes STREAM=SIZE]... [--replicas N] "
+    "[--check]\n"
+    "    Makes the server's streams and durable consumers equal to the topology; --check only "
+    "compares.\n"
     "Both take --topology FOLDER to read the YAML files of a folder instead of those built in.\n";
 
-/// Flags as `--name value` or `--name=value`; `--check` alone. Each is taken once; what is left is an error.
+/// Flags as `--name value` or `--name=value`; `--check` alone. Each is taken once; what is left is
+/// an error.
 class Flags {
 public:
     explicit Flags(std::vector<std::string> words) : words_(std::move(words)) {}
@@ -42,7 +47,8 @@ public:
                 erase(i, 2);
                 return value;
             }
-            if (words_[i].size() > name.size() && words_[i].starts_with(name) && words_[i][name.size()] == '=') {
+            if (words_[i].size() > name.size() && words_[i].starts_with(name) &&
+                words_[i][name.size()] == '=') {
                 std::string value = words_[i].substr(name.size() + 1);
                 erase(i, 1);
                 return value;
@@ -63,7 +69,8 @@ public:
         if (!text) return fallback;
         int value = 0;
         const auto parsed = std::from_chars(text->data(), text->data() + text->size(), value);
-        if (parsed.ec != std::errc{} || parsed.ptr != text->data() + text->size()) return invalid("bad_flag", *text + " is no number", std::string(name));
+        if (parsed.ec != std::errc{} || parsed.ptr != text->data() + text->size())
+            return invalid("bad_flag", *text + " is no number", std::string(name));
         return value;
     }
     Result<std::uint64_t> take_bytes(std::string_view name, std::uint64_t fallback) {
@@ -71,7 +78,9 @@ public:
         return text ? config::parse_bytes(*text) : Result<std::uint64_t>(fallback);
     }
     Result<void> finish() const {
-        return words_.empty() ? Result<void>{} : Result<void>(invalid("bad_flag", "unknown or incomplete: " + words_.front()));
+        return words_.empty()
+                   ? Result<void>{}
+                   : Result<void>(invalid("bad_flag", "unknown or incomplete: " + words_.front()));
     }
 
 private:
@@ -100,7 +109,9 @@ Result<void> run_generate(Flags flags) {
     BERTH_ASSIGN(options.max_memory, flags.take_bytes("--max-memory", options.max_memory));
     BERTH_ASSIGN(options.max_file, flags.take_bytes("--max-file", options.max_file));
     BERTH_TRY(flags.finish());
-    BERTH_ASSIGN(const Deployment made, generate(topology, *folder, options, Clock::system().now()));
+    BERTH_ASSIGN(
+        const Deployment made, generate(topology, *folder, options, Clock::system().now())
+    );
     std::printf("%s\n", made.conf.c_str());
     return {};
 }
@@ -108,7 +119,8 @@ Result<void> run_generate(Flags flags) {
 Result<void> read_max_bytes(Flags& flags, ApplyOptions& options) {
     while (const auto text = flags.take("--max-bytes")) {
         const auto equals = text->find('=');
-        if (equals == std::string::npos) return invalid("bad_flag", "--max-bytes takes STREAM=SIZE");
+        if (equals == std::string::npos)
+            return invalid("bad_flag", "--max-bytes takes STREAM=SIZE");
         BERTH_ASSIGN(const std::uint64_t bytes, config::parse_bytes(text->substr(equals + 1)));
         options.max_bytes[text->substr(0, equals)] = static_cast<std::int64_t>(bytes);
     }
@@ -122,7 +134,8 @@ Result<void> run_apply(Flags flags) {
     settings.name = "topology";
     settings.inbox_prefix = "_INBOX.topology";
     settings.connect_deadline = kConnectDeadline;
-    if (const auto creds = flags.take("--creds")) settings.credentials = bus::credentials_from_file(*creds);
+    if (const auto creds = flags.take("--creds"))
+        settings.credentials = bus::credentials_from_file(*creds);
     ApplyOptions options;
     BERTH_TRY(read_max_bytes(flags, options));
     BERTH_ASSIGN(options.replicas, flags.take_int("--replicas", options.replicas));
@@ -135,7 +148,12 @@ Result<void> run_apply(Flags flags) {
     BERTH_ASSIGN(const ApplyReport report, apply_topology(topology, request, options));
     for (const auto& name : report.created) std::printf("created   %s\n", name.c_str());
     for (const auto& name : report.updated) std::printf("updated   %s\n", name.c_str());
-    std::printf("%zu created, %zu updated, %zu unchanged\n", report.created.size(), report.updated.size(), report.unchanged.size());
+    std::printf(
+        "%zu created, %zu updated, %zu unchanged\n",
+        report.created.size(),
+        report.updated.size(),
+        report.unchanged.size()
+    );
     return {};
 }
 
@@ -153,7 +171,8 @@ int main(int argc, char** argv) {
         return kUsage;
     }
     words.erase(words.begin());
-    const auto done = verb == "generate" ? run_generate(Flags(std::move(words))) : run_apply(Flags(std::move(words)));
+    const auto done = verb == "generate" ? run_generate(Flags(std::move(words)))
+                                         : run_apply(Flags(std::move(words)));
     if (done) return 0;
     std::fprintf(stderr, "berth-topology: %s\n", done.error().describe().c_str());
     return done.error().code == "bad_flag" ? kUsage : 1;

@@ -43,14 +43,19 @@ void fill_actor(const Principal& principal, common::v1::Actor& actor) {
 Result<void> read_page(const net::Query& query, common::v1::Page& page) {
     if (const auto limit = query.get("limit")) {
         unsigned value = 0;
-        const auto [end, error] = std::from_chars(limit->data(), limit->data() + limit->size(), value);
-        if (error != std::errc() || end != limit->data() + limit->size() || value < 1 || value > 100) {
+        const auto [end, error] =
+            std::from_chars(limit->data(), limit->data() + limit->size(), value);
+        if (error != std::errc() || end != limit->data() + limit->size() || value < 1 ||
+            value > 100) {
             return invalid("bad_limit", "'limit' must be 1 to 100", "limit");
         }
         page.set_limit(value);
     }
     page.set_cursor(query.get_or("cursor", ""));
-    if (!is_utf8(page.cursor())) return invalid("bad_cursor", "'cursor' must be a next_cursor of an earlier answer", "cursor");
+    if (!is_utf8(page.cursor()))
+        return invalid(
+            "bad_cursor", "'cursor' must be a next_cursor of an earlier answer", "cursor"
+        );
     return {};
 }
 
@@ -59,14 +64,21 @@ Result<std::string> command_id_of(const Call& call) {
     const auto key = call.request.headers.get("Idempotency-Key");
     bool printable = !key.empty() && key.size() <= 255;
     for (const char c : key) printable = printable && c > 0x20 && c < 0x7f;
-    if (!printable) return invalid("bad_idempotency_key", "Idempotency-Key must be 1 to 255 visible ASCII characters", "Idempotency-Key");
+    if (!printable)
+        return invalid(
+            "bad_idempotency_key",
+            "Idempotency-Key must be 1 to 255 visible ASCII characters",
+            "Idempotency-Key"
+        );
     return identity::derive_command_id(call.principal.org, call.principal.user, key);
 }
 
 Result<milliseconds> read_duration(const std::string& text, const std::string& field) {
     auto duration = parse_duration(text);
-    if (!duration) return invalid("bad_duration", "'" + field + "' must be a duration such as \"90m\"", field);
-    if (duration->count() <= 0) return invalid("bad_duration", "'" + field + "' must be longer than nothing", field);
+    if (!duration)
+        return invalid("bad_duration", "'" + field + "' must be a duration such as \"90m\"", field);
+    if (duration->count() <= 0)
+        return invalid("bad_duration", "'" + field + "' must be longer than nothing", field);
     return duration;
 }
 
@@ -82,14 +94,19 @@ std::string serialize(const google::protobuf::Message& message) {
 }
 
 void ask_raw(
-    Api& api, const CallPtr& call, std::string subject, const google::protobuf::Message& payload, std::string command_id,
+    Api& api,
+    const CallPtr& call,
+    std::string subject,
+    const google::protobuf::Message& payload,
+    std::string command_id,
     std::function<void(Result<std::string> reply)> then
 ) {
     bus::Ask ask;
     ask.subject = std::move(subject);
     ask.type = payload.GetTypeName();
     ask.payload = serialize(payload);
-    ask.command_id = command_id.empty() ? make_ulid(Clock::system().now(), Random::system()) : std::move(command_id);
+    ask.command_id = command_id.empty() ? make_ulid(Clock::system().now(), Random::system())
+                                        : std::move(command_id);
     ask.correlation_id = call->request.id;
     ask.timeout = api.settings.ask_timeout;
     api.asker.ask(std::move(ask), [then = std::move(then)](Result<bus::Answer> answer) {

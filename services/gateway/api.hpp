@@ -64,25 +64,25 @@ struct Endpoint {
 const std::vector<Endpoint>& endpoints();
 
 // Endpoints by file.
-void acquire_lease(Api&, const CallPtr&);    // api_leases.cpp
+void acquire_lease(Api&, const CallPtr&);  // api_leases.cpp
 void list_leases(Api&, const CallPtr&);
 void get_lease(Api&, const CallPtr&);
 void heartbeat_lease(Api&, const CallPtr&);
 void release_lease(Api&, const CallPtr&);
-void start_run(Api&, const CallPtr&);        // api_runs.cpp
+void start_run(Api&, const CallPtr&);  // api_runs.cpp
 void list_runs(Api&, const CallPtr&);
 void get_run(Api&, const CallPtr&);
 void cancel_run(Api&, const CallPtr&);
 void signal_run(Api&, const CallPtr&);
-void read_output(Api&, const CallPtr&);      // output.cpp
-void attach_run(Api&, const CallPtr&);       // attach.cpp
-void sync_lease(Api&, const CallPtr&);       // sync.cpp
-void stream_events(Api&, const CallPtr&);    // events_stream.cpp
-void whoami(Api&, const CallPtr&);           // api_tokens.cpp
+void read_output(Api&, const CallPtr&);    // output.cpp
+void attach_run(Api&, const CallPtr&);     // attach.cpp
+void sync_lease(Api&, const CallPtr&);     // sync.cpp
+void stream_events(Api&, const CallPtr&);  // events_stream.cpp
+void whoami(Api&, const CallPtr&);         // api_tokens.cpp
 void create_token(Api&, const CallPtr&);
 void list_tokens(Api&, const CallPtr&);
 void delete_token(Api&, const CallPtr&);
-void get_status(Api&, const CallPtr&);       // api_public.cpp
+void get_status(Api&, const CallPtr&);  // api_public.cpp
 void get_openapi(Api&, const CallPtr&);
 void get_page(Api&, const CallPtr&);
 void get_health(Api&, const CallPtr&);
@@ -92,32 +92,52 @@ std::string_view openapi_json();
 void fill_actor(const Principal& principal, common::v1::Actor& actor);
 /// ?limit and ?cursor; error "bad_limit".
 Result<void> read_page(const net::Query& query, common::v1::Page& page);
-/// The command id of a POST: derived from Idempotency-Key, or empty for a fresh one. Error "bad_idempotency_key".
+/// The command id of a POST: derived from Idempotency-Key, or empty for a fresh one. Error
+/// "bad_idempotency_key".
 Result<std::string> command_id_of(const Call& call);
 /// A positive duration of a body's or query's text ("90m"); error "bad_duration" at `field`.
 Result<milliseconds> read_duration(const std::string& text, const std::string& field);
-/// Deterministic bytes: the owner recognises a repeated request by its digest, and maps have no order.
+/// Deterministic bytes: the owner recognises a repeated request by its digest, and maps have no
+/// order.
 std::string serialize(const google::protobuf::Message& message);
 
-/// Asks `subject` and gives the decoded reply to `then` on a bus thread; a refusal answers the call.
+/// Asks `subject` and gives the decoded reply to `then` on a bus thread; a refusal answers the
+/// call.
 void ask_raw(
-    Api& api, const CallPtr& call, std::string subject, const google::protobuf::Message& payload, std::string command_id,
+    Api& api,
+    const CallPtr& call,
+    std::string subject,
+    const google::protobuf::Message& payload,
+    std::string command_id,
     std::function<void(Result<std::string> reply)> then
 );
 template <typename Reply>
 void ask(
-    Api& api, const CallPtr& call, std::string subject, const google::protobuf::Message& payload, std::string command_id,
+    Api& api,
+    const CallPtr& call,
+    std::string subject,
+    const google::protobuf::Message& payload,
+    std::string command_id,
     std::function<void(const Reply&)> then
 ) {
-    ask_raw(api, call, std::move(subject), payload, std::move(command_id), [call, then = std::move(then)](Result<std::string> bytes) {
-        if (!bytes) return call->fail(bytes.error());
-        Reply reply;
-        if (!reply.ParseFromString(*bytes)) return call->fail(internal("bad_reply", "the owner's answer could not be read"));
-        then(reply);
-    });
+    ask_raw(
+        api,
+        call,
+        std::move(subject),
+        payload,
+        std::move(command_id),
+        [call, then = std::move(then)](Result<std::string> bytes) {
+            if (!bytes) return call->fail(bytes.error());
+            Reply reply;
+            if (!reply.ParseFromString(*bytes))
+                return call->fail(internal("bad_reply", "the owner's answer could not be read"));
+            then(reply);
+        }
+    );
 }
 
-/// True where `name` may stand in an id or slug's place: a subject token. Anything else is 404 at once.
+/// True where `name` may stand in an id or slug's place: a subject token. Anything else is 404 at
+/// once.
 bool plausible_id(const std::string& name);
 
 }  // namespace berth::gateway

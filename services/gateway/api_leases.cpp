@@ -21,7 +21,9 @@ void change_lease(Api& api, const CallPtr& call, const char* subject) {
     Command command;
     fill_actor(call->principal, *command.mutable_actor());
     command.set_lease(call->param("id"));
-    ask<Lease>(api, call, subject, command, std::move(*id), [call](const Lease& lease) { call->json(200, lease); });
+    ask<Lease>(api, call, subject, command, std::move(*id), [call](const Lease& lease) {
+        call->json(200, lease);
+    });
 }
 
 }  // namespace
@@ -54,19 +56,36 @@ void acquire_lease(Api& api, const CallPtr& call) {
         if (!idle) return call->fail(idle.error());
         *command.mutable_idle_timeout() = service::to_duration(*idle);
     }
-    ask<Lease>(api, call, "berth.cmd.lease.acquire", command, std::move(*id), [call](const Lease& lease) {
-        call->json(lease.state() == lease::v1::LEASE_STATE_PENDING ? 202 : 201, lease, {{"Location", "/v1/leases/" + lease.id()}});
-    });
+    ask<Lease>(
+        api,
+        call,
+        "berth.cmd.lease.acquire",
+        command,
+        std::move(*id),
+        [call](const Lease& lease) {
+            call->json(
+                lease.state() == lease::v1::LEASE_STATE_PENDING ? 202 : 201,
+                lease,
+                {{"Location", "/v1/leases/" + lease.id()}}
+            );
+        }
+    );
 }
 
 void list_leases(Api& api, const CallPtr& call) {
     lease::v1::List query;
     fill_actor(call->principal, *query.mutable_actor());
-    if (auto page = read_page(call->request.query, *query.mutable_page()); !page) return call->fail(page.error());
+    if (auto page = read_page(call->request.query, *query.mutable_page()); !page)
+        return call->fail(page.error());
     query.set_all(call->request.query.flag("all"));
-    ask<lease::v1::ListReply>(api, call, "berth.qry.lease.list", query, {}, [call](const lease::v1::ListReply& reply) {
-        call->json(200, reply);
-    });
+    ask<lease::v1::ListReply>(
+        api,
+        call,
+        "berth.qry.lease.list",
+        query,
+        {},
+        [call](const lease::v1::ListReply& reply) { call->json(200, reply); }
+    );
 }
 
 void get_lease(Api& api, const CallPtr& call) {
@@ -75,16 +94,29 @@ void get_lease(Api& api, const CallPtr& call) {
     fill_actor(call->principal, *query.mutable_actor());
     query.set_lease(call->param("id"));
     const auto wait = call->request.query.get("wait");
-    if (!wait) return ask<Lease>(api, call, "berth.qry.lease.get", query, {}, [call](const Lease& lease) { call->json(200, lease); });
-    if (*wait != "active") return call->fail(invalid("bad_wait", "'wait' must be 'active'", "wait"));
+    if (!wait)
+        return ask<Lease>(api, call, "berth.qry.lease.get", query, {}, [call](const Lease& lease) {
+            call->json(200, lease);
+        });
+    if (*wait != "active")
+        return call->fail(invalid("bad_wait", "'wait' must be 'active'", "wait"));
     const auto timeout = read_wait(call->request.query);
     if (!timeout) return call->fail(timeout.error());
     // Any state past pending: a lease that failed will never be active.
-    const auto settled = [](const Lease& lease) { return lease.state() != lease::v1::LEASE_STATE_PENDING; };
-    std::make_shared<LongPoll<Lease, lease::v1::Get>>(api, call, "berth.qry.lease.get", "lease", query, settled, *timeout)->start();
+    const auto settled = [](const Lease& lease) {
+        return lease.state() != lease::v1::LEASE_STATE_PENDING;
+    };
+    std::make_shared<LongPoll<Lease, lease::v1::Get>>(
+        api, call, "berth.qry.lease.get", "lease", query, settled, *timeout
+    )
+        ->start();
 }
 
-void heartbeat_lease(Api& api, const CallPtr& call) { change_lease<lease::v1::Heartbeat>(api, call, "berth.cmd.lease.heartbeat"); }
-void release_lease(Api& api, const CallPtr& call) { change_lease<lease::v1::Release>(api, call, "berth.cmd.lease.release"); }
+void heartbeat_lease(Api& api, const CallPtr& call) {
+    change_lease<lease::v1::Heartbeat>(api, call, "berth.cmd.lease.heartbeat");
+}
+void release_lease(Api& api, const CallPtr& call) {
+    change_lease<lease::v1::Release>(api, call, "berth.cmd.lease.release");
+}
 
 }  // namespace berth::gateway

@@ -8,7 +8,8 @@ namespace {
 
 // The page loads nothing and talks to nobody but its own server.
 constexpr const char* kPagePolicy =
-    "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; connect-src 'self'; img-src data:; "
+    "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; connect-src "
+    "'self'; img-src data:; "
     "frame-ancestors 'none'; base-uri 'none'; form-action 'none'";
 
 }  // namespace
@@ -19,13 +20,17 @@ void get_status(Api& api, const CallPtr& call) {
     call->json(200, api.presences.status(call->principal.org, Clock::system().now()));
 }
 
-void get_openapi(Api&, const CallPtr& call) { call->respond({200, "application/json", {}, std::string(openapi_json())}); }
+void get_openapi(Api&, const CallPtr& call) {
+    call->respond({200, "application/json", {}, std::string(openapi_json())});
+}
 
 void get_page(Api&, const CallPtr& call) {
     call->respond(
         {200,
          "text/html; charset=utf-8",
-         {{"Content-Security-Policy", kPagePolicy}, {"Referrer-Policy", "no-referrer"}, {"X-Content-Type-Options", "nosniff"}},
+         {{"Content-Security-Policy", kPagePolicy},
+          {"Referrer-Policy", "no-referrer"},
+          {"X-Content-Type-Options", "nosniff"}},
          std::string(kPageHtml)}
     );
 }

@@ -23,7 +23,8 @@ Result<void> fill_argv(const v1::RunBody& body, run::v1::Start& command) {
     }
     for (const auto& argument : body.argv()) command.add_argv(argument);
     for (const auto& argument : body.argv_bytes()) command.add_argv(argument);
-    if (command.argv_size() == 0 || command.argv(0).empty()) return invalid("bad_argv", "'argv' must name a command", "argv");
+    if (command.argv_size() == 0 || command.argv(0).empty())
+        return invalid("bad_argv", "'argv' must name a command", "argv");
     for (int i = 0; i < command.argv_size(); ++i) {
         if (holds_nul(command.argv(i))) {
             const std::string field = "argv[" + std::to_string(i) + "]";
@@ -34,11 +35,15 @@ Result<void> fill_argv(const v1::RunBody& body, run::v1::Start& command) {
 }
 
 Result<void> fill_start(const v1::RunBody& body, run::v1::Start& command) {
-    if (!plausible_id(body.lease())) return invalid("bad_lease", "'lease' must be a lease's id or slug", "lease");
+    if (!plausible_id(body.lease()))
+        return invalid("bad_lease", "'lease' must be a lease's id or slug", "lease");
     BERTH_TRY(fill_argv(body, command));
     for (const auto& [name, value] : body.env()) {
-        if (name.empty() || name.find('=') != std::string::npos || holds_nul(name) || holds_nul(value)) {
-            return invalid("bad_env", "'env' has a name or value that no environment can hold", "env");
+        if (name.empty() || name.find('=') != std::string::npos || holds_nul(name) ||
+            holds_nul(value)) {
+            return invalid(
+                "bad_env", "'env' has a name or value that no environment can hold", "env"
+            );
         }
         (*command.mutable_env())[name] = value;
     }
@@ -73,12 +78,20 @@ void start_run(Api& api, const CallPtr& call) {
 void list_runs(Api& api, const CallPtr& call) {
     run::v1::List query;
     fill_actor(call->principal, *query.mutable_actor());
-    if (auto page = read_page(call->request.query, *query.mutable_page()); !page) return call->fail(page.error());
+    if (auto page = read_page(call->request.query, *query.mutable_page()); !page)
+        return call->fail(page.error());
     query.set_lease(call->request.query.get_or("lease", ""));
     if (!query.lease().empty() && !plausible_id(query.lease())) {
         return call->fail(invalid("bad_lease", "'lease' must be a lease's id or slug", "lease"));
     }
-    ask<run::v1::ListReply>(api, call, "berth.qry.run.list", query, {}, [call](const run::v1::ListReply& reply) { call->json(200, reply); });
+    ask<run::v1::ListReply>(
+        api,
+        call,
+        "berth.qry.run.list",
+        query,
+        {},
+        [call](const run::v1::ListReply& reply) { call->json(200, reply); }
+    );
 }
 
 void get_run(Api& api, const CallPtr& call) {
@@ -87,13 +100,23 @@ void get_run(Api& api, const CallPtr& call) {
     fill_actor(call->principal, *query.mutable_actor());
     query.set_run(call->param("id"));
     const auto wait = call->request.query.get("wait");
-    if (!wait) return ask<Run>(api, call, "berth.qry.run.get", query, {}, [call](const Run& run) { call->json(200, run); });
+    if (!wait)
+        return ask<Run>(api, call, "berth.qry.run.get", query, {}, [call](const Run& run) {
+            call->json(200, run);
+        });
     if (*wait != "ended") return call->fail(invalid("bad_wait", "'wait' must be 'ended'", "wait"));
     const auto timeout = read_wait(call->request.query);
     if (!timeout) return call->fail(timeout.error());
     std::make_shared<LongPoll<Run, run::v1::Get>>(
-        api, call, "berth.qry.run.get", "run", query, [](const Run& run) { return has_ended(run); }, *timeout
-    )->start();
+        api,
+        call,
+        "berth.qry.run.get",
+        "run",
+        query,
+        [](const Run& run) { return has_ended(run); },
+        *timeout
+    )
+        ->start();
 }
 
 void cancel_run(Api& api, const CallPtr& call) {
@@ -110,7 +133,9 @@ void cancel_run(Api& api, const CallPtr& call) {
         if (!grace) return call->fail(grace.error());
         *command.mutable_grace() = service::to_duration(*grace);
     }
-    ask<Run>(api, call, "berth.cmd.run.cancel", command, std::move(*id), [call](const Run& run) { call->json(200, run); });
+    ask<Run>(api, call, "berth.cmd.run.cancel", command, std::move(*id), [call](const Run& run) {
+        call->json(200, run);
+    });
 }
 
 void signal_run(Api& api, const CallPtr& call) {
@@ -118,7 +143,9 @@ void signal_run(Api& api, const CallPtr& call) {
     v1::SignalBody body;
     if (auto read = read_body(call->request, body); !read) return call->fail(read.error());
     if (body.signal() < 1 || body.signal() > kMaxSignal) {
-        return call->fail(invalid("bad_signal", "'signal' must be a signal's number, 1 to 64", "signal"));
+        return call->fail(
+            invalid("bad_signal", "'signal' must be a signal's number, 1 to 64", "signal")
+        );
     }
     auto id = command_id_of(*call);
     if (!id) return call->fail(id.error());
@@ -126,9 +153,14 @@ void signal_run(Api& api, const CallPtr& call) {
     fill_actor(call->principal, *command.mutable_actor());
     command.set_run(call->param("id"));
     command.set_signal(body.signal());
-    ask<common::v1::Empty>(api, call, "berth.cmd.run.signal", command, std::move(*id), [call](const common::v1::Empty&) {
-        call->respond({204});
-    });
+    ask<common::v1::Empty>(
+        api,
+        call,
+        "berth.cmd.run.signal",
+        command,
+        std::move(*id),
+        [call](const common::v1::Empty&) { call->respond({204}); }
+    );
 }
 
 }  // namespace berth::gateway

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// /v1/tokens and /v1/whoami: the gateway's own data. An admin manages the tokens of the org, others their own.
+// /v1/tokens and /v1/whoami: the gateway's own data. An admin manages the tokens of the org, others
+// their own.
 #include <algorithm>
 
 #include "berth/gateway/v1/gateway.pb.h"
@@ -36,23 +37,31 @@ Result<TokenRow> plan_token(const v1::CreateToken& body, const Principal& by) {
     row.org = by.org;
     row.user = body.user().empty() ? by.user : body.user();
     row.label = body.label();
-    if (!is_subject_token(row.user)) return invalid("bad_user", "'user' must be 1 to 64 characters of a-z 0-9 _ -", "user");
-    if (row.label.size() > kMaxLabel) return invalid("bad_label", "'label' must be at most 200 bytes", "label");
+    if (!is_subject_token(row.user))
+        return invalid("bad_user", "'user' must be 1 to 64 characters of a-z 0-9 _ -", "user");
+    if (row.label.size() > kMaxLabel)
+        return invalid("bad_label", "'label' must be at most 200 bytes", "label");
     if (row.user != by.user && !is_admin(by)) {
         return forbidden("role_missing", "only an admin may make tokens for others");
     }
     for (const auto& role : body.roles()) {
-        if (!is_role(role)) return invalid("bad_role", "'roles' may hold viewer, operator, approver and admin", "roles");
+        if (!is_role(role))
+            return invalid(
+                "bad_role", "'roles' may hold viewer, operator, approver and admin", "roles"
+            );
         const bool own = std::find(by.roles.begin(), by.roles.end(), role) != by.roles.end();
-        if (!is_admin(by) && !own) return forbidden("role_missing", "a token cannot have a role its maker does not have");
+        if (!is_admin(by) && !own)
+            return forbidden("role_missing", "a token cannot have a role its maker does not have");
         row.roles.push_back(role);
     }
-    if (row.roles.empty() && row.user != by.user) return invalid("bad_role", "say which 'roles' the user's token has", "roles");
+    if (row.roles.empty() && row.user != by.user)
+        return invalid("bad_role", "say which 'roles' the user's token has", "roles");
     if (row.roles.empty()) row.roles = by.roles;
     row.created_at = Clock::system().now();
     if (body.has_expires_at()) {
         row.expires_at = service::to_wall_time(body.expires_at());
-        if (*row.expires_at <= row.created_at) return invalid("bad_expiry", "'expires_at' must be in the future", "expires_at");
+        if (*row.expires_at <= row.created_at)
+            return invalid("bad_expiry", "'expires_at' must be in the future", "expires_at");
     }
     row.id = make_id("tk", row.created_at, Random::system());
     return row;
@@ -60,7 +69,8 @@ Result<TokenRow> plan_token(const v1::CreateToken& body, const Principal& by) {
 
 // Runs `task` where the database may be waited for.
 void on_worker(Api& api, const CallPtr& call, std::function<void()> task) {
-    if (!api.workers.run(std::move(task))) call->fail(unavailable("overloaded", "too much is waiting already; try again in a moment"));
+    if (!api.workers.run(std::move(task)))
+        call->fail(unavailable("overloaded", "too much is waiting already; try again in a moment"));
 }
 
 }  // namespace
@@ -81,7 +91,8 @@ void create_token(Api& api, const CallPtr& call) {
     if (!row) return call->fail(row.error());
     on_worker(api, call, [&api, call, row = std::move(*row)] {
         const auto token = identity::make_token();
-        if (auto added = repo::add_token(api.pool, row, identity::hash_token(token)); !added) return call->fail(added.error());
+        if (auto added = repo::add_token(api.pool, row, identity::hash_token(token)); !added)
+            return call->fail(added.error());
         auto out = to_proto(row);
         out.set_text(token.reveal());
         call->json(201, out, {{"Location", "/v1/tokens/" + row.id}, {"Cache-Control", "no-store"}});
@@ -94,7 +105,8 @@ void list_tokens(Api& api, const CallPtr& call) {
     const int limit = page.limit() == 0 ? kDefaultPage : static_cast<int>(page.limit());
     std::string user = call->request.query.get_or("user", "");
     if (!is_admin(call->principal)) user = call->principal.user;
-    if (!is_utf8(user)) return call->fail(invalid("bad_user", "'user' must be a user's name", "user"));
+    if (!is_utf8(user))
+        return call->fail(invalid("bad_user", "'user' must be a user's name", "user"));
     on_worker(api, call, [&api, call, limit, user, cursor = page.cursor()] {
         // One more than asked for tells whether there is a next page.
         auto rows = repo::list_tokens(api.pool, call->principal.org, user, cursor, limit + 1);

@@ -12,7 +12,8 @@ namespace {
 constexpr milliseconds kWriteTurn{1'000};
 constexpr milliseconds kEndRetry{200};
 
-// A frame that must not wait, to a client that may be slow: tried again until there is room or nobody.
+// A frame that must not wait, to a client that may be slow: tried again until there is room or
+// nobody.
 void send_then_close(Api& api, net::WebSocket socket, const std::string& bytes) {
     if (socket.closed()) return;
     if (bytes.empty() || socket.send_binary(bytes)) return socket.close(1000, "");
@@ -30,24 +31,35 @@ public:
             feed_ = std::make_unique<ChannelFeed>(socket_);
             ChannelFeed::Events events;
             // Output comes by the stream, which keeps it; nothing of worth comes back this way.
-            events.on_data = [feed = feed_.get()](std::string_view bytes) { feed->consume(bytes.size()); };
-            events.on_closed = [id = run.id()](const Result<void>& how, int) {
-                if (!how) log::info("an input channel failed", {{"run", id}, {"error", how.error()}});
+            events.on_data = [feed = feed_.get()](std::string_view bytes) {
+                feed->consume(bytes.size());
             };
-            if (const auto opened = feed_->open(api_.bus, run.machine(), run.id(), std::move(events)); !opened) {
+            events.on_closed = [id = run.id()](const Result<void>& how, int) {
+                if (!how)
+                    log::info("an input channel failed", {{"run", id}, {"error", how.error()}});
+            };
+            if (const auto opened =
+                    feed_->open(api_.bus, run.machine(), run.id(), std::move(events));
+                !opened) {
                 return refuse(opened.error());
             }
         }
-        // The source knows the socket only, so that its callbacks never own what they would have to join.
+        // The source knows the socket only, so that its callbacks never own what they would have to
+        // join.
         source_ = std::make_shared<OutputSource>(
-            api_, call, run, OutputSource::Options{offset, true},
+            api_,
+            call,
+            run,
+            OutputSource::Options{offset, true},
             [socket = socket_](const run::v1::OutputFrame&, const std::string& bytes) mutable {
                 while (!socket.send_binary_wait(bytes, kWriteTurn)) {
                     if (socket.closed()) return false;
                 }
                 return true;
             },
-            [&api = api_, socket = socket_](const std::string& synthetic) { send_then_close(api, socket, synthetic); }
+            [&api = api_, socket = socket_](const std::string& synthetic) {
+                send_then_close(api, socket, synthetic);
+            }
         );
         listen();
         if (const auto started = source_->start(); !started) refuse(started.error());
@@ -56,7 +68,9 @@ public:
 private:
     void listen() {
         net::WebSocketEvents events;
-        events.on_message = [self = shared_from_this()](std::string_view bytes, bool) { self->hear(bytes); };
+        events.on_message = [self = shared_from_this()](std::string_view bytes, bool) {
+            self->hear(bytes);
+        };
         events.on_closed = [self = shared_from_this()](int, const std::string&) mutable {
             auto& workers = self->api_.workers;
             workers.dispose(std::move(self));
@@ -68,8 +82,10 @@ private:
 
     void hear(std::string_view bytes) {
         node::v1::ChannelFrame frame;
-        if (!frame.ParseFromArray(bytes.data(), static_cast<int>(bytes.size()))) return socket_.close(1007, "not a ChannelFrame");
-        if (!feed_) return socket_.close(1008, "this attachment takes no input; attach with ?stdin=1");
+        if (!frame.ParseFromArray(bytes.data(), static_cast<int>(bytes.size())))
+            return socket_.close(1007, "not a ChannelFrame");
+        if (!feed_)
+            return socket_.close(1008, "this attachment takes no input; attach with ?stdin=1");
         if (frame.rows() > 0 && frame.cols() > 0) feed_->resize(frame.rows(), frame.cols());
         if (!frame.data().empty()) feed_->push(frame.data());
         if (frame.eof()) feed_->finish();
@@ -86,20 +102,34 @@ private:
 
 void attach_run(Api& api, const CallPtr& call) {
     if (!call->request.is_upgrade()) {
-        return call->respond(to_problem(426, invalid("upgrade_required", "this is a WebSocket: connect with an upgrade"), call->request.id));
+        return call->respond(to_problem(
+            426,
+            invalid("upgrade_required", "this is a WebSocket: connect with an upgrade"),
+            call->request.id
+        ));
     }
     const auto offset = read_offset(call->request.query);
     if (!offset) return call->fail(offset.error());
     const bool input = call->request.query.flag("stdin");
     if (input) {
-        if (const auto role = check_role(call->principal.roles, Need::kOperator); !role) return call->fail(role.error());
+        if (const auto role = check_role(call->principal.roles, Need::kOperator); !role)
+            return call->fail(role.error());
     }
     auto slot = api.streams.take(call->principal.org, call->principal.user);
-    if (!slot) return call->fail({Fault::kLimit, "too_many_streams", "you hold too many open streams; close one first", {}});
+    if (!slot)
+        return call->fail(
+            {Fault::kLimit,
+             "too_many_streams",
+             "you hold too many open streams; close one first",
+             {}}
+        );
     const auto attachment = std::make_shared<Attachment>(api, std::move(slot));
     with_run(api, call, [call, attachment, offset = *offset, input](const run::v1::Run& run) {
         if (input && !is_subject_token(run.machine())) {
-            return call->fail(conflict("run_has_no_machine", "the run has no machine yet: attach its input when it has started"));
+            return call->fail(conflict(
+                "run_has_no_machine",
+                "the run has no machine yet: attach its input when it has started"
+            ));
         }
         attachment->open(call, run, offset, input);
     });

@@ -16,7 +16,11 @@ constexpr std::string_view kBearerProtocol = "berth.bearer.";
 constexpr std::string_view kProtocol = "berth.v1";
 
 Error unauthenticated() {
-    return {Fault::kUnauthenticated, "unauthenticated", "a valid token is needed: Authorization: Bearer <token>", {}};
+    return {
+        Fault::kUnauthenticated,
+        "unauthenticated",
+        "a valid token is needed: Authorization: Bearer <token>",
+        {}};
 }
 
 std::vector<std::string_view> protocols_of(const net::Request& request) {
@@ -32,27 +36,38 @@ std::vector<std::string_view> protocols_of(const net::Request& request) {
 }  // namespace
 
 Need level_of(const std::vector<std::string>& roles) {
-    const auto has = [&](std::string_view role) { return std::find(roles.begin(), roles.end(), role) != roles.end(); };
+    const auto has = [&](std::string_view role) {
+        return std::find(roles.begin(), roles.end(), role) != roles.end();
+    };
     if (has("admin")) return Need::kAdmin;
     if (has("operator")) return Need::kOperator;
     if (has("viewer") || has("approver")) return Need::kViewer;
     return Need::kNobody;
 }
 
-bool is_role(std::string_view name) { return name == "viewer" || name == "operator" || name == "approver" || name == "admin"; }
+bool is_role(std::string_view name) {
+    return name == "viewer" || name == "operator" || name == "approver" || name == "admin";
+}
 
 Result<void> check_role(const std::vector<std::string>& roles, Need need) {
     if (level_of(roles) >= need) return {};
-    const char* wanted = need == Need::kAdmin ? "admin" : need == Need::kOperator ? "operator" : "viewer";
-    return forbidden("role_missing", std::string("this needs the role ") + wanted + "; ask an admin of your org for such a token");
+    const char* wanted = need == Need::kAdmin      ? "admin"
+                         : need == Need::kOperator ? "operator"
+                                                   : "viewer";
+    return forbidden(
+        "role_missing",
+        std::string("this needs the role ") + wanted + "; ask an admin of your org for such a token"
+    );
 }
 
 std::optional<Secret> token_of(const net::Request& request) {
     const auto header = request.headers.get("Authorization");
-    if (header.size() > 7 && net::equal_no_case(header.substr(0, 7), "Bearer ")) return Secret(std::string(header.substr(7)));
+    if (header.size() > 7 && net::equal_no_case(header.substr(0, 7), "Bearer "))
+        return Secret(std::string(header.substr(7)));
     if (!request.is_upgrade()) return std::nullopt;
     for (const auto word : protocols_of(request)) {
-        if (word.starts_with(kBearerProtocol)) return Secret(std::string(word.substr(kBearerProtocol.size())));
+        if (word.starts_with(kBearerProtocol))
+            return Secret(std::string(word.substr(kBearerProtocol.size())));
     }
     return std::nullopt;
 }
@@ -66,13 +81,20 @@ std::string accepted_protocol(const net::Request& request) {
     return bearer;
 }
 
-Authenticator::Authenticator(store::Pool& pool, Workers& workers, metrics::Registry& metrics, milliseconds life)
+Authenticator::Authenticator(
+    store::Pool& pool, Workers& workers, metrics::Registry& metrics, milliseconds life
+)
     : pool_(pool),
       workers_(workers),
       life_(life),
-      hits_(metrics.counter("berth_gateway_token_cache_hits_total", "Tokens that were remembered.")),
-      misses_(metrics.counter("berth_gateway_token_cache_misses_total", "Tokens looked up in the database.")),
-      refused_(metrics.counter("berth_gateway_unauthenticated_total", "Requests without a valid token.")) {}
+      hits_(metrics.counter("berth_gateway_token_cache_hits_total", "Tokens that were remembered.")
+      ),
+      misses_(metrics.counter(
+          "berth_gateway_token_cache_misses_total", "Tokens looked up in the database."
+      )),
+      refused_(
+          metrics.counter("berth_gateway_unauthenticated_total", "Requests without a valid token.")
+      ) {}
 
 void Authenticator::authenticate(const std::optional<Secret>& token, Done done) {
     // What cannot be a token costs no look-up.
@@ -85,11 +107,13 @@ void Authenticator::authenticate(const std::optional<Secret>& token, Done done) 
     {
         const std::lock_guard lock(mutex_);
         const auto it = cache_.find(hash);
-        if (it != cache_.end() && it->second.until > std::chrono::steady_clock::now()) known = it->second;
+        if (it != cache_.end() && it->second.until > std::chrono::steady_clock::now())
+            known = it->second;
     }
     if (known) {
         hits_.add();
-        const bool live = known->principal && (!known->expires_at || *known->expires_at > Clock::system().now());
+        const bool live =
+            known->principal && (!known->expires_at || *known->expires_at > Clock::system().now());
         if (!live) {
             refused_.add();
             return done(unauthenticated());
@@ -117,7 +141,9 @@ void Authenticator::look_up(const std::string& hash, const Done& done) {
     remember(hash, {principal, until, token.expires_at});
     done(std::move(principal));
     if (const auto touched = repo::touch_token(pool_, token.id); !touched) {
-        log::debug("a token's last use was not noted", {{"token", token.id}, {"error", touched.error()}});
+        log::debug(
+            "a token's last use was not noted", {{"token", token.id}, {"error", touched.error()}}
+        );
     }
 }
 
@@ -133,7 +159,9 @@ void Authenticator::remember(const std::string& hash, Entry entry) {
 
 void Authenticator::forget(const std::string& token_id) {
     const std::lock_guard lock(mutex_);
-    std::erase_if(cache_, [&](const auto& item) { return item.second.principal && item.second.principal->token_id == token_id; });
+    std::erase_if(cache_, [&](const auto& item) {
+        return item.second.principal && item.second.principal->token_id == token_id;
+    });
 }
 
 }  // namespace berth::gateway

@@ -34,21 +34,25 @@ Need level_of(const std::vector<std::string>& roles);
 Result<void> check_role(const std::vector<std::string>& roles, Need need);
 bool is_role(std::string_view name);
 
-/// The token of `Authorization: Bearer`, or for a WebSocket handshake (browsers cannot set headers there) of
-/// the protocol "berth.bearer.<token>". Never of the URL, which ends in logs.
+/// The token of `Authorization: Bearer`, or for a WebSocket handshake (browsers cannot set headers
+/// there) of the protocol "berth.bearer.<token>". Never of the URL, which ends in logs.
 std::optional<Secret> token_of(const net::Request& request);
-/// The protocol to accept: "berth.v1" where offered, else the one that carried the token, else none.
+/// The protocol to accept: "berth.v1" where offered, else the one that carried the token, else
+/// none.
 std::string accepted_protocol(const net::Request& request);
 
-/// Thread-safe. A token is looked up in the database at most once in `life`, known or not; so a revocation
-/// takes effect within it everywhere, at once where it was made, and a heartbeat reads no table.
+/// Thread-safe. A token is looked up in the database at most once in `life`, known or not; so a
+/// revocation takes effect within it everywhere, at once where it was made, and a heartbeat reads
+/// no table.
 class Authenticator {
 public:
     using Done = std::function<void(Result<Principal>)>;
-    Authenticator(store::Pool& pool, Workers& workers, metrics::Registry& metrics, milliseconds life);
+    Authenticator(
+        store::Pool& pool, Workers& workers, metrics::Registry& metrics, milliseconds life
+    );
 
-    /// Calls `done` at once where the token is remembered, else on a worker. Errors: "unauthenticated", and
-    /// those of the database.
+    /// Calls `done` at once where the token is remembered, else on a worker. Errors:
+    /// "unauthenticated", and those of the database.
     void authenticate(const std::optional<Secret>& token, Done done);
     /// Forgets what is remembered of a token id.
     void forget(const std::string& token_id);

@@ -4,7 +4,9 @@
 
 namespace berth::gateway {
 
-Result<void> ChannelFeed::open(bus::Connection& bus, const std::string& machine, const std::string& channel, Events events) {
+Result<void> ChannelFeed::open(
+    bus::Connection& bus, const std::string& machine, const std::string& channel, Events events
+) {
     const std::string base = "berth.io." + machine + "." + channel;
     bus::ChannelSettings settings;
     settings.send_subject = base + ".in";
@@ -14,8 +16,8 @@ Result<void> ChannelFeed::open(bus::Connection& bus, const std::string& machine,
         opened_.wait();
         on_data(bytes);
     };
-    // The machine's side has ended: whatever the client still says has no reader, so our half ends too, and the
-    // channel closes with the machine's exit code.
+    // The machine's side has ended: whatever the client still says has no reader, so our half ends
+    // too, and the channel closes with the machine's exit code.
     hooks.on_eof = [this] {
         opened_.wait();
         finish();
@@ -24,16 +26,17 @@ Result<void> ChannelFeed::open(bus::Connection& bus, const std::string& machine,
         opened_.wait();
         drain();
     };
-    hooks.on_closed = [this, on_closed = std::move(events.on_closed)](const Result<void>& how, int exit_code) {
-        opened_.wait();
-        {
-            const std::lock_guard lock(mutex_);
-            closed_ = true;
-            pending_.clear();
-        }
-        socket_.resume();  // so that the client's own close is heard
-        on_closed(how, exit_code);
-    };
+    hooks.on_closed =
+        [this, on_closed = std::move(events.on_closed)](const Result<void>& how, int exit_code) {
+            opened_.wait();
+            {
+                const std::lock_guard lock(mutex_);
+                closed_ = true;
+                pending_.clear();
+            }
+            socket_.resume();  // so that the client's own close is heard
+            on_closed(how, exit_code);
+        };
     auto opened = bus::ByteChannel::open(bus, std::move(settings), std::move(hooks));
     if (!opened) return opened.error();
     channel_ = std::move(*opened);

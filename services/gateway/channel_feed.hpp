@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Bytes from a WebSocket into a byte channel, with back-pressure: what the machine does not take yet, the
-// client does not get to send.
+// Bytes from a WebSocket into a byte channel, with back-pressure: what the machine does not take
+// yet, the client does not get to send.
 #pragma once
 
 #include <functional>
@@ -26,8 +26,11 @@ public:
     explicit ChannelFeed(net::WebSocket socket) : socket_(std::move(socket)) {}
 
     /// Opens berth.io.<machine>.<channel>. Blocks no longer than a subscription takes.
-    Result<void> open(bus::Connection& bus, const std::string& machine, const std::string& channel, Events events);
-    /// On the I/O thread: sends, or keeps and pauses the socket. Dropped once the channel has closed.
+    Result<void> open(
+        bus::Connection& bus, const std::string& machine, const std::string& channel, Events events
+    );
+    /// On the I/O thread: sends, or keeps and pauses the socket. Dropped once the channel has
+    /// closed.
     void push(std::string_view bytes);
     /// The client's stream ends after what was pushed.
     void finish();
@@ -41,10 +44,10 @@ private:
     net::WebSocket socket_;
     std::latch opened_{1};  // channel_ is set
     std::mutex mutex_;
-    std::string pending_;        // by mutex_; at most one message beyond the pause
-    bool finishing_ = false;     // by mutex_
-    bool finished_ = false;      // by mutex_
-    bool closed_ = false;        // by mutex_
+    std::string pending_;                        // by mutex_; at most one message beyond the pause
+    bool finishing_ = false;                     // by mutex_
+    bool finished_ = false;                      // by mutex_
+    bool closed_ = false;                        // by mutex_
     std::unique_ptr<bus::ByteChannel> channel_;  // last: ended first
 };
 

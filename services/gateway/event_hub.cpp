@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Two plain subscriptions for all waiters: cheaper than one for each, and nothing is gained by decoding.
+// Two plain subscriptions for all waiters: cheaper than one for each, and nothing is gained by
+// decoding.
 #include "gateway/event_hub.hpp"
 
 #include "core/text.hpp"
@@ -15,13 +16,20 @@ std::string key_of(std::string_view org, std::string_view noun, std::string_view
 
 Result<void> EventHub::start(bus::Connection& bus) {
     for (const char* subject : {"berth.evt.*.lease.lease.*.*", "berth.evt.*.run.run.*.*"}) {
-        BERTH_ASSIGN(auto receiver, bus.subscribe(subject, [this](const bus::Message& message) { hear(message.subject); }));
+        BERTH_ASSIGN(auto receiver, bus.subscribe(subject, [this](const bus::Message& message) {
+            hear(message.subject);
+        }));
         receivers_.push_back(std::move(receiver));
     }
     return {};
 }
 
-std::shared_ptr<void> EventHub::watch(const std::string& org, const std::string& noun, const std::string& id, std::function<void()> wake) {
+std::shared_ptr<void> EventHub::watch(
+    const std::string& org,
+    const std::string& noun,
+    const std::string& id,
+    std::function<void()> wake
+) {
     const auto shared = std::make_shared<const std::function<void()>>(std::move(wake));
     const std::lock_guard lock(state_->mutex);
     const auto it = state_->watchers.emplace(key_of(org, noun, id), shared);
@@ -39,7 +47,8 @@ void EventHub::hear(const std::string& subject) {
     std::vector<Wake> wakes;
     {
         const std::lock_guard lock(state_->mutex);
-        const auto [begin, end] = state_->watchers.equal_range(key_of(tokens[2], tokens[4], tokens[6]));
+        const auto [begin, end] =
+            state_->watchers.equal_range(key_of(tokens[2], tokens[4], tokens[6]));
         for (auto it = begin; it != end; ++it) wakes.push_back(it->second);
     }
     for (const auto& wake : wakes) (*wake)();

@@ -13,17 +13,22 @@
 
 namespace berth::gateway {
 
-/// Listens to lease and run events of every org and wakes the watchers of the entity. At most once: a
-/// watcher that must not miss anything looks by itself now and then. Thread-safe.
+/// Listens to lease and run events of every org and wakes the watchers of the entity. At most once:
+/// a watcher that must not miss anything looks by itself now and then. Thread-safe.
 class EventHub {
 public:
     EventHub() : state_(std::make_shared<State>()) {}
     Result<void> start(bus::Connection& bus);
     void stop() { receivers_.clear(); }
 
-    /// Calls `wake` on a bus thread at each event of `noun` ("lease", "run") `id` until the handle is dropped;
-    /// a call under way may still end after that. `wake` must not wait.
-    std::shared_ptr<void> watch(const std::string& org, const std::string& noun, const std::string& id, std::function<void()> wake);
+    /// Calls `wake` on a bus thread at each event of `noun` ("lease", "run") `id` until the handle
+    /// is dropped; a call under way may still end after that. `wake` must not wait.
+    std::shared_ptr<void> watch(
+        const std::string& org,
+        const std::string& noun,
+        const std::string& id,
+        std::function<void()> wake
+    );
 
     /// Of an event's subject; for tests and the hub itself.
     void hear(const std::string& subject);

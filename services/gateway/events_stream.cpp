@@ -29,10 +29,14 @@ std::string base64(std::string_view bytes) {
 const google::protobuf::Message* prototype_of(std::string_view type) {
     static const std::map<std::string, const google::protobuf::Message*, std::less<>> types = [] {
         std::map<std::string, const google::protobuf::Message*, std::less<>> out;
-        for (const google::protobuf::Message* message : std::initializer_list<const google::protobuf::Message*>{
-                 &lease::v1::LeaseChanged::default_instance(), &lease::v1::MachineChanged::default_instance(),
-                 &run::v1::RunChanged::default_instance(), &prov::v1::MachineFact::default_instance(),
-                 &node::v1::RunStarted::default_instance(), &node::v1::RunEnded::default_instance()}) {
+        for (const google::protobuf::Message* message :
+             std::initializer_list<const google::protobuf::Message*>{
+                 &lease::v1::LeaseChanged::default_instance(),
+                 &lease::v1::MachineChanged::default_instance(),
+                 &run::v1::RunChanged::default_instance(),
+                 &prov::v1::MachineFact::default_instance(),
+                 &node::v1::RunStarted::default_instance(),
+                 &node::v1::RunEnded::default_instance()}) {
             out.emplace(message->GetTypeName(), message);
         }
         return out;
@@ -44,27 +48,37 @@ const google::protobuf::Message* prototype_of(std::string_view type) {
 std::string data_member(std::string_view type, const std::string& payload) {
     if (const auto* prototype = prototype_of(type)) {
         const std::unique_ptr<google::protobuf::Message> message(prototype->New());
-        if (message->ParseFromString(payload)) return "\"datacontenttype\":\"application/json\",\"data\":" + to_json(*message);
+        if (message->ParseFromString(payload))
+            return "\"datacontenttype\":\"application/json\",\"data\":" + to_json(*message);
     }
-    return "\"datacontenttype\":\"application/protobuf\",\"data_base64\":\"" + base64(payload) + "\"";
+    return "\"datacontenttype\":\"application/protobuf\",\"data_base64\":\"" + base64(payload) +
+           "\"";
 }
 
 // One line, as SSE wants its data.
 std::string to_cloud_event(const bus::Message& message) {
     std::string out = "{\"specversion\":\"1.0\"";
-    for (const auto& [name, member] : std::initializer_list<std::pair<std::string_view, const char*>>{
-             {bus::kCeId, "id"}, {bus::kCeType, "type"}, {bus::kCeSource, "source"}, {bus::kCeTime, "time"},
-             {bus::kCorrelationId, "correlationid"}, {bus::kCausationId, "causationid"}}) {
+    for (const auto& [name, member] :
+         std::initializer_list<std::pair<std::string_view, const char*>>{
+             {bus::kCeId, "id"},
+             {bus::kCeType, "type"},
+             {bus::kCeSource, "source"},
+             {bus::kCeTime, "time"},
+             {bus::kCorrelationId, "correlationid"},
+             {bus::kCausationId, "causationid"}}) {
         const auto value = message.header(name);
-        if (!value.empty() && is_utf8(value)) out += ",\"" + std::string(member) + "\":" + Json(value).dump();
+        if (!value.empty() && is_utf8(value))
+            out += ",\"" + std::string(member) + "\":" + Json(value).dump();
     }
-    return out + ",\"subject\":" + Json(message.subject).dump() + "," + data_member(message.header(bus::kCeType), message.payload) + "}";
+    return out + ",\"subject\":" + Json(message.subject).dump() + "," +
+           data_member(message.header(bus::kCeType), message.payload) + "}";
 }
 
 std::string to_sse(const bus::ReadMessage& read) {
     std::string type(read.message.header(bus::kCeType));
     if (!is_utf8(type) || type.find_first_of("\r\n") != std::string::npos) type = "event";
-    return "id: " + std::to_string(read.sequence) + "\nevent: " + type + "\ndata: " + to_cloud_event(read.message) + "\n\n";
+    return "id: " + std::to_string(read.sequence) + "\nevent: " + type +
+           "\ndata: " + to_cloud_event(read.message) + "\n\n";
 }
 
 /// One reader of events. Dies on a worker, because its reader is joined then.
@@ -78,13 +92,17 @@ public:
         settings.filter = filter;
         settings.start_sequence = start;
         // A plain pointer: the reader is this object's and ends before it.
-        auto reader = api_.bus.read(settings, [this](const bus::ReadMessage& message) { return take(message); });
+        auto reader = api_.bus.read(settings, [this](const bus::ReadMessage& message) {
+            return take(message);
+        });
         if (!reader) {
             ready_.count_down();
             return call->fail(reader.error());
         }
         reader_ = std::move(*reader);
-        stream_ = call->stream("text/event-stream", {{"Cache-Control", "no-store"}, {"X-Accel-Buffering", "no"}});
+        stream_ = call->stream(
+            "text/event-stream", {{"Cache-Control", "no-store"}, {"X-Accel-Buffering", "no"}}
+        );
         stream_.write("retry: 1000\n\n");
         ready_.count_down();
         keep_alive();
@@ -129,9 +147,13 @@ Result<std::string> read_filter(const Call& call) {
     const auto tokens = split(*pattern, '.');
     bool good = pattern->starts_with(own) && tokens.size() >= 4 && tokens.size() <= 12;
     for (std::size_t i = 0; good && i < tokens.size(); ++i) {
-        good = is_subject_token(tokens[i]) || (i >= 3 && (tokens[i] == "*" || (tokens[i] == ">" && i + 1 == tokens.size())));
+        good = is_subject_token(tokens[i]) ||
+               (i >= 3 && (tokens[i] == "*" || (tokens[i] == ">" && i + 1 == tokens.size())));
     }
-    if (!good) return invalid("bad_subject", "'subject' must be a pattern that begins with " + own, "subject");
+    if (!good)
+        return invalid(
+            "bad_subject", "'subject' must be a pattern that begins with " + own, "subject"
+        );
     return *pattern;
 }
 
@@ -146,7 +168,11 @@ Result<std::uint64_t> read_start(const Call& call) {
     std::uint64_t last = 0;
     const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), last);
     if (error != std::errc() || end != text.data() + text.size() || last == UINT64_MAX) {
-        return invalid("bad_event_id", "Last-Event-ID must be the id of an event", from ? "from" : "Last-Event-ID");
+        return invalid(
+            "bad_event_id",
+            "Last-Event-ID must be the id of an event",
+            from ? "from" : "Last-Event-ID"
+        );
     }
     return from ? last : last + 1;
 }
@@ -159,9 +185,17 @@ void stream_events(Api& api, const CallPtr& call) {
     const auto start = read_start(*call);
     if (!start) return call->fail(start.error());
     auto slot = api.streams.take(call->principal.org, call->principal.user);
-    if (!slot) return call->fail({Fault::kLimit, "too_many_streams", "you hold too many open streams; close one first", {}});
+    if (!slot)
+        return call->fail(
+            {Fault::kLimit,
+             "too_many_streams",
+             "you hold too many open streams; close one first",
+             {}}
+        );
     const auto stream = std::make_shared<EventStream>(api, std::move(slot));
-    if (!api.workers.run([stream, call, filter = *filter, start = *start] { stream->open(call, filter, start); })) {
+    if (!api.workers.run([stream, call, filter = *filter, start = *start] {
+            stream->open(call, filter, start);
+        })) {
         call->fail(unavailable("overloaded", "too much is waiting already; try again in a moment"));
     }
 }

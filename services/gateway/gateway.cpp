@@ -28,7 +28,12 @@ struct Gateway::Impl {
         : settings(std::move(s)),
           parts(p),
           workers(kWorkerThreads, kMaxQueuedTasks),
-          streams(settings.streams_per_user, p.metrics.gauge("berth_gateway_open_streams", "Event streams and WebSockets held open.")),
+          streams(
+              settings.streams_per_user,
+              p.metrics.gauge(
+                  "berth_gateway_open_streams", "Event streams and WebSockets held open."
+              )
+          ),
           auth(p.pool, workers, p.metrics, settings.token_cache),
           api{settings, p.bus, p.asker, p.pool, workers, hub, streams, presences, auth} {
         for (const auto& endpoint : endpoints()) {
@@ -37,17 +42,22 @@ struct Gateway::Impl {
             const std::string route = std::string(endpoint.method) + " " + endpoint.pattern;
             for (std::size_t i = 1; i < numbers.by_class.size(); ++i) {
                 numbers.by_class[i] = p.metrics.counter(
-                    "berth_gateway_requests_total", "Requests by route and class of status.",
+                    "berth_gateway_requests_total",
+                    "Requests by route and class of status.",
                     {{"route", route}, {"status", std::to_string(i) + "xx"}}
                 );
             }
             numbers.seconds = p.metrics.histogram(
-                "berth_gateway_request_seconds", "Time from a request to its answer, long polls included.",
-                metrics::latency_buckets(), {{"route", route}}
+                "berth_gateway_request_seconds",
+                "Time from a request to its answer, long polls included.",
+                metrics::latency_buckets(),
+                {{"route", route}}
             );
             route_metrics.push_back(numbers);
         }
-        unrouted = p.metrics.counter("berth_gateway_unrouted_total", "Requests for a path or method that is not there.");
+        unrouted = p.metrics.counter(
+            "berth_gateway_unrouted_total", "Requests for a path or method that is not there."
+        );
     }
 
     void handle(net::Request request, net::Responder responder);
@@ -72,12 +82,17 @@ void Gateway::Impl::handle(net::Request request, net::Responder responder) {
     const auto match = router.match(request.method, request.path);
     if (match.kind == net::RouteMatch::Kind::kNotFound) {
         unrouted.add();
-        return responder.respond(to_problem(not_found("no_such_path", "there is nothing at this path; see /v1/openapi.json"), request.id));
+        return responder.respond(to_problem(
+            not_found("no_such_path", "there is nothing at this path; see /v1/openapi.json"),
+            request.id
+        ));
     }
     if (request.method == "OPTIONS") return responder.respond({204, "", {{"Allow", match.allow}}});
     if (match.kind == net::RouteMatch::Kind::kMethodNotAllowed) {
         unrouted.add();
-        auto response = to_problem(405, invalid("method_not_allowed", "this path takes " + match.allow), request.id);
+        auto response = to_problem(
+            405, invalid("method_not_allowed", "this path takes " + match.allow), request.id
+        );
         response.headers.add("Allow", match.allow);
         return responder.respond(std::move(response));
     }
@@ -92,12 +107,17 @@ void Gateway::Impl::handle(net::Request request, net::Responder responder) {
     call->on_answer = [&numbers, &endpoint, begun, id = call->request.id](int status) {
         numbers.by_class[static_cast<std::size_t>(std::min(5, std::max(1, status / 100)))].add();
         numbers.seconds.observe(std::chrono::steady_clock::now() - begun);
-        if (status >= 500) log::info("a request failed", {{"route", endpoint.pattern}, {"status", status}, {"request", id}});
+        if (status >= 500)
+            log::info(
+                "a request failed",
+                {{"route", endpoint.pattern}, {"status", status}, {"request", id}}
+            );
     };
     if (endpoint.need == Need::kNobody) return serve(call, endpoint);
     auth.authenticate(token, [this, call, &endpoint](Result<Principal> principal) {
         if (!principal) return call->fail(principal.error());
-        if (const auto role = check_role(principal->roles, endpoint.need); !role) return call->fail(role.error());
+        if (const auto role = check_role(principal->roles, endpoint.need); !role)
+            return call->fail(role.error());
         call->principal = std::move(*principal);
         serve(call, endpoint);
     });
@@ -115,10 +135,14 @@ void Gateway::Impl::serve(const CallPtr& call, const Endpoint& endpoint) {
 Result<void> Gateway::Impl::import_bootstrap_token() {
     if (settings.bootstrap_token_file.empty()) return {};
     BERTH_ASSIGN(auto text, read_file(settings.bootstrap_token_file, kMaxTokenFile));
-    while (!text.empty() && (text.back() == '\n' || text.back() == '\r' || text.back() == ' ')) text.pop_back();
+    while (!text.empty() && (text.back() == '\n' || text.back() == '\r' || text.back() == ' '))
+        text.pop_back();
     const Secret token(std::move(text));
     if (!identity::looks_like_token(token.reveal())) {
-        return invalid("bad_bootstrap_token", settings.bootstrap_token_file + " holds no token; remove it to have a new one made");
+        return invalid(
+            "bad_bootstrap_token",
+            settings.bootstrap_token_file + " holds no token; remove it to have a new one made"
+        );
     }
     TokenRow row;
     row.org = "default";
@@ -130,7 +154,8 @@ Result<void> Gateway::Impl::import_bootstrap_token() {
     return repo::add_token(parts.pool, row, identity::hash_token(token));
 }
 
-Gateway::Gateway(GatewaySettings settings, Parts parts) : impl_(std::make_unique<Impl>(std::move(settings), parts)) {}
+Gateway::Gateway(GatewaySettings settings, Parts parts)
+    : impl_(std::make_unique<Impl>(std::move(settings), parts)) {}
 
 Gateway::~Gateway() { stop(); }
 
@@ -140,9 +165,15 @@ Result<void> Gateway::start() {
     BERTH_TRY(impl_->hub.start(impl_->parts.bus));
     net::HttpServerSettings http;
     http.listen = impl_->settings.http_listen;
-    BERTH_ASSIGN(impl_->server, net::HttpServer::start(http, [impl = impl_.get()](net::Request request, net::Responder responder) {
-        impl->handle(std::move(request), std::move(responder));
-    }));
+    BERTH_ASSIGN(
+        impl_->server,
+        net::HttpServer::start(
+            http,
+            [impl = impl_.get()](net::Request request, net::Responder responder) {
+                impl->handle(std::move(request), std::move(responder));
+            }
+        )
+    );
     if (!impl_->settings.http_addr_file.empty()) {
         BERTH_TRY(write_file_atomic(impl_->settings.http_addr_file, impl_->server->url() + "\n"));
     }

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-// The whole gateway on real sockets and a real PostgreSQL, with the bus in memory and owners that this test
-// plays: what the HTTP API promises, whoever owns leases and runs.
+// The whole gateway on real sockets and a real PostgreSQL, with the bus in memory and owners that
+// this test plays: what the HTTP API promises, whoever owns leases and runs.
+#include "gateway/gateway.hpp"
+
 #include <gtest/gtest.h>
 
 #include <condition_variable>
@@ -17,7 +19,6 @@
 #include "bus/memory_bus.hpp"
 #include "core/id.hpp"
 #include "core/json.hpp"
-#include "gateway/gateway.hpp"
 #include "gateway/json_body.hpp"
 #include "gateway/repo.hpp"
 #include "identity/token.hpp"
@@ -52,23 +53,26 @@ Reply ok(const T& message) {
     return std::pair(message.GetTypeName(), message.SerializeAsString());
 }
 
-// Everything a test needs: the gateway, and the owners it asks. `decide` plays them; by default a lease and
-// a run of everybody's.
+// Everything a test needs: the gateway, and the owners it asks. `decide` plays them; by default a
+// lease and a run of everybody's.
 struct World {
     bus::MemoryServer server{
-        1, {},
-        {{"CMD", {"berth.cmd.>"}, true}, {"QRY", {"berth.qry.>"}, true}, {"EVT", {"berth.evt.>"}}, {"OUT", {"berth.out.>"}}},
-        {{"CMD", "owner", "berth.cmd.>"}, {"QRY", "owner", "berth.qry.>"}}
-    };
+        1,
+        {},
+        {{"CMD", {"berth.cmd.>"}, true},
+         {"QRY", {"berth.qry.>"}, true},
+         {"EVT", {"berth.evt.>"}},
+         {"OUT", {"berth.out.>"}}},
+        {{"CMD", "owner", "berth.cmd.>"}, {"QRY", "owner", "berth.qry.>"}}};
     std::unique_ptr<bus::Connection> owner_bus = server.connect();
     std::unique_ptr<bus::Connection> gateway_bus = server.connect();
     store::Pool pool{fresh_schema()};
     metrics::Registry metrics{"gateway"};
     std::mutex mutex;
-    std::vector<bus::Message> asked;                      // by mutex
-    std::function<Reply(const bus::Message&)> decide;     // set before anything is asked, or by mutex
-    lease::v1::Lease lease;                               // by mutex
-    run::v1::Run run;                                     // by mutex
+    std::vector<bus::Message> asked;                   // by mutex
+    std::function<Reply(const bus::Message&)> decide;  // set before anything is asked, or by mutex
+    lease::v1::Lease lease;                            // by mutex
+    run::v1::Run run;                                  // by mutex
     Secret admin = identity::make_token();
     std::string token_file = "/tmp/berth-gateway-test-" + std::to_string(getpid()) + ".token";
     std::unique_ptr<bus::Asker> asker;
@@ -91,14 +95,19 @@ struct World {
         auto made = bus::Asker::create(*gateway_bus, {"gateway", "g1", milliseconds{2'000}});
         asker = std::move(*made);
         for (const char* stream : {"CMD", "QRY"}) {
-            auto receiver = owner_bus->consume({stream, "owner", 2}, [this](bus::Delivery delivery) { own(std::move(delivery)); });
+            auto receiver = owner_bus->consume(
+                {stream, "owner", 2}, [this](bus::Delivery delivery) { own(std::move(delivery)); }
+            );
             owners.push_back(std::move(*receiver));
         }
         GatewaySettings settings;
         settings.bootstrap_token_file = token_file;
         if (adjust) adjust(settings);
-        gateway = std::make_unique<Gateway>(settings, Gateway::Parts{*gateway_bus, *asker, pool, metrics});
-        if (const auto started = gateway->start(); !started) throw std::runtime_error(started.error().describe());
+        gateway = std::make_unique<Gateway>(
+            settings, Gateway::Parts{*gateway_bus, *asker, pool, metrics}
+        );
+        if (const auto started = gateway->start(); !started)
+            throw std::runtime_error(started.error().describe());
     }
     ~World() {
         gateway->stop();
@@ -114,7 +123,8 @@ struct World {
         bus::Headers headers;
         std::string payload;
         if (reply) {
-            headers = {{std::string(bus::kStatus), "ok"}, {std::string(bus::kCeType), reply->first}};
+            headers = {
+                {std::string(bus::kStatus), "ok"}, {std::string(bus::kCeType), reply->first}};
             payload = reply->second;
         } else {
             common::v1::Failure failure;
@@ -122,13 +132,21 @@ struct World {
             failure.set_code(reply.error().code);
             failure.set_message(reply.error().message);
             failure.set_field(reply.error().field);
-            headers = {{std::string(bus::kStatus), "failure"}, {std::string(bus::kCeType), failure.GetTypeName()}};
+            headers = {
+                {std::string(bus::kStatus), "failure"},
+                {std::string(bus::kCeType), failure.GetTypeName()}};
             payload = failure.SerializeAsString();
         }
         headers.emplace_back(bus::kCausationId, std::string(message.header(bus::kMsgId)));
         const auto service = message.subject.substr(10, message.subject.find('.', 10) - 10);
         if (reply || reply.error().code != "silence") {
-            (void)owner_bus->publish_plain(bus::reply_subject(message.header(bus::kReplyTo), service, "o1", message.header(bus::kCeId)), payload, headers);
+            (void)owner_bus->publish_plain(
+                bus::reply_subject(
+                    message.header(bus::kReplyTo), service, "o1", message.header(bus::kCeId)
+                ),
+                payload,
+                headers
+            );
         }
         delivery.ack();
     }
@@ -158,14 +176,21 @@ struct World {
 
     net::HttpResponse send(net::HttpRequest request, const Secret* token = nullptr) {
         net::HttpClient client(gateway->url());
-        request.headers.add("Authorization", "Bearer " + (token != nullptr ? *token : admin).reveal());
-        if (!request.body.empty() && !request.headers.has("Content-Type")) request.headers.add("Content-Type", "application/json");
+        request.headers.add(
+            "Authorization", "Bearer " + (token != nullptr ? *token : admin).reveal()
+        );
+        if (!request.body.empty() && !request.headers.has("Content-Type"))
+            request.headers.add("Content-Type", "application/json");
         auto response = client.send(request);
         if (!response) throw std::runtime_error(response.error().describe());
         return std::move(*response);
     }
-    net::HttpResponse get(const std::string& path, const Secret* token = nullptr) { return send({"GET", path}, token); }
-    net::HttpResponse post(const std::string& path, const std::string& body, const Secret* token = nullptr) {
+    net::HttpResponse get(const std::string& path, const Secret* token = nullptr) {
+        return send({"GET", path}, token);
+    }
+    net::HttpResponse post(
+        const std::string& path, const std::string& body, const Secret* token = nullptr
+    ) {
         return send({"POST", path, {}, body}, token);
     }
     Secret make_token(const std::string& body) {
@@ -179,7 +204,9 @@ struct World {
         EXPECT_TRUE(json && !json->string_or("request_id", "").empty());
         return json ? json->string_or("code", "") : "";
     }
-    void publish_frame(std::uint64_t offset, run::v1::Stream stream, const std::string& data, bool end = false) {
+    void publish_frame(
+        std::uint64_t offset, run::v1::Stream stream, const std::string& data, bool end = false
+    ) {
         run::v1::OutputFrame frame;
         frame.set_offset(offset);
         frame.set_stream(stream);
@@ -188,8 +215,15 @@ struct World {
         bus::Message message{"berth.out.default.m_1." + run.id(), {}, frame.SerializeAsString()};
         ASSERT_TRUE(owner_bus->publish_wait(std::move(message)));
     }
-    void publish_event(const std::string& subject, const google::protobuf::Message& payload, const std::string& id = "e1") {
-        bus::Message message{subject, {{"ce-id", id}, {"ce-type", payload.GetTypeName()}, {"ce-source", "berth/test"}}, payload.SerializeAsString()};
+    void publish_event(
+        const std::string& subject,
+        const google::protobuf::Message& payload,
+        const std::string& id = "e1"
+    ) {
+        bus::Message message{
+            subject,
+            {{"ce-id", id}, {"ce-type", payload.GetTypeName()}, {"ce-source", "berth/test"}},
+            payload.SerializeAsString()};
         ASSERT_TRUE(owner_bus->publish_wait(std::move(message)));
     }
 };
@@ -219,11 +253,15 @@ struct Listener {
         };
         net::WsClientOptions options;
         if (by_protocol) {
-            options.headers.add("Sec-WebSocket-Protocol", "berth.v1, berth.bearer." + world.admin.reveal());
+            options.headers.add(
+                "Sec-WebSocket-Protocol", "berth.v1, berth.bearer." + world.admin.reveal()
+            );
         } else {
             options.headers.add("Authorization", "Bearer " + world.admin.reveal());
         }
-        auto connected = net::WsClient::connect(world.gateway->url(), path, options, std::move(events), &refusal);
+        auto connected = net::WsClient::connect(
+            world.gateway->url(), path, options, std::move(events), &refusal
+        );
         if (connected) client = std::move(*connected);
     }
     bool wait(const std::function<bool()>& done, milliseconds limit = 8s) {
@@ -245,7 +283,8 @@ TEST(GatewayTest, RefusesWhoIsNotKnown) {
     const Secret nonsense("x");
     EXPECT_EQ(world.get("/v1/whoami", &nonsense).status, 401);
     EXPECT_EQ(client.send({"GET", "/v1/whoami?token=" + world.admin.reveal()})->status, 401);
-    for (const char* path : {"/", "/healthz", "/v1/openapi.json"}) EXPECT_EQ(client.send({"GET", path})->status, 200) << path;
+    for (const char* path : {"/", "/healthz", "/v1/openapi.json"})
+        EXPECT_EQ(client.send({"GET", path})->status, 200) << path;
     EXPECT_EQ(client.send({"GET", "/nowhere"})->status, 404);
     EXPECT_EQ(world.asks(), 0U);
 }
@@ -274,7 +313,11 @@ TEST(GatewayTest, SaysWhatAPathTakes) {
 
 TEST(GatewayTest, AcquiresWithTheCallersWordsAndKey) {
     World world;
-    net::HttpRequest request{"POST", "/v1/leases", {{"Idempotency-Key", "k1"}}, R"({"profile":"big","ttl":"90m","one_shot":true,"label":"wt"})"};
+    net::HttpRequest request{
+        "POST",
+        "/v1/leases",
+        {{"Idempotency-Key", "k1"}},
+        R"({"profile":"big","ttl":"90m","one_shot":true,"label":"wt"})"};
     const auto response = world.send(request);
     ASSERT_EQ(response.status, 201) << response.body;
     EXPECT_EQ(response.headers.get("Location"), "/v1/leases/" + world.lease.id());
@@ -310,7 +353,9 @@ TEST(GatewayTest, AnswersBadInputWithAProblemAndAsksNobody) {
     EXPECT_EQ(world.code(world.post("/v1/leases", R"({"profil":"x"})")), "unknown_field");
     EXPECT_EQ(world.code(world.post("/v1/leases", "{")), "bad_body");
     EXPECT_EQ(world.post("/v1/leases", "{").status, 400);
-    EXPECT_EQ(world.send({"POST", "/v1/leases", {{"Content-Type", "text/plain"}}, "{}"}).status, 415);
+    EXPECT_EQ(
+        world.send({"POST", "/v1/leases", {{"Content-Type", "text/plain"}}, "{}"}).status, 415
+    );
     EXPECT_EQ(world.send({"POST", "/v1/leases", {{"Idempotency-Key", "a b"}}, "{}"}).status, 400);
     EXPECT_EQ(world.post("/v1/leases", std::string(2U << 20U, 'x')).status, 413);
     EXPECT_EQ(world.code(world.get("/v1/leases?limit=101")), "bad_limit");
@@ -319,7 +364,9 @@ TEST(GatewayTest, AnswersBadInputWithAProblemAndAsksNobody) {
     EXPECT_EQ(world.get("/v1/leases/A%20B").status, 404);
     EXPECT_EQ(world.code(world.post("/v1/runs", R"({"lease":"x"})")), "bad_argv");
     EXPECT_EQ(world.code(world.post("/v1/runs", R"({"argv":["ls"]})")), "bad_lease");
-    EXPECT_EQ(world.code(world.post("/v1/runs", R"({"lease":"x","argv":["a\u0000b"]})")), "bad_argv");
+    EXPECT_EQ(
+        world.code(world.post("/v1/runs", R"({"lease":"x","argv":["a\u0000b"]})")), "bad_argv"
+    );
     EXPECT_EQ(world.code(world.post("/v1/runs/x/signal", R"({"signal":99})")), "bad_signal");
     EXPECT_EQ(world.code(world.get("/v1/runs/x/output?offset=-1")), "bad_offset");
     EXPECT_EQ(world.code(world.get("/v1/events?subject=berth.evt.other.>")), "bad_subject");
@@ -333,8 +380,10 @@ TEST(GatewayTest, HandsOnWhatTheOwnerRefuses) {
     {
         const std::lock_guard lock(world.mutex);
         world.decide = [](const bus::Message& message) -> Reply {
-            if (message.subject == "berth.cmd.lease.heartbeat") return conflict("lease_ended", "the lease ended");
-            if (message.subject == "berth.cmd.lease.acquire") return Error{Fault::kLimit, "lease_limit", "too many", "profile"};
+            if (message.subject == "berth.cmd.lease.heartbeat")
+                return conflict("lease_ended", "the lease ended");
+            if (message.subject == "berth.cmd.lease.acquire")
+                return Error{Fault::kLimit, "lease_limit", "too many", "profile"};
             if (message.subject == "berth.cmd.run.cancel") return internal("silence", "");
             return not_found("lease_not_found", "there is no such lease");
         };
@@ -364,17 +413,23 @@ TEST(GatewayTest, ARoleBoundsWhatATokenMayDo) {
     EXPECT_EQ(world.post("/v1/tokens", "{}", &viewer).status, 403);
     EXPECT_EQ(world.post("/v1/leases", "{}", &worker).status, 201);
     EXPECT_EQ(world.post("/v1/tokens", R"({"roles":["admin"]})", &worker).status, 403);
-    EXPECT_EQ(world.post("/v1/tokens", R"({"user":"vera","roles":["operator"]})", &worker).status, 403);
+    EXPECT_EQ(
+        world.post("/v1/tokens", R"({"user":"vera","roles":["operator"]})", &worker).status, 403
+    );
     // The actor is the token's, not the admin's that made it.
     lease::v1::Acquire command;
     ASSERT_TRUE(command.ParseFromString(world.last().payload));
     EXPECT_EQ(command.actor().user(), "olga");
     EXPECT_EQ(command.actor().roles_size(), 1);
     // Each sees its own tokens, the admin all of them.
-    EXPECT_EQ(Json::parse(world.get("/v1/tokens", &worker).body)->find("tokens")->as_array()->size(), 1U);
+    EXPECT_EQ(
+        Json::parse(world.get("/v1/tokens", &worker).body)->find("tokens")->as_array()->size(), 1U
+    );
     const auto all = Json::parse(world.get("/v1/tokens?limit=2").body);
     EXPECT_EQ(all->find("tokens")->as_array()->size(), 2U);
-    const auto rest = Json::parse(world.get("/v1/tokens?limit=2&cursor=" + all->string_or("next_cursor", "")).body);
+    const auto rest =
+        Json::parse(world.get("/v1/tokens?limit=2&cursor=" + all->string_or("next_cursor", "")).body
+        );
     EXPECT_EQ(rest->find("tokens")->as_array()->size(), 1U);
     EXPECT_EQ(rest->string_or("next_cursor", "x"), "");
 }
@@ -391,10 +446,13 @@ TEST(GatewayTest, ARevokedTokenIsRefusedAtOnceHereAndSoonElsewhere) {
     // Revoked behind the gateway's back, as another replica would.
     const Secret other = world.make_token(R"({"roles":["operator"],"user":"olga"})");
     ASSERT_EQ(world.get("/v1/whoami", &other).status, 200);
-    ASSERT_TRUE(world.pool.exec_autocommit(store::Statement("UPDATE tokens SET revoked_at = now() WHERE owner = 'olga'")));
+    ASSERT_TRUE(world.pool.exec_autocommit(
+        store::Statement("UPDATE tokens SET revoked_at = now() WHERE owner = 'olga'")
+    ));
     const auto until = std::chrono::steady_clock::now() + 5s;
     int status = 200;
-    while (status == 200 && std::chrono::steady_clock::now() < until) status = world.get("/v1/whoami", &other).status;
+    while (status == 200 && std::chrono::steady_clock::now() < until)
+        status = world.get("/v1/whoami", &other).status;
     EXPECT_EQ(status, 401);
 }
 
@@ -402,7 +460,8 @@ TEST(GatewayTest, AHeartbeatReadsNoTable) {
     World world;
     ASSERT_EQ(world.get("/v1/whoami").status, 200);
     ASSERT_TRUE(world.pool.exec_autocommit(store::Statement("DROP TABLE tokens")));
-    for (int i = 0; i < 20; ++i) ASSERT_EQ(world.post("/v1/leases/calm-otter/heartbeat", "").status, 200);
+    for (int i = 0; i < 20; ++i)
+        ASSERT_EQ(world.post("/v1/leases/calm-otter/heartbeat", "").status, 200);
 }
 
 TEST(GatewayTest, AWaitEndsWithTheEvent) {
@@ -411,7 +470,9 @@ TEST(GatewayTest, AWaitEndsWithTheEvent) {
         const std::lock_guard lock(world.mutex);
         world.lease.set_state(lease::v1::LEASE_STATE_PENDING);
     }
-    auto waiting = std::async(std::launch::async, [&] { return world.get("/v1/leases/calm-otter?wait=active&timeout=20s"); });
+    auto waiting = std::async(std::launch::async, [&] {
+        return world.get("/v1/leases/calm-otter?wait=active&timeout=20s");
+    });
     // The first look, and the second one that follows the watch.
     const auto until = std::chrono::steady_clock::now() + 5s;
     while (world.asks() < 2 && std::chrono::steady_clock::now() < until) std::this_thread::yield();
@@ -445,7 +506,8 @@ TEST(GatewayTest, StreamsTheOrgsEventsAndResumes) {
     world.publish_event("berth.evt.default.run.run.created.rn_1", change, "one");
     world.publish_event("berth.evt.other.run.run.created.rn_2", change, "foreign");
     world.publish_event("berth.evt.default.run.run.started.rn_1", change, "two");
-    const auto read = [&](net::HeaderMap headers, const std::string& path, const std::string& last) {
+    const auto read = [&](net::HeaderMap headers, const std::string& path, const std::string& last
+                      ) {
         net::HttpClient client(world.gateway->url());
         headers.add("Authorization", "Bearer " + world.admin.reveal());
         std::string text;
@@ -457,12 +519,21 @@ TEST(GatewayTest, StreamsTheOrgsEventsAndResumes) {
         return text;
     };
     const auto all = read({{"Last-Event-ID", "0"}}, "/v1/events", "\"two\"");
-    EXPECT_NE(all.find("id: 1\nevent: berth.run.v1.RunChanged\ndata: {\"specversion\":\"1.0\",\"id\":\"one\""), std::string::npos) << all;
+    EXPECT_NE(
+        all.find(
+            "id: 1\nevent: berth.run.v1.RunChanged\ndata: {\"specversion\":\"1.0\",\"id\":\"one\""
+        ),
+        std::string::npos
+    ) << all;
     EXPECT_NE(all.find("\"data\":{\"run\":{\"id\":\"rn_1\""), std::string::npos) << all;
     EXPECT_EQ(all.find("foreign"), std::string::npos);
     const auto rest = read({{"Last-Event-ID", "1"}}, "/v1/events", "\"two\"");
     EXPECT_EQ(rest.find("\"one\""), std::string::npos);
-    const auto narrow = read({{"Last-Event-ID", "0"}}, "/v1/events?subject=berth.evt.default.run.run.started.*", "\"two\"");
+    const auto narrow = read(
+        {{"Last-Event-ID", "0"}},
+        "/v1/events?subject=berth.evt.default.run.run.started.*",
+        "\"two\""
+    );
     EXPECT_EQ(narrow.find("\"one\""), std::string::npos);
 }
 
@@ -475,7 +546,8 @@ TEST(GatewayTest, GivesTheRawOutput) {
     EXPECT_EQ(world.get(path).body, std::string("out1e\0rout2", 11));
     EXPECT_EQ(world.get(path + "?stream=stderr").body, std::string("e\0r", 3));
     EXPECT_EQ(world.get(path + "?stream=stdout&offset=2").body, "t1out2");
-    auto following = std::async(std::launch::async, [&] { return world.get(path + "?follow=1&offset=7").body; });
+    auto following =
+        std::async(std::launch::async, [&] { return world.get(path + "?follow=1&offset=7").body; });
     world.publish_frame(11, run::v1::STREAM_STDOUT, "out3");
     world.publish_frame(15, run::v1::STREAM_UNSPECIFIED, "", true);
     EXPECT_EQ(following.get(), "out2out3");
@@ -537,7 +609,9 @@ TEST(GatewayTest, AttachIsRefusedBeforeItIsOpened) {
     World world;
     {
         const std::lock_guard lock(world.mutex);
-        world.decide = [](const bus::Message&) -> Reply { return not_found("run_not_found", "there is no such run"); };
+        world.decide = [](const bus::Message&) -> Reply {
+            return not_found("run_not_found", "there is no such run");
+        };
     }
     Listener listener(world, "/v1/runs/" + world.run.id() + "/attach");
     EXPECT_FALSE(listener.client);
@@ -585,7 +659,9 @@ struct Machine {
             changed.notify_all();
         };
         const std::string base = "berth.io.m_1." + name;
-        channel = std::move(*bus::ByteChannel::open(bus, {base + ".out", base + ".in"}, std::move(events)));
+        channel =
+            std::move(*bus::ByteChannel::open(bus, {base + ".out", base + ".in"}, std::move(events))
+            );
         opened.count_down();
     }
     bool wait(const std::function<bool()>& done) {
@@ -695,11 +771,14 @@ TEST(GatewayTest, ShowsWhoIsAlive) {
     World world;
     v1::ServicePresence presence;
     presence.set_ready(true);
-    ASSERT_TRUE(world.owner_bus->publish_plain("berth.live.lease.i1", presence.SerializeAsString()));
+    ASSERT_TRUE(world.owner_bus->publish_plain("berth.live.lease.i1", presence.SerializeAsString())
+    );
     const auto until = std::chrono::steady_clock::now() + 5s;
     std::string body;
-    while (body.find("\"i1\"") == std::string::npos && std::chrono::steady_clock::now() < until) body = world.get("/v1/status").body;
-    EXPECT_NE(body.find("\"name\":\"lease\",\"instance\":\"i1\",\"ready\":true"), std::string::npos) << body;
+    while (body.find("\"i1\"") == std::string::npos && std::chrono::steady_clock::now() < until)
+        body = world.get("/v1/status").body;
+    EXPECT_NE(body.find("\"name\":\"lease\",\"instance\":\"i1\",\"ready\":true"), std::string::npos)
+        << body;
 }
 
 }  // namespace

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// The gateway's pure parts: bodies, problems, roles, the description against the table, presences, limits.
+// The gateway's pure parts: bodies, problems, roles, the description against the table, presences,
+// limits.
 #include <gtest/gtest.h>
 
 #include <set>
@@ -17,7 +18,8 @@ namespace {
 TEST(Body, TakesWhatTheSchemaHas) {
     v1::RunBody body;
     const auto read = from_json(
-        R"({"lease":"calm-otter","argv":["make","a b",""],"env":{"LANG":"C"},"tty":true,"rows":24,"timeout":"10m","argvBytes":["/w=="]})", body
+        R"({"lease":"calm-otter","argv":["make","a b",""],"env":{"LANG":"C"},"tty":true,"rows":24,"timeout":"10m","argvBytes":["/w=="]})",
+        body
     );
     ASSERT_TRUE(read) << read.error().describe();
     EXPECT_EQ(body.argv_size(), 3);
@@ -68,7 +70,9 @@ TEST(Body, NamesTheFieldThatIsWrong) {
 TEST(Body, RefusesDepthBombs) {
     for (const std::size_t depth : {40U, 100'000U}) {
         v1::RunBody body;
-        EXPECT_FALSE(from_json("{\"lease\":" + std::string(depth, '[') + std::string(depth, ']') + "}", body));
+        EXPECT_FALSE(
+            from_json("{\"lease\":" + std::string(depth, '[') + std::string(depth, ']') + "}", body)
+        );
     }
 }
 
@@ -85,7 +89,8 @@ TEST(Body, WantsJson) {
 }
 
 TEST(Problems, CarryCodeFieldAndRequest) {
-    const auto response = to_problem(Error{Fault::kConflict, "lease_ended", "the lease \"x\" ended", "lease"}, "q-7");
+    const auto response =
+        to_problem(Error{Fault::kConflict, "lease_ended", "the lease \"x\" ended", "lease"}, "q-7");
     EXPECT_EQ(response.status, 409);
     EXPECT_EQ(response.content_type, "application/problem+json");
     const auto json = Json::parse(response.body);
@@ -94,10 +99,19 @@ TEST(Problems, CarryCodeFieldAndRequest) {
     EXPECT_EQ(json->string_or("field", ""), "lease");
     EXPECT_EQ(json->string_or("request_id", ""), "q-7");
     EXPECT_EQ(json->int_or("status", 0), 409);
-    EXPECT_EQ(to_problem(Error{Fault::kUnauthenticated, "x", "", ""}, "").headers.get("WWW-Authenticate"), "Bearer realm=\"berth\"");
+    EXPECT_EQ(
+        to_problem(Error{Fault::kUnauthenticated, "x", "", ""}, "").headers.get("WWW-Authenticate"),
+        "Bearer realm=\"berth\""
+    );
     for (const auto& [fault, status] : std::initializer_list<std::pair<Fault, int>>{
-             {Fault::kInvalid, 400}, {Fault::kForbidden, 403}, {Fault::kNotFound, 404}, {Fault::kTooLarge, 413}, {Fault::kLimit, 429},
-             {Fault::kInternal, 500}, {Fault::kUnavailable, 503}, {Fault::kDeadline, 504}}) {
+             {Fault::kInvalid, 400},
+             {Fault::kForbidden, 403},
+             {Fault::kNotFound, 404},
+             {Fault::kTooLarge, 413},
+             {Fault::kLimit, 429},
+             {Fault::kInternal, 500},
+             {Fault::kUnavailable, 503},
+             {Fault::kDeadline, 504}}) {
         EXPECT_EQ(to_problem(Error{fault, "x", "", ""}, "").status, status);
     }
 }
@@ -149,8 +163,12 @@ TEST(Tokens, ComeByHeaderOrProtocolAndNeverByUrl) {
     EXPECT_EQ(token_of(request)->reveal(), "berth_x");
     net::Request socket;
     socket.method = "GET";
-    socket.headers = {{"Connection", "Upgrade"}, {"Upgrade", "websocket"}, {"Sec-WebSocket-Version", "13"},
-                      {"Sec-WebSocket-Key", "dGhlIHNhbXBsZSBub25jZQ=="}, {"Sec-WebSocket-Protocol", "berth.v1, berth.bearer.berth_y"}};
+    socket.headers = {
+        {"Connection", "Upgrade"},
+        {"Upgrade", "websocket"},
+        {"Sec-WebSocket-Version", "13"},
+        {"Sec-WebSocket-Key", "dGhlIHNhbXBsZSBub25jZQ=="},
+        {"Sec-WebSocket-Protocol", "berth.v1, berth.bearer.berth_y"}};
     EXPECT_EQ(token_of(socket)->reveal(), "berth_y");
     EXPECT_EQ(accepted_protocol(socket), "berth.v1");
     socket.method = "POST";
@@ -188,21 +206,30 @@ TEST(Openapi, DescribesTheFieldsOfTheSchemas) {
     const auto json = Json::parse(openapi_json());
     ASSERT_TRUE(json);
     const std::vector<std::pair<const char*, const google::protobuf::Descriptor*>> pairs = {
-        {"Lease", lease::v1::Lease::descriptor()},        {"LeaseList", lease::v1::ListReply::descriptor()},
-        {"Run", run::v1::Run::descriptor()},              {"RunList", run::v1::ListReply::descriptor()},
-        {"Token", v1::Token::descriptor()},               {"TokenList", v1::ListTokens::descriptor()},
-        {"Whoami", v1::Whoami::descriptor()},             {"Status", v1::Status::descriptor()},
-        {"Problem", v1::Problem::descriptor()},           {"AcquireBody", v1::AcquireBody::descriptor()},
-        {"RunBody", v1::RunBody::descriptor()},           {"CancelBody", v1::CancelBody::descriptor()},
-        {"SignalBody", v1::SignalBody::descriptor()},     {"CreateToken", v1::CreateToken::descriptor()},
+        {"Lease", lease::v1::Lease::descriptor()},
+        {"LeaseList", lease::v1::ListReply::descriptor()},
+        {"Run", run::v1::Run::descriptor()},
+        {"RunList", run::v1::ListReply::descriptor()},
+        {"Token", v1::Token::descriptor()},
+        {"TokenList", v1::ListTokens::descriptor()},
+        {"Whoami", v1::Whoami::descriptor()},
+        {"Status", v1::Status::descriptor()},
+        {"Problem", v1::Problem::descriptor()},
+        {"AcquireBody", v1::AcquireBody::descriptor()},
+        {"RunBody", v1::RunBody::descriptor()},
+        {"CancelBody", v1::CancelBody::descriptor()},
+        {"SignalBody", v1::SignalBody::descriptor()},
+        {"CreateToken", v1::CreateToken::descriptor()},
     };
     const auto* schemas = json->find("components")->find("schemas");
     for (const auto& [name, descriptor] : pairs) {
         std::set<std::string> wanted;
-        for (int i = 0; i < descriptor->field_count(); ++i) wanted.insert(descriptor->field(i)->name());
+        for (int i = 0; i < descriptor->field_count(); ++i)
+            wanted.insert(descriptor->field(i)->name());
         std::set<std::string> described;
         ASSERT_NE(schemas->find(name), nullptr) << name;
-        for (const auto& [field, schema] : *schemas->find(name)->find("properties")->as_object()) described.insert(field);
+        for (const auto& [field, schema] : *schemas->find(name)->find("properties")->as_object())
+            described.insert(field);
         EXPECT_EQ(described, wanted) << name;
     }
 }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// The check of a body against its schema happens before protobuf's parser, whose messages name no field a
-// client could use.
+// The check of a body against its schema happens before protobuf's parser, whose messages name no
+// field a client could use.
 #include "gateway/json_body.hpp"
 
 #include <google/protobuf/descriptor.h>
@@ -29,22 +29,29 @@ bool is_integer_text(const std::string& text) {
     return !text.empty() && text.find_first_not_of("-0123456789") == std::string::npos;
 }
 
-Result<void> check_single(const Json& value, const FieldDescriptor& field, const std::string& path) {
+Result<void> check_single(
+    const Json& value, const FieldDescriptor& field, const std::string& path
+) {
     const bool number = value.as_int() != nullptr || value.as_double() != nullptr;
     switch (field.cpp_type()) {
         case FieldDescriptor::CPPTYPE_BOOL:
             if (value.as_bool() == nullptr) return wrong(path, "true or false");
             return {};
         case FieldDescriptor::CPPTYPE_STRING:
-            if (value.as_string() == nullptr) return wrong(path, field.type() == FieldDescriptor::TYPE_BYTES ? "a base64 text" : "a text");
+            if (value.as_string() == nullptr)
+                return wrong(
+                    path, field.type() == FieldDescriptor::TYPE_BYTES ? "a base64 text" : "a text"
+                );
             return {};
         case FieldDescriptor::CPPTYPE_ENUM:
-            if (value.as_string() == nullptr && value.as_int() == nullptr) return wrong(path, "one of the documented names");
+            if (value.as_string() == nullptr && value.as_int() == nullptr)
+                return wrong(path, "one of the documented names");
             return {};
         case FieldDescriptor::CPPTYPE_MESSAGE:
             // Timestamps and durations are texts in JSON; protobuf checks their form.
             if (field.message_type()->file()->package() == "google.protobuf") {
-                if (value.as_string() == nullptr) return wrong(path, "a text such as \"2030-01-31T09:00:00Z\"");
+                if (value.as_string() == nullptr)
+                    return wrong(path, "a text such as \"2030-01-31T09:00:00Z\"");
                 return {};
             }
             if (!value.is_object()) return wrong(path, "an object");
@@ -54,7 +61,9 @@ Result<void> check_single(const Json& value, const FieldDescriptor& field, const
             if (!number) return wrong(path, "a number");
             return {};
         default:
-            if (value.as_int() != nullptr || (value.as_string() != nullptr && is_integer_text(*value.as_string()))) return {};
+            if (value.as_int() != nullptr ||
+                (value.as_string() != nullptr && is_integer_text(*value.as_string())))
+                return {};
             return wrong(path, "a whole number");
     }
 }
@@ -83,7 +92,8 @@ Result<void> check_object(const Json& value, const Descriptor& type, const std::
         const auto* field = type.FindFieldByName(name);
         if (field == nullptr) field = type.FindFieldByCamelcaseName(name);
         const std::string here = path.empty() ? name : path + "." + name;
-        if (field == nullptr) return invalid("unknown_field", "there is no field '" + here + "' here", here);
+        if (field == nullptr)
+            return invalid("unknown_field", "there is no field '" + here + "' here", here);
         BERTH_TRY(check_field(item, *field, here));
     }
     return {};
@@ -103,7 +113,8 @@ std::string to_json(const google::protobuf::Message& message) {
 
 Result<void> from_json(std::string_view text, google::protobuf::Message& out) {
     auto parsed = Json::parse(text, Json::Limits{kMaxBody, kMaxDepth});
-    if (!parsed) return invalid("bad_body", "the body is not valid JSON: " + parsed.error().message);
+    if (!parsed)
+        return invalid("bad_body", "the body is not valid JSON: " + parsed.error().message);
     if (!parsed->is_object()) return invalid("bad_body", "the body must be a JSON object");
     BERTH_TRY(check_object(*parsed, *out.GetDescriptor(), ""));
     google::protobuf::util::JsonParseOptions options;
@@ -111,7 +122,10 @@ Result<void> from_json(std::string_view text, google::protobuf::Message& out) {
     const auto status = google::protobuf::util::JsonStringToMessage(
         google::protobuf::StringPiece(text.data(), text.size()), &out, options
     );
-    if (!status.ok()) return invalid("bad_body", "the body does not fit its schema: " + std::string(status.message()));
+    if (!status.ok())
+        return invalid(
+            "bad_body", "the body does not fit its schema: " + std::string(status.message())
+        );
     return {};
 }
 

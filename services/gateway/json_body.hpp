@@ -14,15 +14,17 @@ class Message;
 
 namespace berth::gateway {
 
-/// Field names as in the schema (snake_case); fields with their default value are written too, except unset
-/// messages and optionals. Enums are their names, 64-bit integers texts, bytes base64 (protobuf's mapping).
+/// Field names as in the schema (snake_case); fields with their default value are written too,
+/// except unset messages and optionals. Enums are their names, 64-bit integers texts, bytes base64
+/// (protobuf's mapping).
 std::string to_json(const google::protobuf::Message& message);
 
-/// Fills `out` from `text`, which must be an object. Unknown members, wrong types, and nesting deeper than 32
-/// are errors: code "bad_body" or "unknown_field" with the field's path.
+/// Fills `out` from `text`, which must be an object. Unknown members, wrong types, and nesting
+/// deeper than 32 are errors: code "bad_body" or "unknown_field" with the field's path.
 Result<void> from_json(std::string_view text, google::protobuf::Message& out);
 
-/// The body of a request: its media type (415 "bad_content_type"), then as from_json. An empty body is {}.
+/// The body of a request: its media type (415 "bad_content_type"), then as from_json. An empty body
+/// is {}.
 Result<void> read_body(const net::Request& request, google::protobuf::Message& out);
 
 /// application/problem+json (RFC 9457) for an error.

@@ -9,14 +9,23 @@
 
 namespace berth::gateway {
 
-/// Asks `query` until `satisfied(reply)` or the wait is over, woken by the entity's events; then answers with
-/// the newest reply. Safety: the watch begins before the query whose answer is trusted, so no change between
-/// the two is missed. Liveness: a lost event costs at most kWaitRecheck. Reply has id() and org().
+/// Asks `query` until `satisfied(reply)` or the wait is over, woken by the entity's events; then
+/// answers with the newest reply. Safety: the watch begins before the query whose answer is
+/// trusted, so no change between the two is missed. Liveness: a lost event costs at most
+/// kWaitRecheck. Reply has id() and org().
 template <typename Reply, typename Query>
 class LongPoll : public std::enable_shared_from_this<LongPoll<Reply, Query>> {
 public:
     using Satisfied = bool (*)(const Reply&);
-    LongPoll(Api& api, CallPtr call, std::string subject, std::string noun, Query query, Satisfied satisfied, milliseconds timeout)
+    LongPoll(
+        Api& api,
+        CallPtr call,
+        std::string subject,
+        std::string noun,
+        Query query,
+        Satisfied satisfied,
+        milliseconds timeout
+    )
         : api_(api),
           call_(std::move(call)),
           subject_(std::move(subject)),
@@ -44,15 +53,23 @@ private:
             }
             busy_ = true;
         }
-        ask_raw(api_, call_, subject_, query_, {}, [self = this->shared_from_this()](Result<std::string> bytes) {
-            self->heard(std::move(bytes));
-        });
+        ask_raw(
+            api_,
+            call_,
+            subject_,
+            query_,
+            {},
+            [self = this->shared_from_this()](Result<std::string> bytes) {
+                self->heard(std::move(bytes));
+            }
+        );
     }
 
     void heard(Result<std::string> bytes) {
         Reply reply;
         if (!bytes) return answer(bytes.error());
-        if (!reply.ParseFromString(*bytes)) return answer(internal("bad_reply", "the owner's answer could not be read"));
+        if (!reply.ParseFromString(*bytes))
+            return answer(internal("bad_reply", "the owner's answer could not be read"));
         const bool over = satisfied_(reply) || std::chrono::steady_clock::now() >= until_;
         bool first = false;
         bool again = false;
@@ -108,7 +125,8 @@ private:
             reply = last_;
         }
         end();
-        if (error || !reply) return call_->fail(error ? *error : deadline("no_answer", "no answer in time"));
+        if (error || !reply)
+            return call_->fail(error ? *error : deadline("no_answer", "no answer in time"));
         call_->json(200, *reply);
     }
 
@@ -127,12 +145,12 @@ private:
     const Satisfied satisfied_;
     const SteadyTime until_;
     std::mutex mutex_;
-    bool busy_ = false;               // by mutex_
-    bool again_ = false;              // by mutex_
-    bool done_ = false;               // by mutex_
-    bool watching_ = false;           // by mutex_
-    std::optional<Reply> last_;       // by mutex_
-    std::shared_ptr<void> watch_;     // by mutex_
+    bool busy_ = false;            // by mutex_
+    bool again_ = false;           // by mutex_
+    bool done_ = false;            // by mutex_
+    bool watching_ = false;        // by mutex_
+    std::optional<Reply> last_;    // by mutex_
+    std::shared_ptr<void> watch_;  // by mutex_
 };
 
 /// ?timeout of a long poll: at most kMaxWait.

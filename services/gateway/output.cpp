@@ -18,11 +18,14 @@ struct Target {
 
     bool take(const run::v1::OutputFrame& frame) {
         ready.wait();
-        const bool wanted = only == run::v1::STREAM_UNSPECIFIED ? frame.stream() != run::v1::STREAM_BERTH : frame.stream() == only;
+        const bool wanted = only == run::v1::STREAM_UNSPECIFIED
+                                ? frame.stream() != run::v1::STREAM_BERTH
+                                : frame.stream() == only;
         std::string_view bytes = frame.data();
         if (!wanted || bytes.empty()) return !stream.closed();
         const bool notice = frame.stream() == run::v1::STREAM_BERTH;
-        if (!notice && frame.offset() < offset) bytes.remove_prefix(std::min<std::uint64_t>(bytes.size(), offset - frame.offset()));
+        if (!notice && frame.offset() < offset)
+            bytes.remove_prefix(std::min<std::uint64_t>(bytes.size(), offset - frame.offset()));
         while (!stream.write_wait(bytes, kWriteTurn)) {
             if (stream.closed()) return false;
         }
@@ -52,7 +55,13 @@ void read_output(Api& api, const CallPtr& call) {
     const auto only = read_stream(call->request.query);
     if (!only) return call->fail(only.error());
     auto slot = api.streams.take(call->principal.org, call->principal.user);
-    if (!slot) return call->fail({Fault::kLimit, "too_many_streams", "you hold too many open streams; close one first", {}});
+    if (!slot)
+        return call->fail(
+            {Fault::kLimit,
+             "too_many_streams",
+             "you hold too many open streams; close one first",
+             {}}
+        );
     const auto target = std::make_shared<Target>();
     target->offset = *offset;
     target->only = *only;
@@ -61,8 +70,13 @@ void read_output(Api& api, const CallPtr& call) {
         auto session = std::make_shared<Session>();
         session->slot = slot;
         session->source = std::make_shared<OutputSource>(
-            api, call, run, OutputSource::Options{target->offset, follow},
-            [target](const run::v1::OutputFrame& frame, const std::string&) { return target->take(frame); },
+            api,
+            call,
+            run,
+            OutputSource::Options{target->offset, follow},
+            [target](const run::v1::OutputFrame& frame, const std::string&) {
+                return target->take(frame);
+            },
             [target](const std::string&) {
                 target->ready.wait();
                 target->stream.close();
@@ -72,9 +86,14 @@ void read_output(Api& api, const CallPtr& call) {
             target->ready.count_down();
             return call->fail(started.error());
         }
-        target->stream = call->stream("application/octet-stream", {{"Cache-Control", "no-store"}, {"X-Content-Type-Options", "nosniff"}});
+        target->stream = call->stream(
+            "application/octet-stream",
+            {{"Cache-Control", "no-store"}, {"X-Content-Type-Options", "nosniff"}}
+        );
         target->ready.count_down();
-        target->stream.on_closed([&api, session = std::move(session)]() mutable { api.workers.dispose(std::move(session)); });
+        target->stream.on_closed([&api, session = std::move(session)]() mutable {
+            api.workers.dispose(std::move(session));
+        });
     });
 }
 

@@ -20,7 +20,9 @@ SteadyTime::rep ticks() { return std::chrono::steady_clock::now().time_since_epo
 
 }  // namespace
 
-OutputSource::OutputSource(Api& api, CallPtr call, run::v1::Run run, Options options, Take take, End end)
+OutputSource::OutputSource(
+    Api& api, CallPtr call, run::v1::Run run, Options options, Take take, End end
+)
     : api_(api),
       call_(std::move(call)),
       options_(options),
@@ -37,7 +39,9 @@ Result<void> OutputSource::start() {
     const std::string machine = is_subject_token(run_.machine()) ? run_.machine() : "*";
     settings.filter = "berth.out." + run_.org() + "." + machine + "." + run_.id();
     watch();
-    BERTH_ASSIGN(reader_, api_.bus.read(settings, [this](const bus::ReadMessage& message) { return hear(message); }));
+    BERTH_ASSIGN(reader_, api_.bus.read(settings, [this](const bus::ReadMessage& message) {
+        return hear(message);
+    }));
     check();
     return {};
 }
@@ -45,7 +49,8 @@ Result<void> OutputSource::start() {
 void OutputSource::watch() {
     const std::weak_ptr<OutputSource> weak = weak_from_this();
     watch_ = api_.hub.watch(run_.org(), "run", run_.id(), [weak] {
-        // On a bus thread this must not become the last owner: the query it starts ends on a worker.
+        // On a bus thread this must not become the last owner: the query it starts ends on a
+        // worker.
         if (auto self = weak.lock()) {
             auto& workers = self->api_.workers;
             self->query();
@@ -59,8 +64,9 @@ bool OutputSource::hear(const bus::ReadMessage& message) {
     seen_.store(true);
     run::v1::OutputFrame frame;
     bool more = true;
-    // The stream may hold a frame twice or before its turn (a publish repeated across a reconnect): the machine
-    // stores every frame again in its turn, so only the one that continues what we have counts.
+    // The stream may hold a frame twice or before its turn (a publish repeated across a reconnect):
+    // the machine stores every frame again in its turn, so only the one that continues what we have
+    // counts.
     if (!frame.ParseFromString(message.message.payload) || frame.offset() != expected_) {
         progress_.store(ticks());
         return true;
@@ -70,7 +76,9 @@ bool OutputSource::hear(const bus::ReadMessage& message) {
         // A notice of Berth's own has a place in the output but takes none.
         const bool notice = frame.stream() == run::v1::STREAM_BERTH;
         const std::uint64_t next = frame.offset() + (notice ? 0 : frame.data().size());
-        const bool below = !frame.has_end() && (notice ? next < options_.offset : next <= options_.offset && !frame.data().empty());
+        const bool below =
+            !frame.has_end() &&
+            (notice ? next < options_.offset : next <= options_.offset && !frame.data().empty());
         if (!below) {
             in_take_.store(true);
             more = take_(frame, message.message.payload);
@@ -108,7 +116,8 @@ void OutputSource::check() {
     }
     if (!options_.follow && !seen_.load() && quiet > kNoOutput) return finish({});
     const bool waiting = in_take_.load();  // for its client: that is no silence of the run
-    if (ended && !waiting && quiet > (started ? kLostEndFrame : kNeverStarted)) return finish(synthetic_end());
+    if (ended && !waiting && quiet > (started ? kLostEndFrame : kNeverStarted))
+        return finish(synthetic_end());
     if (!ended && stale) query();
     const std::weak_ptr<OutputSource> weak = weak_from_this();
     api_.workers.after(ended || !options_.follow ? kCheckEnded : kCheckLive, [weak] {
@@ -126,16 +135,23 @@ void OutputSource::query() {
     }
     fill_actor(call_->principal, *query.mutable_actor());
     const std::weak_ptr<OutputSource> weak = weak_from_this();
-    ask_raw(api_, call_, "berth.qry.run.get", query, {}, [weak, &api = api_](const Result<std::string>& bytes) {
-        auto self = weak.lock();
-        if (!self) return;
-        run::v1::Run run;
-        if (bytes && run.ParseFromString(*bytes)) {
-            const std::lock_guard lock(self->mutex_);
-            if (run.revision() >= self->run_.revision()) self->run_ = run;
+    ask_raw(
+        api_,
+        call_,
+        "berth.qry.run.get",
+        query,
+        {},
+        [weak, &api = api_](const Result<std::string>& bytes) {
+            auto self = weak.lock();
+            if (!self) return;
+            run::v1::Run run;
+            if (bytes && run.ParseFromString(*bytes)) {
+                const std::lock_guard lock(self->mutex_);
+                if (run.revision() >= self->run_.revision()) self->run_ = run;
+            }
+            api.workers.dispose(std::move(self));
         }
-        api.workers.dispose(std::move(self));
-    });
+    );
 }
 
 std::string OutputSource::synthetic_end() {
@@ -154,18 +170,28 @@ std::string OutputSource::synthetic_end() {
 }
 
 void with_run(Api& api, const CallPtr& call, std::function<void(const run::v1::Run&)> then) {
-    if (!plausible_id(call->param("id"))) return call->fail(not_found("run_not_found", "there is no such run"));
+    if (!plausible_id(call->param("id")))
+        return call->fail(not_found("run_not_found", "there is no such run"));
     run::v1::Get query;
     fill_actor(call->principal, *query.mutable_actor());
     query.set_run(call->param("id"));
-    ask<run::v1::Run>(api, call, "berth.qry.run.get", query, {}, [&api, call, then = std::move(then)](const run::v1::Run& run) {
-        if (!is_subject_token(run.id()) || !is_subject_token(run.org())) {
-            return call->fail(internal("bad_reply", "the owner's answer could not be read"));
+    ask<run::v1::Run>(
+        api,
+        call,
+        "berth.qry.run.get",
+        query,
+        {},
+        [&api, call, then = std::move(then)](const run::v1::Run& run) {
+            if (!is_subject_token(run.id()) || !is_subject_token(run.org())) {
+                return call->fail(internal("bad_reply", "the owner's answer could not be read"));
+            }
+            if (!api.workers.run([then, run] { then(run); })) {
+                call->fail(
+                    unavailable("overloaded", "too much is waiting already; try again in a moment")
+                );
+            }
         }
-        if (!api.workers.run([then, run] { then(run); })) {
-            call->fail(unavailable("overloaded", "too much is waiting already; try again in a moment"));
-        }
-    });
+    );
 }
 
 Result<std::uint64_t> read_offset(const net::Query& query) {

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// A run's stored output, read in order until its end, which comes even when the last frame was lost.
+// A run's stored output, read in order until its end, which comes even when the last frame was
+// lost.
 #pragma once
 
 #include <atomic>
@@ -13,19 +14,21 @@
 
 namespace berth::gateway {
 
-/// Reads berth.out.<org>.<machine>.<run> from its first frame. Thread-safe. Destroy it on a worker: it joins
-/// its reader.
+/// Reads berth.out.<org>.<machine>.<run> from its first frame. Thread-safe. Destroy it on a worker:
+/// it joins its reader.
 class OutputSource : public std::enable_shared_from_this<OutputSource> {
 public:
     struct Options {
         std::uint64_t offset = 0;  ///< frames that lie wholly below it are left out
         bool follow = true;        ///< else it ends with what is stored now
     };
-    /// `take` gets each frame and its bytes, on the reader's thread, and may wait there: that is what bounds a
-    /// stalled client. False ends the reading. It must stop waiting when its client is gone.
+    /// `take` gets each frame and its bytes, on the reader's thread, and may wait there: that is
+    /// what bounds a stalled client. False ends the reading. It must stop waiting when its client
+    /// is gone.
     using Take = std::function<bool(const run::v1::OutputFrame& frame, const std::string& bytes)>;
-    /// Called once, on any thread but the I/O thread, unless `take` ended the reading: after the last frame
-    /// (empty), or with the bytes of a frame made from the run's record where the last one did not come.
+    /// Called once, on any thread but the I/O thread, unless `take` ended the reading: after the
+    /// last frame (empty), or with the bytes of a frame made from the run's record where the last
+    /// one did not come.
     using End = std::function<void(const std::string& synthetic)>;
 
     OutputSource(Api& api, CallPtr call, run::v1::Run run, Options options, Take take, End end);
@@ -57,7 +60,8 @@ private:
     std::unique_ptr<bus::Receiver> reader_;  // last: ended first
 };
 
-/// Asks for the run (which is also the check that the caller may see it), then gives it to `then` on a worker.
+/// Asks for the run (which is also the check that the caller may see it), then gives it to `then`
+/// on a worker.
 void with_run(Api& api, const CallPtr& call, std::function<void(const run::v1::Run&)> then);
 
 /// ?offset; error "bad_offset".

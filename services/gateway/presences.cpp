@@ -10,7 +10,8 @@
 namespace berth::gateway {
 namespace {
 
-// Instances that came and went within kForgetPresence; a flood of names beyond it is not remembered.
+// Instances that came and went within kForgetPresence; a flood of names beyond it is not
+// remembered.
 constexpr std::size_t kMaxEntries = 10'000;
 
 }  // namespace
@@ -45,14 +46,17 @@ void Presences::hear(const bus::Message& message, WallTime now) {
         entry.service.set_health_url(presence.health_url());
     }
     const std::lock_guard lock(mutex_);
-    if (entries_.size() < kMaxEntries || entries_.contains(message.subject)) entries_[message.subject] = std::move(entry);
+    if (entries_.size() < kMaxEntries || entries_.contains(message.subject))
+        entries_[message.subject] = std::move(entry);
 }
 
 v1::Status Presences::status(const std::string& org, WallTime now) {
     v1::Status out;
     out.set_version(BERTH_VERSION);
     const std::lock_guard lock(mutex_);
-    std::erase_if(entries_, [&](const auto& item) { return now - item.second.seen > kForgetPresence; });
+    std::erase_if(entries_, [&](const auto& item) {
+        return now - item.second.seen > kForgetPresence;
+    });
     for (const auto& [subject, entry] : entries_) {
         if (!entry.org.empty() && entry.org != org) continue;
         auto* service = out.add_services();
@@ -60,7 +64,10 @@ v1::Status Presences::status(const std::string& org, WallTime now) {
         *service->mutable_seen_at() = service::to_timestamp(entry.seen);
         if (now - entry.seen > kSilentPresence) {
             service->set_ready(false);
-            service->set_reason("silent for " + format_duration(milliseconds(std::chrono::duration_cast<seconds>(now - entry.seen))));
+            service->set_reason(
+                "silent for " +
+                format_duration(milliseconds(std::chrono::duration_cast<seconds>(now - entry.seen)))
+            );
         }
     }
     return out;

@@ -18,7 +18,8 @@ class Presences {
 public:
     Result<void> start(bus::Connection& bus);
     void stop() { receiver_.reset(); }
-    /// Services, and the machines of `org`. One that is silent for kSilentPresence is told as not ready.
+    /// Services, and the machines of `org`. One that is silent for kSilentPresence is told as not
+    /// ready.
     v1::Status status(const std::string& org, WallTime now);
     void hear(const bus::Message& message, WallTime now);
 

@@ -47,26 +47,30 @@ CREATE INDEX tokens_live ON tokens (org, id) WHERE revoked_at IS NULL;
 #define TOKEN_COLUMNS "id, org, owner, roles, label, created_at, expires_at, last_used_at"
 #define TOKEN_LIVE "revoked_at IS NULL AND (expires_at IS NULL OR expires_at > now())"
 
-constexpr Statement kFind{"SELECT " TOKEN_COLUMNS " FROM tokens WHERE hash = $1 AND " TOKEN_LIVE, "find_token"};
+constexpr Statement kFind{
+    "SELECT " TOKEN_COLUMNS " FROM tokens WHERE hash = $1 AND " TOKEN_LIVE, "find_token"};
 constexpr Statement kTouch{
-    "UPDATE tokens SET last_used_at = now() WHERE id = $1 AND (last_used_at IS NULL OR last_used_at < now() - interval '1 minute')",
-    "touch_token"
-};
-constexpr Statement kAddOrg{"INSERT INTO orgs (name) VALUES ($1) ON CONFLICT DO NOTHING", "add_org"};
-constexpr Statement kAddUser{"INSERT INTO users (org, name) VALUES ($1, $2) ON CONFLICT DO NOTHING", "add_user"};
+    "UPDATE tokens SET last_used_at = now() WHERE id = $1 AND (last_used_at IS NULL OR "
+    "last_used_at < now() - interval '1 minute')",
+    "touch_token"};
+constexpr Statement kAddOrg{
+    "INSERT INTO orgs (name) VALUES ($1) ON CONFLICT DO NOTHING", "add_org"};
+constexpr Statement kAddUser{
+    "INSERT INTO users (org, name) VALUES ($1, $2) ON CONFLICT DO NOTHING", "add_user"};
 constexpr Statement kAdd{
-    "INSERT INTO tokens (id, hash, org, owner, roles, label, created_at, expires_at) VALUES ($1, $2, $3, $4, $5, $6, $7, $8) "
+    "INSERT INTO tokens (id, hash, org, owner, roles, label, created_at, expires_at) VALUES ($1, "
+    "$2, $3, $4, $5, $6, $7, $8) "
     "ON CONFLICT (hash) DO NOTHING",
-    "add_token"
-};
+    "add_token"};
 constexpr Statement kList{
-    "SELECT " TOKEN_COLUMNS " FROM tokens WHERE org = $1 AND ($2 = '' OR owner = $2) AND id > $3 AND " TOKEN_LIVE
+    "SELECT " TOKEN_COLUMNS
+    " FROM tokens WHERE org = $1 AND ($2 = '' OR owner = $2) AND id > $3 AND " TOKEN_LIVE
     " ORDER BY id LIMIT $4::bigint",
-    "list_tokens"
-};
+    "list_tokens"};
 constexpr Statement kRevoke{
-    "UPDATE tokens SET revoked_at = now() WHERE org = $1 AND ($2 = '' OR owner = $2) AND id = $3 AND revoked_at IS NULL", "revoke_token"
-};
+    "UPDATE tokens SET revoked_at = now() WHERE org = $1 AND ($2 = '' OR owner = $2) AND id = $3 "
+    "AND revoked_at IS NULL",
+    "revoke_token"};
 
 std::string join(const std::vector<std::string>& words) {
     std::string out;
@@ -92,7 +96,8 @@ TokenRow read(const store::Row& row) {
 }  // namespace
 
 std::span<const store::Migration> migrations() {
-    static const std::array<store::Migration, 1> list{{{1, "orgs, users and tokens", first_migration()}}};
+    static const std::array<store::Migration, 1> list{
+        {{1, "orgs, users and tokens", first_migration()}}};
     return list;
 }
 
@@ -114,22 +119,38 @@ Result<void> add_token(store::Pool& pool, const TokenRow& token, const std::stri
         BERTH_TRY(tx.exec(kAddOrg, {token.org}));
         BERTH_TRY(tx.exec(kAddUser, {token.org, token.user}));
         BERTH_TRY(tx.exec(
-            kAdd, {token.id, hash, token.org, token.user, join(token.roles), token.label, token.created_at, Param(token.expires_at)}
+            kAdd,
+            {token.id,
+             hash,
+             token.org,
+             token.user,
+             join(token.roles),
+             token.label,
+             token.created_at,
+             Param(token.expires_at)}
         ));
         return {};
     });
 }
 
 Result<std::vector<TokenRow>> list_tokens(
-    store::Pool& pool, const std::string& org, const std::string& user, const std::string& cursor, int limit
+    store::Pool& pool,
+    const std::string& org,
+    const std::string& user,
+    const std::string& cursor,
+    int limit
 ) {
-    BERTH_ASSIGN(const auto rows, pool.exec_autocommit(kList, {org, user, cursor, limit}, OnLoss::kRetry));
+    BERTH_ASSIGN(
+        const auto rows, pool.exec_autocommit(kList, {org, user, cursor, limit}, OnLoss::kRetry)
+    );
     std::vector<TokenRow> out;
     for (const auto row : rows) out.push_back(read(row));
     return out;
 }
 
-Result<bool> revoke_token(store::Pool& pool, const std::string& org, const std::string& user, const std::string& id) {
+Result<bool> revoke_token(
+    store::Pool& pool, const std::string& org, const std::string& user, const std::string& id
+) {
     BERTH_ASSIGN(const auto rows, pool.exec_autocommit(kRevoke, {org, user, id}, OnLoss::kRetry));
     return rows.affected() > 0;
 }

@@ -32,14 +32,21 @@ namespace repo {
 Result<std::optional<TokenRow>> find_token(store::Pool& pool, const std::string& hash);
 /// Remembers the use, at most once a minute per token.
 Result<void> touch_token(store::Pool& pool, const std::string& id);
-/// Adds the token, and its org and user where they are new. A hash that is there already changes nothing.
+/// Adds the token, and its org and user where they are new. A hash that is there already changes
+/// nothing.
 Result<void> add_token(store::Pool& pool, const TokenRow& token, const std::string& hash);
 /// Live tokens by id, after `cursor`. `user` empty: the whole org.
 Result<std::vector<TokenRow>> list_tokens(
-    store::Pool& pool, const std::string& org, const std::string& user, const std::string& cursor, int limit
+    store::Pool& pool,
+    const std::string& org,
+    const std::string& user,
+    const std::string& cursor,
+    int limit
 );
 /// False where there is no such live token. `user` empty: anybody's of the org.
-Result<bool> revoke_token(store::Pool& pool, const std::string& org, const std::string& user, const std::string& id);
+Result<bool> revoke_token(
+    store::Pool& pool, const std::string& org, const std::string& user, const std::string& id
+);
 
 }  // namespace repo
 }  // namespace berth::gateway

@@ -11,7 +11,8 @@ GatewaySettings read_gateway_settings(config::Reader& reader) {
     out.bootstrap_token_file = reader.get_string("bootstrap_token_file");
     out.ask_timeout = reader.get_duration("ask_timeout", out.ask_timeout);
     out.token_cache = reader.get_duration("token_cache", out.token_cache);
-    out.streams_per_user = static_cast<std::size_t>(reader.get_int("streams_per_user", 100, 1, 10'000));
+    out.streams_per_user =
+        static_cast<std::size_t>(reader.get_int("streams_per_user", 100, 1, 10'000));
     return out;
 }
 

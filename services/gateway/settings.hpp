@@ -12,10 +12,12 @@ namespace berth::gateway {
 struct GatewaySettings {
     std::string http_listen = "127.0.0.1:0";  ///< the API: "host:port" or "unix:/path"
     std::string http_addr_file;               ///< the bound API address is written here
-    std::string bootstrap_token_file;         ///< its token becomes that of org default, user admin, role admin
-    milliseconds ask_timeout{10'000};         ///< for an owner's answer; after it 504
-    milliseconds token_cache{10'000};         ///< a verified token is trusted this long: revocation takes effect within it
-    std::size_t streams_per_user = 100;       ///< open event streams and WebSockets
+    std::string
+        bootstrap_token_file;  ///< its token becomes that of org default, user admin, role admin
+    milliseconds ask_timeout{10'000};  ///< for an owner's answer; after it 504
+    milliseconds token_cache{
+        10'000};  ///< a verified token is trusted this long: revocation takes effect within it
+    std::size_t streams_per_user = 100;  ///< open event streams and WebSockets
 };
 
 GatewaySettings read_gateway_settings(config::Reader& reader);
@@ -29,7 +31,8 @@ inline constexpr std::size_t kMaxCachedTokens = 10'000;
 /// A long poll answers at the latest after this; proxies commonly give up at 60 s.
 inline constexpr milliseconds kMaxWait{55'000};
 inline constexpr milliseconds kDefaultWait{30'000};
-/// Events wake a waiter; plain subscriptions may lose one, so a waiter also looks by itself this often.
+/// Events wake a waiter; plain subscriptions may lose one, so a waiter also looks by itself this
+/// often.
 inline constexpr milliseconds kWaitRecheck{5'000};
 /// Comments on a quiet event stream keep proxies from cutting it.
 inline constexpr milliseconds kSseKeepAlive{15'000};

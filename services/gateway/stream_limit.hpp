@@ -14,7 +14,10 @@ namespace berth::gateway {
 /// Thread-safe; slots may outlive it.
 class StreamLimit {
 public:
-    StreamLimit(std::size_t most, metrics::Gauge open) : most_(most), state_(std::make_shared<State>()) { state_->open = open; }
+    StreamLimit(std::size_t most, metrics::Gauge open)
+        : most_(most), state_(std::make_shared<State>()) {
+        state_->open = open;
+    }
 
     /// A slot until it is dropped; nullptr where the user has too many.
     std::shared_ptr<void> take(const std::string& org, const std::string& user) {

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// GET /v1/leases/{id}/sync (WebSocket): the bytes of an rsync client to the rsync server of a machine and back.
+// GET /v1/leases/{id}/sync (WebSocket): the bytes of an rsync client to the rsync server of a
+// machine and back.
 #include "berth/run/v1/run.pb.h"
 #include "core/id.hpp"
 #include "gateway/api.hpp"
@@ -38,7 +39,9 @@ public:
             }
             drain();
         };
-        if (const auto done = feed_->open(api_.bus, opened.machine(), opened.channel(), std::move(events)); !done) {
+        if (const auto done =
+                feed_->open(api_.bus, opened.machine(), opened.channel(), std::move(events));
+            !done) {
             return socket_.close(1011, done.error().message);
         }
         net::WebSocketEvents hooks;
@@ -87,10 +90,10 @@ private:
     const std::shared_ptr<void> slot_;
     net::WebSocket socket_;
     std::mutex mutex_;
-    std::string pending_;      // by mutex_; at most the channel's window
-    bool ended_ = false;       // by mutex_
-    int code_ = 1000;          // by mutex_
-    std::string reason_;       // by mutex_
+    std::string pending_;                // by mutex_; at most the channel's window
+    bool ended_ = false;                 // by mutex_
+    int code_ = 1000;                    // by mutex_
+    std::string reason_;                 // by mutex_
     std::unique_ptr<ChannelFeed> feed_;  // last: ended first
 };
 
@@ -98,24 +101,44 @@ private:
 
 void sync_lease(Api& api, const CallPtr& call) {
     if (!call->request.is_upgrade()) {
-        return call->respond(to_problem(426, invalid("upgrade_required", "this is a WebSocket: connect with an upgrade"), call->request.id));
+        return call->respond(to_problem(
+            426,
+            invalid("upgrade_required", "this is a WebSocket: connect with an upgrade"),
+            call->request.id
+        ));
     }
-    if (!plausible_id(call->param("id"))) return call->fail(not_found("lease_not_found", "there is no such lease"));
+    if (!plausible_id(call->param("id")))
+        return call->fail(not_found("lease_not_found", "there is no such lease"));
     auto slot = api.streams.take(call->principal.org, call->principal.user);
-    if (!slot) return call->fail({Fault::kLimit, "too_many_streams", "you hold too many open streams; close one first", {}});
+    if (!slot)
+        return call->fail(
+            {Fault::kLimit,
+             "too_many_streams",
+             "you hold too many open streams; close one first",
+             {}}
+        );
     run::v1::OpenSync command;
     fill_actor(call->principal, *command.mutable_actor());
     command.set_lease(call->param("id"));
     command.set_delete_extraneous(call->request.query.flag("delete"));
     const auto bridge = std::make_shared<SyncBridge>(api, std::move(slot));
-    ask<run::v1::SyncOpened>(api, call, "berth.cmd.run.open_sync", command, {}, [&api, call, bridge](const run::v1::SyncOpened& opened) {
-        if (!is_subject_token(opened.channel()) || !is_subject_token(opened.machine())) {
-            return call->fail(internal("bad_reply", "the owner's answer could not be read"));
+    ask<run::v1::SyncOpened>(
+        api,
+        call,
+        "berth.cmd.run.open_sync",
+        command,
+        {},
+        [&api, call, bridge](const run::v1::SyncOpened& opened) {
+            if (!is_subject_token(opened.channel()) || !is_subject_token(opened.machine())) {
+                return call->fail(internal("bad_reply", "the owner's answer could not be read"));
+            }
+            if (!api.workers.run([call, bridge, opened] { bridge->open(call, opened); })) {
+                call->fail(
+                    unavailable("overloaded", "too much is waiting already; try again in a moment")
+                );
+            }
         }
-        if (!api.workers.run([call, bridge, opened] { bridge->open(call, opened); })) {
-            call->fail(unavailable("overloaded", "too much is waiting already; try again in a moment"));
-        }
-    });
+    );
 }
 
 }  // namespace berth::gateway

@@ -32,7 +32,8 @@ void Workers::after(milliseconds delay, std::function<void()> task) {
 void Workers::dispose(std::shared_ptr<void> object) {
     {
         const std::lock_guard lock(mutex_);
-        if (!stopping_) queue_.emplace_back([object = std::move(object)]() mutable { object.reset(); });
+        if (!stopping_)
+            queue_.emplace_back([object = std::move(object)]() mutable { object.reset(); });
     }
     changed_.notify_one();
 }

@@ -42,7 +42,11 @@ State state_of(const Table& table, std::string_view name) {
 }
 
 Error ended(const Lease& lease) {
-    return conflict("lease_ended", "lease " + lease.slug + " has ended (" + (lease.end_reason.empty() ? "expired" : lease.end_reason) + "); acquire a new one");
+    return conflict(
+        "lease_ended",
+        "lease " + lease.slug + " has ended (" +
+            (lease.end_reason.empty() ? "expired" : lease.end_reason) + "); acquire a new one"
+    );
 }
 
 }  // namespace
@@ -50,10 +54,13 @@ Error ended(const Lease& lease) {
 std::string_view state_name(LeaseState state) { return name_of(kLeaseNames, state); }
 LeaseState lease_state(std::string_view name) { return state_of<LeaseState>(kLeaseNames, name); }
 std::string_view state_name(MachineState state) { return name_of(kMachineNames, state); }
-MachineState machine_state(std::string_view name) { return state_of<MachineState>(kMachineNames, name); }
+MachineState machine_state(std::string_view name) {
+    return state_of<MachineState>(kMachineNames, name);
+}
 
 bool may_move(LeaseState from, LeaseState to) {
-    return std::find(kLeaseMoves.begin(), kLeaseMoves.end(), std::pair{from, to}) != kLeaseMoves.end();
+    return std::find(kLeaseMoves.begin(), kLeaseMoves.end(), std::pair{from, to}) !=
+           kLeaseMoves.end();
 }
 
 WallTime Lease::expires_at() const {
@@ -67,7 +74,9 @@ Result<void> check_duration(milliseconds value, std::string_view field) {
     if (value < kLeastDuration || value > kMostTtl) {
         return invalid(
             "bad_duration",
-            std::string(field) + " must be between " + format_duration(kLeastDuration) + " and " + format_duration(kMostTtl), std::string(field)
+            std::string(field) + " must be between " + format_duration(kLeastDuration) + " and " +
+                format_duration(kMostTtl),
+            std::string(field)
         );
     }
     return {};
@@ -97,7 +106,9 @@ Result<void> touch(Lease& lease, WallTime now) {
 
 Result<void> attach(Lease& lease, WallTime now) {
     if (lease.state == LeaseState::LEASE_STATE_PENDING) {
-        return conflict("lease_pending", "lease " + lease.slug + " has no machine yet; wait until it is active");
+        return conflict(
+            "lease_pending", "lease " + lease.slug + " has no machine yet; wait until it is active"
+        );
     }
     BERTH_TRY(touch(lease, now));
     ++lease.live_runs;

@@ -35,7 +35,9 @@ struct Lease {
     std::string end_reason;
     std::int64_t revision = 1;
 
-    bool live() const { return state == LeaseState::LEASE_STATE_PENDING || state == LeaseState::LEASE_STATE_ACTIVE; }
+    bool live() const {
+        return state == LeaseState::LEASE_STATE_PENDING || state == LeaseState::LEASE_STATE_ACTIVE;
+    }
     /// min(created + ttl, touched + idle_timeout); with live runs created + ttl.
     WallTime expires_at() const;
 };

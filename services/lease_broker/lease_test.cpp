@@ -22,18 +22,23 @@ Lease active_lease() {
 
 TEST(Lease, MovesOnlyAsTheTableSays) {
     const std::array states{
-        LeaseState::LEASE_STATE_PENDING, LeaseState::LEASE_STATE_ACTIVE, LeaseState::LEASE_STATE_RELEASED, LeaseState::LEASE_STATE_EXPIRED,
-        LeaseState::LEASE_STATE_FAILED
-    };
+        LeaseState::LEASE_STATE_PENDING,
+        LeaseState::LEASE_STATE_ACTIVE,
+        LeaseState::LEASE_STATE_RELEASED,
+        LeaseState::LEASE_STATE_EXPIRED,
+        LeaseState::LEASE_STATE_FAILED};
     for (const LeaseState from : states) {
         for (const LeaseState to : states) {
             Lease lease = active_lease();
             lease.state = from;
             const bool ends_it = to >= LeaseState::LEASE_STATE_RELEASED;
             if (ends_it) {
-                EXPECT_EQ(end(lease, to, "x", kStart), from <= LeaseState::LEASE_STATE_ACTIVE) << state_name(from) << " to " << state_name(to);
+                EXPECT_EQ(end(lease, to, "x", kStart), from <= LeaseState::LEASE_STATE_ACTIVE)
+                    << state_name(from) << " to " << state_name(to);
             } else if (to == LeaseState::LEASE_STATE_ACTIVE) {
-                EXPECT_EQ(activate(lease, kStart).has_value(), from == LeaseState::LEASE_STATE_PENDING);
+                EXPECT_EQ(
+                    activate(lease, kStart).has_value(), from == LeaseState::LEASE_STATE_PENDING
+                );
             }
         }
     }
@@ -44,7 +49,8 @@ TEST(Lease, ExpiresAtTheEarlierOfTtlAndIdle) {
     EXPECT_EQ(lease.expires_at(), kStart + std::chrono::minutes{10});
     ASSERT_TRUE(touch(lease, kStart + std::chrono::minutes{5}));
     EXPECT_EQ(lease.expires_at(), kStart + std::chrono::minutes{15});
-    for (int minute = 10; minute < 60; minute += 5) ASSERT_TRUE(touch(lease, kStart + std::chrono::minutes{minute}));
+    for (int minute = 10; minute < 60; minute += 5)
+        ASSERT_TRUE(touch(lease, kStart + std::chrono::minutes{minute}));
     EXPECT_EQ(lease.expires_at(), kStart + std::chrono::minutes{60}) << "never past its ttl";
 }
 
@@ -54,7 +60,9 @@ TEST(Lease, AfterItsEndNothingRevivesIt) {
     ASSERT_FALSE(late);
     EXPECT_EQ(late.error().code, "lease_ended");
     EXPECT_EQ(http_status(late.error().fault), 409);
-    ASSERT_TRUE(end(lease, LeaseState::LEASE_STATE_EXPIRED, "idle", kStart + std::chrono::minutes{10}));
+    ASSERT_TRUE(
+        end(lease, LeaseState::LEASE_STATE_EXPIRED, "idle", kStart + std::chrono::minutes{10})
+    );
     EXPECT_FALSE(touch(lease, kStart));
     EXPECT_FALSE(attach(lease, kStart));
     EXPECT_FALSE(activate(lease, kStart));
@@ -90,10 +98,15 @@ TEST(Lease, RefusesDurationsThatAreMistakes) {
 
 TEST(Lease, StateNamesRoundTrip) {
     for (int state = 1; state <= 5; ++state) {
-        EXPECT_EQ(lease_state(state_name(static_cast<LeaseState>(state))), static_cast<LeaseState>(state));
+        EXPECT_EQ(
+            lease_state(state_name(static_cast<LeaseState>(state))), static_cast<LeaseState>(state)
+        );
     }
     for (int state = 1; state <= 6; ++state) {
-        EXPECT_EQ(machine_state(state_name(static_cast<MachineState>(state))), static_cast<MachineState>(state));
+        EXPECT_EQ(
+            machine_state(state_name(static_cast<MachineState>(state))),
+            static_cast<MachineState>(state)
+        );
     }
 }
 

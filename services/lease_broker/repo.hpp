@@ -27,19 +27,29 @@ struct Machine {
 };
 v1::Machine to_proto(const Machine& machine);
 
-/// Stateless; the transaction's thread rules hold. "lock" reads FOR UPDATE: whoever changes a lease holds its
-/// row first, which also orders its events.
+/// Stateless; the transaction's thread rules hold. "lock" reads FOR UPDATE: whoever changes a lease
+/// holds its row first, which also orders its events.
 namespace repo {
 
 /// False when the slug is taken among the org's live leases.
 Result<bool> insert_lease(store::Transaction& tx, const Lease& lease);
 Result<void> update_lease(store::Transaction& tx, const Lease& lease);
 /// By id or slug. A slug means the live lease, else the newest ended one that had it.
-Result<std::optional<Lease>> lock_lease(store::Transaction& tx, const std::string& org, const std::string& id_or_slug);
-Result<std::optional<Lease>> lock_lease_by_machine(store::Transaction& tx, const std::string& machine);
-Result<std::optional<Lease>> find_lease(store::Pool& pool, const std::string& org, const std::string& id_or_slug);
+Result<std::optional<Lease>> lock_lease(
+    store::Transaction& tx, const std::string& org, const std::string& id_or_slug
+);
+Result<std::optional<Lease>> lock_lease_by_machine(
+    store::Transaction& tx, const std::string& machine
+);
+Result<std::optional<Lease>> find_lease(
+    store::Pool& pool, const std::string& org, const std::string& id_or_slug
+);
 Result<std::optional<Lease>> lock_reusable(
-    store::Transaction& tx, const std::string& org, const std::string& owner, const std::string& profile, const std::string& label
+    store::Transaction& tx,
+    const std::string& org,
+    const std::string& owner,
+    const std::string& profile,
+    const std::string& label
 );
 struct ListFilter {
     std::string org;
@@ -50,19 +60,27 @@ struct ListFilter {
 };
 Result<std::vector<Lease>> list_leases(store::Pool& pool, const ListFilter& filter);
 /// Ids of live leases whose time is over.
-Result<std::vector<std::pair<std::string, std::string>>> overdue_leases(store::Pool& pool, WallTime now, int limit);
+Result<std::vector<std::pair<std::string, std::string>>> overdue_leases(
+    store::Pool& pool, WallTime now, int limit
+);
 
 Result<void> insert_machine(store::Transaction& tx, const Machine& machine);
 Result<void> update_machine(store::Transaction& tx, const Machine& machine);
 Result<std::optional<Machine>> lock_machine(store::Transaction& tx, const std::string& id);
 
 /// False when this work is attached already.
-Result<bool> insert_attachment(store::Transaction& tx, const std::string& lease, const std::string& work, WallTime now);
+Result<bool> insert_attachment(
+    store::Transaction& tx, const std::string& lease, const std::string& work, WallTime now
+);
 Result<void> confirm_attachment(store::Transaction& tx, const std::string& work);
 /// The lease it was attached to, if it was.
-Result<std::optional<std::string>> delete_attachment(store::Transaction& tx, const std::string& work);
+Result<std::optional<std::string>> delete_attachment(
+    store::Transaction& tx, const std::string& work
+);
 Result<std::vector<std::string>> stale_attachments(store::Pool& pool, WallTime before, int limit);
-Result<std::optional<std::string>> org_of_attachment(store::Transaction& tx, const std::string& work);
+Result<std::optional<std::string>> org_of_attachment(
+    store::Transaction& tx, const std::string& work
+);
 
 }  // namespace repo
 }  // namespace berth::lease

@@ -14,16 +14,23 @@ v1::Profile read_profile(const std::string& name, config::Reader& reader) {
     v1::Profile profile;
     profile.set_name(name);
     profile.set_driver(reader.get_string("driver", "local"));
-    *profile.mutable_ttl() = service::to_duration(reader.get_duration("ttl", std::chrono::hours{8}));
-    *profile.mutable_idle_timeout() = service::to_duration(reader.get_duration("idle_timeout", std::chrono::minutes{15}));
+    *profile.mutable_ttl() =
+        service::to_duration(reader.get_duration("ttl", std::chrono::hours{8}));
+    *profile.mutable_idle_timeout() =
+        service::to_duration(reader.get_duration("idle_timeout", std::chrono::minutes{15}));
     profile.set_network(reader.get_bool("network", false));
-    for (const std::string& allowed : reader.get_list("env", {"LANG", "LC_*", "TZ", "CI"})) profile.add_env_allow(allowed);
+    for (const std::string& allowed : reader.get_list("env", {"LANG", "LC_*", "TZ", "CI"}))
+        profile.add_env_allow(allowed);
     profile.set_output_cap_bytes(reader.get_bytes("output_cap", kDefaultOutputCap));
-    if (const milliseconds timeout = reader.get_duration("run_timeout", milliseconds{0}); timeout.count() > 0) {
+    if (const milliseconds timeout = reader.get_duration("run_timeout", milliseconds{0});
+        timeout.count() > 0) {
         *profile.mutable_run_timeout() = service::to_duration(timeout);
     }
-    profile.set_parallel_runs(static_cast<std::uint32_t>(reader.get_int("parallel_runs", 1, 1, 1'000)));
-    if (!is_subject_token(name)) reader.reject("driver", "the profile's name must be 1 to 64 characters of a-z 0-9 _ -");
+    profile.set_parallel_runs(
+        static_cast<std::uint32_t>(reader.get_int("parallel_runs", 1, 1, 1'000))
+    );
+    if (!is_subject_token(name))
+        reader.reject("driver", "the profile's name must be 1 to 64 characters of a-z 0-9 _ -");
     return profile;
 }
 
@@ -32,7 +39,8 @@ v1::Profile read_profile(const std::string& name, config::Reader& reader) {
 LeaseSettings read_lease_settings(config::Reader& reader) {
     LeaseSettings settings;
     settings.reap_every = reader.get_duration("reap_every", settings.reap_every);
-    for (auto& [name, section] : reader.get_sections("profiles")) settings.profiles[name] = read_profile(name, section);
+    for (auto& [name, section] : reader.get_sections("profiles"))
+        settings.profiles[name] = read_profile(name, section);
     if (!settings.profiles.contains("default")) {
         v1::Profile& profile = settings.profiles["default"];
         profile.set_name("default");

@@ -29,10 +29,14 @@ Arguments parse(int argc, char** argv) {
     Arguments arguments;
     for (int i = 1; i < argc; ++i) {
         const std::string word = argv[i];
-        if (word == "--dir" && i + 1 < argc) arguments.dir = argv[++i];
-        else if (word == "--destroy") arguments.destroy = true;
-        else if (word == "--allow-root") arguments.allow_root = true;
-        else return arguments;
+        if (word == "--dir" && i + 1 < argc)
+            arguments.dir = argv[++i];
+        else if (word == "--destroy")
+            arguments.destroy = true;
+        else if (word == "--allow-root")
+            arguments.allow_root = true;
+        else
+            return arguments;
     }
     arguments.good = !arguments.dir.empty();
     std::error_code error;
@@ -51,11 +55,13 @@ bus::ConnectSettings bus_settings(const Settings& settings) {
     bus.url = settings.nats_url;
     bus.name = "berth-node/" + settings.machine;
     bus.inbox_prefix = "_INBOX.node." + settings.machine;
-    if (!settings.creds_file.empty()) bus.credentials = bus::credentials_from_file(settings.creds_file.string());
+    if (!settings.creds_file.empty())
+        bus.credentials = bus::credentials_from_file(settings.creds_file.string());
     return bus;
 }
 
-/// SIGTERM and SIGINT as a descriptor. Blocked before any thread begins, so that no thread takes them.
+/// SIGTERM and SIGINT as a descriptor. Blocked before any thread begins, so that no thread takes
+/// them.
 Fd open_signals() {
     ::signal(SIGPIPE, SIG_IGN);
     sigset_t set;
@@ -68,9 +74,18 @@ Fd open_signals() {
 
 Result<void> serve(const Settings& settings) {
     const Fd signals = open_signals();
-    BERTH_ASSIGN(const process::FileLock lock, process::FileLock::acquire(settings.dir / "node" / "lock"));
-    BERTH_TRY(write_file_atomic(settings.dir / "node" / "pid", process::ProcessId::self().to_text() + "\n", 0600));
-    BERTH_ASSIGN(Sandbox sandbox, Sandbox::prepare({settings.dir, settings.programs / "berth-init", settings.slug, settings.network}));
+    BERTH_ASSIGN(
+        const process::FileLock lock, process::FileLock::acquire(settings.dir / "node" / "lock")
+    );
+    BERTH_TRY(write_file_atomic(
+        settings.dir / "node" / "pid", process::ProcessId::self().to_text() + "\n", 0600
+    ));
+    BERTH_ASSIGN(
+        Sandbox sandbox,
+        Sandbox::prepare(
+            {settings.dir, settings.programs / "berth-init", settings.slug, settings.network}
+        )
+    );
     BERTH_ASSIGN(const std::unique_ptr<Loop> loop, Loop::create());
     Node node(*loop, settings, sandbox, bus_settings(settings));
     bool stopping = false;
@@ -82,7 +97,9 @@ Result<void> serve(const Settings& settings) {
         loop->stop();
     });
     node.start();
-    log::info("the node agent serves", {{"machine", settings.machine}, {"network", settings.network}});
+    log::info(
+        "the node agent serves", {{"machine", settings.machine}, {"network", settings.network}}
+    );
     loop->run();
     log::info("the node agent stops; its runs go on");
     return {};
@@ -93,7 +110,9 @@ Result<void> serve(const Settings& settings) {
 int node_main(int argc, char** argv) {
     const Arguments arguments = parse(argc, argv);
     if (!arguments.good) {
-        std::fprintf(stderr, "usage: berth-node [--destroy] [--allow-root] --dir <machine folder>\n");
+        std::fprintf(
+            stderr, "usage: berth-node [--destroy] [--allow-root] --dir <machine folder>\n"
+        );
         return 2;
     }
     ::umask(0077);
@@ -104,7 +123,9 @@ int node_main(int argc, char** argv) {
         return destroyed ? 0 : fail(destroyed.error());
     }
     if (::geteuid() == 0 && !arguments.allow_root) {
-        return fail(forbidden("is_root", "the node agent does not run as root; start it as the machine's own user"));
+        return fail(forbidden(
+            "is_root", "the node agent does not run as root; start it as the machine's own user"
+        ));
     }
     auto settings = load_settings(arguments.dir);
     if (!settings) return fail(settings.error());

@@ -41,9 +41,12 @@ void BusLink::publish(bus::Message message, Done done) {
         loop_.post([done = std::move(done)] { done(unavailable("bus_away", "the bus is away")); });
         return;
     }
-    connection_->publish(std::move(message), [this, done = std::move(done)](Result<bus::PubAck> result) {
-        loop_.post([done, result = std::move(result)]() mutable { done(std::move(result)); });
-    });
+    connection_->publish(
+        std::move(message),
+        [this, done = std::move(done)](Result<bus::PubAck> result) {
+            loop_.post([done, result = std::move(result)]() mutable { done(std::move(result)); });
+        }
+    );
 }
 
 void BusLink::connect_thread() {
@@ -57,18 +60,24 @@ void BusLink::connect_thread() {
         lock.unlock();
         closing.reset();
         bus::ConnectSettings settings = settings_;
-        settings.on_closed = [this, generation] { loop_.post([this, generation] { lose(generation); }); };
+        settings.on_closed = [this, generation] {
+            loop_.post([this, generation] { lose(generation); });
+        };
         auto connection = bus::connect(std::move(settings));
         lock.lock();
         if (connection) {
             wanted_ = false;
             pause = kFirstPause;
             // std::function wants copyable captures.
-            auto shared = std::make_shared<std::unique_ptr<bus::Connection>>(std::move(*connection));
+            auto shared =
+                std::make_shared<std::unique_ptr<bus::Connection>>(std::move(*connection));
             loop_.post([this, shared, generation] { take(std::move(*shared), generation); });
             continue;
         }
-        log::warning("the bus cannot be reached; trying again", {{"error", connection.error()}, {"pause", pause}});
+        log::warning(
+            "the bus cannot be reached; trying again",
+            {{"error", connection.error()}, {"pause", pause}}
+        );
         changed_.wait_for(lock, pause, [this] { return stopping_; });
         pause = std::min(pause * 2, kLongestPause);
     }

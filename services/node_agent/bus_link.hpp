@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// The node's connection to the bus over its lifetime: when one closes for good, another takes its place.
+// The node's connection to the bus over its lifetime: when one closes for good, another takes its
+// place.
 #pragma once
 
 #include <condition_variable>
@@ -13,8 +14,8 @@
 
 namespace berth::node {
 
-/// All members but the callbacks' origin live on the loop's thread. Connecting and closing happen on a thread
-/// of its own, because both may take seconds.
+/// All members but the callbacks' origin live on the loop's thread. Connecting and closing happen
+/// on a thread of its own, because both may take seconds.
 class BusLink {
 public:
     struct Events {
@@ -31,12 +32,13 @@ public:
 
     /// Begins to connect, for ever, with a growing pause between attempts.
     void start();
-    /// Tells on_down and lets the connection go; for good. Whoever gets the events calls it while all they touch lives.
+    /// Tells on_down and lets the connection go; for good. Whoever gets the events calls it while
+    /// all they touch lives.
     void stop();
     /// The connection, or nullptr while there is none.
     bus::Connection* connection() { return connection_.get(); }
-    /// Publishes to a stream; `done` comes on the loop's thread, exactly once while the loop runs, with
-    /// unavailable "bus_away" when there is no connection.
+    /// Publishes to a stream; `done` comes on the loop's thread, exactly once while the loop runs,
+    /// with unavailable "bus_away" when there is no connection.
     void publish(bus::Message message, Done done);
 
 private:
@@ -53,7 +55,7 @@ private:
     std::mutex mutex_;
     std::condition_variable changed_;
     bool stopping_ = false;
-    bool wanted_ = false;                             // connect once more
+    bool wanted_ = false;  // connect once more
     std::uint64_t wanted_generation_ = 0;
     std::unique_ptr<bus::Connection> to_close_;
     std::thread thread_;

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// The end of a machine: everything it ran is killed by recorded identity, never by name or bare pid.
+// The end of a machine: everything it ran is killed by recorded identity, never by name or bare
+// pid.
 #include <csignal>
 #include <optional>
 #include <thread>
@@ -18,26 +19,31 @@ namespace {
 constexpr milliseconds kAgentGrace{3'000};  // a graceful stop leaves the bus in order
 constexpr milliseconds kPatience{5'000};
 
-void kill_recorded(const std::filesystem::path& file, milliseconds grace, std::vector<process::ProcessId>& killed) {
+void kill_recorded(
+    const std::filesystem::path& file, milliseconds grace, std::vector<process::ProcessId>& killed
+) {
     const auto text = read_file(file);
     if (!text) return;
     for (const std::string_view line : split(*text, '\n')) {
         const auto id = process::ProcessId::parse(line);
         if (!id || *id == process::ProcessId::self()) continue;
-        if (grace.count() > 0) id->end(grace);
-        else (void)id->signal(SIGKILL);  // gone already is fine
+        if (grace.count() > 0)
+            id->end(grace);
+        else
+            (void)id->signal(SIGKILL);  // gone already is fine
         killed.push_back(*id);
     }
 }
 
-/// The run's supervisor, if it ever began. A run that has not begun is made to look begun, so that a supervisor
-/// that is just starting refuses it.
+/// The run's supervisor, if it ever began. A run that has not begun is made to look begun, so that
+/// a supervisor that is just starting refuses it.
 std::optional<process::ProcessId> supervisor_of(const std::filesystem::path& run) {
     if (create_durable(run / "started", "destroyed=1\n")) return std::nullopt;
     const auto until = std::chrono::steady_clock::now() + kPatience;
     do {
         const auto text = read_file(run / "started");
-        const auto record = text ? StartedRecord::decode(*text) : Result<StartedRecord>(text.error());
+        const auto record =
+            text ? StartedRecord::decode(*text) : Result<StartedRecord>(text.error());
         if (record) return record->supervisor;
         // It is written in one piece right after it is created.
         std::this_thread::sleep_for(milliseconds{2});
@@ -66,7 +72,10 @@ Result<void> destroy_machine(const std::filesystem::path& dir) {
         kill_recorded(entry.path() / "pids", milliseconds{0}, killed);
     }
     for (const auto& id : killed) {
-        if (!id.wait_gone(kPatience)) return unavailable("still_there", "process " + std::to_string(id.pid) + " does not die");
+        if (!id.wait_gone(kPatience))
+            return unavailable(
+                "still_there", "process " + std::to_string(id.pid) + " does not die"
+            );
     }
     return Sandbox::destroy(dir);
 }

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-// berth-init: the first process of a sandbox. Static and libc only, because it runs from a bare file system.
-//   berth-init run    pid 1 of one run: starts the command, reaps, forwards signals, tells the exact status,
+// berth-init: the first process of a sandbox. Static and libc only, because it runs from a bare
+// file system.
+//   berth-init run    pid 1 of one run: starts the command, reaps, forwards signals, tells the
+//   exact status,
 //                     and exits: the kernel then kills whatever is left in the pid namespace.
 //   berth-init hold   owns a machine's user and network namespace until it is killed.
 #include <arpa/inet.h>
@@ -36,7 +38,8 @@ using namespace berth::node;
     ::_exit(125);
 }
 
-// ---- hold ------------------------------------------------------------------------------------------------
+// ---- hold
+// ------------------------------------------------------------------------------------------------
 
 void write_text(const char* path, const char* text) {
     const int fd = ::open(path, O_WRONLY | O_CLOEXEC);
@@ -49,16 +52,19 @@ void raise_loopback() {
     ifreq request{};
     std::strcpy(request.ifr_name, "lo");
     request.ifr_flags = IFF_UP | IFF_RUNNING;
-    if (fd < 0 || ::ioctl(fd, SIOCSIFFLAGS, &request) != 0) die("cannot raise the loopback interface");
+    if (fd < 0 || ::ioctl(fd, SIOCSIFFLAGS, &request) != 0)
+        die("cannot raise the loopback interface");
     ::close(fd);
 }
 
 int hold() {
     const uid_t uid = ::getuid();
     const gid_t gid = ::getgid();
-    if (::unshare(CLONE_NEWUSER | CLONE_NEWNET) != 0) die("cannot make a user and a network namespace");
+    if (::unshare(CLONE_NEWUSER | CLONE_NEWNET) != 0)
+        die("cannot make a user and a network namespace");
     char map[64];
-    // Mapped as root, so that nft and bwrap, which are exec'd in here, keep the namespace's own capabilities.
+    // Mapped as root, so that nft and bwrap, which are exec'd in here, keep the namespace's own
+    // capabilities.
     write_text("/proc/self/setgroups", "deny");
     std::snprintf(map, sizeof map, "0 %u 1", uid);
     write_text("/proc/self/uid_map", map);
@@ -68,14 +74,16 @@ int hold() {
     if (::chdir("/") != 0) die("chdir");
     ::prctl(PR_SET_NAME, "berth-hold");
     if (::write(kHoldReadyFd, "R", 1) != 1) die("nobody waits for the namespaces");
-    // The answer comes when this process is on record. A node agent that dies before leaves no orphan.
+    // The answer comes when this process is on record. A node agent that dies before leaves no
+    // orphan.
     char recorded = 0;
     if (::read(0, &recorded, 1) != 1) ::_exit(0);
     ::syscall(SYS_close_range, 0U, ~0U, 0U);
     for (;;) ::pause();
 }
 
-// ---- run -------------------------------------------------------------------------------------------------
+// ---- run
+// -------------------------------------------------------------------------------------------------
 
 struct Command {
     InitLaunch head{};
@@ -140,7 +148,8 @@ void tell(char kind, std::int32_t value, int fd = -1) {
         entry->cmsg_len = CMSG_LEN(sizeof fd);
         std::memcpy(CMSG_DATA(entry), &fd, sizeof fd);
     }
-    while (::sendmsg(kInitControlFd, &header, MSG_NOSIGNAL) < 0 && errno == EINTR) {}
+    while (::sendmsg(kInitControlFd, &header, MSG_NOSIGNAL) < 0 && errno == EINTR) {
+    }
 }
 
 /// A terminal of the sandbox's own /dev/pts, so that ttyname(3) works in the command.
@@ -148,7 +157,8 @@ int open_terminal(const Command& command, char* slave, std::size_t size) {
     const int master = ::open("/dev/ptmx", O_RDWR | O_NOCTTY | O_CLOEXEC);
     int unlock = 0;
     unsigned number = 0;
-    if (master < 0 || ::ioctl(master, TIOCSPTLCK, &unlock) != 0 || ::ioctl(master, TIOCGPTN, &number) != 0) {
+    if (master < 0 || ::ioctl(master, TIOCSPTLCK, &unlock) != 0 ||
+        ::ioctl(master, TIOCGPTN, &number) != 0) {
         die("cannot open a terminal");
     }
     std::snprintf(slave, size, "/dev/pts/%u", number);
@@ -239,7 +249,8 @@ int run() {
         if (::poll(wait, 2, -1) < 0 && errno != EINTR) ::_exit(125);
         if (wait[0].revents != 0) obey(pid);
         signalfd_siginfo info;
-        while (::read(signals, &info, sizeof info) > 0) {}
+        while (::read(signals, &info, sizeof info) > 0) {
+        }
         reap(pid);
     }
 }

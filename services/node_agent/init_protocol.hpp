@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// What the supervisor and berth-init say to each other: one page, because berth-init is built from libc alone.
+// What the supervisor and berth-init say to each other: one page, because berth-init is built from
+// libc alone.
 #pragma once
 
 #include <cstdint>
@@ -8,7 +9,8 @@ namespace berth::node {
 
 /// Descriptors berth-init finds open in mode `run`. The command gets neither.
 inline constexpr int kInitControlFd = 3;  ///< SOCK_SEQPACKET to the supervisor
-inline constexpr int kInitLaunchFd = 4;   ///< memfd: InitLaunch, then NUL-ended strings: cwd, argv…, env…
+inline constexpr int kInitLaunchFd =
+    4;  ///< memfd: InitLaunch, then NUL-ended strings: cwd, argv…, env…
 /// Where berth-init tells the node agent in mode `hold` that the namespaces are ready (one byte).
 inline constexpr int kHoldReadyFd = 3;
 
@@ -26,10 +28,12 @@ struct InitMessage {
     std::int32_t value;
 };
 // supervisor -> init
-inline constexpr char kInitSignal = 'S';   ///< value: signal for the command's process group
-inline constexpr char kInitKill = 'K';     ///< exit now, which ends the pid namespace
-// init -> supervisor; each carries init's credentials, the first is how the supervisor learns its host pid
-inline constexpr char kInitStarted = 'X';  ///< the command was forked; with a tty, its master comes along
-inline constexpr char kInitExited = 'E';   ///< value: the command's wait status
+inline constexpr char kInitSignal = 'S';  ///< value: signal for the command's process group
+inline constexpr char kInitKill = 'K';    ///< exit now, which ends the pid namespace
+// init -> supervisor; each carries init's credentials, the first is how the supervisor learns its
+// host pid
+inline constexpr char kInitStarted =
+    'X';  ///< the command was forked; with a tty, its master comes along
+inline constexpr char kInitExited = 'E';  ///< value: the command's wait status
 
 }  // namespace berth::node

@@ -17,7 +17,8 @@ Result<std::unique_ptr<Loop>> Loop::create() {
     epoll_event event{};
     event.events = EPOLLIN;
     event.data.fd = wake.get();
-    if (::epoll_ctl(epoll.get(), EPOLL_CTL_ADD, wake.get(), &event) != 0) return system_error("epoll_ctl", errno);
+    if (::epoll_ctl(epoll.get(), EPOLL_CTL_ADD, wake.get(), &event) != 0)
+        return system_error("epoll_ctl", errno);
     return std::unique_ptr<Loop>(new Loop(std::move(epoll), std::move(wake)));
 }
 
@@ -74,7 +75,9 @@ void Loop::cancel(Timer timer) {
 
 int Loop::next_timeout() const {
     if (timers_.empty()) return -1;
-    const auto left = std::chrono::ceil<milliseconds>(timers_.begin()->first.first - std::chrono::steady_clock::now());
+    const auto left = std::chrono::ceil<milliseconds>(
+        timers_.begin()->first.first - std::chrono::steady_clock::now()
+    );
     return static_cast<int>(std::clamp<long long>(left.count(), 0, 60'000));
 }
 

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// The node agent's one thread of state: descriptors, timers, and work handed over from the bus's threads.
+// The node agent's one thread of state: descriptors, timers, and work handed over from the bus's
+// threads.
 #pragma once
 
 #include <sys/epoll.h>
@@ -18,7 +19,8 @@
 
 namespace berth::node {
 
-/// An epoll loop. run() belongs to one thread and everything else is called on it, but for post() and stop().
+/// An epoll loop. run() belongs to one thread and everything else is called on it, but for post()
+/// and stop().
 class Loop {
 public:
     using Work = std::function<void()>;
@@ -27,7 +29,8 @@ public:
 
     static Result<std::unique_ptr<Loop>> create();
 
-    /// Runs `work` on the loop's thread, soon and in order. From any thread. Dropped once the loop has ended.
+    /// Runs `work` on the loop's thread, soon and in order. From any thread. Dropped once the loop
+    /// has ended.
     void post(Work work);
     /// From any thread: run() returns after the work in hand.
     void stop();

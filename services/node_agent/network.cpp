@@ -32,9 +32,19 @@ std::vector<std::string> host_addresses() {
         char text[INET6_ADDRSTRLEN] = "";
         if (entry->ifa_addr == nullptr) continue;
         if (entry->ifa_addr->sa_family == AF_INET) {
-            ::inet_ntop(AF_INET, &reinterpret_cast<const sockaddr_in*>(entry->ifa_addr)->sin_addr, text, sizeof text);
+            ::inet_ntop(
+                AF_INET,
+                &reinterpret_cast<const sockaddr_in*>(entry->ifa_addr)->sin_addr,
+                text,
+                sizeof text
+            );
         } else if (entry->ifa_addr->sa_family == AF_INET6) {
-            ::inet_ntop(AF_INET6, &reinterpret_cast<const sockaddr_in6*>(entry->ifa_addr)->sin6_addr, text, sizeof text);
+            ::inet_ntop(
+                AF_INET6,
+                &reinterpret_cast<const sockaddr_in6*>(entry->ifa_addr)->sin6_addr,
+                text,
+                sizeof text
+            );
         }
         if (text[0] != '\0') all.insert(text);
     }
@@ -54,21 +64,27 @@ bool has_route(pid_t holder) {
 
 std::string Sandbox::fence_rules(const std::vector<std::string>& host_addresses) {
     std::string rules =
-        "table inet berth {\n chain output {\n  type filter hook output priority 0; policy accept;\n"
+        "table inet berth {\n chain output {\n  type filter hook output priority 0; policy "
+        "accept;\n"
         "  oifname \"lo\" accept\n";
     const std::string dns = kInsideDns;
-    rules += "  ip daddr " + dns + " udp dport 53 accept\n  ip daddr " + dns + " tcp dport 53 accept\n";
-    // Neighbour discovery, without which IPv6 has no next hop.
-    rules += "  icmpv6 type { nd-neighbor-solicit, nd-neighbor-advert, nd-router-solicit } accept\n";
     rules +=
-        "  ip daddr { 0.0.0.0/8, 10.0.0.0/8, 100.64.0.0/10, 127.0.0.0/8, 169.254.0.0/16, 172.16.0.0/12, "
+        "  ip daddr " + dns + " udp dport 53 accept\n  ip daddr " + dns + " tcp dport 53 accept\n";
+    // Neighbour discovery, without which IPv6 has no next hop.
+    rules +=
+        "  icmpv6 type { nd-neighbor-solicit, nd-neighbor-advert, nd-router-solicit } accept\n";
+    rules +=
+        "  ip daddr { 0.0.0.0/8, 10.0.0.0/8, 100.64.0.0/10, 127.0.0.0/8, 169.254.0.0/16, "
+        "172.16.0.0/12, "
         "192.0.0.0/24, 192.168.0.0/16, 198.18.0.0/15, 224.0.0.0/4, 240.0.0.0/4 } drop\n";
     // Also the forms of IPv6 that carry an IPv4 address: mapped, NAT64, 6to4.
     rules +=
-        "  ip6 daddr { ::/96, ::ffff:0:0/96, 64:ff9b::/96, 64:ff9b:1::/48, 2002::/16, fc00::/7, fe80::/10, "
+        "  ip6 daddr { ::/96, ::ffff:0:0/96, 64:ff9b::/96, 64:ff9b:1::/48, 2002::/16, fc00::/7, "
+        "fe80::/10, "
         "fec0::/10, ff00::/8 } drop\n";
     for (const auto& address : host_addresses) {
-        rules += (address.find(':') == std::string::npos ? "  ip daddr " : "  ip6 daddr ") + address + " drop\n";
+        rules += (address.find(':') == std::string::npos ? "  ip daddr " : "  ip6 daddr ") +
+                 address + " drop\n";
     }
     return rules + " }\n}\n";
 }
@@ -92,15 +108,19 @@ Result<void> Sandbox::fence(const process::ProcessId& holder) const {
     rules.read.reset();
     complaint.write.reset();
     const std::string text = fence_rules(host_addresses());  // far below a pipe's 64 KiB
-    const bool written = ::write(rules.write.get(), text.data(), text.size()) == static_cast<ssize_t>(text.size());
+    const bool written =
+        ::write(rules.write.get(), text.data(), text.size()) == static_cast<ssize_t>(text.size());
     rules.write.reset();
     const auto end = child.wait(kFencePatience);
     if (!end) child.kill();
     if (!written || !end || end->code != 0) {
         char words[512];
         const ssize_t got = ::read(complaint.read.get(), words, sizeof words);
-        return unavailable("network_unavailable", "the network's fence could not be loaded, so the machine gets no network: " +
-                                                      std::string(words, static_cast<std::size_t>(got > 0 ? got : 0)));
+        return unavailable(
+            "network_unavailable",
+            "the network's fence could not be loaded, so the machine gets no network: " +
+                std::string(words, static_cast<std::size_t>(got > 0 ? got : 0))
+        );
     }
     return {};
 }
@@ -108,8 +128,23 @@ Result<void> Sandbox::fence(const process::ProcessId& holder) const {
 Result<void> Sandbox::connect_network(const process::ProcessId& holder) const {
     BERTH_ASSIGN(process::Pipe complaint, process::make_pipe());
     process::SpawnSpec spec;
-    spec.argv = {pasta_, "--foreground", "--quiet", "--config-net", "--no-map-gw", "--dns-forward", kInsideDns,
-                 "-t", "none", "-u", "none", "-T", "none", "-U", "none", std::to_string(holder.pid)};
+    spec.argv = {
+        pasta_,
+        "--foreground",
+        "--quiet",
+        "--config-net",
+        "--no-map-gw",
+        "--dns-forward",
+        kInsideDns,
+        "-t",
+        "none",
+        "-u",
+        "none",
+        "-T",
+        "none",
+        "-U",
+        "none",
+        std::to_string(holder.pid)};
     spec.cwd = "/";
     spec.stdin_fd = spec.stdout_fd = process::kNull;
     spec.stderr_fd = complaint.write.get();
@@ -126,8 +161,11 @@ Result<void> Sandbox::connect_network(const process::ProcessId& holder) const {
         child.kill();
         char words[512];
         const ssize_t got = ::read(complaint.read.get(), words, sizeof words);
-        return unavailable("network_unavailable",
-                           "pasta could not connect the machine: " + std::string(words, static_cast<std::size_t>(got > 0 ? got : 0)));
+        return unavailable(
+            "network_unavailable",
+            "pasta could not connect the machine: " +
+                std::string(words, static_cast<std::size_t>(got > 0 ? got : 0))
+        );
     }
     return write_file_atomic(settings_.dir / "node" / "pasta", child.id().to_text() + "\n", 0600);
 }

@@ -16,7 +16,8 @@
 namespace berth::node {
 namespace {
 
-constexpr milliseconds kReplyPause{1'000};    // a reply that was not stored: its command comes again after this
+constexpr milliseconds kReplyPause{
+    1'000};  // a reply that was not stored: its command comes again after this
 constexpr milliseconds kConsumePause{2'000};  // a durable that is not there yet
 constexpr milliseconds kTombstoneSweep{3'600'000};
 
@@ -29,16 +30,25 @@ Result<void> check_name(std::string_view name, const char* field) {
 template <typename Message>
 Result<Message> decode(const std::string& payload) {
     Message message;
-    if (!message.ParseFromString(payload)) return invalid("undecodable", "the command is not a " + message.GetTypeName());
+    if (!message.ParseFromString(payload))
+        return invalid("undecodable", "the command is not a " + message.GetTypeName());
     return message;
 }
 
 }  // namespace
 
 Node::Node(Loop& loop, const Settings& settings, Sandbox& sandbox, bus::ConnectSettings bus)
-    : loop_(loop), settings_(settings), sandbox_(sandbox),
-      bus_(loop, std::move(bus), {[this](bus::Connection& connection) { on_bus_up(connection); }, [this] { on_bus_down(); }}),
-      context_{loop, bus_, settings, sandbox}, renewal_(std::make_shared<Renewal>(context_)) {}
+    : loop_(loop),
+      settings_(settings),
+      sandbox_(sandbox),
+      bus_(
+          loop,
+          std::move(bus),
+          {[this](bus::Connection& connection) { on_bus_up(connection); },
+           [this] { on_bus_down(); }}
+      ),
+      context_{loop, bus_, settings, sandbox},
+      renewal_(std::make_shared<Renewal>(context_)) {}
 
 Node::~Node() {
     bus_.stop();  // its last event reaches members that are destroyed before it
@@ -56,7 +66,8 @@ void Node::start() {
     renewal_->start();
 }
 
-// ---- the bus ---------------------------------------------------------------------------------------------
+// ---- the bus
+// ---------------------------------------------------------------------------------------------
 
 void Node::on_bus_up(bus::Connection& connection) {
     consume(connection);
@@ -95,24 +106,31 @@ void Node::consume(bus::Connection& connection) {
 void Node::handle(const std::shared_ptr<bus::Delivery>& delivery) {
     const Result<void> outcome = dispatch(delivery->message());
     if (!outcome && outcome.error().fault == Fault::kInternal) {
-        log::warning("a command failed", {{"subject", delivery->message().subject}, {"error", outcome.error()}});
+        log::warning(
+            "a command failed",
+            {{"subject", delivery->message().subject}, {"error", outcome.error()}}
+        );
     }
     reply(delivery, outcome);
 }
 
 Result<void> Node::dispatch(const bus::Message& message) {
     const auto tokens = split(message.subject, '.');  // berth.cmd.node.<machine>.<verb>
-    if (tokens.size() != 5 || tokens[3] != settings_.machine) return invalid("bad_subject", "not a command for this machine");
+    if (tokens.size() != 5 || tokens[3] != settings_.machine)
+        return invalid("bad_subject", "not a command for this machine");
     const std::string_view verb = tokens[4];
     if (verb == "start") {
         BERTH_ASSIGN(const v1::Start command, decode<v1::Start>(message.payload));
         return start_run(command);
     }
     const std::string id(message.header(bus::kCeId));
-    if (const auto known = outcomes_.find(id); !id.empty() && known != outcomes_.end()) return known->second;
+    if (const auto known = outcomes_.find(id); !id.empty() && known != outcomes_.end())
+        return known->second;
     const auto until = parse_rfc3339(message.header(bus::kDeadline));
-    if (until && *until < Clock::system().now()) return deadline("expired", "the command came after its deadline; nothing was done");
-    Result<void> outcome = invalid("unknown_verb", "a node does not know this command; is it older than its asker?");
+    if (until && *until < Clock::system().now())
+        return deadline("expired", "the command came after its deadline; nothing was done");
+    Result<void> outcome =
+        invalid("unknown_verb", "a node does not know this command; is it older than its asker?");
     if (verb == "signal") {
         auto command = decode<v1::Signal>(message.payload);
         outcome = command ? signal_run(*command) : Result<void>(command.error());
@@ -139,7 +157,12 @@ void Node::reply(const std::shared_ptr<bus::Delivery>& delivery, const Result<vo
     if (reply_to.empty() || command_id.empty()) return delivery->ack();  // nobody listens
     bus::Message message;
     message.subject = "";
-    for (const std::string_view part : {reply_to, std::string_view(".node."), std::string_view(settings_.machine), std::string_view("."), std::string_view(command_id)}) {
+    for (const std::string_view part :
+         {reply_to,
+          std::string_view(".node."),
+          std::string_view(settings_.machine),
+          std::string_view("."),
+          std::string_view(command_id)}) {
         message.subject += part;
     }
     common::v1::Failure failure;
@@ -164,8 +187,10 @@ void Node::reply(const std::shared_ptr<bus::Delivery>& delivery, const Result<vo
         {std::string(bus::kStatus), outcome ? "ok" : "failure"},
     };
     bus_.publish(std::move(message), [delivery](const Result<bus::PubAck>& result) {
-        if (result) delivery->ack();
-        else delivery->nak(kReplyPause);
+        if (result)
+            delivery->ack();
+        else
+            delivery->nak(kReplyPause);
     });
 }
 
@@ -185,20 +210,29 @@ void Node::send_presence() {
     *presence.mutable_time() = service::to_timestamp(Clock::system().now());
     presence.set_version("0.1.0");
     // Lost ones do not matter: the next comes in five seconds.
-    (void)bus_.connection()->publish_plain("berth.live.node." + settings_.machine, presence.SerializeAsString());
+    (void)bus_.connection()->publish_plain(
+        "berth.live.node." + settings_.machine, presence.SerializeAsString()
+    );
 }
 
-// ---- runs ------------------------------------------------------------------------------------------------
+// ---- runs
+// ------------------------------------------------------------------------------------------------
 
-bool Node::is_done(const std::string& run) const { return ::access((settings_.dir / "node" / "done" / run).c_str(), F_OK) == 0; }
+bool Node::is_done(const std::string& run) const {
+    return ::access((settings_.dir / "node" / "done" / run).c_str(), F_OK) == 0;
+}
 
 Result<void> Node::start_run(const v1::Start& command) {
     BERTH_TRY(check_name(command.run(), "run"));
-    if (runs_.contains(command.run()) || is_done(command.run())) return {};  // a redelivery: recorded before
+    if (runs_.contains(command.run()) || is_done(command.run()))
+        return {};  // a redelivery: recorded before
     if (command.argv().empty()) return invalid("no_command", "the run has no command", "argv");
-    if (!command.org().empty() && command.org() != settings_.org) return forbidden("wrong_org", "the machine belongs to another org");
-    if (runs_.size() >= kMaxRuns) return Error{Fault::kLimit, "too_many_runs", "the machine has too many live runs", {}};
-    const bool late = command.has_start_by() && service::to_wall_time(command.start_by()) < Clock::system().now();
+    if (!command.org().empty() && command.org() != settings_.org)
+        return forbidden("wrong_org", "the machine belongs to another org");
+    if (runs_.size() >= kMaxRuns)
+        return Error{Fault::kLimit, "too_many_runs", "the machine has too many live runs", {}};
+    const bool late =
+        command.has_start_by() && service::to_wall_time(command.start_by()) < Clock::system().now();
     if (!late) {
         // Before it is recorded: where no sandbox can be made, the asker shall hear why.
         auto holder = sandbox_.ensure_holder();
@@ -206,17 +240,20 @@ Result<void> Node::start_run(const v1::Start& command) {
     }
     BERTH_TRY(Run::record(settings_, command));
     adopt(command);
-    // Recorded all the same: its end as lost must reach the run's owner even if this answer does not.
-    if (late) return deadline("start_expired", "the machine got the run too late; it was not started");
+    // Recorded all the same: its end as lost must reach the run's owner even if this answer does
+    // not.
+    if (late)
+        return deadline("start_expired", "the machine got the run too late; it was not started");
     return {};
 }
 
 void Node::adopt(v1::Start spec) {
     const std::string id = spec.run();
-    const auto run = std::make_shared<Run>(context_, std::move(spec), [this](const std::string& done) {
-        // The run is on the stack of this call: it goes when the stack is unwound.
-        loop_.post([this, done] { runs_.erase(done); });
-    });
+    const auto run =
+        std::make_shared<Run>(context_, std::move(spec), [this](const std::string& done) {
+            // The run is on the stack of this call: it goes when the stack is unwound.
+            loop_.post([this, done] { runs_.erase(done); });
+        });
     runs_[id] = run;
     run->resume();
 }
@@ -242,7 +279,8 @@ void Node::take_up_runs() {
 void Node::forget_old_tombstones() {
     std::error_code error;
     const auto limit = std::filesystem::file_time_type::clock::now() - kDoneKept;
-    for (const auto& entry : std::filesystem::directory_iterator(settings_.dir / "node" / "done", error)) {
+    for (const auto& entry :
+         std::filesystem::directory_iterator(settings_.dir / "node" / "done", error)) {
         std::error_code ignored;
         if (entry.last_write_time(ignored) < limit) std::filesystem::remove(entry.path(), ignored);
     }
@@ -264,11 +302,17 @@ Result<void> Node::signal_run(const v1::Signal& command) {
 Result<void> Node::open_sync(const v1::OpenSync& command) {
     BERTH_TRY(check_name(command.channel(), "channel"));
     if (syncs_.contains(command.channel())) return {};
-    if (syncs_.size() >= kMaxSyncs) return Error{Fault::kLimit, "too_many_syncs", "too many syncs at once on this machine; wait for one", {}};
+    if (syncs_.size() >= kMaxSyncs)
+        return Error{
+            Fault::kLimit,
+            "too_many_syncs",
+            "too many syncs at once on this machine; wait for one",
+            {}};
     if (bus_.connection() == nullptr) return unavailable("bus_away", "the bus is away");
-    auto sync = std::make_shared<Sync>(context_, command.channel(), [this](const std::string& channel) {
-        loop_.post([this, channel] { syncs_.erase(channel); });
-    });
+    auto sync =
+        std::make_shared<Sync>(context_, command.channel(), [this](const std::string& channel) {
+            loop_.post([this, channel] { syncs_.erase(channel); });
+        });
     BERTH_TRY(sync->start(*bus_.connection()));
     syncs_[command.channel()] = std::move(sync);
     return {};

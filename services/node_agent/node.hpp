@@ -20,8 +20,8 @@ class Message;
 
 namespace berth::node {
 
-/// Lives on the loop's thread. It keeps nothing that the folders do not hold: killed at any point and started
-/// again, it goes on where it was.
+/// Lives on the loop's thread. It keeps nothing that the folders do not hold: killed at any point
+/// and started again, it goes on where it was.
 class Node {
 public:
     Node(Loop& loop, const Settings& settings, Sandbox& sandbox, bus::ConnectSettings bus);
@@ -58,13 +58,14 @@ private:
     std::unique_ptr<bus::Receiver> consumer_;
     std::map<std::string, std::shared_ptr<Run>> runs_;
     std::map<std::string, std::shared_ptr<Sync>> syncs_;
-    // Outcomes of commands that are not recorded in a folder: a redelivered signal is not sent twice.
+    // Outcomes of commands that are not recorded in a folder: a redelivered signal is not sent
+    // twice.
     std::map<std::string, Result<void>> outcomes_;
     std::deque<std::string> outcome_order_;
 };
 
-/// Kills everything that belongs to the machine of `dir` (supervisors with their trees, holder, pasta) by the
-/// recorded identities and waits until it is gone. Removes nothing. Idempotent.
+/// Kills everything that belongs to the machine of `dir` (supervisors with their trees, holder,
+/// pasta) by the recorded identities and waits until it is gone. Removes nothing. Idempotent.
 Result<void> destroy_machine(const std::filesystem::path& dir);
 
 }  // namespace berth::node

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Proves the node agent on a real nats-server: runs start once, and their output is whole over kill -9.
+// Proves the node agent on a real nats-server: runs start once, and their output is whole over kill
+// -9.
 #include <gtest/gtest.h>
 #include <sys/wait.h>
 
@@ -36,16 +37,25 @@ struct Output {
 class World {
 public:
     World() : nats(NatsServer::start()) {
-        connection = bus::connect({.url = nats.url(), .name = "test", .inbox_prefix = "_INBOX.test", .credentials = {}, .on_closed = {}}).value();
+        connection = bus::connect({.url = nats.url(),
+                                   .name = "test",
+                                   .inbox_prefix = "_INBOX.test",
+                                   .credentials = {},
+                                   .on_closed = {}}
+        ).value();
         stream("CMD_NODE", "berth.cmd.node.>", R"("retention":"workqueue")");
         stream("RPL", "berth.rpl.>", R"("storage":"memory")");
         stream("EVT", "berth.evt.>", R"("storage":"file")");
         stream("OUT", "berth.out.>", R"("storage":"file","discard":"new")");
         stream("LIVE", "berth.live.>", R"("storage":"memory")");
-        request("$JS.API.CONSUMER.DURABLE.CREATE.CMD_NODE.node-m_1",
-                R"({"stream_name":"CMD_NODE","config":{"durable_name":"node-m_1","ack_policy":"explicit","ack_wait":3000000000,"filter_subject":"berth.cmd.node.m_1.>"}})");
+        request(
+            "$JS.API.CONSUMER.DURABLE.CREATE.CMD_NODE.node-m_1",
+            R"({"stream_name":"CMD_NODE","config":{"durable_name":"node-m_1","ack_policy":"explicit","ack_wait":3000000000,"filter_subject":"berth.cmd.node.m_1.>"}})"
+        );
         asker = bus::Asker::create(*connection, {"run", "t1"}).value();
-        std::ofstream(machine.dir / "node/node.yaml") << "machine: m_1\norg: acme\nlease: ls_1\nslug: calm-otter\nnats_url: " << nats.url() << "\nnetwork: false\n";
+        std::ofstream(machine.dir / "node/node.yaml")
+            << "machine: m_1\norg: acme\nlease: ls_1\nslug: calm-otter\nnats_url: " << nats.url()
+            << "\nnetwork: false\n";
     }
     ~World() {
         if (agent.pid() != 0) agent.kill();
@@ -58,7 +68,11 @@ public:
         ASSERT_EQ(answer->find("\"error\""), std::string::npos) << *answer;
     }
     void stream(const std::string& name, const std::string& subject, const std::string& more) {
-        request("$JS.API.STREAM.CREATE." + name, R"({"name":")" + name + R"(","subjects":[")" + subject + R"("],"duplicate_window":120000000000,)" + more + "}");
+        request(
+            "$JS.API.STREAM.CREATE." + name,
+            R"({"name":")" + name + R"(","subjects":[")" + subject +
+                R"("],"duplicate_window":120000000000,)" + more + "}"
+        );
     }
     void start_agent() {
         process::SpawnSpec spec;
@@ -70,10 +84,15 @@ public:
         v1::Start start;
         start.set_run(run);
         start.set_org("acme");
-        for (const std::string& word : {std::string("sh"), std::string("-c"), script}) start.add_argv(word);
+        for (const std::string& word : {std::string("sh"), std::string("-c"), script})
+            start.add_argv(word);
         return start;
     }
-    Result<bus::Answer> ask(const std::string& verb, const google::protobuf::Message& message, milliseconds timeout = kPatience) {
+    Result<bus::Answer> ask(
+        const std::string& verb,
+        const google::protobuf::Message& message,
+        milliseconds timeout = kPatience
+    ) {
         bus::Ask question;
         question.subject = "berth.cmd.node.m_1." + verb;
         question.type = message.GetTypeName();
@@ -83,18 +102,24 @@ public:
     }
 
     /// Reads a stream until `enough`; false when the time is up.
-    bool read(const std::string& name, const std::string& filter, const std::function<bool(const bus::Message&)>& enough, milliseconds patience = kPatience) {
+    bool read(
+        const std::string& name,
+        const std::string& filter,
+        const std::function<bool(const bus::Message&)>& enough,
+        milliseconds patience = kPatience
+    ) {
         std::mutex mutex;
         std::condition_variable changed;
         bool done = false;
-        auto reader = connection->read({.stream = name, .filter = filter}, [&](bus::ReadMessage message) {
-            const std::lock_guard lock(mutex);
-            if (!done && enough(message.message)) {
-                done = true;
-                changed.notify_all();
-            }
-            return !done;
-        });
+        auto reader =
+            connection->read({.stream = name, .filter = filter}, [&](bus::ReadMessage message) {
+                const std::lock_guard lock(mutex);
+                if (!done && enough(message.message)) {
+                    done = true;
+                    changed.notify_all();
+                }
+                return !done;
+            });
         EXPECT_TRUE(reader);
         std::unique_lock lock(mutex);
         const bool in_time = changed.wait_for(lock, patience, [&] { return done; });
@@ -104,24 +129,35 @@ public:
     }
     Output output(const std::string& run, milliseconds patience = kPatience) {
         Output output;
-        EXPECT_TRUE(read("OUT", "berth.out.acme.m_1." + run, [&](const bus::Message& message) {
-            run::v1::OutputFrame frame;
-            EXPECT_TRUE(frame.ParseFromString(message.payload));
-            if (frame.offset() != output.reached) return false;
-            if (frame.has_end()) output.end = frame.end();
-            (frame.stream() == run::v1::STREAM_STDERR ? output.err : output.out) += frame.data();
-            output.reached += frame.data().size();
-            ++output.frames;
-            return output.end.has_value();
-        }, patience)) << "no end of " << run << " in time; reached " << output.reached;
+        EXPECT_TRUE(read(
+            "OUT",
+            "berth.out.acme.m_1." + run,
+            [&](const bus::Message& message) {
+                run::v1::OutputFrame frame;
+                EXPECT_TRUE(frame.ParseFromString(message.payload));
+                if (frame.offset() != output.reached) return false;
+                if (frame.has_end()) output.end = frame.end();
+                (frame.stream() == run::v1::STREAM_STDERR ? output.err : output.out) +=
+                    frame.data();
+                output.reached += frame.data().size();
+                ++output.frames;
+                return output.end.has_value();
+            },
+            patience
+        )) << "no end of "
+           << run << " in time; reached " << output.reached;
         return output;
     }
     v1::RunEnded ended(const std::string& run) {
         v1::RunEnded event;
-        EXPECT_TRUE(read("EVT", "berth.evt.acme.node.run.ended.m_1", [&](const bus::Message& message) {
-            EXPECT_TRUE(event.ParseFromString(message.payload));
-            return event.run() == run;
-        }));
+        EXPECT_TRUE(read(
+            "EVT",
+            "berth.evt.acme.node.run.ended.m_1",
+            [&](const bus::Message& message) {
+                EXPECT_TRUE(event.ParseFromString(message.payload));
+                return event.run() == run;
+            }
+        ));
         return event;
     }
     bool gone(const std::string& run) {
@@ -139,7 +175,10 @@ TEST(NodeAgent, RunsACommandAndTellsItAll) {
     World world;
     BERTH_NEEDS_SANDBOX(world.machine);
     world.start_agent();
-    const auto reply = world.ask("start", world.command("rn_1", "echo out; echo err >&2; echo $BERTH_RUN $BERTH_SLUG; pwd; exit 37"));
+    const auto reply = world.ask(
+        "start",
+        world.command("rn_1", "echo out; echo err >&2; echo $BERTH_RUN $BERTH_SLUG; pwd; exit 37")
+    );
     ASSERT_TRUE(reply) << reply.error().describe();
     EXPECT_EQ(reply->type, "berth.common.v1.Empty");
     const Output output = world.output("rn_1");
@@ -175,9 +214,17 @@ TEST(NodeAgent, OutputIsWholeOverKillsInTheMiddle) {
     World world;
     BERTH_NEEDS_SANDBOX(world.machine);
     world.start_agent();
-    ASSERT_TRUE(world.ask("start", world.command("rn_1", "echo x >> /workspace/count; i=0; while [ $i -lt 40 ]; do seq $((i*5000+1)) $((i*5000+5000)); sleep 0.02; i=$((i+1)); done; exit 5")));
+    ASSERT_TRUE(world.ask(
+        "start",
+        world.command(
+            "rn_1",
+            "echo x >> /workspace/count; i=0; while [ $i -lt 40 ]; do seq $((i*5000+1)) "
+            "$((i*5000+5000)); sleep 0.02; i=$((i+1)); done; exit 5"
+        )
+    ));
     for (int kill = 0; kill < 4; ++kill) {
-        std::this_thread::sleep_for(milliseconds{100 + 70 * kill});  // any moment is a good one to die
+        std::this_thread::sleep_for(milliseconds{100 + 70 * kill}
+        );  // any moment is a good one to die
         world.agent.kill();
         world.start_agent();
     }
@@ -194,15 +241,26 @@ TEST(NodeAgent, OutputIsWholeOverKillsInTheMiddle) {
 TEST(NodeAgent, OutputIsWholeOverARestartOfTheBusAndAFullStream) {
     World world;
     BERTH_NEEDS_SANDBOX(world.machine);
-    world.request("$JS.API.STREAM.UPDATE.OUT", R"({"name":"OUT","subjects":["berth.out.>"],"storage":"file","discard":"new","duplicate_window":120000000000,"max_bytes":3000000})");
+    world.request(
+        "$JS.API.STREAM.UPDATE.OUT",
+        R"({"name":"OUT","subjects":["berth.out.>"],"storage":"file","discard":"new","duplicate_window":120000000000,"max_bytes":3000000})"
+    );
     world.start_agent();
-    ASSERT_TRUE(world.ask("start", world.command("rn_1", "head -c 8000000 /dev/zero | tr '\\0' y; sleep 0.3; echo end >&2")));
+    ASSERT_TRUE(world.ask(
+        "start",
+        world.command("rn_1", "head -c 8000000 /dev/zero | tr '\\0' y; sleep 0.3; echo end >&2")
+    ));
     ASSERT_TRUE(eventually([&] {
-        const auto info = world.connection->request("$JS.API.STREAM.INFO.OUT", "", milliseconds{2000});
+        const auto info =
+            world.connection->request("$JS.API.STREAM.INFO.OUT", "", milliseconds{2000});
         const auto at = info ? info->find("\"bytes\":") : std::string::npos;
-        return at != std::string::npos && std::strtoull(info->c_str() + at + 8, nullptr, 10) > 2'900'000;
+        return at != std::string::npos &&
+               std::strtoull(info->c_str() + at + 8, nullptr, 10) > 2'900'000;
     }));
-    world.request("$JS.API.STREAM.UPDATE.OUT", R"({"name":"OUT","subjects":["berth.out.>"],"storage":"file","discard":"new","duplicate_window":120000000000,"max_bytes":-1})");
+    world.request(
+        "$JS.API.STREAM.UPDATE.OUT",
+        R"({"name":"OUT","subjects":["berth.out.>"],"storage":"file","discard":"new","duplicate_window":120000000000,"max_bytes":-1})"
+    );
     world.nats.kill9();
     world.nats.restart();
     const Output output = world.output("rn_1", milliseconds{30'000});
@@ -216,8 +274,11 @@ TEST(NodeAgent, ALostSupervisorIsALostRunAndALateStartNeverRuns) {
     BERTH_NEEDS_SANDBOX(world.machine);
     world.start_agent();
     ASSERT_TRUE(world.ask("start", world.command("rn_1", "echo before; exec sleep 600")));
-    ASSERT_TRUE(eventually([&] { return SpoolReader::extent(world.machine.folder("rn_1") / "spool").second == 7; }));
-    const auto record = StartedRecord::decode(read_file(world.machine.folder("rn_1") / "started").value()).value();
+    ASSERT_TRUE(eventually([&] {
+        return SpoolReader::extent(world.machine.folder("rn_1") / "spool").second == 7;
+    }));
+    const auto record =
+        StartedRecord::decode(read_file(world.machine.folder("rn_1") / "started").value()).value();
     ASSERT_TRUE(record.supervisor.signal(SIGKILL));
     const Output lost = world.output("rn_1");
     EXPECT_EQ(lost.out, "before\n");
@@ -248,8 +309,12 @@ TEST(NodeAgent, SignalsAndCancels) {
     signal.set_run("rn_0");
     signal.set_signal(SIGINT);
     EXPECT_EQ(world.ask("signal", signal).error().code, "run_not_found");
-    ASSERT_TRUE(world.ask("start", world.command("rn_1", "trap '' INT; sleep 600 & echo up; wait; sleep 600")));
-    ASSERT_TRUE(eventually([&] { return SpoolReader::extent(world.machine.folder("rn_1") / "spool").second == 3; }));
+    ASSERT_TRUE(world.ask(
+        "start", world.command("rn_1", "trap '' INT; sleep 600 & echo up; wait; sleep 600")
+    ));
+    ASSERT_TRUE(eventually([&] {
+        return SpoolReader::extent(world.machine.folder("rn_1") / "spool").second == 3;
+    }));
     signal.set_run("rn_1");
     *signal.mutable_kill_after() = service::to_duration(milliseconds{100});
     ASSERT_TRUE(world.ask("signal", signal));
@@ -278,8 +343,15 @@ TEST(NodeAgent, FeedsStdinThroughAChannel) {
         raw->finish();
         raw = nullptr;
     };
-    auto channel = bus::ByteChannel::open(*world.connection, {.send_subject = "berth.io.m_1.rn_1.in", .receive_subject = "berth.io.m_1.rn_1.out"},
-        {[](std::string_view) {}, [] {}, pump, [](unsigned, unsigned) {}, [](const Result<void>&, int) {}});
+    auto channel = bus::ByteChannel::open(
+        *world.connection,
+        {.send_subject = "berth.io.m_1.rn_1.in", .receive_subject = "berth.io.m_1.rn_1.out"},
+        {[](std::string_view) {},
+         [] {},
+         pump,
+         [](unsigned, unsigned) {},
+         [](const Result<void>&, int) {}}
+    );
     ASSERT_TRUE(channel);
     {
         const std::lock_guard lock(mutex);
@@ -301,15 +373,30 @@ TEST(NodeAgent, SyncsAWorkingTreeWithARealRsyncClient) {
     std::ofstream(source / "deep/er/file") << std::string(300'000, 'd');
     std::ofstream(source / "top") << "top";
     std::ofstream(world.machine.dir / "workspace/stale") << "must go";
-    std::ofstream(world.machine.dir / "list", std::ios::binary) << std::string("deep/er/file\0top\0stale\0", 23);
-    // rsync's remote shell, which must end when the other side has: joins its stdin and stdout to two fifos, which this test carries over the channel.
-    const fs::path to = world.machine.dir / "to", from = world.machine.dir / "from", shell = world.machine.dir / "shell";
+    std::ofstream(world.machine.dir / "list", std::ios::binary)
+        << std::string("deep/er/file\0top\0stale\0", 23);
+    // rsync's remote shell, which must end when the other side has: joins its stdin and stdout to
+    // two fifos, which this test carries over the channel.
+    const fs::path to = world.machine.dir / "to", from = world.machine.dir / "from",
+                   shell = world.machine.dir / "shell";
     ASSERT_EQ(::mkfifo(to.c_str(), 0600), 0);
     ASSERT_EQ(::mkfifo(from.c_str(), 0600), 0);
-    std::ofstream(shell) << "#!/bin/sh\necho \"$@\" > " << (world.machine.dir / "asked").string() << "\nexec 3<&0; cat <&3 > " << to.string() << " & cat " << from.string() << "; kill $!\n";
+    std::ofstream(shell) << "#!/bin/sh\necho \"$@\" > " << (world.machine.dir / "asked").string()
+                         << "\nexec 3<&0; cat <&3 > " << to.string() << " & cat " << from.string()
+                         << "; kill $!\n";
     fs::permissions(shell, fs::perms::owner_all);
     process::SpawnSpec spec;
-    spec.argv = {"/usr/bin/rsync", "-a", "--delete-missing-args", "--force", "--files-from=" + (world.machine.dir / "list").string(), "--from0", "-e", shell.string(), source.string() + "/", "machine:."};
+    spec.argv = {
+        "/usr/bin/rsync",
+        "-a",
+        "--delete-missing-args",
+        "--force",
+        "--files-from=" + (world.machine.dir / "list").string(),
+        "--from0",
+        "-e",
+        shell.string(),
+        source.string() + "/",
+        "machine:."};
     process::Child client = process::spawn(spec).value();
     Fd up(::open(to.c_str(), O_RDONLY | O_CLOEXEC));
     Fd down(::open(from.c_str(), O_WRONLY | O_CLOEXEC));
@@ -318,20 +405,29 @@ TEST(NodeAgent, SyncsAWorkingTreeWithARealRsyncClient) {
     int exit_code = -1;
     bool eof = false;
     bus::ByteChannel* raw = nullptr;
-    auto channel = bus::ByteChannel::open(*world.connection, {.send_subject = "berth.io.m_1.ch_1.in", .receive_subject = "berth.io.m_1.ch_1.out"},
+    auto channel = bus::ByteChannel::open(
+        *world.connection,
+        {.send_subject = "berth.io.m_1.ch_1.in", .receive_subject = "berth.io.m_1.ch_1.out"},
         {[&](std::string_view bytes) {
              (void)!::write(down.get(), bytes.data(), bytes.size());
              const std::lock_guard lock(mutex);
              if (raw != nullptr) raw->consume(bytes.size());
          },
-         [&] { const std::lock_guard lock(mutex); eof = true; down.reset(); changed.notify_all(); },
-         [&] { changed.notify_all(); }, [](unsigned, unsigned) {},
+         [&] {
+             const std::lock_guard lock(mutex);
+             eof = true;
+             down.reset();
+             changed.notify_all();
+         },
+         [&] { changed.notify_all(); },
+         [](unsigned, unsigned) {},
          [&](const Result<void>& result, int code) {
              const std::lock_guard lock(mutex);
              exit_code = result ? code : 1000;
              if (!result) std::fprintf(stderr, "%s\n", result.error().describe().c_str());
              changed.notify_all();
-         }});
+         }}
+    );
     ASSERT_TRUE(channel);
     {
         const std::lock_guard lock(mutex);
@@ -360,7 +456,8 @@ TEST(NodeAgent, SyncsAWorkingTreeWithARealRsyncClient) {
     EXPECT_FALSE(fs::exists(world.machine.dir / "workspace/stale"));
     // What this client asks for is what the node starts.
     std::string expected = "machine rsync";
-    for (std::size_t i = 1; i < rsync_server_command().size(); ++i) expected += " " + rsync_server_command()[i];
+    for (std::size_t i = 1; i < rsync_server_command().size(); ++i)
+        expected += " " + rsync_server_command()[i];
     EXPECT_EQ(read_file(world.machine.dir / "asked").value(), expected + "\n");
 }
 
@@ -369,18 +466,25 @@ TEST(NodeAgent, ATermLeavesRunsAliveAndDestroyEndsThem) {
     BERTH_NEEDS_SANDBOX(world.machine);
     world.start_agent();
     ASSERT_TRUE(world.ask("start", world.command("rn_1", "echo up; exec sleep 600")));
-    ASSERT_TRUE(eventually([&] { return SpoolReader::extent(world.machine.folder("rn_1") / "spool").second == 3; }));
-    const auto record = StartedRecord::decode(read_file(world.machine.folder("rn_1") / "started").value()).value();
+    ASSERT_TRUE(eventually([&] {
+        return SpoolReader::extent(world.machine.folder("rn_1") / "spool").second == 3;
+    }));
+    const auto record =
+        StartedRecord::decode(read_file(world.machine.folder("rn_1") / "started").value()).value();
     ASSERT_TRUE(world.agent.signal(SIGTERM));
     EXPECT_EQ(world.agent.wait(kPatience)->code, 0);
     EXPECT_TRUE(record.supervisor.alive());
     EXPECT_FALSE(process::FileLock::is_held(world.machine.dir / "node/lock"));
-    const auto holder = process::ProcessId::parse(read_file(world.machine.dir / "node/holder").value()).value();
+    const auto holder =
+        process::ProcessId::parse(read_file(world.machine.dir / "node/holder").value()).value();
     world.start_agent();
-    ASSERT_TRUE(eventually([&] { return process::FileLock::is_held(world.machine.dir / "node/lock"); }));
+    ASSERT_TRUE(eventually([&] {
+        return process::FileLock::is_held(world.machine.dir / "node/lock");
+    }));
     process::SpawnSpec spec;
     spec.argv = {binary("berth-node").string(), "--destroy", "--dir", world.machine.dir.string()};
-    std::thread reaper([&] { (void)world.agent.wait(kPatience); });  // as the provisioner's zombies would be
+    std::thread reaper([&] { (void)world.agent.wait(kPatience); }
+    );  // as the provisioner's zombies would be
     EXPECT_EQ(process::spawn(spec)->wait(kPatience)->code, 0);
     reaper.join();
     EXPECT_FALSE(record.supervisor.alive());
@@ -395,13 +499,18 @@ TEST(NodeAgent, CarriesAHundredMegabytesInLittleMemory) {
     const auto begin = std::chrono::steady_clock::now();
     ASSERT_TRUE(world.ask("start", world.command("rn_1", "head -c 200000000 /dev/zero")));
     EXPECT_EQ(world.ended("rn_1").output_bytes(), 200'000'000U);
-    const auto took = std::chrono::duration_cast<milliseconds>(std::chrono::steady_clock::now() - begin).count();
+    const auto took =
+        std::chrono::duration_cast<milliseconds>(std::chrono::steady_clock::now() - begin).count();
     std::uint64_t peak = 0;
     std::ifstream status("/proc/" + std::to_string(world.agent.pid()) + "/status");
     for (std::string line; std::getline(status, line);) {
         if (line.starts_with("VmHWM:")) peak = std::stoull(line.substr(6));
     }
-    std::printf("200 MB to the bus in %lld ms, node agent %llu KiB\n", static_cast<long long>(took), static_cast<unsigned long long>(peak));
+    std::printf(
+        "200 MB to the bus in %lld ms, node agent %llu KiB\n",
+        static_cast<long long>(took),
+        static_cast<unsigned long long>(peak)
+    );
     if (!kSanitized) {
         EXPECT_LT(peak, 100U * 1024);
     }

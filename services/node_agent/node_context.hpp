@@ -27,13 +27,23 @@ struct NodeContext {
     Sandbox& sandbox;
 };
 
-/// An event of this node: berth.evt.<org>.node.run.<fact>.<machine>. The same run and fact always make the
-/// same ids, so that a repeated publish is known as one.
-bus::Message make_run_event(const Settings& settings, const std::string& run, std::string_view fact, const google::protobuf::Message& payload);
+/// An event of this node: berth.evt.<org>.node.run.<fact>.<machine>. The same run and fact always
+/// make the same ids, so that a repeated publish is known as one.
+bus::Message make_run_event(
+    const Settings& settings,
+    const std::string& run,
+    std::string_view fact,
+    const google::protobuf::Message& payload
+);
 
-/// Publishes until the PubAck came, with a growing pause; `done` then runs on the loop. Stops when `alive`
-/// is gone.
-void publish_surely(NodeContext context, bus::Message message, std::weak_ptr<void> alive, std::function<void()> done,
-                    milliseconds pause = kPublishPauseFirst);
+/// Publishes until the PubAck came, with a growing pause; `done` then runs on the loop. Stops when
+/// `alive` is gone.
+void publish_surely(
+    NodeContext context,
+    bus::Message message,
+    std::weak_ptr<void> alive,
+    std::function<void()> done,
+    milliseconds pause = kPublishPauseFirst
+);
 
 }  // namespace berth::node

@@ -10,10 +10,20 @@
 
 namespace berth::node {
 
-OutputPublisher::OutputPublisher(NodeContext context, std::string run, const std::filesystem::path& spool, std::uint64_t from,
-                                 std::function<void(std::uint64_t)> confirmed)
-    : context_(context), run_(std::move(run)), subject_("berth.out." + context.settings.org + "." + context.settings.machine + "." + run_),
-      reader_(spool), on_confirmed_(std::move(confirmed)), written_(from), confirmed_(from) {
+OutputPublisher::OutputPublisher(
+    NodeContext context,
+    std::string run,
+    const std::filesystem::path& spool,
+    std::uint64_t from,
+    std::function<void(std::uint64_t)> confirmed
+)
+    : context_(context),
+      run_(std::move(run)),
+      subject_("berth.out." + context.settings.org + "." + context.settings.machine + "." + run_),
+      reader_(spool),
+      on_confirmed_(std::move(confirmed)),
+      written_(from),
+      confirmed_(from) {
     reader_.seek(from);
 }
 
@@ -23,10 +33,14 @@ void OutputPublisher::advance(std::uint64_t written) {
 }
 
 void OutputPublisher::pump() {
-    while (!failing_ && !pausing_ && flight_.size() < kWindowFrames && flight_bytes_ < kWindowBytes) {
+    while (!failing_ && !pausing_ && flight_.size() < kWindowFrames && flight_bytes_ < kWindowBytes
+    ) {
         auto record = reader_.next(written_);
         if (!record) {
-            log::warning("the output spool cannot be read; trying again", {{"run", run_}, {"error", record.error()}});
+            log::warning(
+                "the output spool cannot be read; trying again",
+                {{"run", run_}, {"error", record.error()}}
+            );
             return pump_after_pause();
         }
         if (!*record) return;
@@ -47,11 +61,16 @@ void OutputPublisher::publish(const SpoolRecord& record) {
     if (record.offset < overtaken_until_) id += "/" + std::to_string(round_);
     message.headers = {{std::string(bus::kMsgId), std::move(id)}};
     const std::uint64_t number = first_number_ + flight_.size();
-    flight_.push_back({record.offset + record.payload.size(), record.payload.size(), InFlight::State::kWaiting, 0});
+    flight_.push_back(
+        {record.offset + record.payload.size(), record.payload.size(), InFlight::State::kWaiting, 0}
+    );
     flight_bytes_ += record.payload.size();
-    context_.bus.publish(std::move(message), [weak = weak_from_this(), number](Result<bus::PubAck> result) {
-        if (const auto self = weak.lock()) self->settle(number, result);
-    });
+    context_.bus.publish(
+        std::move(message),
+        [weak = weak_from_this(), number](Result<bus::PubAck> result) {
+            if (const auto self = weak.lock()) self->settle(number, result);
+        }
+    );
 }
 
 void OutputPublisher::settle(std::uint64_t number, const Result<bus::PubAck>& result) {
@@ -60,7 +79,9 @@ void OutputPublisher::settle(std::uint64_t number, const Result<bus::PubAck>& re
     if (result) entry.sequence = result->sequence;
     if (!result && !failing_) {
         failing_ = true;
-        log::warning("output is not taken; holding it back", {{"run", run_}, {"error", result.error()}});
+        log::warning(
+            "output is not taken; holding it back", {{"run", run_}, {"error", result.error()}}
+        );
     }
     const std::uint64_t before = confirmed_;
     while (!flight_.empty() && flight_.front().state == InFlight::State::kStored) {
@@ -79,7 +100,9 @@ void OutputPublisher::settle(std::uint64_t number, const Result<bus::PubAck>& re
         on_confirmed_(confirmed_);
     }
     if (failing_) {
-        const bool waiting = std::any_of(flight_.begin(), flight_.end(), [](const InFlight& e) { return e.state == InFlight::State::kWaiting; });
+        const bool waiting = std::any_of(flight_.begin(), flight_.end(), [](const InFlight& e) {
+            return e.state == InFlight::State::kWaiting;
+        });
         if (!waiting) go_back();
         return;
     }
@@ -89,7 +112,8 @@ void OutputPublisher::settle(std::uint64_t number, const Result<bus::PubAck>& re
 /// Every answer is in: begin again behind the last frame that is stored in order.
 void OutputPublisher::go_back() {
     for (const InFlight& entry : flight_) {
-        if (entry.state == InFlight::State::kStored) overtaken_until_ = std::max(overtaken_until_, entry.end);
+        if (entry.state == InFlight::State::kStored)
+            overtaken_until_ = std::max(overtaken_until_, entry.end);
     }
     ++round_;
     first_number_ += flight_.size();

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// A run's spool on its way to stream OUT: a window of frames in flight, and never one past a failed one.
+// A run's spool on its way to stream OUT: a window of frames in flight, and never one past a failed
+// one.
 #pragma once
 
 #include <deque>
@@ -14,15 +15,21 @@ namespace berth::node {
 
 /// Lives on the loop's thread; held by shared_ptr because answers of the bus come later.
 ///
-/// When a frame fails, nothing more is sent until every frame in flight has its answer; then all is sent again
-/// from the failed one (go-back-N). A later frame may have been stored meanwhile, or a repeat after a reconnect
-/// may have put it ahead, which its stream sequence tells. It is then stored once more, under a new message id, behind the failed one: a reader that takes only the frame that begins at the offset
-/// it has reached always sees the whole output in order.
+/// When a frame fails, nothing more is sent until every frame in flight has its answer; then all is
+/// sent again from the failed one (go-back-N). A later frame may have been stored meanwhile, or a
+/// repeat after a reconnect may have put it ahead, which its stream sequence tells. It is then
+/// stored once more, under a new message id, behind the failed one: a reader that takes only the
+/// frame that begins at the offset it has reached always sees the whole output in order.
 class OutputPublisher : public std::enable_shared_from_this<OutputPublisher> {
 public:
     /// `confirmed` is called with each growing offset below which everything is stored.
-    OutputPublisher(NodeContext context, std::string run, const std::filesystem::path& spool, std::uint64_t from,
-                    std::function<void(std::uint64_t)> confirmed);
+    OutputPublisher(
+        NodeContext context,
+        std::string run,
+        const std::filesystem::path& spool,
+        std::uint64_t from,
+        std::function<void(std::uint64_t)> confirmed
+    );
 
     /// The spool holds whole records up to here.
     void advance(std::uint64_t written);

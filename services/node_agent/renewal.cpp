@@ -12,8 +12,8 @@
 namespace berth::node {
 namespace {
 
-/// When the credential was issued is not kept by every decoder, so its life is taken as what the provisioner
-/// gives: 15 minutes. Half of that before its end it is renewed.
+/// When the credential was issued is not kept by every decoder, so its life is taken as what the
+/// provisioner gives: 15 minutes. Half of that before its end it is renewed.
 constexpr seconds kRenewBefore{450};
 constexpr milliseconds kAskTimeout{20'000};
 
@@ -30,7 +30,10 @@ void Renewal::start() {
 void Renewal::bus_up(bus::Connection& connection) {
     if (context_.settings.creds_file.empty()) return;
     auto asker = bus::Asker::create(connection, {"node", context_.settings.machine});
-    if (!asker) return log::warning("credentials cannot be renewed on this connection", {{"error", asker.error()}});
+    if (!asker)
+        return log::warning(
+            "credentials cannot be renewed on this connection", {{"error", asker.error()}}
+        );
     asker_ = std::move(*asker);
     asking_ = false;
     check();
@@ -39,7 +42,8 @@ void Renewal::bus_up(bus::Connection& connection) {
 void Renewal::check() {
     if (asking_ || asker_ == nullptr) return;
     const auto creds = identity::read_creds(context_.settings.creds_file);
-    if (!creds) return log::warning("the machine's credential cannot be read", {{"error", creds.error()}});
+    if (!creds)
+        return log::warning("the machine's credential cannot be read", {{"error", creds.error()}});
     const auto claims = identity::decode_user(creds->jwt);
     if (!claims || !claims->expires_at) return;  // made by hand, without an end
     if (*claims->expires_at - Clock::system().now() < kRenewBefore) ask();
@@ -47,34 +51,45 @@ void Renewal::check() {
 
 void Renewal::ask() {
     const auto creds = identity::read_creds(context_.settings.creds_file);
-    auto key = creds ? identity::KeyPair::from_seed(creds->seed) : Result<identity::KeyPair>(creds.error());
+    auto key = creds ? identity::KeyPair::from_seed(creds->seed)
+                     : Result<identity::KeyPair>(creds.error());
     if (!key) return log::warning("the machine's key cannot be read", {{"error", key.error()}});
     prov::v1::Renew renew;
     renew.set_machine(context_.settings.machine);
     renew.set_user_public_key(key->public_key());
     renew.set_nonce(make_ulid(Clock::system().now(), Random::system()));
-    renew.set_signature(base64url(key->sign("berth-renew:" + renew.machine() + ":" + renew.nonce())));
+    renew.set_signature(base64url(key->sign("berth-renew:" + renew.machine() + ":" + renew.nonce()))
+    );
     bus::Ask question;
     question.subject = "berth.cmd.prov.renew." + context_.settings.machine;
     question.type = renew.GetTypeName();
     question.payload = renew.SerializeAsString();
     question.timeout = kAskTimeout;
     asking_ = true;
-    asker_->ask(std::move(question), [weak = weak_from_this(), &loop = context_.loop](Result<bus::Answer> answer) {
-        loop.post([weak, answer = std::move(answer)] {
-            const auto self = weak.lock();
-            if (!self) return;
-            self->asking_ = false;
-            if (answer) self->store(answer->payload);
-            else log::warning("the machine's credential was not renewed; trying again", {{"error", answer.error()}});
-        });
-    });
+    asker_->ask(
+        std::move(question),
+        [weak = weak_from_this(), &loop = context_.loop](Result<bus::Answer> answer) {
+            loop.post([weak, answer = std::move(answer)] {
+                const auto self = weak.lock();
+                if (!self) return;
+                self->asking_ = false;
+                if (answer)
+                    self->store(answer->payload);
+                else
+                    log::warning(
+                        "the machine's credential was not renewed; trying again",
+                        {{"error", answer.error()}}
+                    );
+            });
+        }
+    );
 }
 
 void Renewal::store(const std::string& payload) {
     prov::v1::NodeCredential credential;
     auto creds = identity::read_creds(context_.settings.creds_file);
-    if (!creds || !credential.ParseFromString(payload)) return log::warning("an answer about the credential makes no sense");
+    if (!creds || !credential.ParseFromString(payload))
+        return log::warning("an answer about the credential makes no sense");
     creds->jwt = credential.jwt();
     if (auto written = identity::write_creds(context_.settings.creds_file, *creds); !written) {
         return log::warning("the new credential cannot be written", {{"error", written.error()}});

@@ -9,9 +9,9 @@
 
 namespace berth::node {
 
-/// Lives on the loop's thread. Reads the .creds file each time, so that a restart of the node agent or a
-/// credential put there by somebody else is seen; writes the new one atomically. The open connection goes on
-/// until its old credential expires and then comes back with the new one.
+/// Lives on the loop's thread. Reads the .creds file each time, so that a restart of the node agent
+/// or a credential put there by somebody else is seen; writes the new one atomically. The open
+/// connection goes on until its old credential expires and then comes back with the new one.
 class Renewal : public std::enable_shared_from_this<Renewal> {
 public:
     explicit Renewal(NodeContext context) : context_(context) {}

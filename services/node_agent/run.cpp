@@ -16,19 +16,25 @@
 namespace berth::node {
 namespace {
 
-constexpr milliseconds kResumePause{50};  // between looking for a supervisor that is just starting or ending
-constexpr unsigned kStartAttempts = 5;    // of a supervisor that dies before it could write `started`
+constexpr milliseconds kResumePause{
+    50};  // between looking for a supervisor that is just starting or ending
+constexpr unsigned kStartAttempts = 5;  // of a supervisor that dies before it could write `started`
 constexpr std::size_t kMaxUnsent = 256;
 
 /// What every command finds in its environment, whatever the client sent.
 std::vector<std::string> environment_of(const Settings& settings, const v1::Start& spec) {
     std::map<std::string, std::string> env{
-        {"PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"}, {"HOME", "/home/berth"},
-        {"USER", "berth"}, {"LOGNAME", "berth"}, {"SHELL", "/bin/bash"}, {"LANG", "C.UTF-8"},
+        {"PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"},
+        {"HOME", "/home/berth"},
+        {"USER", "berth"},
+        {"LOGNAME", "berth"},
+        {"SHELL", "/bin/bash"},
+        {"LANG", "C.UTF-8"},
     };
     if (spec.tty()) env["TERM"] = "xterm-256color";
     for (const auto& [name, value] : spec.env()) {
-        const bool usable = !name.empty() && name.find('=') == std::string::npos && name.find('\0') == std::string::npos &&
+        const bool usable = !name.empty() && name.find('=') == std::string::npos &&
+                            name.find('\0') == std::string::npos &&
                             value.find('\0') == std::string::npos;
         if (usable) env[name] = value;
     }
@@ -44,16 +50,23 @@ std::vector<std::string> environment_of(const Settings& settings, const v1::Star
     return list;
 }
 
-Launch launch_of(const Settings& settings, const Sandbox& sandbox, const std::string& holder, const v1::Start& spec) {
+Launch launch_of(
+    const Settings& settings,
+    const Sandbox& sandbox,
+    const std::string& holder,
+    const v1::Start& spec
+) {
     Launch launch;
     launch.tty = spec.tty();
     launch.input = spec.stdin() || spec.tty();
     launch.rows = spec.rows();
     launch.cols = spec.cols();
     launch.output_cap = spec.output_cap_bytes();
-    if (spec.has_deadline()) launch.deadline_us = to_unix_micros(service::to_wall_time(spec.deadline()));
+    if (spec.has_deadline())
+        launch.deadline_us = to_unix_micros(service::to_wall_time(spec.deadline()));
     launch.holder = holder;
-    launch.cwd = spec.cwd().starts_with('/') ? spec.cwd() : std::string(kInsideWorkspace) + "/" + spec.cwd();
+    launch.cwd =
+        spec.cwd().starts_with('/') ? spec.cwd() : std::string(kInsideWorkspace) + "/" + spec.cwd();
     launch.sandbox = sandbox.run_command();
     launch.argv.assign(spec.argv().begin(), spec.argv().end());
     launch.env = environment_of(settings, spec);
@@ -63,7 +76,10 @@ Launch launch_of(const Settings& settings, const Sandbox& sandbox, const std::st
 }  // namespace
 
 Run::Run(NodeContext context, v1::Start spec, std::function<void(const std::string&)> finished)
-    : context_(context), spec_(std::move(spec)), finished_(std::move(finished)), folder_(folder_of(context.settings, spec_.run())) {}
+    : context_(context),
+      spec_(std::move(spec)),
+      finished_(std::move(finished)),
+      folder_(folder_of(context.settings, spec_.run())) {}
 
 Run::~Run() {
     leave_socket();
@@ -72,7 +88,8 @@ Run::~Run() {
 
 Result<void> Run::record(const Settings& settings, const v1::Start& spec) {
     const auto folder = folder_of(settings, spec.run());
-    if (::mkdir(folder.c_str(), 0700) != 0 && errno != EEXIST) return system_error("cannot create " + folder.string(), errno);
+    if (::mkdir(folder.c_str(), 0700) != 0 && errno != EEXIST)
+        return system_error("cannot create " + folder.string(), errno);
     return write_file_atomic(folder / "spec.pb", spec.SerializeAsString(), 0600);
 }
 
@@ -86,12 +103,14 @@ void Run::resume() {
         auto record = ExitRecord::decode(*text);
         if (record) return set_end(std::move(*record));
     }
-    if (process::FileLock::is_held(folder_ / "lock")) return retry_resume();  // just starting, or just ending
+    if (process::FileLock::is_held(folder_ / "lock"))
+        return retry_resume();  // just starting, or just ending
     std::error_code error;
     ExitRecord lost;
     if (std::filesystem::exists(folder_ / "started", error)) {
         // The lock is free and there is no exit: its supervisor died, and the whole tree with it.
-        if (const auto text = read_file(folder_ / "exit")) {  // it may have ended between the two looks
+        if (const auto text =
+                read_file(folder_ / "exit")) {  // it may have ended between the two looks
             auto record = ExitRecord::decode(*text);
             if (record) return set_end(std::move(*record));
         }
@@ -102,7 +121,9 @@ void Run::resume() {
         lost.reason = "its supervisor could not be started";
     } else {
         if (auto started = start_supervisor(); !started) {
-            log::warning("a supervisor does not start", {{"run", id()}, {"error", started.error()}});
+            log::warning(
+                "a supervisor does not start", {{"run", id()}, {"error", started.error()}}
+            );
             return retry_resume();
         }
         if (join()) return;
@@ -122,10 +143,14 @@ void Run::retry_resume() {
 
 Result<void> Run::start_supervisor() {
     BERTH_ASSIGN(const process::ProcessId holder, context_.sandbox.ensure_holder());
-    BERTH_TRY(write_quickly(folder_ / "launch", launch_of(context_.settings, context_.sandbox, holder.to_text(), spec_).encode()));
+    BERTH_TRY(write_quickly(
+        folder_ / "launch",
+        launch_of(context_.settings, context_.sandbox, holder.to_text(), spec_).encode()
+    ));
     BERTH_ASSIGN(const Fd listener, listen_in(folder_));
     process::SpawnSpec spawn;
-    spawn.argv = {(context_.settings.programs / "berth-supervisor").string(), "--dir", folder_.string()};
+    spawn.argv = {
+        (context_.settings.programs / "berth-supervisor").string(), "--dir", folder_.string()};
     spawn.env = std::vector<std::string>{};
     spawn.cwd = "/";
     spawn.stdin_fd = spawn.stdout_fd = spawn.stderr_fd = process::kNull;
@@ -188,8 +213,13 @@ void Run::on_word(const RunWord& word) {
             output_->advance(word.b);
             const auto text = read_file(folder_ / "exit");
             auto record = text ? ExitRecord::decode(*text) : Result<ExitRecord>(text.error());
-            if (record) set_end(std::move(*record));
-            else log::error("a supervisor told of an end that is not on disk", {{"run", id()}, {"error", record.error()}});
+            if (record)
+                set_end(std::move(*record));
+            else
+                log::error(
+                    "a supervisor told of an end that is not on disk",
+                    {{"run", id()}, {"error", record.error()}}
+                );
             break;
         }
         case Word::kWritten: output_->advance(word.b); break;
@@ -235,7 +265,9 @@ void Run::feed_stdin() {
     StdinFeed::Sink sink;
     sink.data = [this](std::string_view bytes) { return send({Word::kStdin, 0, 0, 0, 0, bytes}); };
     sink.end = [this] { send({Word::kStdinEnd, 0, 0, 0, 0, {}}); };
-    sink.resize = [this](unsigned rows, unsigned cols) { send({Word::kResize, rows, cols, 0, 0, {}}); };
+    sink.resize = [this](unsigned rows, unsigned cols) {
+        send({Word::kResize, rows, cols, 0, 0, {}});
+    };
     stdin_ = std::make_shared<StdinFeed>(context_, id(), std::move(sink));
     stdin_->add_room(stdin_room_, false);
     if (context_.bus.connection() != nullptr) bus_up(*context_.bus.connection());
@@ -243,10 +275,19 @@ void Run::feed_stdin() {
 
 void Run::bus_up(bus::Connection& connection) {
     if (!stdin_ || end_) return;
-    // The marker says that some node agent has begun to feed this run; only that one knew how far it came.
-    const Fd marker(::open((folder_ / "stdin").c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600));
-    if (marker) stdin_->open(connection);
-    else stdin_->refuse(connection, "the machine's node agent was restarted; the command goes on, its input cannot be resumed");
+    // The marker says that some node agent has begun to feed this run; only that one knew how far
+    // it came.
+    const Fd marker(
+        ::open((folder_ / "stdin").c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600)
+    );
+    if (marker)
+        stdin_->open(connection);
+    else
+        stdin_->refuse(
+            connection,
+            "the machine's node agent was restarted; the command goes on, its input cannot be "
+            "resumed"
+        );
 }
 
 void Run::bus_down() {
@@ -255,12 +296,23 @@ void Run::bus_down() {
 
 Result<void> Run::signal(int number, std::optional<milliseconds> kill_after) {
     if (end_) return conflict("run_ended", "the run has ended");
-    if (number < 0 || number > 64) return invalid("bad_signal", "a signal is a number from 1 to 64", "signal");
+    if (number < 0 || number > 64)
+        return invalid("bad_signal", "a signal is a number from 1 to 64", "signal");
     if (!socket_) return unavailable("run_starting", "the run is just starting; try again");
     bool sent = true;
     if (number != 0) sent = send({Word::kSignal, static_cast<std::uint64_t>(number), 0, 0, 0, {}});
-    if (kill_after) sent = send({Word::kCancel, static_cast<std::uint64_t>(std::max<long long>(kill_after->count(), 0)), 0, 0, 0, {}}) && sent;
-    if (!sent) return unavailable("run_busy", "the run's supervisor does not take orders now; try again");
+    if (kill_after)
+        sent = send(
+                   {Word::kCancel,
+                    static_cast<std::uint64_t>(std::max<long long>(kill_after->count(), 0)),
+                    0,
+                    0,
+                    0,
+                    {}}
+               ) &&
+               sent;
+    if (!sent)
+        return unavailable("run_busy", "the run's supervisor does not take orders now; try again");
     return {};
 }
 

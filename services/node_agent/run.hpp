@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// One run as the node agent sees it: from the recorded command to the confirmed end, over any number of restarts.
+// One run as the node agent sees it: from the recorded command to the confirmed end, over any
+// number of restarts.
 #pragma once
 
 #include <deque>
@@ -19,11 +20,13 @@
 
 namespace berth::node {
 
-/// Lives on the loop's thread; held by shared_ptr because answers of the bus come later. All that matters is
-/// in the run's folder; this object may die at any moment and another takes over from there.
+/// Lives on the loop's thread; held by shared_ptr because answers of the bus come later. All that
+/// matters is in the run's folder; this object may die at any moment and another takes over from
+/// there.
 ///
 ///   recorded (spec.pb) -> supervised (hello) -> ended (exit, or the supervisor is gone: lost)
-///   -> all output stored -> end frame stored -> RunEnded stored -> supervisor dismissed, folder removed
+///   -> all output stored -> end frame stored -> RunEnded stored -> supervisor dismissed, folder
+///   removed
 class Run : public std::enable_shared_from_this<Run> {
 public:
     /// `finished` is called once, when nothing of the run is left here.
@@ -32,10 +35,12 @@ public:
 
     /// Writes the run's folder durably; idempotent. With it the run is recorded.
     static Result<void> record(const Settings& settings, const v1::Start& spec);
-    static std::filesystem::path folder_of(const Settings& settings, const std::string& run) { return settings.dir / "runs" / run; }
+    static std::filesystem::path folder_of(const Settings& settings, const std::string& run) {
+        return settings.dir / "runs" / run;
+    }
 
-    /// Finds out where the run stands and goes on from there: starts the supervisor, joins the one that lives,
-    /// or publishes the end of one that is gone.
+    /// Finds out where the run stands and goes on from there: starts the supervisor, joins the one
+    /// that lives, or publishes the end of one that is gone.
     void resume();
     /// A new connection to the bus is there / the old one is going away.
     void bus_up(bus::Connection& connection);
@@ -72,7 +77,8 @@ private:
     std::function<void(const std::string&)> finished_;
     std::filesystem::path folder_;
     Fd socket_;
-    std::deque<std::pair<RunWord, std::string>> unsent_;  // few: signals and confirmations while the socket is full
+    std::deque<std::pair<RunWord, std::string>>
+        unsent_;  // few: signals and confirmations while the socket is full
     std::optional<process::Child> child_;
     std::shared_ptr<OutputPublisher> output_;
     std::shared_ptr<StdinFeed> stdin_;

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// What a run tells the bus: started, its output, its end; and how its folder goes when all is confirmed.
+// What a run tells the bus: started, its output, its end; and how its folder goes when all is
+// confirmed.
 #include <fcntl.h>
 #include <unistd.h>
 
@@ -47,17 +48,28 @@ void Run::publish_started() {
     v1::RunStarted event;
     event.set_run(id());
     *event.mutable_started_at() = service::to_timestamp(from_unix_micros(record->started_us));
-    publish_surely(context_, make_run_event(context_.settings, id(), "started", event), weak_from_this(), [this] {
-        started_published_ = true;
-        try_publish_end();
-    });
+    publish_surely(
+        context_,
+        make_run_event(context_.settings, id(), "started", event),
+        weak_from_this(),
+        [this] {
+            started_published_ = true;
+            try_publish_end();
+        }
+    );
 }
 
 void Run::begin_output(std::uint64_t from, std::uint64_t written) {
     if (!output_) {
-        output_ = std::make_shared<OutputPublisher>(context_, id(), folder_ / "spool", from, [weak = weak_from_this()](std::uint64_t offset) {
-            if (const auto self = weak.lock()) self->on_confirmed(offset);
-        });
+        output_ = std::make_shared<OutputPublisher>(
+            context_,
+            id(),
+            folder_ / "spool",
+            from,
+            [weak = weak_from_this()](std::uint64_t offset) {
+                if (const auto self = weak.lock()) self->on_confirmed(offset);
+            }
+        );
     }
     output_->advance(written);
 }
@@ -76,24 +88,31 @@ void Run::set_end(ExitRecord record) {
     } else if (!socket_) {
         output_->advance(SpoolReader::extent(folder_ / "spool").second);
     }
-    if (record.state == EndState::kLost) record.output_bytes = std::max(output_->confirmed_offset(), SpoolReader::extent(folder_ / "spool").second);
+    if (record.state == EndState::kLost)
+        record.output_bytes =
+            std::max(output_->confirmed_offset(), SpoolReader::extent(folder_ / "spool").second);
     end_ = std::move(record);
     if (stdin_) stdin_->finish(end_->code);
     try_publish_end();
 }
 
 void Run::try_publish_end() {
-    if (!end_ || end_sent_ || !started_published_ || output_->confirmed_offset() < end_->output_bytes) return;
+    if (!end_ || end_sent_ || !started_published_ ||
+        output_->confirmed_offset() < end_->output_bytes)
+        return;
     end_sent_ = true;
     run::v1::OutputFrame frame;
     frame.set_offset(end_->output_bytes);
     *frame.mutable_end() = to_proto(*end_);
     *frame.mutable_time() = service::to_timestamp(from_unix_micros(end_->ended_us));
     bus::Message message;
-    message.subject = "berth.out." + context_.settings.org + "." + context_.settings.machine + "." + id();
+    message.subject =
+        "berth.out." + context_.settings.org + "." + context_.settings.machine + "." + id();
     message.headers = {{std::string(bus::kMsgId), id() + "/end"}};
     message.payload = frame.SerializeAsString();
-    publish_surely(context_, std::move(message), weak_from_this(), [this] { publish_ended_event(); });
+    publish_surely(context_, std::move(message), weak_from_this(), [this] {
+        publish_ended_event();
+    });
 }
 
 void Run::publish_ended_event() {
@@ -102,10 +121,16 @@ void Run::publish_ended_event() {
     *event.mutable_ended_at() = service::to_timestamp(from_unix_micros(end_->ended_us));
     *event.mutable_end() = to_proto(*end_);
     event.set_output_bytes(end_->output_bytes);
-    publish_surely(context_, make_run_event(context_.settings, id(), "ended", event), weak_from_this(), [this] { clean_up(); });
+    publish_surely(
+        context_,
+        make_run_event(context_.settings, id(), "ended", event),
+        weak_from_this(),
+        [this] { clean_up(); }
+    );
 }
 
-/// The tombstone comes first: with neither folder nor tombstone a redelivered start would run it again.
+/// The tombstone comes first: with neither folder nor tombstone a redelivered start would run it
+/// again.
 void Run::clean_up() {
     const auto self = shared_from_this();
     const auto done = context_.settings.dir / "node" / "done" / id();
@@ -119,7 +144,10 @@ void Run::clean_up() {
     send({Word::kDone, 0, 0, 0, 0, {}});
     std::error_code error;
     std::filesystem::remove_all(folder_, error);
-    if (error) log::warning("a run's folder cannot be removed", {{"run", id()}, {"error", error.message()}});
+    if (error)
+        log::warning(
+            "a run's folder cannot be removed", {{"run", id()}, {"error", error.message()}}
+        );
     finished_(id());
 }
 

@@ -20,7 +20,9 @@ constexpr std::string_view kMagic = "BERTHRUN1\n";
 constexpr std::string_view kStates[] = {"succeeded", "failed", "canceled", "timed_out", "lost"};
 constexpr std::uint64_t kMaxStrings = 65'536;  // far above any argv or environment the kernel takes
 
-void put(std::string& out, std::uint64_t value) { out.append(reinterpret_cast<const char*>(&value), sizeof value); }
+void put(std::string& out, std::uint64_t value) {
+    out.append(reinterpret_cast<const char*>(&value), sizeof value);
+}
 void put(std::string& out, const std::string& text) {
     put(out, text.size());
     out += text;
@@ -96,8 +98,14 @@ private:
 
 std::string Launch::encode() const {
     std::string out(kMagic);
-    for (const std::uint64_t value : {std::uint64_t{tty}, std::uint64_t{input}, std::uint64_t{rows}, std::uint64_t{cols},
-                                      output_cap, static_cast<std::uint64_t>(deadline_us), static_cast<std::uint64_t>(grace_ms)}) {
+    for (const std::uint64_t value :
+         {std::uint64_t{tty},
+          std::uint64_t{input},
+          std::uint64_t{rows},
+          std::uint64_t{cols},
+          output_cap,
+          static_cast<std::uint64_t>(deadline_us),
+          static_cast<std::uint64_t>(grace_ms)}) {
         put(out, value);
     }
     put(out, holder);
@@ -111,8 +119,10 @@ std::string Launch::encode() const {
 Result<Launch> Launch::decode(std::string_view bytes) {
     Launch launch;
     Source source{bytes};
-    if (bytes.starts_with(kMagic)) source.rest.remove_prefix(kMagic.size());
-    else source.good = false;
+    if (bytes.starts_with(kMagic))
+        source.rest.remove_prefix(kMagic.size());
+    else
+        source.good = false;
     launch.tty = source.number() != 0;
     launch.input = source.number() != 0;
     launch.rows = static_cast<std::uint32_t>(source.number());
@@ -125,17 +135,19 @@ Result<Launch> Launch::decode(std::string_view bytes) {
     launch.sandbox = source.list();
     launch.argv = source.list();
     launch.env = source.list();
-    if (!source.good || !source.rest.empty()) return internal("bad_launch", "the launch description is damaged");
+    if (!source.good || !source.rest.empty())
+        return internal("bad_launch", "the launch description is damaged");
     return launch;
 }
 
 std::string_view to_string(EndState state) { return kStates[static_cast<int>(state)]; }
 
 std::string ExitRecord::encode() const {
-    std::string text = "state=" + std::string(to_string(state)) + "\nhas_code=" + (has_code ? "1" : "0") +
-                       "\ncode=" + std::to_string(code) + "\nsignal=" + std::to_string(signal) +
-                       "\ncapped=" + (capped ? "1" : "0") + "\nof_berth=" + (of_berth ? "1" : "0") +
-                       "\noutput_bytes=" + std::to_string(output_bytes) + "\nended_us=" + std::to_string(ended_us);
+    std::string text =
+        "state=" + std::string(to_string(state)) + "\nhas_code=" + (has_code ? "1" : "0") +
+        "\ncode=" + std::to_string(code) + "\nsignal=" + std::to_string(signal) +
+        "\ncapped=" + (capped ? "1" : "0") + "\nof_berth=" + (of_berth ? "1" : "0") +
+        "\noutput_bytes=" + std::to_string(output_bytes) + "\nended_us=" + std::to_string(ended_us);
     std::string line = reason;
     for (char& c : line) {
         if (c == '\n') c = ' ';
@@ -153,7 +165,8 @@ Result<ExitRecord> ExitRecord::decode(std::string_view text) {
         good = true;
     }
     good = good && lines.number("code", record.code) && lines.number("signal", record.signal) &&
-           lines.number("output_bytes", record.output_bytes) && lines.number("ended_us", record.ended_us);
+           lines.number("output_bytes", record.output_bytes) &&
+           lines.number("ended_us", record.ended_us);
     if (!good) return internal("bad_exit_record", "the exit record is damaged");
     record.has_code = lines.flag("has_code");
     record.capped = lines.flag("capped");
@@ -163,14 +176,16 @@ Result<ExitRecord> ExitRecord::decode(std::string_view text) {
 }
 
 std::string StartedRecord::encode() const {
-    return "supervisor=" + supervisor.to_text() + "\nstarted_us=" + std::to_string(started_us) + "\n";
+    return "supervisor=" + supervisor.to_text() + "\nstarted_us=" + std::to_string(started_us) +
+           "\n";
 }
 
 Result<StartedRecord> StartedRecord::decode(std::string_view text) {
     const Lines lines(text);
     StartedRecord record;
     BERTH_ASSIGN(record.supervisor, process::ProcessId::parse(lines.get("supervisor")));
-    if (!lines.number("started_us", record.started_us)) return internal("bad_started", "the start record is damaged");
+    if (!lines.number("started_us", record.started_us))
+        return internal("bad_started", "the start record is damaged");
     return record;
 }
 
@@ -178,17 +193,20 @@ Result<void> create_durable(const std::filesystem::path& path, std::string_view 
     const Fd fd(::open(path.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600));
     if (!fd && errno == EEXIST) return conflict("exists", path.string() + " exists already");
     if (!fd) return system_error("cannot create " + path.string(), errno);
-    if (::write(fd.get(), content.data(), content.size()) != static_cast<ssize_t>(content.size()) || ::fsync(fd.get()) != 0) {
+    if (::write(fd.get(), content.data(), content.size()) != static_cast<ssize_t>(content.size()) ||
+        ::fsync(fd.get()) != 0) {
         return system_error("cannot write " + path.string(), errno);
     }
     const Fd folder(::open(path.parent_path().c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
-    if (!folder || ::fsync(folder.get()) != 0) return system_error("cannot sync the folder of " + path.string(), errno);
+    if (!folder || ::fsync(folder.get()) != 0)
+        return system_error("cannot sync the folder of " + path.string(), errno);
     return {};
 }
 
 Result<void> write_quickly(const std::filesystem::path& path, std::string_view content) {
     const Fd fd(::open(path.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600));
-    if (!fd || ::write(fd.get(), content.data(), content.size()) != static_cast<ssize_t>(content.size())) {
+    if (!fd ||
+        ::write(fd.get(), content.data(), content.size()) != static_cast<ssize_t>(content.size())) {
         return system_error("cannot write " + path.string(), errno);
     }
     return {};

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// The files of a run's folder that node agent and supervisor share, in a form that needs no protobuf.
+// The files of a run's folder that node agent and supervisor share, in a form that needs no
+// protobuf.
 #pragma once
 
 #include <cstdint>
@@ -31,9 +32,10 @@ struct Launch {
     std::uint64_t output_cap = 0;  ///< bytes; 0: none
     long long deadline_us = 0;     ///< wall time, microseconds since the epoch; 0: none
     long long grace_ms = 10'000;   ///< between TERM and KILL at the deadline
-    std::string holder;            ///< ProcessId text of the namespaces' holder; empty: none to enter
-    std::string cwd;               ///< inside the sandbox
-    std::vector<std::string> sandbox;  ///< argv of the program that ends in exec of `berth-init run`
+    std::string holder;  ///< ProcessId text of the namespaces' holder; empty: none to enter
+    std::string cwd;     ///< inside the sandbox
+    std::vector<std::string>
+        sandbox;  ///< argv of the program that ends in exec of `berth-init run`
     std::vector<std::string> argv;
     std::vector<std::string> env;
 
@@ -71,11 +73,12 @@ struct StartedRecord {
     static Result<StartedRecord> decode(std::string_view text);
 };
 
-/// Creates a file that must not be there yet, and makes it and its folder durable. Error: conflict "exists".
+/// Creates a file that must not be there yet, and makes it and its folder durable. Error: conflict
+/// "exists".
 Result<void> create_durable(const std::filesystem::path& path, std::string_view content);
 
-/// Replaces a file without waiting for the disk: for what is made anew after a crash of the host. Readers may
-/// see a part of it. Mode 0600.
+/// Replaces a file without waiting for the disk: for what is made anew after a crash of the host.
+/// Readers may see a part of it. Mode 0600.
 Result<void> write_quickly(const std::filesystem::path& path, std::string_view content);
 
 }  // namespace berth::node

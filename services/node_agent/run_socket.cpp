@@ -21,7 +21,8 @@ struct Head {
     std::uint64_t values[4];
 };
 
-/// The address through a descriptor of the folder: sun_path holds 108 bytes, a folder's path may be longer.
+/// The address through a descriptor of the folder: sun_path holds 108 bytes, a folder's path may be
+/// longer.
 sockaddr_un address_in(int folder) {
     sockaddr_un address{};
     address.sun_family = AF_UNIX;
@@ -45,7 +46,8 @@ SendResult send_word(int fd, const RunWord& word) {
     head.values[1] = word.b;
     head.values[2] = word.c;
     head.values[3] = word.d;
-    iovec parts[2] = {{&head, sizeof head}, {const_cast<char*>(word.data.data()), word.data.size()}};
+    iovec parts[2] = {
+        {&head, sizeof head}, {const_cast<char*>(word.data.data()), word.data.size()}};
     msghdr message{};
     message.msg_iov = parts;
     message.msg_iovlen = 2;
@@ -67,8 +69,13 @@ std::optional<RunWord> receive_word(int fd, char* buffer, std::size_t size, bool
             return std::nullopt;
         }
         std::memcpy(&head, buffer, sizeof head);
-        return RunWord{static_cast<Word>(head.word), head.values[0], head.values[1], head.values[2], head.values[3],
-                       {buffer + sizeof head, static_cast<std::size_t>(got) - sizeof head}};
+        return RunWord{
+            static_cast<Word>(head.word),
+            head.values[0],
+            head.values[1],
+            head.values[2],
+            head.values[3],
+            {buffer + sizeof head, static_cast<std::size_t>(got) - sizeof head}};
     }
 }
 
@@ -89,8 +96,11 @@ Result<Fd> connect_to(const std::filesystem::path& run_folder) {
     BERTH_ASSIGN(const Fd folder, open_folder(run_folder));
     Fd fd(::socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
     const sockaddr_un address = address_in(folder.get());
-    if (!fd || ::connect(fd.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address) != 0) {
-        return unavailable("no_supervisor", system_error("cannot reach the supervisor", errno).message);
+    if (!fd ||
+        ::connect(fd.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address) != 0) {
+        return unavailable(
+            "no_supervisor", system_error("cannot reach the supervisor", errno).message
+        );
     }
     return fd;
 }

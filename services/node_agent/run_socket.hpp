@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// The words between the node agent and a run's supervisor: datagrams on a Unix socket in the run's folder.
+// The words between the node agent and a run's supervisor: datagrams on a Unix socket in the run's
+// folder.
 #pragma once
 
 #include <cstdint>
@@ -17,20 +18,23 @@ namespace berth::node {
 /// supervisor starts, so that connecting needs no waiting.
 inline constexpr int kSupervisorListenFd = 3;
 /// Stdin bytes the supervisor buffers; the node agent sends no more than it was given room for.
-inline constexpr std::uint32_t kStdinWindow = 64U << 10U;  // below what a socket buffers, so that a send is rarely refused
+inline constexpr std::uint32_t kStdinWindow =
+    64U << 10U;  // below what a socket buffers, so that a send is rarely refused
 /// Most stdin in one datagram.
 inline constexpr std::size_t kStdinPiece = 32U << 10U;
 
 enum class Word : char {
     // supervisor -> node agent
-    kHello = 'H',     ///< a: confirmed offset, b: written offset, c: 1 once `exit` is written, d: stdin room
-    kWritten = 'N',   ///< b: written offset
-    kEnded = 'X',     ///< b: written offset, final; `exit` is written
-    kStdinRoom = 'C', ///< a: bytes of stdin the command took
+    kHello = 'H',      ///< a: confirmed offset, b: written offset, c: 1 once `exit` is written, d:
+                       ///< stdin room
+    kWritten = 'N',    ///< b: written offset
+    kEnded = 'X',      ///< b: written offset, final; `exit` is written
+    kStdinRoom = 'C',  ///< a: bytes of stdin the command took
     // node agent -> supervisor
-    kConfirm = 'A',   ///< a: every byte of output below this is stored on the bus
-    kSignal = 'G',    ///< a: signal for the command's process group
-    kCancel = 'K',    ///< a: grace in milliseconds, then SIGKILL to everything; the run ends as canceled
+    kConfirm = 'A',  ///< a: every byte of output below this is stored on the bus
+    kSignal = 'G',   ///< a: signal for the command's process group
+    kCancel =
+        'K',  ///< a: grace in milliseconds, then SIGKILL to everything; the run ends as canceled
     kStdin = 'I',     ///< data
     kStdinEnd = 'E',  ///< no more stdin
     kResize = 'W',    ///< a: rows, b: columns

@@ -16,15 +16,58 @@ namespace {
 
 namespace fs = std::filesystem;
 
-/// What of the host's /etc programs need to work. Nothing that may hold a secret or names the host's people:
-/// passwd and group are generated, shadow, npmrc, pip.conf and the like are left out.
+/// What of the host's /etc programs need to work. Nothing that may hold a secret or names the
+/// host's people: passwd and group are generated, shadow, npmrc, pip.conf and the like are left
+/// out.
 constexpr const char* kEtcOfHost[] = {
-    "alternatives", "apache2", "bash.bashrc", "bash_completion.d", "ca-certificates", "ca-certificates.conf",
-    "crypto-policies", "debian_version", "environment", "fonts", "gai.conf", "host.conf", "inputrc", "issue",
-    "java-11-openjdk", "java-17-openjdk", "java-21-openjdk", "ld.so.cache", "ld.so.conf", "ld.so.conf.d",
-    "locale.alias", "locale.conf", "localtime", "login.defs", "magic", "maven", "mime.types", "netconfig",
-    "networks", "nsswitch.conf", "os-release", "perl", "pki", "profile", "profile.d", "protocols", "python3",
-    "python3.11", "redhat-release", "rpc", "services", "shells", "skel", "ssl", "terminfo", "timezone", "vim", "xml",
+    "alternatives",
+    "apache2",
+    "bash.bashrc",
+    "bash_completion.d",
+    "ca-certificates",
+    "ca-certificates.conf",
+    "crypto-policies",
+    "debian_version",
+    "environment",
+    "fonts",
+    "gai.conf",
+    "host.conf",
+    "inputrc",
+    "issue",
+    "java-11-openjdk",
+    "java-17-openjdk",
+    "java-21-openjdk",
+    "ld.so.cache",
+    "ld.so.conf",
+    "ld.so.conf.d",
+    "locale.alias",
+    "locale.conf",
+    "localtime",
+    "login.defs",
+    "magic",
+    "maven",
+    "mime.types",
+    "netconfig",
+    "networks",
+    "nsswitch.conf",
+    "os-release",
+    "perl",
+    "pki",
+    "profile",
+    "profile.d",
+    "protocols",
+    "python3",
+    "python3.11",
+    "redhat-release",
+    "rpc",
+    "services",
+    "shells",
+    "skel",
+    "ssl",
+    "terminfo",
+    "timezone",
+    "vim",
+    "xml",
 };
 
 void append(std::vector<std::string>& to, std::initializer_list<std::string> words) {
@@ -36,26 +79,33 @@ void append_system_folders(std::vector<std::string>& to) {
     append(to, {"--ro-bind", "/usr", "/usr"});
     for (const char* name : {"/bin", "/lib", "/lib32", "/lib64", "/libx32", "/sbin"}) {
         std::error_code error;
-        if (fs::is_symlink(name, error)) append(to, {"--symlink", fs::read_symlink(name, error).string(), name});
-        else if (fs::is_directory(name, error)) append(to, {"--ro-bind", name, name});
+        if (fs::is_symlink(name, error))
+            append(to, {"--symlink", fs::read_symlink(name, error).string(), name});
+        else if (fs::is_directory(name, error))
+            append(to, {"--ro-bind", name, name});
     }
     append(to, {"--ro-bind-try", "/opt", "/opt"});
 }
 
 Result<void> make_folder(const fs::path& path) {
-    if (::mkdir(path.c_str(), 0700) != 0 && errno != EEXIST) return system_error("cannot create " + path.string(), errno);
+    if (::mkdir(path.c_str(), 0700) != 0 && errno != EEXIST)
+        return system_error("cannot create " + path.string(), errno);
     return {};
 }
 
-constexpr milliseconds kEndGrace{0};           // holder and pasta have nothing to tidy
+constexpr milliseconds kEndGrace{0};  // holder and pasta have nothing to tidy
 
 }  // namespace
 
 Result<Sandbox> Sandbox::prepare(SandboxSettings settings) {
     Sandbox sandbox(std::move(settings));
-    const auto find = [](const char* name, const char* package, std::string& path, const char* code) -> Result<void> {
+    const auto find = [](const char* name, const char* package, std::string& path, const char* code
+                      ) -> Result<void> {
         auto found = process::find_program(name);
-        if (!found) return unavailable(code, std::string(name) + " is not installed; install the package " + package);
+        if (!found)
+            return unavailable(
+                code, std::string(name) + " is not installed; install the package " + package
+            );
         path = std::move(*found);
         return {};
     };
@@ -65,9 +115,12 @@ Result<Sandbox> Sandbox::prepare(SandboxSettings settings) {
         BERTH_TRY(find("nft", "nftables", sandbox.nft_, "no_nft"));
         const Fd tun(::open("/dev/net/tun", O_RDWR | O_CLOEXEC));
         if (!tun) {
-            return unavailable("network_unavailable",
-                               "the profile wants network, but /dev/net/tun cannot be opened by this user: run "
-                               "`chmod 0666 /dev/net/tun` as root (udev's default), or use a profile without network");
+            return unavailable(
+                "network_unavailable",
+                "the profile wants network, but /dev/net/tun cannot be opened by this user: run "
+                "`chmod 0666 /dev/net/tun` as root (udev's default), or use a profile without "
+                "network"
+            );
         }
     }
     for (const char* name : {"node", "workspace", "home", "tmp", "runs"}) {
@@ -81,27 +134,63 @@ Result<void> Sandbox::write_etc() const {
     const fs::path etc = settings_.dir / "node" / "etc";
     BERTH_TRY(make_folder(etc));
     const std::string id = std::to_string(kInsideUid);
-    const std::string dns = settings_.network ? std::string("nameserver ") + kInsideDns + "\noptions timeout:3 attempts:2\n" : "";
+    const std::string dns = settings_.network ? std::string("nameserver ") + kInsideDns +
+                                                    "\noptions timeout:3 attempts:2\n"
+                                              : "";
     const std::pair<const char*, std::string> files[] = {
-        {"passwd", "root:x:0:0:root:/root:/bin/sh\nberth:x:" + id + ":" + id + ":Berth:/home/berth:/bin/bash\n"
-                   "nobody:x:65534:65534:nobody:/nonexistent:/usr/sbin/nologin\n"},
+        {"passwd",
+         "root:x:0:0:root:/root:/bin/sh\nberth:x:" + id + ":" + id +
+             ":Berth:/home/berth:/bin/bash\n"
+             "nobody:x:65534:65534:nobody:/nonexistent:/usr/sbin/nologin\n"},
         {"group", "root:x:0:\ntty:x:5:\nberth:x:" + id + ":\nnogroup:x:65534:\n"},
         {"hosts", "127.0.0.1 localhost\n::1 localhost\n127.0.1.1 " + settings_.slug + "\n"},
         {"hostname", settings_.slug + "\n"},
         {"resolv.conf", dns},
     };
-    for (const auto& [name, content] : files) BERTH_TRY(write_file_atomic(etc / name, content, 0644));
+    for (const auto& [name, content] : files)
+        BERTH_TRY(write_file_atomic(etc / name, content, 0644));
     return {};
 }
 
 std::vector<std::string> Sandbox::base_command() const {
     std::vector<std::string> argv{bwrap_};
     const std::string id = std::to_string(kInsideUid);
-    append(argv, {"--unshare-user", "--uid", id, "--gid", id, "--unshare-pid", "--unshare-ipc", "--unshare-uts",
-                  "--unshare-cgroup-try", "--hostname", settings_.slug, "--die-with-parent", "--cap-drop", "ALL"});
+    append(
+        argv,
+        {"--unshare-user",
+         "--uid",
+         id,
+         "--gid",
+         id,
+         "--unshare-pid",
+         "--unshare-ipc",
+         "--unshare-uts",
+         "--unshare-cgroup-try",
+         "--hostname",
+         settings_.slug,
+         "--die-with-parent",
+         "--cap-drop",
+         "ALL"}
+    );
     append_system_folders(argv);
-    append(argv, {"--proc", "/proc", "--dev", "/dev", "--tmpfs", "/run", "--dir", "/var", "--tmpfs", "/var/tmp",
-                  "--symlink", "../run", "/var/run", "--dir", "/etc"});
+    append(
+        argv,
+        {"--proc",
+         "/proc",
+         "--dev",
+         "/dev",
+         "--tmpfs",
+         "/run",
+         "--dir",
+         "/var",
+         "--tmpfs",
+         "/var/tmp",
+         "--symlink",
+         "../run",
+         "/var/run",
+         "--dir",
+         "/etc"}
+    );
     for (const char* name : kEtcOfHost) {
         const std::string path = std::string("/etc/") + name;
         append(argv, {"--ro-bind-try", path, path});
@@ -116,16 +205,36 @@ std::vector<std::string> Sandbox::base_command() const {
 
 std::vector<std::string> Sandbox::run_command() const {
     std::vector<std::string> argv = base_command();
-    append(argv, {"--bind", (settings_.dir / "home").string(), "/home/berth", "--bind", (settings_.dir / "tmp").string(), "/tmp",
-                  "--ro-bind", settings_.init.string(), "/.berth/init",
-                  // Last, when every mount point is made: the root itself is memory nobody should fill.
-                  "--remount-ro", "/", "--chdir", "/", "--as-pid-1", "--", "/.berth/init", "run"});
+    append(
+        argv,
+        {"--bind",
+         (settings_.dir / "home").string(),
+         "/home/berth",
+         "--bind",
+         (settings_.dir / "tmp").string(),
+         "/tmp",
+         "--ro-bind",
+         settings_.init.string(),
+         "/.berth/init",
+         // Last, when every mount point is made: the root itself is memory nobody should fill.
+         "--remount-ro",
+         "/",
+         "--chdir",
+         "/",
+         "--as-pid-1",
+         "--",
+         "/.berth/init",
+         "run"}
+    );
     return argv;
 }
 
 std::vector<std::string> Sandbox::tool_command(const std::vector<std::string>& program) const {
     std::vector<std::string> argv = base_command();
-    append(argv, {"--unshare-net", "--tmpfs", "/tmp", "--remount-ro", "/", "--chdir", kInsideWorkspace, "--"});
+    append(
+        argv,
+        {"--unshare-net", "--tmpfs", "/tmp", "--remount-ro", "/", "--chdir", kInsideWorkspace, "--"}
+    );
     argv.insert(argv.end(), program.begin(), program.end());
     return argv;
 }
@@ -163,10 +272,13 @@ Result<process::ProcessId> Sandbox::start_holder() {
         char words[256];
         const ssize_t got = ::read(complaint.read.get(), words, sizeof words);
         child.kill();
-        return unavailable("no_user_namespaces",
-                           "this host does not allow unprivileged user namespaces (" +
-                               std::string(words, static_cast<std::size_t>(got > 0 ? got : 0)) +
-                               "); machines of the local driver need unprivileged user namespaces, which a chroot or a default container forbids");
+        return unavailable(
+            "no_user_namespaces",
+            "this host does not allow unprivileged user namespaces (" +
+                std::string(words, static_cast<std::size_t>(got > 0 ? got : 0)) +
+                "); machines of the local driver need unprivileged user namespaces, which a chroot "
+                "or a default container forbids"
+        );
     }
     if (settings_.network) {
         auto connected = fence(child.id());
@@ -176,10 +288,13 @@ Result<process::ProcessId> Sandbox::start_holder() {
             return std::move(connected).error();
         }
     }
-    // Recorded last: a holder without its fence must never be found by the next node agent. Until it hears of
-    // its record the holder ends with us.
-    BERTH_TRY(write_file_atomic(settings_.dir / "node" / "holder", child.id().to_text() + "\n", 0600));
-    if (::write(recorded.write.get(), "G", 1) != 1) return system_error("the namespaces' holder died", errno);
+    // Recorded last: a holder without its fence must never be found by the next node agent. Until
+    // it hears of its record the holder ends with us.
+    BERTH_TRY(
+        write_file_atomic(settings_.dir / "node" / "holder", child.id().to_text() + "\n", 0600)
+    );
+    if (::write(recorded.write.get(), "G", 1) != 1)
+        return system_error("the namespaces' holder died", errno);
     return child.id();
 }
 
@@ -189,7 +304,8 @@ Result<void> Sandbox::destroy(const std::filesystem::path& dir) {
         const auto text = read_file(record);
         if (!text) continue;
         const auto id = process::ProcessId::parse(*text);
-        if (id && !id->end(kEndGrace)) return unavailable("still_there", std::string(name) + " does not die");
+        if (id && !id->end(kEndGrace))
+            return unavailable("still_there", std::string(name) + " does not die");
         ::unlink(record.c_str());
     }
     return {};

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// What a command on this machine can see and reach: bubblewrap's arguments, the namespaces, the fenced network.
+// What a command on this machine can see and reach: bubblewrap's arguments, the namespaces, the
+// fenced network.
 #pragma once
 
 #include <filesystem>
@@ -12,10 +13,10 @@
 namespace berth::node {
 
 struct SandboxSettings {
-    std::filesystem::path dir;      ///< the machine's folder: node/ workspace/ home/ tmp/ runs/
-    std::filesystem::path init;     ///< berth-init
-    std::string slug;               ///< host name inside
-    bool network = false;           ///< outbound network, fenced
+    std::filesystem::path dir;   ///< the machine's folder: node/ workspace/ home/ tmp/ runs/
+    std::filesystem::path init;  ///< berth-init
+    std::string slug;            ///< host name inside
+    bool network = false;        ///< outbound network, fenced
 };
 
 /// The uid and gid of user `berth` inside.
@@ -27,17 +28,18 @@ inline constexpr const char* kInsideDns = "169.254.1.1";
 
 /// One machine's sandbox. Not thread-safe.
 ///
-/// A *holder* process owns a user and a network namespace in which every run of the machine starts, so that
-/// runs share a loopback and the network's fence is loaded once, before anything runs. The holder and pasta
-/// outlive the node agent; their identities are in node/holder and node/pasta.
+/// A *holder* process owns a user and a network namespace in which every run of the machine starts,
+/// so that runs share a loopback and the network's fence is loaded once, before anything runs. The
+/// holder and pasta outlive the node agent; their identities are in node/holder and node/pasta.
 class Sandbox {
 public:
-    /// Finds the programs and writes the files that are generated for /etc. Errors: "no_bubblewrap",
-    /// "no_pasta", "no_nft", "network_unavailable" (the message names the remedy), "system".
+    /// Finds the programs and writes the files that are generated for /etc. Errors:
+    /// "no_bubblewrap", "no_pasta", "no_nft", "network_unavailable" (the message names the remedy),
+    /// "system".
     static Result<Sandbox> prepare(SandboxSettings settings);
 
-    /// The holder, started if it does not run. Errors: "no_user_namespaces" (the kernel or a container forbids
-    /// them), "network_unavailable".
+    /// The holder, started if it does not run. Errors: "no_user_namespaces" (the kernel or a
+    /// container forbids them), "network_unavailable".
     Result<process::ProcessId> ensure_holder();
 
     /// argv that ends in `berth-init run` as pid 1; to be started inside the holder's namespaces.
@@ -48,7 +50,8 @@ public:
     /// Kills the holder and pasta by their recorded identities and waits until they are gone.
     static Result<void> destroy(const std::filesystem::path& dir);
 
-    /// The nftables rules of the fence, with the host's own addresses added; for tests and the curious.
+    /// The nftables rules of the fence, with the host's own addresses added; for tests and the
+    /// curious.
     static std::string fence_rules(const std::vector<std::string>& host_addresses);
 
 private:

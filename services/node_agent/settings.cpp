@@ -8,7 +8,9 @@
 namespace berth::node {
 
 Result<Settings> load_settings(const std::filesystem::path& dir) {
-    BERTH_ASSIGN(const config::Document document, config::Document::load(dir / "node" / "node.yaml"));
+    BERTH_ASSIGN(
+        const config::Document document, config::Document::load(dir / "node" / "node.yaml")
+    );
     config::Reader reader(document.root());
     Settings settings;
     settings.dir = dir;
@@ -20,12 +22,17 @@ Result<Settings> load_settings(const std::filesystem::path& dir) {
     settings.nats_url = reader.require_string("nats_url");
     settings.creds_file = reader.get_string("creds_file");
     settings.network = reader.get_bool("network", false);
-    if (reader.get_string("workspace_quota", "none") != "none") reader.reject("workspace_quota", "only \"none\" is known");
-    for (const auto& [key, value] : {std::pair{"machine", settings.machine}, std::pair{"org", settings.org}, std::pair{"slug", settings.slug}}) {
+    if (reader.get_string("workspace_quota", "none") != "none")
+        reader.reject("workspace_quota", "only \"none\" is known");
+    for (const auto& [key, value] :
+         {std::pair{"machine", settings.machine},
+          std::pair{"org", settings.org},
+          std::pair{"slug", settings.slug}}) {
         if (!is_subject_token(value)) reader.reject(key, "must be 1 to 64 of a-z, 0-9, _ and -");
     }
     BERTH_TRY(reader.finish());
-    if (!settings.creds_file.empty() && settings.creds_file.is_relative()) settings.creds_file = dir / "node" / settings.creds_file;
+    if (!settings.creds_file.empty() && settings.creds_file.is_relative())
+        settings.creds_file = dir / "node" / settings.creds_file;
     std::error_code error;
     settings.programs = std::filesystem::read_symlink("/proc/self/exe", error).parent_path();
     return settings;

@@ -10,17 +10,21 @@
 
 namespace berth::node {
 
-inline constexpr milliseconds kPresenceEvery{5'000};     // a machine silent for 20 s is presumed dead
-inline constexpr milliseconds kRenewCheckEvery{10'000};  // far below half of a credential's 15 minutes
+inline constexpr milliseconds kPresenceEvery{5'000};  // a machine silent for 20 s is presumed dead
+inline constexpr milliseconds kRenewCheckEvery{
+    10'000};  // far below half of a credential's 15 minutes
 inline constexpr milliseconds kPublishPauseFirst{100};
 inline constexpr milliseconds kPublishPauseLongest{5'000};
-inline constexpr std::size_t kWindowFrames = 64;           // of one run, unconfirmed
-inline constexpr std::size_t kWindowBytes = 4U << 20U;     // …and their bytes
-inline constexpr std::size_t kRememberedCommands = 4'096;  // signals and syncs are known again this long
-inline constexpr milliseconds kDoneKept{48LL * 3'600'000};  // tombstones outlive every redelivery (CMD_NODE: 1 h)
-inline constexpr milliseconds kSyncLongest{3'600'000};     // a sync that takes longer has lost its client
-inline constexpr std::size_t kMaxSyncs = 8;                // at once on one machine
-inline constexpr std::size_t kMaxRuns = 256;               // live at once on one machine
+inline constexpr std::size_t kWindowFrames = 64;        // of one run, unconfirmed
+inline constexpr std::size_t kWindowBytes = 4U << 20U;  // …and their bytes
+inline constexpr std::size_t kRememberedCommands =
+    4'096;  // signals and syncs are known again this long
+inline constexpr milliseconds kDoneKept{
+    48LL * 3'600'000};  // tombstones outlive every redelivery (CMD_NODE: 1 h)
+inline constexpr milliseconds kSyncLongest{
+    3'600'000};                               // a sync that takes longer has lost its client
+inline constexpr std::size_t kMaxSyncs = 8;   // at once on one machine
+inline constexpr std::size_t kMaxRuns = 256;  // live at once on one machine
 
 /// What the provisioner wrote for this machine.
 struct Settings {
@@ -36,7 +40,8 @@ struct Settings {
     bool network = false;
 };
 
-/// Reads <dir>/node/node.yaml; a relative creds_file is relative to <dir>/node. Unknown keys are errors.
+/// Reads <dir>/node/node.yaml; a relative creds_file is relative to <dir>/node. Unknown keys are
+/// errors.
 Result<Settings> load_settings(const std::filesystem::path& dir);
 
 }  // namespace berth::node

@@ -32,7 +32,8 @@ std::vector<std::uint64_t> list_segments(const std::filesystem::path& folder) {
         const std::string name = entry.path().filename().string();
         std::uint64_t start = 0;
         const auto parsed = std::from_chars(name.data(), name.data() + name.size(), start);
-        if (parsed.ec == std::errc{} && parsed.ptr == name.data() + name.size()) starts.push_back(start);
+        if (parsed.ec == std::errc{} && parsed.ptr == name.data() + name.size())
+            starts.push_back(start);
     }
     std::sort(starts.begin(), starts.end());
     return starts;
@@ -41,7 +42,8 @@ std::vector<std::uint64_t> list_segments(const std::filesystem::path& folder) {
 /// Payload length of the record at `position`, or 0 when there is no whole header.
 std::uint32_t read_header(int fd, std::uint64_t position, OutStream& stream) {
     char head[kHeader];
-    if (::pread(fd, head, kHeader, static_cast<off_t>(position)) != static_cast<ssize_t>(kHeader)) return 0;
+    if (::pread(fd, head, kHeader, static_cast<off_t>(position)) != static_cast<ssize_t>(kHeader))
+        return 0;
     std::uint32_t length = 0;
     std::memcpy(&length, head, sizeof length);
     stream = static_cast<OutStream>(head[4]);
@@ -122,7 +124,8 @@ Result<bool> SpoolReader::open_for_offset() {
     while (at < offset_) {
         OutStream stream{};
         const std::uint32_t length = read_header(file.get(), position, stream);
-        if (length == 0 || at + length > offset_) return internal("bad_spool", "no record begins at the wanted offset");
+        if (length == 0 || at + length > offset_)
+            return internal("bad_spool", "no record begins at the wanted offset");
         at += length;
         position += kHeader + length;
     }
@@ -138,17 +141,22 @@ Result<std::optional<SpoolRecord>> SpoolReader::next(std::uint64_t limit) {
             BERTH_ASSIGN(const bool opened, open_for_offset());
             if (!opened) return std::optional<SpoolRecord>{};
         }
-        const ssize_t got = ::pread(file_.get(), buffer_.get(), kHeader + kRecordBytes, static_cast<off_t>(position_));
+        const ssize_t got = ::pread(
+            file_.get(), buffer_.get(), kHeader + kRecordBytes, static_cast<off_t>(position_)
+        );
         if (got < 0) return system_error("cannot read the output spool", errno);
         if (got == 0) {  // end of this segment: the next is named after our offset
             file_.reset();
             continue;
         }
         std::uint32_t length = 0;
-        if (got >= static_cast<ssize_t>(kHeader)) std::memcpy(&length, buffer_.get(), sizeof length);
+        if (got >= static_cast<ssize_t>(kHeader))
+            std::memcpy(&length, buffer_.get(), sizeof length);
         if (length > kRecordBytes) return internal("bad_spool", "a record of the spool is damaged");
-        if (length == 0 || got < static_cast<ssize_t>(kHeader + length)) return std::optional<SpoolRecord>{};
-        SpoolRecord record{offset_, static_cast<OutStream>(buffer_[4]), {buffer_.get() + kHeader, length}};
+        if (length == 0 || got < static_cast<ssize_t>(kHeader + length))
+            return std::optional<SpoolRecord>{};
+        SpoolRecord record{
+            offset_, static_cast<OutStream>(buffer_[4]), {buffer_.get() + kHeader, length}};
         offset_ += length;
         position_ += kHeader + length;
         return std::optional<SpoolRecord>(record);
@@ -168,7 +176,8 @@ std::pair<std::uint64_t, std::uint64_t> SpoolReader::extent(const std::filesyste
     for (;;) {
         OutStream stream{};
         const std::uint32_t length = read_header(file.get(), position, stream);
-        if (length == 0 || position + kHeader + length > static_cast<std::uint64_t>(info.st_size)) break;
+        if (length == 0 || position + kHeader + length > static_cast<std::uint64_t>(info.st_size))
+            break;
         end += length;
         position += kHeader + length;
     }

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// A run's output on disk between the supervisor, which writes it, and the node agent, which publishes it.
+// A run's output on disk between the supervisor, which writes it, and the node agent, which
+// publishes it.
 #pragma once
 
 #include <cstdint>
@@ -12,14 +13,15 @@
 #include "core/fd.hpp"
 #include "core/result.hpp"
 
-/// Records [u32 length][u8 stream][payload] in segment files named after the output offset of their first
-/// byte. An offset counts payload bytes only. Record boundaries never change, so that a frame that is sent
-/// again is the same frame.
+/// Records [u32 length][u8 stream][payload] in segment files named after the output offset of their
+/// first byte. An offset counts payload bytes only. Record boundaries never change, so that a frame
+/// that is sent again is the same frame.
 namespace berth::node {
 
-inline constexpr std::size_t kRecordBytes = 64U << 10U;        ///< most payload of one record
-inline constexpr std::uint64_t kSegmentBytes = 4U << 20U;      ///< a segment is closed at this size
-inline constexpr std::uint64_t kSpoolLimitBytes = 64U << 20U;  ///< most unconfirmed output; then the command waits
+inline constexpr std::size_t kRecordBytes = 64U << 10U;    ///< most payload of one record
+inline constexpr std::uint64_t kSegmentBytes = 4U << 20U;  ///< a segment is closed at this size
+inline constexpr std::uint64_t kSpoolLimitBytes =
+    64U << 20U;  ///< most unconfirmed output; then the command waits
 
 /// As berth.run.v1.Stream numbers them.
 enum class OutStream : std::uint8_t { kStdout = 1, kStderr = 2, kBerth = 3 };
@@ -30,8 +32,8 @@ public:
     /// `folder` is created.
     static Result<SpoolWriter> create(const std::filesystem::path& folder);
 
-    /// Appends one record (1 to kRecordBytes bytes). On an error (disk full) nothing of it is in the spool and
-    /// the same append may be tried again.
+    /// Appends one record (1 to kRecordBytes bytes). On an error (disk full) nothing of it is in
+    /// the spool and the same append may be tried again.
     Result<void> append(OutStream stream, std::string_view payload);
     /// Everything below `offset` is safe elsewhere: whole segments below it are deleted.
     void confirm(std::uint64_t offset);
@@ -70,12 +72,12 @@ public:
     /// The next record starts at `offset`, which must be a record's boundary.
     void seek(std::uint64_t offset);
     std::uint64_t offset() const { return offset_; }
-    /// The record at offset(), if it is whole and ends at or below `limit`; then moves behind it. Nothing when
-    /// there is none yet. Error "bad_spool" when the segment is not there or damaged.
+    /// The record at offset(), if it is whole and ends at or below `limit`; then moves behind it.
+    /// Nothing when there is none yet. Error "bad_spool" when the segment is not there or damaged.
     Result<std::optional<SpoolRecord>> next(std::uint64_t limit);
 
-    /// First offset in the folder and the end of its last whole record, found by reading every header: for a
-    /// run whose supervisor is gone. {0, 0} for an empty one.
+    /// First offset in the folder and the end of its last whole record, found by reading every
+    /// header: for a run whose supervisor is gone. {0, 0} for an empty one.
     static std::pair<std::uint64_t, std::uint64_t> extent(const std::filesystem::path& folder);
 
 private:

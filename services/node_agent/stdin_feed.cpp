@@ -21,7 +21,8 @@ bus::ChannelSettings StdinFeed::channel_settings() const {
 
 bus::ByteChannel::Events StdinFeed::channel_events() {
     // Each event hops to the loop; an event of a feed that is gone is dropped there.
-    const auto hop = [weak = weak_from_this(), &loop = context_.loop](std::function<void(StdinFeed&)> work) {
+    const auto hop = [weak = weak_from_this(),
+                      &loop = context_.loop](std::function<void(StdinFeed&)> work) {
         loop.post([weak, work = std::move(work)] {
             if (const auto self = weak.lock()) work(*self);
         });
@@ -39,10 +40,13 @@ bus::ByteChannel::Events StdinFeed::channel_events() {
             self.pump();
         });
     };
-    events.on_resize = [hop](unsigned rows, unsigned cols) { hop([=](StdinFeed& self) { self.sink_.resize(rows, cols); }); };
+    events.on_resize = [hop](unsigned rows, unsigned cols) {
+        hop([=](StdinFeed& self) { self.sink_.resize(rows, cols); });
+    };
     events.on_closed = [hop](const Result<void>& result, int) {
         hop([failed = !result](StdinFeed& self) {
-            if (failed && !self.ended_) log::info("a run's stdin channel ended early", {{"run", self.run_}});
+            if (failed && !self.ended_)
+                log::info("a run's stdin channel ended early", {{"run", self.run_}});
             self.channel_.reset();
         });
     };
@@ -51,7 +55,10 @@ bus::ByteChannel::Events StdinFeed::channel_events() {
 
 void StdinFeed::open(bus::Connection& connection) {
     auto channel = bus::ByteChannel::open(connection, channel_settings(), channel_events());
-    if (!channel) return log::warning("a run's stdin cannot be opened", {{"run", run_}, {"error", channel.error()}});
+    if (!channel)
+        return log::warning(
+            "a run's stdin cannot be opened", {{"run", run_}, {"error", channel.error()}}
+        );
     channel_ = std::move(*channel);
 }
 
@@ -72,7 +79,8 @@ void StdinFeed::pump() {
     if (ended_) return;
     std::size_t sent = 0;
     while (sent < buffer_.size() && room_ > 0) {
-        const std::size_t size = std::min({buffer_.size() - sent, kStdinPiece, static_cast<std::size_t>(room_)});
+        const std::size_t size =
+            std::min({buffer_.size() - sent, kStdinPiece, static_cast<std::size_t>(room_)});
         if (!sink_.data({buffer_.data() + sent, size})) break;
         sent += size;
         room_ -= size;

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// A run's stdin: from the client's byte channel to the supervisor, never more than the command takes.
+// A run's stdin: from the client's byte channel to the supervisor, never more than the command
+// takes.
 #pragma once
 
 #include <functional>
@@ -11,9 +12,9 @@
 
 namespace berth::node {
 
-/// Lives on the loop's thread; held by shared_ptr because the channel speaks from the bus's threads. Bytes
-/// count as consumed when the command read them, so a command that does not read stalls its client and
-/// nothing grows here beyond the channel's window.
+/// Lives on the loop's thread; held by shared_ptr because the channel speaks from the bus's
+/// threads. Bytes count as consumed when the command read them, so a command that does not read
+/// stalls its client and nothing grows here beyond the channel's window.
 class StdinFeed : public std::enable_shared_from_this<StdinFeed> {
 public:
     struct Sink {
@@ -21,15 +22,17 @@ public:
         std::function<void()> end;
         std::function<void(unsigned rows, unsigned cols)> resize;
     };
-    StdinFeed(NodeContext context, std::string run, Sink sink) : context_(context), run_(std::move(run)), sink_(std::move(sink)) {}
+    StdinFeed(NodeContext context, std::string run, Sink sink)
+        : context_(context), run_(std::move(run)), sink_(std::move(sink)) {}
     ~StdinFeed();
 
     /// Opens berth.io.<machine>.<run>.in/.out.
     void open(bus::Connection& connection);
-    /// The client is told that its input is lost: a new node agent does not know what the old one consumed.
+    /// The client is told that its input is lost: a new node agent does not know what the old one
+    /// consumed.
     void refuse(bus::Connection& connection, std::string_view reason);
-    /// The connection is going away and the channel with it. What is missing cannot be got again; the command
-    /// is not told "end", for a cut input must not look like a whole one.
+    /// The connection is going away and the channel with it. What is missing cannot be got again;
+    /// the command is not told "end", for a cut input must not look like a whole one.
     void drop();
 
     /// The supervisor takes so much more / the command read so much.

@@ -28,12 +28,13 @@
 namespace berth::node {
 namespace {
 
-constexpr int kPipeBytes = 1 << 20;                // fewer wake-ups; the kernel may grant less to a user with many
-constexpr milliseconds kLockPatience{2000};        // a predecessor that is just leaving
-constexpr milliseconds kDiskRetry{500};            // a full disk is tried again this often
-constexpr std::size_t kErrorTextBytes = 512;       // of the sandbox's own complaint, for the reason
-constexpr int kLingerLook = 5'000;                 // ms between looks for the folder of an ended run
-constexpr int kReadsPerTurn = 16;                  // of one stream before the others get their turn
+constexpr int kPipeBytes =
+    1 << 20;  // fewer wake-ups; the kernel may grant less to a user with many
+constexpr milliseconds kLockPatience{2000};   // a predecessor that is just leaving
+constexpr milliseconds kDiskRetry{500};       // a full disk is tried again this often
+constexpr std::size_t kErrorTextBytes = 512;  // of the sandbox's own complaint, for the reason
+constexpr int kLingerLook = 5'000;            // ms between looks for the folder of an ended run
+constexpr int kReadsPerTurn = 16;             // of one stream before the others get their turn
 
 using Steady = std::chrono::steady_clock;
 
@@ -48,7 +49,8 @@ struct Source {
 
 class Supervisor {
 public:
-    Supervisor(std::filesystem::path folder, Fd listener) : folder_(std::move(folder)), listener_(std::move(listener)) {}
+    Supervisor(std::filesystem::path folder, Fd listener)
+        : folder_(std::move(folder)), listener_(std::move(listener)) {}
     SupervisorEnd run();
 
 private:
@@ -105,7 +107,8 @@ private:
     std::uint64_t command_bytes_ = 0;
     std::optional<Steady::time_point> deadline_;
     std::optional<Steady::time_point> kill_at_;
-    std::optional<Steady::time_point> wake_at_;  // to try again what the disk or the socket did not take
+    std::optional<Steady::time_point>
+        wake_at_;          // to try again what the disk or the socket did not take
     std::string pending_;  // read, but the disk did not take it yet
     OutStream pending_stream_ = OutStream::kStdout;
     std::string early_error_;
@@ -116,7 +119,8 @@ private:
 SupervisorEnd Supervisor::run() {
     ::signal(SIGPIPE, SIG_IGN);
     auto lock = process::FileLock::acquire(folder_ / "lock", kLockPatience);
-    if (!lock) return lock.error().code == "locked" ? SupervisorEnd::kRefused : SupervisorEnd::kFailed;
+    if (!lock)
+        return lock.error().code == "locked" ? SupervisorEnd::kRefused : SupervisorEnd::kFailed;
     lock_ = std::move(*lock);
     if (::access((folder_ / "started").c_str(), F_OK) == 0) return SupervisorEnd::kRefused;
     if (auto begun = begin(); !begun) {
@@ -138,20 +142,30 @@ Result<void> Supervisor::begin() {
     BERTH_ASSIGN(launch_, Launch::decode(bytes));
     BERTH_ASSIGN(SpoolWriter spool, SpoolWriter::create(folder_ / "spool"));
     spool_ = std::move(spool);
-    if (launch_.deadline_us != 0) deadline_ = Steady::now() + microseconds{launch_.deadline_us - wall_micros()};
-    return create_durable(folder_ / "started", StartedRecord{process::ProcessId::self(), wall_micros()}.encode());
+    if (launch_.deadline_us != 0)
+        deadline_ = Steady::now() + microseconds{launch_.deadline_us - wall_micros()};
+    return create_durable(
+        folder_ / "started", StartedRecord{process::ProcessId::self(), wall_micros()}.encode()
+    );
 }
 
 Result<Fd> Supervisor::write_init_launch() const {
-    const InitLaunch head{launch_.tty, launch_.rows, launch_.cols, static_cast<std::uint32_t>(launch_.argv.size()),
-                          static_cast<std::uint32_t>(launch_.env.size())};
+    const InitLaunch head{
+        launch_.tty,
+        launch_.rows,
+        launch_.cols,
+        static_cast<std::uint32_t>(launch_.argv.size()),
+        static_cast<std::uint32_t>(launch_.env.size())};
     std::string bytes(reinterpret_cast<const char*>(&head), sizeof head);
-    const auto put = [&bytes](const std::string& text) { bytes.append(text.c_str(), text.size() + 1); };
+    const auto put = [&bytes](const std::string& text) {
+        bytes.append(text.c_str(), text.size() + 1);
+    };
     put(launch_.cwd);
     for (const auto& word : launch_.argv) put(word);
     for (const auto& word : launch_.env) put(word);
     Fd fd(::memfd_create("berth-launch", MFD_CLOEXEC));
-    if (!fd || ::write(fd.get(), bytes.data(), bytes.size()) != static_cast<ssize_t>(bytes.size())) {
+    if (!fd ||
+        ::write(fd.get(), bytes.data(), bytes.size()) != static_cast<ssize_t>(bytes.size())) {
         return system_error("cannot hand the command over", errno);
     }
     return fd;
@@ -168,7 +182,8 @@ Result<std::vector<Fd>> Supervisor::holder_namespaces() const {
         spaces.push_back(std::move(fd));
     }
     // Looked at after opening: were the pid another's by now, its identity would differ.
-    if (!holder.alive()) return unavailable("no_holder", "the machine's namespaces are gone; start the run again");
+    if (!holder.alive())
+        return unavailable("no_holder", "the machine's namespaces are gone; start the run again");
     return spaces;
 }
 
@@ -184,7 +199,8 @@ Result<void> Supervisor::start_sandbox() {
 
     process::SpawnSpec spec;
     spec.argv = launch_.sandbox;
-    spec.env = {{"PATH=/usr/bin:/bin"}};  // the command's own environment goes to init, not to bwrap's loader
+    spec.env = {{"PATH=/usr/bin:/bin"}};  // the command's own environment goes to init, not to
+                                          // bwrap's loader
     spec.cwd = "/";
     spec.stdin_fd = process::kNull;
     if (launch_.input && !launch_.tty) {
@@ -224,7 +240,8 @@ void Supervisor::loop() {
         const auto listener = add(listener_.get(), POLLIN);
         const auto client = add(client_.get(), POLLIN);
         const auto control = add(control_.get(), POLLIN);
-        const auto sandbox = add(sandbox_end_ || sandbox_.pid() == 0 ? -1 : sandbox_.pidfd(), POLLIN);
+        const auto sandbox =
+            add(sandbox_end_ || sandbox_.pid() == 0 ? -1 : sandbox_.pidfd(), POLLIN);
         const auto first = add(room ? out_[0].fd.get() : -1, POLLIN);
         const auto second = add(room ? out_[1].fd.get() : -1, POLLIN);
         const auto input = add(stdin_buffer_.empty() ? -1 : stdin_.get(), POLLOUT);
@@ -239,7 +256,8 @@ void Supervisor::loop() {
         on_timers();
         if (sandbox_end_ && !ended_) try_finish();
         tell_client();
-        // A node agent that died between removing the folder and dismissing us: nobody will come any more.
+        // A node agent that died between removing the folder and dismissing us: nobody will come
+        // any more.
         if (ended_ && ::access((folder_ / "exit").c_str(), F_OK) != 0) done_ = true;
     }
 }
@@ -275,8 +293,11 @@ void Supervisor::on_timers() {
     }
     if (cap_notice_due_ && pending_.empty()) {
         cap_notice_due_ = false;
-        store(OutStream::kBerth, "output cap of " + std::to_string(launch_.output_cap) +
-                                     " bytes reached; the command goes on, its further output is dropped\n");
+        store(
+            OutStream::kBerth,
+            "output cap of " + std::to_string(launch_.output_cap) +
+                " bytes reached; the command goes on, its further output is dropped\n"
+        );
     }
 }
 
@@ -294,7 +315,8 @@ void Supervisor::read_control() {
         if (got < 0 && (errno == EAGAIN || errno == EINTR)) return;
         pid_t sender = 0;
         Fd passed;
-        for (cmsghdr* entry = got > 0 ? CMSG_FIRSTHDR(&header) : nullptr; entry != nullptr; entry = CMSG_NXTHDR(&header, entry)) {
+        for (cmsghdr* entry = got > 0 ? CMSG_FIRSTHDR(&header) : nullptr; entry != nullptr;
+             entry = CMSG_NXTHDR(&header, entry)) {
             if (entry->cmsg_level != SOL_SOCKET) continue;
             if (entry->cmsg_type == SCM_CREDENTIALS) {
                 ucred credentials{};
@@ -325,7 +347,8 @@ void Supervisor::on_init_message(const InitMessage& message, pid_t sender, Fd pa
     init_ = Fd(static_cast<int>(::syscall(SYS_pidfd_open, sender, 0)));
     if (const auto id = process::ProcessId::of(sender)) {
         // Killing the first kills this one too; the record only lets a destroyer wait for both.
-        (void)write_quickly(folder_ / "pids", sandbox_.id().to_text() + "\n" + id->to_text() + "\n");
+        (void
+        )write_quickly(folder_ / "pids", sandbox_.id().to_text() + "\n" + id->to_text() + "\n");
     }
     if (passed) {
         ::fcntl(passed.get(), F_SETFL, O_NONBLOCK);
@@ -368,7 +391,9 @@ void Supervisor::store_capped(OutStream stream, std::string_view bytes) {
 /// Until the command runs, stderr is the sandbox's own complaint.
 void Supervisor::note_early_error(OutStream stream, std::string_view bytes) {
     if (started_ || stream != OutStream::kStderr) return;
-    early_error_.append(bytes.substr(0, kErrorTextBytes - std::min(kErrorTextBytes, early_error_.size())));
+    early_error_.append(
+        bytes.substr(0, kErrorTextBytes - std::min(kErrorTextBytes, early_error_.size()))
+    );
 }
 
 bool Supervisor::store(OutStream stream, std::string_view bytes) {
@@ -384,13 +409,16 @@ void Supervisor::accept_client() {
     if (!fd) return;
     ucred peer{};
     socklen_t size = sizeof peer;
-    if (::getsockopt(fd.get(), SOL_SOCKET, SO_PEERCRED, &peer, &size) != 0 || peer.uid != ::geteuid()) return;
+    if (::getsockopt(fd.get(), SOL_SOCKET, SO_PEERCRED, &peer, &size) != 0 ||
+        peer.uid != ::geteuid())
+        return;
     client_ = std::move(fd);  // the newest node agent is the right one
     told_written_ = spool_->written();
     told_end_ = ended_;
     const std::uint64_t room = kStdinWindow - stdin_buffer_.size();
     stdin_taken_ = 0;
-    const RunWord hello{Word::kHello, spool_->confirmed(), spool_->written(), ended_ ? 1U : 0U, room, {}};
+    const RunWord hello{
+        Word::kHello, spool_->confirmed(), spool_->written(), ended_ ? 1U : 0U, room, {}};
     if (send_word(client_.get(), hello) != SendResult::kSent) drop_client();
 }
 
@@ -416,8 +444,10 @@ void Supervisor::on_word(const RunWord& word) {
             kill_at_ = Steady::now() + milliseconds{std::min<std::uint64_t>(word.a, 3'600'000)};
             break;
         case Word::kStdin:
-            if (!stdin_ && started_) stdin_taken_ += word.data.size();  // nobody reads it any more
-            else if (stdin_buffer_.size() + word.data.size() <= kStdinWindow) stdin_buffer_.append(word.data);
+            if (!stdin_ && started_)
+                stdin_taken_ += word.data.size();  // nobody reads it any more
+            else if (stdin_buffer_.size() + word.data.size() <= kStdinWindow)
+                stdin_buffer_.append(word.data);
             write_stdin();
             break;
         case Word::kStdinEnd:
@@ -429,7 +459,8 @@ void Supervisor::on_word(const RunWord& word) {
             winsize window{};
             window.ws_row = static_cast<unsigned short>(word.a);
             window.ws_col = static_cast<unsigned short>(word.b);
-            if (launch_.tty && started_ && out_[0].fd) ::ioctl(out_[0].fd.get(), TIOCSWINSZ, &window);
+            if (launch_.tty && started_ && out_[0].fd)
+                ::ioctl(out_[0].fd.get(), TIOCSWINSZ, &window);
             break;
         }
         case Word::kDone: done_ = ended_; break;
@@ -452,8 +483,8 @@ void Supervisor::write_stdin() {
     if (stdin_end_) stdin_.reset();
 }
 
-/// One word per turn of the loop at most, however much was written. What does not fit is said next time: the
-/// node agent's confirmations wake this loop.
+/// One word per turn of the loop at most, however much was written. What does not fit is said next
+/// time: the node agent's confirmations wake this loop.
 void Supervisor::tell_client() {
     if (!client_) return;
     SendResult result = SendResult::kSent;
@@ -483,19 +514,22 @@ void Supervisor::kill_all() {
     (void)sandbox_.signal(SIGKILL);  // gone is what we want
 }
 
-/// The sandbox is gone and with it every process of the run; what it wrote last may still be in the pipes.
+/// The sandbox is gone and with it every process of the run; what it wrote last may still be in the
+/// pipes.
 void Supervisor::try_finish() {
     if (control_) read_control();
     for (Source& source : out_) {
         if (!source.fd) continue;
         source.drained = false;
         read_output(source);
-        // A pipe may stay open elsewhere (passed over a socket to another run): empty is the end then.
+        // A pipe may stay open elsewhere (passed over a socket to another run): empty is the end
+        // then.
         if (source.fd && source.drained) source.fd.reset();
     }
     on_timers();
     if (out_[0].fd || out_[1].fd || !pending_.empty() || cap_notice_due_) {
-        if (!spool_->full() && !wake_at_) wake_at_ = Steady::now();  // more to read: come back at once
+        if (!spool_->full() && !wake_at_)
+            wake_at_ = Steady::now();  // more to read: come back at once
         return;
     }
     finish(make_record());
@@ -510,14 +544,21 @@ ExitRecord Supervisor::make_record() const {
         record.code = end.code;
         record.signal = end.signal;
         record.state = end.code == 0 ? EndState::kSucceeded : EndState::kFailed;
-        if (end.signal != 0) record.reason = "killed by signal " + std::to_string(end.signal) + " (" + ::strsignal(end.signal) + ")";
-        else if (end.code != 0) record.reason = "exit code " + std::to_string(end.code);
+        if (end.signal != 0)
+            record.reason = "killed by signal " + std::to_string(end.signal) + " (" +
+                            ::strsignal(end.signal) + ")";
+        else if (end.code != 0)
+            record.reason = "exit code " + std::to_string(end.code);
     } else {
         record.state = EndState::kFailed;
         record.of_berth = true;
-        record.reason = "the sandbox could not be made: " + (early_error_.empty() ? std::string("no word from it") : early_error_);
-        if (early_error_.find("amespace") != std::string::npos || early_error_.find("uid map") != std::string::npos) {
-            record.reason += " (this host may forbid unprivileged user namespaces, as a chroot or a default container does)";
+        record.reason = "the sandbox could not be made: " +
+                        (early_error_.empty() ? std::string("no word from it") : early_error_);
+        if (early_error_.find("amespace") != std::string::npos ||
+            early_error_.find("uid map") != std::string::npos) {
+            record.reason +=
+                " (this host may forbid unprivileged user namespaces, as a chroot or a default "
+                "container does)";
         }
     }
     if (canceled_) {

@@ -9,9 +9,12 @@
 
 int main(int argc, char** argv) {
     if (argc != 3 || std::strcmp(argv[1], "--dir") != 0) {
-        constexpr char kUsage[] = "usage: berth-supervisor --dir <run folder>; it is started by berth-node\n";
+        constexpr char kUsage[] =
+            "usage: berth-supervisor --dir <run folder>; it is started by berth-node\n";
         (void)!::write(2, kUsage, sizeof kUsage - 1);
         return 2;
     }
-    return static_cast<int>(berth::node::supervise(argv[2], berth::Fd(berth::node::kSupervisorListenFd)));
+    return static_cast<int>(
+        berth::node::supervise(argv[2], berth::Fd(berth::node::kSupervisorListenFd))
+    );
 }

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Proves what a supervisor promises: exact ends, bounded memory and disk, output whole over readers that die.
+// Proves what a supervisor promises: exact ends, bounded memory and disk, output whole over readers
+// that die.
 #include <gtest/gtest.h>
 #include <sys/wait.h>
 
@@ -58,13 +59,26 @@ TEST(Supervisor, TellsNotFoundNotExecutableAndSignals) {
 TEST(Supervisor, GivesExactArgumentsAndEnvironment) {
     Machine machine;
     BERTH_NEEDS_SANDBOX(machine);
-    Launch launch = machine.launch_of({"sh", "-c", "printf '<%s>' \"$@\"; env | sort; pwd; for n in 0 1 2 3 4 5 6 7 8 9; do test -e /proc/$$/fd/$n && printf '%s ' $n; done", "x", "a b", "", "\n\"'$", "\xff"});
+    Launch launch = machine.launch_of(
+        {"sh",
+         "-c",
+         "printf '<%s>' \"$@\"; env | sort; pwd; for n in 0 1 2 3 4 5 6 7 8 9; do test -e "
+         "/proc/$$/fd/$n && printf '%s ' $n; done",
+         "x",
+         "a b",
+         "",
+         "\n\"'$",
+         "\xff"}
+    );
     launch.env = {"PATH=/usr/bin:/bin", "LD_PRELOAD=", "A=x=y z"};
     launch.cwd = "/tmp";
     machine.start("a", launch);
     Reader run(machine.folder("a"));
     ASSERT_TRUE(run.until_ended());
-    EXPECT_EQ(run.out(), "<a b><><\n\"'$><\xff>A=x=y z\nLD_PRELOAD=\nPATH=/usr/bin:/bin\nPWD=/tmp\n/tmp\n0 1 2 ");
+    EXPECT_EQ(
+        run.out(),
+        "<a b><><\n\"'$><\xff>A=x=y z\nLD_PRELOAD=\nPATH=/usr/bin:/bin\nPWD=/tmp\n/tmp\n0 1 2 "
+    );
 }
 
 TEST(Supervisor, NeverStartsTwice) {
@@ -107,7 +121,9 @@ TEST(Supervisor, ForwardsSignalsToTheGroupAndCancelsWhatIgnoresThem) {
 TEST(Supervisor, TimesOutWithTheWholeTree) {
     Machine machine;
     BERTH_NEEDS_SANDBOX(machine);
-    Launch launch = machine.launch_of({"sh", "-c", "trap '' TERM; sleep 600 & setsid sleep 600 & echo up; wait"});
+    Launch launch =
+        machine.launch_of({"sh", "-c", "trap '' TERM; sleep 600 & setsid sleep 600 & echo up; wait"}
+        );
     launch.deadline_us = to_unix_micros(Clock::system().now()) + 300'000;
     launch.grace_ms = 100;
     machine.start("a", launch);
@@ -144,7 +160,12 @@ TEST(Supervisor, ForwardsStdinAndItsEnd) {
 TEST(Supervisor, GivesARealTerminalWithResize) {
     Machine machine;
     BERTH_NEEDS_SANDBOX(machine);
-    Launch launch = machine.launch_of({"sh", "-c", "tty; stty size; trap 'stty size; exit 0' WINCH; read line; echo got $line; echo ready; while :; do sleep 0.05; done"});
+    Launch launch = machine.launch_of(
+        {"sh",
+         "-c",
+         "tty; stty size; trap 'stty size; exit 0' WINCH; read line; echo got $line; echo ready; "
+         "while :; do sleep 0.05; done"}
+    );
     launch.tty = launch.input = true;
     launch.rows = 33;
     launch.cols = 101;
@@ -153,7 +174,8 @@ TEST(Supervisor, GivesARealTerminalWithResize) {
     ASSERT_TRUE(run.until([&] { return run.out().find("33 101\r\n") != std::string::npos; }));
     EXPECT_TRUE(run.out().starts_with("/dev/pts/0\r\n")) << run.out();
     run.send({Word::kStdin, 0, 0, 0, 0, "hello\n"});
-    ASSERT_TRUE(run.until([&] { return run.out().find("got hello\r\nready") != std::string::npos; })) << run.out();
+    ASSERT_TRUE(run.until([&] { return run.out().find("got hello\r\nready") != std::string::npos; })
+    ) << run.out();
     run.send({Word::kResize, 40, 120, 0, 0, {}});
     ASSERT_TRUE(run.until_ended()) << run.out();
     EXPECT_NE(run.out().find("40 120"), std::string::npos) << run.out();
@@ -163,13 +185,20 @@ TEST(Supervisor, GivesARealTerminalWithResize) {
 TEST(Supervisor, AnnouncesTheOutputCapAndLetsTheCommandGoOn) {
     Machine machine;
     BERTH_NEEDS_SANDBOX(machine);
-    Launch launch = machine.launch_of({"sh", "-c", "head -c 300000 /dev/zero | tr '\\0' x; echo late >&2; touch /workspace/went-on"});
+    Launch launch = machine.launch_of(
+        {"sh",
+         "-c",
+         "head -c 300000 /dev/zero | tr '\\0' x; echo late >&2; touch /workspace/went-on"}
+    );
     launch.output_cap = 100'000;
     machine.start("a", launch);
     Reader run(machine.folder("a"));
     ASSERT_TRUE(run.until_ended());
     EXPECT_EQ(run.out().size() + run.err().size(), 100'000U);
-    EXPECT_EQ(run.streams[OutStream::kBerth], "output cap of 100000 bytes reached; the command goes on, its further output is dropped\n");
+    EXPECT_EQ(
+        run.streams[OutStream::kBerth],
+        "output cap of 100000 bytes reached; the command goes on, its further output is dropped\n"
+    );
     EXPECT_TRUE(run.exit().capped);
     EXPECT_TRUE(fs::exists(machine.dir / "workspace/went-on"));
 }
@@ -182,7 +211,9 @@ TEST(Supervisor, BlocksTheCommandWhenTheSpoolIsFullAndGoesOnWhenItIsRead) {
     run.reading = false;
     run.keep = false;
     ASSERT_TRUE(run.until([&] { return run.written > kSpoolLimitBytes - 2 * kRecordBytes; }));
-    EXPECT_FALSE(run.until([&] { return run.ended || run.written > kSpoolLimitBytes; }, milliseconds{300}));
+    EXPECT_FALSE(
+        run.until([&] { return run.ended || run.written > kSpoolLimitBytes; }, milliseconds{300})
+    );
     EXPECT_LE(folder_bytes(machine.folder("a") / "spool"), kSpoolLimitBytes + kSegmentBytes);
     run.reading = true;
     run.read_spool();
@@ -223,7 +254,8 @@ TEST(Supervisor, OutputIsWholeOverAReaderThatDies) {
     }
     Reader second(machine.folder("a"), confirmed);
     ASSERT_TRUE(second.until_ended());
-    std::string whole = read_file(machine.dir / "first").value().substr(0, confirmed) + second.out();
+    std::string whole =
+        read_file(machine.dir / "first").value().substr(0, confirmed) + second.out();
     std::string expected;
     for (int i = 1; i <= 2'000'000; ++i) expected += std::to_string(i) + "\n";
     EXPECT_EQ(whole.size(), expected.size());
@@ -238,14 +270,18 @@ TEST(Supervisor, PassesTwoHundredMegabytesInLittleMemory) {
     Reader run(machine.folder("a"));
     run.keep = false;
     ASSERT_TRUE(run.until_ended());
-    const auto took = std::chrono::duration_cast<milliseconds>(std::chrono::steady_clock::now() - begin);
+    const auto took =
+        std::chrono::duration_cast<milliseconds>(std::chrono::steady_clock::now() - begin);
     EXPECT_EQ(run.read_bytes, 200'000'000U);
     if (!kSanitized) {
         EXPECT_LT(resident_kib(supervisor.pid()), 8U * 1024);
     }
     RecordProperty("milliseconds", static_cast<int>(took.count()));
-    std::printf("200 MB in %lld ms, supervisor %llu KiB\n", static_cast<long long>(took.count()),
-                static_cast<unsigned long long>(resident_kib(supervisor.pid())));
+    std::printf(
+        "200 MB in %lld ms, supervisor %llu KiB\n",
+        static_cast<long long>(took.count()),
+        static_cast<unsigned long long>(resident_kib(supervisor.pid()))
+    );
 }
 
 TEST(Supervisor, IsQuick) {
@@ -258,7 +294,10 @@ TEST(Supervisor, IsQuick) {
         machine.start("q" + std::to_string(i), launch);
         Reader run(machine.folder("q" + std::to_string(i)));
         ASSERT_TRUE(run.until_ended());
-        micros.push_back(std::chrono::duration_cast<microseconds>(std::chrono::steady_clock::now() - begin).count());
+        micros.push_back(
+            std::chrono::duration_cast<microseconds>(std::chrono::steady_clock::now() - begin)
+                .count()
+        );
         run.send({Word::kDone, 0, 0, 0, 0, {}});
         ASSERT_TRUE(machine.supervisors.back().wait(kPatience));
     }

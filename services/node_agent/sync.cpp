@@ -16,22 +16,34 @@ namespace {
 constexpr std::size_t kComplaintBytes = 2'048;
 constexpr std::size_t kPieceBytes = 64U << 10U;
 
-/// rsync's exit codes that say "we do not understand each other": usage, protocol, unsupported action,
-/// protocol stream. Its words on stderr are then the only help, and go to the client as the channel's error.
+/// rsync's exit codes that say "we do not understand each other": usage, protocol, unsupported
+/// action, protocol stream. Its words on stderr are then the only help, and go to the client as the
+/// channel's error.
 bool is_misunderstanding(int code) { return code == 1 || code == 2 || code == 4 || code == 12; }
 
 }  // namespace
 
-/// What `rsync -a --delete-missing-args --force --files-from=LIST --from0 SRC/ HOST:.` (rsync 3.2 or later, both ends)
-/// asks its remote shell to run, as printed by a remote shell that echoes its arguments:
+/// What `rsync -a --delete-missing-args --force --files-from=LIST --from0 SRC/ HOST:.` (rsync 3.2
+/// or later, both ends) asks its remote shell to run, as printed by a remote shell that echoes its
+/// arguments:
 ///     rsync --server -logDtpRe.LsfxCIvu --force --delete-missing-args . .
-/// -a is logDtp plus r, which --files-from takes out; R comes from --files-from; "e." and what follows are the
-/// client's capabilities. A client with other options, also without --delete-missing-args or --force, must not be used.
+/// -a is logDtp plus r, which --files-from takes out; R comes from --files-from; "e." and what
+/// follows are the client's capabilities. A client with other options, also without
+/// --delete-missing-args or --force, must not be used.
 std::vector<std::string> rsync_server_command() {
-    return {"/usr/bin/rsync", "--server", "-logDtpRe.LsfxCIvu", "--force", "--delete-missing-args", ".", "."};
+    return {
+        "/usr/bin/rsync",
+        "--server",
+        "-logDtpRe.LsfxCIvu",
+        "--force",
+        "--delete-missing-args",
+        ".",
+        "."};
 }
 
-Sync::Sync(NodeContext context, std::string channel, std::function<void(const std::string&)> finished)
+Sync::Sync(
+    NodeContext context, std::string channel, std::function<void(const std::string&)> finished
+)
     : context_(context), name_(std::move(channel)), finished_(std::move(finished)) {}
 
 Sync::~Sync() {
@@ -47,7 +59,9 @@ Sync::~Sync() {
 
 Result<void> Sync::start(bus::Connection& connection) {
     if (::access("/usr/bin/rsync", X_OK) != 0) {
-        return unavailable("no_rsync", "rsync is not installed on the machine; install the package rsync");
+        return unavailable(
+            "no_rsync", "rsync is not installed on the machine; install the package rsync"
+        );
     }
     BERTH_ASSIGN(process::Pipe in, process::make_pipe());
     BERTH_ASSIGN(process::Pipe out, process::make_pipe());
@@ -68,13 +82,16 @@ Result<void> Sync::start(bus::Connection& connection) {
     err_ = std::move(err.read);
     for (const Fd* fd : {&in_, &out_, &err_}) ::fcntl(fd->get(), F_SETFL, O_NONBLOCK);
 
-    const auto hop = [weak = weak_from_this(), &loop = context_.loop](std::function<void(Sync&)> work) {
+    const auto hop = [weak = weak_from_this(),
+                      &loop = context_.loop](std::function<void(Sync&)> work) {
         loop.post([weak, work = std::move(work)] {
             if (const auto self = weak.lock()) work(*self);
         });
     };
     bus::ByteChannel::Events events;
-    events.on_data = [hop](std::string_view bytes) { hop([copy = std::string(bytes)](Sync& self) { self.take(copy); }); };
+    events.on_data = [hop](std::string_view bytes) {
+        hop([copy = std::string(bytes)](Sync& self) { self.take(copy); });
+    };
     events.on_eof = [hop] {
         hop([](Sync& self) {
             self.client_done_ = true;
@@ -88,7 +105,9 @@ Result<void> Sync::start(bus::Connection& connection) {
     bus::ChannelSettings settings;
     settings.send_subject = base + ".out";
     settings.receive_subject = base + ".in";
-    BERTH_ASSIGN(channel_, bus::ByteChannel::open(connection, std::move(settings), std::move(events)));
+    BERTH_ASSIGN(
+        channel_, bus::ByteChannel::open(connection, std::move(settings), std::move(events))
+    );
 
     const auto self = [weak = weak_from_this()](void (Sync::*method)()) {
         return [weak, method](std::uint32_t) {
@@ -115,7 +134,8 @@ void Sync::take(std::string bytes) {
 void Sync::on_writable_pipe() {
     std::size_t done = 0;
     while (in_ && done < to_program_.size()) {
-        const ssize_t put = ::write(in_.get(), to_program_.data() + done, to_program_.size() - done);
+        const ssize_t put =
+            ::write(in_.get(), to_program_.data() + done, to_program_.size() - done);
         if (put < 0 && errno == EINTR) continue;
         if (put < 0 && errno == EAGAIN) break;
         if (put < 0) {  // rsync closed its input: what comes for it has no use
@@ -178,7 +198,8 @@ void Sync::on_complaint() {
         err_.reset();
         return try_finish();
     }
-    if (complaint_.size() < kComplaintBytes) complaint_.append(words, static_cast<std::size_t>(got));
+    if (complaint_.size() < kComplaintBytes)
+        complaint_.append(words, static_cast<std::size_t>(got));
 }
 
 void Sync::on_exit() {
@@ -191,9 +212,15 @@ void Sync::on_exit() {
 void Sync::try_finish() {
     if (!status_ || out_ || err_ || !to_client_.empty() || told_ || channel_ == nullptr) return;
     told_ = true;
-    if (status_->code != 0) log::info("a sync failed", {{"channel", name_}, {"code", status_->code}, {"words", complaint_}});
+    if (status_->code != 0)
+        log::info(
+            "a sync failed", {{"channel", name_}, {"code", status_->code}, {"words", complaint_}}
+        );
     if (is_misunderstanding(status_->code) && !complaint_.empty()) {
-        channel_->abort("rsync on the machine refused (exit " + std::to_string(status_->code) + "): " + complaint_);
+        channel_->abort(
+            "rsync on the machine refused (exit " + std::to_string(status_->code) +
+            "): " + complaint_
+        );
     } else {
         channel_->finish(status_->code);
     }

@@ -14,15 +14,20 @@
 
 namespace berth::node {
 
-/// The server's argv. rsync's client sends such a list to its remote shell; Berth never takes it from a client
-/// and builds it here. It must be what the CLI's client would have asked for, or the two disagree on the wire:
-/// see sync.cpp for the client's command this belongs to.
+/// The server's argv. rsync's client sends such a list to its remote shell; Berth never takes it
+/// from a client and builds it here. It must be what the CLI's client would have asked for, or the
+/// two disagree on the wire: see sync.cpp for the client's command this belongs to.
 std::vector<std::string> rsync_server_command();
 
-/// One sync, on channel berth.io.<machine>.<channel>. Lives on the loop's thread, ends with the node agent.
+/// One sync, on channel berth.io.<machine>.<channel>. Lives on the loop's thread, ends with the
+/// node agent.
 class Sync : public std::enable_shared_from_this<Sync> {
 public:
-    Sync(NodeContext context, std::string channel, std::function<void(const std::string& channel)> finished);
+    Sync(
+        NodeContext context,
+        std::string channel,
+        std::function<void(const std::string& channel)> finished
+    );
     ~Sync();
     /// Errors: "no_rsync", and those of spawn and the channel.
     Result<void> start(bus::Connection& connection);

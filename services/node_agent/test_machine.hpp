@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// For tests: a machine's folder, real runs under real supervisors, and a reader that plays the node agent.
+// For tests: a machine's folder, real runs under real supervisors, and a reader that plays the node
+// agent.
 #pragma once
 
 #include <fcntl.h>
@@ -14,9 +15,8 @@
 #include <filesystem>
 #include <fstream>
 #include <functional>
+#include <map>
 #include <memory>
-#include <map>
-#include <map>
 #include <string>
 #include <thread>
 #include <vector>
@@ -33,15 +33,17 @@ namespace berth::node::testing {
 namespace fs = std::filesystem;
 inline constexpr milliseconds kPatience{15'000};
 
-/// Sandboxes refuse root, as Berth does: as root, this process becomes an unprivileged copy of itself with
-/// its own copies of the binaries, since the build folder may be closed to others. Call first in main().
+/// Sandboxes refuse root, as Berth does: as root, this process becomes an unprivileged copy of
+/// itself with its own copies of the binaries, since the build folder may be closed to others. Call
+/// first in main().
 inline void become_unprivileged(char** argv) {
     constexpr unsigned kUid = 64'999;  // nobody's
     if (::getuid() != 0) return;
     std::string folder = "/tmp/berth-node-test-XXXXXX";
     if (::mkdtemp(folder.data()) == nullptr) std::abort();
-    const fs::path bin = std::getenv("BERTH_BIN_DIR") != nullptr ? fs::path(std::getenv("BERTH_BIN_DIR"))
-                                                                 : fs::read_symlink("/proc/self/exe").parent_path() / "../bin";
+    const fs::path bin = std::getenv("BERTH_BIN_DIR") != nullptr
+                             ? fs::path(std::getenv("BERTH_BIN_DIR"))
+                             : fs::read_symlink("/proc/self/exe").parent_path() / "../bin";
     for (const char* name : {"berth-init", "berth-supervisor", "berth-node"}) {
         std::error_code error;
         fs::copy_file(bin / name, fs::path(folder) / name, error);
@@ -54,7 +56,8 @@ inline void become_unprivileged(char** argv) {
         ::waitpid(child, &status, 0);
         // A test that crashed leaves its machines' holders.
         for (const auto& entry : fs::directory_iterator(folder)) {
-            if (entry.path().filename().string().starts_with("berth-machine-")) (void)Sandbox::destroy(entry.path());
+            if (entry.path().filename().string().starts_with("berth-machine-"))
+                (void)Sandbox::destroy(entry.path());
         }
         fs::remove_all(folder);
         ::_exit(WIFEXITED(status) ? WEXITSTATUS(status) : 1);
@@ -62,7 +65,13 @@ inline void become_unprivileged(char** argv) {
     ::setenv("BERTH_BIN_DIR", folder.c_str(), 1);
     ::setenv("TMPDIR", folder.c_str(), 1);
     const std::string id = std::to_string(kUid);
-    std::vector<std::string> words{"setpriv", "--reuid=" + id, "--regid=" + id, "--clear-groups", "--pdeathsig=KILL", folder + "/test"};
+    std::vector<std::string> words{
+        "setpriv",
+        "--reuid=" + id,
+        "--regid=" + id,
+        "--clear-groups",
+        "--pdeathsig=KILL",
+        folder + "/test"};
     for (char** word = argv + 1; *word != nullptr; ++word) words.emplace_back(*word);
     std::vector<char*> pointers;
     for (auto& word : words) pointers.push_back(word.data());
@@ -73,12 +82,15 @@ inline void become_unprivileged(char** argv) {
 
 inline fs::path binary(const char* name) {
     const char* folder = std::getenv("BERTH_BIN_DIR");
-    return (folder != nullptr ? fs::path(folder) : fs::read_symlink("/proc/self/exe").parent_path() / "../bin") / name;
+    return (folder != nullptr ? fs::path(folder)
+                              : fs::read_symlink("/proc/self/exe").parent_path() / "../bin") /
+           name;
 }
 
 /// Waits for a fact of another process, for which nothing can be awaited.
 inline bool eventually(const std::function<bool()>& fact, milliseconds patience = kPatience) {
-    for (const auto until = std::chrono::steady_clock::now() + patience; std::chrono::steady_clock::now() < until;) {
+    for (const auto until = std::chrono::steady_clock::now() + patience;
+         std::chrono::steady_clock::now() < until;) {
         if (fact()) return true;
         std::this_thread::sleep_for(milliseconds{2});
     }
@@ -88,7 +100,8 @@ inline bool eventually(const std::function<bool()>& fact, milliseconds patience 
 /// Plays the node agent towards one supervisor.
 class Reader {
 public:
-    explicit Reader(const fs::path& folder, std::uint64_t from = 0) : folder_(folder), spool_(folder / "spool") {
+    explicit Reader(const fs::path& folder, std::uint64_t from = 0)
+        : folder_(folder), spool_(folder / "spool") {
         auto fd = connect_to(folder);
         if (fd) fd_ = std::move(*fd);
         spool_.seek(from);
@@ -100,9 +113,11 @@ public:
     bool until(const std::function<bool()>& enough, milliseconds patience = kPatience) {
         const auto end = std::chrono::steady_clock::now() + patience;
         while (!enough()) {
-            const auto left = std::chrono::duration_cast<milliseconds>(end - std::chrono::steady_clock::now());
+            const auto left =
+                std::chrono::duration_cast<milliseconds>(end - std::chrono::steady_clock::now());
             pollfd wait{fd_.get(), POLLIN, 0};
-            if (left.count() <= 0 || ::poll(&wait, 1, static_cast<int>(left.count())) <= 0) return enough();
+            if (left.count() <= 0 || ::poll(&wait, 1, static_cast<int>(left.count())) <= 0)
+                return enough();
             bool closed = false;
             const auto word = receive_word(fd_.get(), buffer_, sizeof buffer_, closed);
             if (closed) return enough();
@@ -110,11 +125,17 @@ public:
         }
         return true;
     }
-    bool until_hello() { return until([this] { return hello; }); }
-    bool until_ended(milliseconds patience = kPatience) { return until([this] { return ended && spool_.offset() == written; }, patience); }
+    bool until_hello() {
+        return until([this] { return hello; });
+    }
+    bool until_ended(milliseconds patience = kPatience) {
+        return until([this] { return ended && spool_.offset() == written; }, patience);
+    }
 
     void send(const RunWord& word) { ASSERT_EQ(send_word(fd_.get(), word), SendResult::kSent); }
-    void signal(int number) { send({Word::kSignal, static_cast<std::uint64_t>(number), 0, 0, 0, {}}); }
+    void signal(int number) {
+        send({Word::kSignal, static_cast<std::uint64_t>(number), 0, 0, 0, {}});
+    }
     ExitRecord exit() const {
         const auto text = read_file(folder_ / "exit");
         return text ? ExitRecord::decode(*text).value() : ExitRecord{};
@@ -122,8 +143,8 @@ public:
     std::string& out() { return streams[OutStream::kStdout]; }
     std::string& err() { return streams[OutStream::kStderr]; }
 
-    bool confirm = true;   ///< confirm what was read
-    bool keep = true;      ///< keep the bytes
+    bool confirm = true;  ///< confirm what was read
+    bool keep = true;     ///< keep the bytes
     bool reading = true;
     bool hello = false;
     bool ended = false;
@@ -170,13 +191,15 @@ public:
         std::string folder = (fs::temp_directory_path() / "berth-machine-XXXXXX").string();
         if (::mkdtemp(folder.data()) == nullptr) std::abort();
         dir = folder;
-        for (const char* name : {"node", "workspace", "home", "tmp", "runs"}) fs::create_directories(dir / name);
+        for (const char* name : {"node", "workspace", "home", "tmp", "runs"})
+            fs::create_directories(dir / name);
         sandbox = Sandbox::prepare({dir, binary("berth-init"), "calm-otter", network});
     }
     ~Machine() {
         for (auto& child : supervisors) child.kill();
         (void)Sandbox::destroy(dir);
-        for (int status = 0; ::waitpid(-1, &status, WNOHANG) > 0;) {}
+        for (int status = 0; ::waitpid(-1, &status, WNOHANG) > 0;) {
+        }
         std::error_code error;
         fs::remove_all(dir, error);
     }
@@ -215,8 +238,12 @@ public:
         supervisors.push_back(process::spawn(spec).value());
         return supervisors.back();
     }
-    process::Child& start_argv(const std::string& run, std::vector<std::string> argv) { return start(run, launch_of(std::move(argv))); }
-    process::Child& shell(const std::string& run, const std::string& script) { return start_argv(run, {"sh", "-c", script}); }
+    process::Child& start_argv(const std::string& run, std::vector<std::string> argv) {
+        return start(run, launch_of(std::move(argv)));
+    }
+    process::Child& shell(const std::string& run, const std::string& script) {
+        return start_argv(run, {"sh", "-c", script});
+    }
 
     /// Runs a script to its end.
     Reader& finish(const std::string& run, const std::string& script) {
@@ -242,6 +269,8 @@ inline constexpr bool kSanitized = true;
 inline constexpr bool kSanitized = false;
 #endif
 
-/// Skips where the kernel forbids what the sandbox is made of: loudly, since nothing is proven then.
+/// Skips where the kernel forbids what the sandbox is made of: loudly, since nothing is proven
+/// then.
 #define BERTH_NEEDS_SANDBOX(machine) \
-    if (!(machine).usable()) GTEST_SKIP() << "NOTHING PROVEN: no user namespaces here: " << (machine).why
+    if (!(machine).usable())         \
+    GTEST_SKIP() << "NOTHING PROVEN: no user namespaces here: " << (machine).why

@@ -15,12 +15,17 @@ constexpr milliseconds kPoll{250};
 constexpr int kDueBatch = 32;
 constexpr int kTendBatch = 10'000;
 
-bool is_passing(const Error& error) { return error.fault == Fault::kUnavailable || error.fault == Fault::kDeadline; }
+bool is_passing(const Error& error) {
+    return error.fault == Fault::kUnavailable || error.fault == Fault::kDeadline;
+}
 
-/// The context of something that no message caused: the resource's revision makes the ids repeatable.
+/// The context of something that no message caused: the resource's revision makes the ids
+/// repeatable.
 service::Context context_of(const Resource& resource, std::string_view what) {
     service::Context context;
-    context.command_id = service::child_command_id(resource.machine, std::string(what) + "/" + std::to_string(resource.revision));
+    context.command_id = service::child_command_id(
+        resource.machine, std::string(what) + "/" + std::to_string(resource.revision)
+    );
     context.correlation_id = context.command_id;
     context.now = Clock::system().now();
     return context;
@@ -31,8 +36,12 @@ service::Context context_of(const Resource& resource, std::string_view what) {
 Actors::Actors(Parts parts) : parts_(std::move(parts)) {
     created_ = parts_.metrics.counter("berth_prov_machines_created_total", "Machines made.");
     destroyed_ = parts_.metrics.counter("berth_prov_machines_destroyed_total", "Machines removed.");
-    failures_ = parts_.metrics.counter("berth_prov_driver_failures_total", "Driver calls that failed.");
-    orphans_ = parts_.metrics.counter("berth_prov_orphans_removed_total", "Machines found at a provider that nothing wanted, and removed.");
+    failures_ =
+        parts_.metrics.counter("berth_prov_driver_failures_total", "Driver calls that failed.");
+    orphans_ = parts_.metrics.counter(
+        "berth_prov_orphans_removed_total",
+        "Machines found at a provider that nothing wanted, and removed."
+    );
 }
 Actors::~Actors() { stop(); }
 
@@ -66,7 +75,8 @@ void Actors::run() {
         lock.unlock();
         if (!connection || !connection->usable()) {
             connection.reset();
-            if (auto opened = store::Connection::open(parts_.database)) connection.emplace(std::move(*opened));
+            if (auto opened = store::Connection::open(parts_.database))
+                connection.emplace(std::move(*opened));
         }
         bool acted = false;
         if (connection) {
@@ -75,9 +85,12 @@ void Actors::run() {
             }
         }
         lock.lock();
-        // A wake comes from inside the handler's transaction: the row may appear a moment later, hence the
-        // short first wait after one.
-        if (!acted) changed_.wait_for(lock, wakes_ != seen ? milliseconds{2} : kPoll, [this, seen] { return stopping_ || wakes_ != seen; });
+        // A wake comes from inside the handler's transaction: the row may appear a moment later,
+        // hence the short first wait after one.
+        if (!acted)
+            changed_.wait_for(lock, wakes_ != seen ? milliseconds{2} : kPoll, [this, seen] {
+                return stopping_ || wakes_ != seen;
+            });
     }
 }
 
@@ -92,10 +105,14 @@ bool Actors::act(store::Connection& connection, const std::string& machine) {
         return {};
     });
     const bool due = read && resource && resource->next_at <= Clock::system().now() &&
-                     (resource->state == ResourceState::kCreating || resource->state == ResourceState::kDestroying);
+                     (resource->state == ResourceState::kCreating ||
+                      resource->state == ResourceState::kDestroying);
     if (due) {
         acted = true;
-        if (const auto done = carry_out(*resource); !done) log::warning("a machine could not be dealt with", {{"machine", machine}, {"error", done.error()}});
+        if (const auto done = carry_out(*resource); !done)
+            log::warning(
+                "a machine could not be dealt with", {{"machine", machine}, {"error", done.error()}}
+            );
     }
     (void)repo::end_act(connection, machine);
     return acted;
@@ -103,13 +120,16 @@ bool Actors::act(store::Connection& connection, const std::string& machine) {
 
 Result<void> Actors::carry_out(const Resource& resource) {
     const auto driver = parts_.drivers.find(resource.driver);
-    if (driver == parts_.drivers.end()) return internal("no_driver", "no driver " + resource.driver);
+    if (driver == parts_.drivers.end())
+        return internal("no_driver", "no driver " + resource.driver);
     if (resource.state == ResourceState::kDestroying) {
         const auto done = driver->second->destroy(resource.machine);
         (done ? destroyed_ : failures_).add();
         return record(resource.machine, [&](Resource& current) -> std::optional<std::string> {
             if (!done) {
-                destroy_failed(current, done.error().describe(), kSlowestRetry, Clock::system().now());
+                destroy_failed(
+                    current, done.error().describe(), kSlowestRetry, Clock::system().now()
+                );
                 return std::nullopt;
             }
             destroyed(current);
@@ -117,32 +137,50 @@ Result<void> Actors::carry_out(const Resource& resource) {
         });
     }
     BERTH_ASSIGN(const MachineSpec spec, spec_of(resource));
-    const auto done = driver->second->create(spec);
+    Attempts attempts;
+    const auto done = driver->second->create(spec, attempts);
     (done ? created_ : failures_).add();
     return record(resource.machine, [&](Resource& current) -> std::optional<std::string> {
-        if (done) return created(current) ? std::optional<std::string>(std::string()) : std::nullopt;
-        create_failed(current, done.error().message, !is_passing(done.error()), kCreateAttempts, Clock::system().now());
-        return current.state == ResourceState::kFailed ? std::optional<std::string>(done.error().code) : std::nullopt;
+        if (done)
+            return created(current) ? std::optional<std::string>(std::string()) : std::nullopt;
+        create_failed(
+            current,
+            done.error().message,
+            !is_passing(done.error()),
+            kCreateAttempts,
+            Clock::system().now()
+        );
+        return current.state == ResourceState::kFailed
+                   ? std::optional<std::string>(done.error().code)
+                   : std::nullopt;
     });
 }
 
-Result<void> Actors::record(const std::string& machine, const std::function<std::optional<std::string>(Resource&)>& change) {
-    auto messages = parts_.pool.transact([&](store::Transaction& tx) -> Result<std::vector<store::OutboxMessage>> {
-        std::vector<store::OutboxMessage> out;
-        BERTH_ASSIGN(auto resource, repo::lock(tx, machine));
-        if (!resource) return out;
-        if (const auto code = change(*resource)) out.push_back(fact(context_of(*resource, state_name(resource->state)), *resource, *code));
-        BERTH_TRY(repo::update(tx, *resource));
-        if (!out.empty()) BERTH_TRY(store::Outbox::add_all(tx, out));
-        return out;
-    });
+Result<void> Actors::record(
+    const std::string& machine, const std::function<std::optional<std::string>(Resource&)>& change
+) {
+    auto messages = parts_.pool.transact(
+        [&](store::Transaction& tx) -> Result<std::vector<store::OutboxMessage>> {
+            std::vector<store::OutboxMessage> out;
+            BERTH_ASSIGN(auto resource, repo::lock(tx, machine));
+            if (!resource) return out;
+            if (const auto code = change(*resource))
+                out.push_back(
+                    fact(context_of(*resource, state_name(resource->state)), *resource, *code)
+                );
+            BERTH_TRY(repo::update(tx, *resource));
+            if (!out.empty()) BERTH_TRY(store::Outbox::add_all(tx, out));
+            return out;
+        }
+    );
     if (!messages) return std::move(messages).error();
     parts_.relay.publish_committed(std::move(*messages));
     return {};
 }
 
 Result<void> Actors::tend(std::int64_t) {
-    // Not fenced: tending restarts a node agent, whose own lock admits one, and removes what nothing wants.
+    // Not fenced: tending restarts a node agent, whose own lock admits one, and removes what
+    // nothing wants.
     BERTH_ASSIGN(const auto ready, repo::in_state(parts_.pool, ResourceState::kReady, kTendBatch));
     for (const Resource& resource : ready) {
         const auto driver = parts_.drivers.find(resource.driver);
@@ -150,9 +188,14 @@ Result<void> Actors::tend(std::int64_t) {
         if (driver == parts_.drivers.end() || driver->second->instant() || !spec) continue;
         const auto condition = driver->second->tend(*spec);
         if (!condition) {
-            log::warning("a machine could not be tended", {{"machine", resource.machine}, {"error", condition.error()}});
+            log::warning(
+                "a machine could not be tended",
+                {{"machine", resource.machine}, {"error", condition.error()}}
+            );
         } else if (*condition == Condition::kMissing) {
-            BERTH_TRY(record(resource.machine, [](Resource& current) { return vanished(current) ? std::optional<std::string>(std::string()) : std::nullopt; }));
+            BERTH_TRY(record(resource.machine, [](Resource& current) {
+                return vanished(current) ? std::optional<std::string>(std::string()) : std::nullopt;
+            }));
         }
     }
     for (const auto& [name, driver] : parts_.drivers) {
@@ -162,7 +205,9 @@ Result<void> Actors::tend(std::int64_t) {
         BERTH_ASSIGN(const auto wanted, repo::wanted(parts_.pool, *present));
         for (const std::string& machine : *present) {
             if (std::find(wanted.begin(), wanted.end(), machine) != wanted.end()) continue;
-            log::warning("a machine that nothing wants is removed", {{"machine", machine}, {"driver", name}});
+            log::warning(
+                "a machine that nothing wants is removed", {{"machine", machine}, {"driver", name}}
+            );
             BERTH_TRY(driver->destroy(machine));
             orphans_.add();
         }

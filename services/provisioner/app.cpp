@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// provisioner put together: drivers, handlers, actors, and the keeper that one of its replicas leads.
+// provisioner put together: drivers, handlers, actors, and the keeper that one of its replicas
+// leads.
 #include "provisioner/app.hpp"
 
 #include "provisioner/actors.hpp"
@@ -13,13 +14,24 @@ namespace {
 
 class ProvApp final : public service::App {
 public:
-    ProvApp(service::Runtime& runtime, const ProvSettings& settings, identity::KeyPair account, std::unique_ptr<Presences> presences)
+    ProvApp(
+        service::Runtime& runtime,
+        const ProvSettings& settings,
+        identity::KeyPair account,
+        std::unique_ptr<Presences> presences
+    )
         : enrolment_(runtime.bus(), std::move(account)),
           presences_(std::move(presences)),
           drivers_(make_drivers(runtime, settings)),
-          actors_({runtime.pool(), runtime.database(), runtime.relay(), runtime.metrics(), drivers_}),
+          actors_({runtime.pool(), runtime.database(), runtime.relay(), runtime.metrics(), drivers_}
+          ),
           handlers_(drivers_, enrolment_, [this] { actors_.wake(); }),
-          keeper_(runtime.database(), "keeper", settings.tend_every, [this](std::int64_t fence) { return actors_.tend(fence); }),
+          keeper_(
+              runtime.database(),
+              "keeper",
+              settings.tend_every,
+              [this](std::int64_t fence) { return actors_.tend(fence); }
+          ),
           bound_(runtime.make_handlers()) {
         handlers_.bind(*bound_);
     }
@@ -42,12 +54,15 @@ private:
         drivers.emplace("simulated", std::make_unique<SimulatedDriver>());
         if (!settings.machines_dir.empty()) {
             LocalDriverSettings local{
-                settings.machines_dir, settings.node_binary,
-                settings.node_nats_url.empty() ? runtime.settings().nats_url : settings.node_nats_url,
+                settings.machines_dir,
+                settings.node_binary,
+                settings.node_nats_url.empty() ? runtime.settings().nats_url
+                                               : settings.node_nats_url,
                 // The account's key is what makes a deployment this one and no other.
-                enrolment_.account_public_key()
-            };
-            drivers.emplace("local", std::make_unique<LocalDriver>(std::move(local), enrolment_, *presences_));
+                enrolment_.account_public_key()};
+            drivers.emplace(
+                "local", std::make_unique<LocalDriver>(std::move(local), enrolment_, *presences_)
+            );
         }
         return drivers;
     }
@@ -70,14 +85,18 @@ ProvSettings read_prov_settings(config::Reader& reader) {
     settings.node_binary = reader.get_string("node_binary");
     settings.node_nats_url = reader.get_string("node_nats_url");
     settings.tend_every = reader.get_duration("tend_every", settings.tend_every);
-    if (!settings.machines_dir.empty() && settings.node_binary.empty()) reader.reject("node_binary", "is needed with machines_dir");
+    if (!settings.machines_dir.empty() && settings.node_binary.empty())
+        reader.reject("node_binary", "is needed with machines_dir");
     return settings;
 }
 
 service::Service service() {
     return {
-        "prov", "makes and removes machines", migrations(),
-        [](service::Runtime& runtime, config::Reader& reader) -> Result<std::unique_ptr<service::App>> {
+        "prov",
+        "makes and removes machines",
+        migrations(),
+        [](service::Runtime& runtime,
+           config::Reader& reader) -> Result<std::unique_ptr<service::App>> {
             const ProvSettings settings = read_prov_settings(reader);
             if (settings.account_seed_file.empty()) return reader.finish().error();
             BERTH_ASSIGN(const Secret seed, identity::read_seed(settings.account_seed_file));
@@ -85,12 +104,17 @@ service::Service service() {
             if (!settings.machines_dir.empty()) {
                 std::error_code error;
                 std::filesystem::create_directories(settings.machines_dir, error);
-                if (error) return invalid("bad_setting", "machines_dir " + settings.machines_dir + ": " + error.message());
+                if (error)
+                    return invalid(
+                        "bad_setting",
+                        "machines_dir " + settings.machines_dir + ": " + error.message()
+                    );
             }
             BERTH_ASSIGN(auto presences, Presences::listen(runtime.bus()));
-            return std::unique_ptr<service::App>(std::make_unique<ProvApp>(runtime, settings, std::move(account), std::move(presences)));
-        }
-    };
+            return std::unique_ptr<service::App>(std::make_unique<ProvApp>(
+                runtime, settings, std::move(account), std::move(presences)
+            ));
+        }};
 }
 
 }  // namespace berth::prov

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// What a provider of machines must be able to do. A new provider is one folder below drivers/ and one line in
-// app.cpp.
+// What a provider of machines must be able to do. A new provider is one folder below drivers/ and
+// one line in app.cpp.
 #pragma once
 
 #include <string>
@@ -9,6 +9,8 @@
 
 #include "berth/lease/v1/lease.pb.h"
 #include "core/result.hpp"
+#include "core/secret.hpp"
+#include "core/time.hpp"
 
 namespace berth::prov {
 
@@ -23,23 +25,55 @@ struct MachineSpec {
 
 enum class Condition { kWorking, kMissing };
 
-/// Calls for one machine never overlap; calls for different machines do. Everything may block, bounded by a
-/// deadline of the driver's own (at most kActionDeadline). Errors: unavailable and deadline mean "again
-/// later", everything else is final.
+/// One thing a provider was asked for while a machine was made, and what it said.
+struct Attempt {
+    std::string target;   ///< what was asked for: "cx22 in fsn1"
+    std::string code;     ///< the provider's own code ("resource_unavailable"), or "created"
+    std::string message;  ///< the provider's words; never a secret
+};
+using Attempts = std::vector<Attempt>;
+
+/// The code of the final error of a create() that every type and location refused for want of
+/// room, quota or rate.
+inline constexpr std::string_view kCapacityExhausted = "capacity_exhausted";
+/// The code of the final error of a destroy() that found the machine's name or label on something
+/// whose other marks are not ours: it is never touched (rule 10).
+inline constexpr std::string_view kNotOurs = "not_ours";
+
+/// What a machine that boots away from this host needs to become ours. Thread-safe.
+class Boot {
+public:
+    virtual ~Boot() = default;
+    /// cloud-init user data that installs the node agent and lets it enrol once. The same text for
+    /// the same machine however often it is asked for, so that a repeated create is the same
+    /// request; below 16 KiB (EC2's limit), never to be logged.
+    virtual Result<Secret> user_data(const MachineSpec& spec) = 0;
+    /// Waits until the machine's node is heard on the bus after `since`; false when the patience
+    /// ends.
+    virtual bool wait_heard(
+        const std::string& machine, SteadyTime since, milliseconds patience
+    ) = 0;
+};
+
+/// Calls for one machine never overlap; calls for different machines do. Everything may block,
+/// bounded by a deadline of the driver's own (at most kActionDeadline). Errors: unavailable and
+/// deadline mean "again later", everything else is final.
 class Driver {
 public:
     virtual ~Driver() = default;
     virtual std::string_view name() const = 0;
     /// True when create() has no effect outside the database: it is then not queued.
     virtual bool instant() const { return false; }
-    /// Returns when the machine's node has been heard on the bus. Repeating it after a crash at any point
-    /// completes the same machine.
-    virtual Result<void> create(const MachineSpec& spec) = 0;
-    /// Returns when nothing of the machine is left. What is not there is success.
+    /// Returns when the machine's node has been heard on the bus. Repeating it after a crash at any
+    /// point completes the same machine. What the provider was asked for is added to `attempts`.
+    virtual Result<void> create(const MachineSpec& spec, Attempts& attempts) = 0;
+    /// Returns when nothing of the machine is left, keys, volumes and rules included. What is not
+    /// there is success.
     virtual Result<void> destroy(const std::string& machine) = 0;
     /// Looks after a machine that should work and restarts what died on it.
     virtual Result<Condition> tend(const MachineSpec& spec) = 0;
-    /// Every machine there that is provably ours (rule 10). An error means that nothing is known.
+    /// Every machine of which anything is there that is provably ours (rule 10), a left-over key
+    /// too. An error means that nothing is known.
     virtual Result<std::vector<std::string>> list() = 0;
 };
 

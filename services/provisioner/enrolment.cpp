@@ -14,26 +14,45 @@ constexpr seconds kApiTimeout{5};
 
 }  // namespace
 
-Result<std::string> Enrolment::api(std::string_view subject, std::string_view json) { return connection_.request(subject, json, kApiTimeout); }
+Result<std::string> Enrolment::api(std::string_view subject, std::string_view json) {
+    return connection_.request(subject, json, kApiTimeout);
+}
 
 Result<void> Enrolment::open(const std::string& machine, const std::string& org) {
     BERTH_ASSIGN(const auto consumers, topology::consumers_of(topology::builtin(), {machine, org}));
     topology::ApplyReport report;
     for (const topology::Consumer& consumer : consumers) {
-        BERTH_TRY(topology::apply_consumer(consumer, [this](auto subject, auto json) { return api(subject, json); }, {}, report));
+        BERTH_TRY(topology::apply_consumer(
+            consumer, [this](auto subject, auto json) { return api(subject, json); }, {}, report
+        ));
     }
     return {};
 }
 
-Result<std::string> Enrolment::mint(const std::string& machine, const std::string& org, const std::string& user_public_key, WallTime now) {
-    return topology::mint_machine_user(topology::builtin(), account_, {machine, org}, user_public_key, now, kNodeCredentialLife);
+Result<std::string> Enrolment::mint(
+    const std::string& machine,
+    const std::string& org,
+    const std::string& user_public_key,
+    WallTime now
+) {
+    return topology::mint_machine_user(
+        topology::builtin(), account_, {machine, org}, user_public_key, now, kNodeCredentialLife
+    );
 }
 
 Result<void> Enrolment::close(const std::string& machine, const std::string& org) {
-    BERTH_ASSIGN(const auto consumers, topology::consumers_of(topology::builtin(), {machine, org.empty() ? "none" : org}));
+    BERTH_ASSIGN(
+        const auto consumers,
+        topology::consumers_of(topology::builtin(), {machine, org.empty() ? "none" : org})
+    );
     for (const topology::Consumer& consumer : consumers) {
-        BERTH_TRY(topology::delete_consumer(consumer, [this](auto subject, auto json) { return api(subject, json); }));
-        const auto purged = topology::purge(consumer.stream, consumer.filter, [this](auto subject, auto json) { return api(subject, json); });
+        BERTH_TRY(topology::delete_consumer(consumer, [this](auto subject, auto json) {
+            return api(subject, json);
+        }));
+        const auto purged =
+            topology::purge(consumer.stream, consumer.filter, [this](auto subject, auto json) {
+                return api(subject, json);
+            });
         if (!purged) return purged.error();
     }
     return {};
@@ -41,14 +60,20 @@ Result<void> Enrolment::close(const std::string& machine, const std::string& org
 
 Result<std::unique_ptr<Presences>> Presences::listen(bus::Connection& connection) {
     auto presences = std::make_unique<Presences>();
-    BERTH_ASSIGN(presences->receiver_, connection.subscribe("berth.live.node.*", [self = presences.get()](bus::Message message) {
-        const auto tokens = split(message.subject, '.');
-        {
-            const std::lock_guard lock(self->mutex_);
-            self->heard_[std::string(tokens.back())] = std::chrono::steady_clock::now();
-        }
-        self->changed_.notify_all();
-    }));
+    BERTH_ASSIGN(
+        presences->receiver_,
+        connection.subscribe(
+            "berth.live.node.*",
+            [self = presences.get()](bus::Message message) {
+                const auto tokens = split(message.subject, '.');
+                {
+                    const std::lock_guard lock(self->mutex_);
+                    self->heard_[std::string(tokens.back())] = std::chrono::steady_clock::now();
+                }
+                self->changed_.notify_all();
+            }
+        )
+    );
     return presences;
 }
 

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// What every machine needs on the bus whatever its driver: a durable for its commands, a user of its own.
+// What every machine needs on the bus whatever its driver: a durable for its commands, a user of
+// its own.
 #pragma once
 
 #include <map>
@@ -16,12 +17,18 @@ namespace berth::prov {
 class Enrolment {
 public:
     /// `account` signs; it never leaves this object.
-    Enrolment(bus::Connection& connection, identity::KeyPair account) : connection_(connection), account_(std::move(account)) {}
+    Enrolment(bus::Connection& connection, identity::KeyPair account)
+        : connection_(connection), account_(std::move(account)) {}
 
     /// Makes the machine's durable, so that no command can be lost before its node is there.
     Result<void> open(const std::string& machine, const std::string& org);
     /// A credential for a key, for kNodeCredentialLife.
-    Result<std::string> mint(const std::string& machine, const std::string& org, const std::string& user_public_key, WallTime now);
+    Result<std::string> mint(
+        const std::string& machine,
+        const std::string& org,
+        const std::string& user_public_key,
+        WallTime now
+    );
     /// Deletes the durable and the commands that waited behind it. What is not there is success.
     Result<void> close(const std::string& machine, const std::string& org);
 

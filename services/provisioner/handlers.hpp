@@ -14,7 +14,9 @@ namespace berth::prov {
 using Drivers = std::map<std::string, std::unique_ptr<Driver>, std::less<>>;
 
 /// The event of a resource's present state: ready, failed or gone.
-store::OutboxMessage fact(const service::Context& context, const Resource& resource, std::string_view code);
+store::OutboxMessage fact(
+    const service::Context& context, const Resource& resource, std::string_view code
+);
 /// What a driver needs, from a resource's stored command.
 Result<MachineSpec> spec_of(const Resource& resource);
 

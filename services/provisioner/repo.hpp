@@ -28,8 +28,8 @@ Result<std::vector<Resource>> in_state(store::Pool& pool, ResourceState state, i
 /// Of these machines, those that should exist (known and not gone).
 Result<std::vector<std::string>> wanted(store::Pool& pool, std::span<const std::string> machines);
 
-/// Keeps every other actor, of any replica, away from a machine until unlocked or the connection ends: a
-/// killed provisioner leaves nothing locked.
+/// Keeps every other actor, of any replica, away from a machine until unlocked or the connection
+/// ends: a killed provisioner leaves nothing locked.
 Result<bool> try_act(store::Connection& connection, const std::string& machine);
 Result<void> end_act(store::Connection& connection, const std::string& machine);
 

@@ -25,15 +25,22 @@ WallTime later(WallTime now, int attempts, milliseconds slowest) {
 }  // namespace
 
 std::string_view state_name(ResourceState state) {
-    return std::find_if(kNames.begin(), kNames.end(), [state](const auto& row) { return row.second == state; })->first;
+    return std::find_if(
+               kNames.begin(),
+               kNames.end(),
+               [state](const auto& row) { return row.second == state; }
+    )->first;
 }
 ResourceState resource_state(std::string_view name) {
-    const auto row = std::find_if(kNames.begin(), kNames.end(), [name](const auto& entry) { return entry.first == name; });
+    const auto row = std::find_if(kNames.begin(), kNames.end(), [name](const auto& entry) {
+        return entry.first == name;
+    });
     return row == kNames.end() ? ResourceState::kFailed : row->second;
 }
 
 bool want_destroyed(Resource& resource, WallTime now) {
-    if (resource.state == ResourceState::kDestroying || resource.state == ResourceState::kGone) return false;
+    if (resource.state == ResourceState::kDestroying || resource.state == ResourceState::kGone)
+        return false;
     resource.state = ResourceState::kDestroying;
     resource.attempts = 0;
     resource.next_at = now;
@@ -49,7 +56,9 @@ bool created(Resource& resource) {
     return true;
 }
 
-void create_failed(Resource& resource, std::string_view error, bool is_final, int max_attempts, WallTime now) {
+void create_failed(
+    Resource& resource, std::string_view error, bool is_final, int max_attempts, WallTime now
+) {
     if (resource.state != ResourceState::kCreating) return;
     resource.error = error;
     ++resource.revision;

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// The state machine of a provider resource, pure: what a create, a destroy and their results do to it.
+// The state machine of a provider resource, pure: what a create, a destroy and their results do to
+// it.
 #pragma once
 
 #include <string>
@@ -13,7 +14,8 @@ enum class ResourceState { kCreating, kReady, kDestroying, kGone, kFailed };
 std::string_view state_name(ResourceState state);
 ResourceState resource_state(std::string_view name);
 
-/// A machine as the provisioner keeps it: the intent is recorded before the provider is called, the result after.
+/// A machine as the provisioner keeps it: the intent is recorded before the provider is called, the
+/// result after.
 struct Resource {
     std::string machine;
     std::string org;
@@ -32,7 +34,9 @@ bool want_destroyed(Resource& resource, WallTime now);
 /// create() succeeded. False when it was destroyed meanwhile: the destroy follows.
 bool created(Resource& resource);
 /// create() failed. Final errors and the last attempt give kFailed; else it is tried again later.
-void create_failed(Resource& resource, std::string_view error, bool is_final, int max_attempts, WallTime now);
+void create_failed(
+    Resource& resource, std::string_view error, bool is_final, int max_attempts, WallTime now
+);
 void destroyed(Resource& resource);
 /// destroy() failed: again after a growing wait, for ever: a machine is never forgotten.
 void destroy_failed(Resource& resource, std::string_view error, seconds slowest, WallTime now);

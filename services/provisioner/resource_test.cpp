@@ -55,7 +55,12 @@ TEST(Resource, ADestroyIsRetriedForEverAtABoundedPace) {
 }
 
 TEST(Resource, OnlyAReadyMachineCanVanish) {
-    for (const ResourceState state : {ResourceState::kCreating, ResourceState::kReady, ResourceState::kDestroying, ResourceState::kGone, ResourceState::kFailed}) {
+    for (const ResourceState state :
+         {ResourceState::kCreating,
+          ResourceState::kReady,
+          ResourceState::kDestroying,
+          ResourceState::kGone,
+          ResourceState::kFailed}) {
         Resource resource = in(state);
         EXPECT_EQ(vanished(resource), state == ResourceState::kReady);
         EXPECT_EQ(resource_state(state_name(state)), state);

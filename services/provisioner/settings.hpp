@@ -14,7 +14,7 @@ struct ProvSettings {
     std::string machines_dir;       ///< of the local driver
     std::string node_binary;        ///< of the local driver
     std::string node_nats_url;      ///< how a node reaches NATS; default: as the service does
-    milliseconds tend_every{1'000}; ///< how soon a dead node agent is started again
+    milliseconds tend_every{1'000};  ///< how soon a dead node agent is started again
 };
 
 /// Threads that create and destroy: each waits for a node to come up.

@@ -16,7 +16,12 @@ public:
         : asker_(std::move(asker)),
           handlers_(runtime.pool(), *asker_),
           watch_(handlers_, runtime),
-          leader_(runtime.database(), "watch", kLookEvery, [this](std::int64_t fence) { return watch_.look(fence); }),
+          leader_(
+              runtime.database(),
+              "watch",
+              kLookEvery,
+              [this](std::int64_t fence) { return watch_.look(fence); }
+          ),
           bound_(runtime.make_handlers()) {
         handlers_.bind(*bound_);
     }
@@ -45,12 +50,17 @@ private:
 
 service::Service service() {
     return {
-        "run", "follows runs from start to end", migrations(),
+        "run",
+        "follows runs from start to end",
+        migrations(),
         [](service::Runtime& runtime, config::Reader&) -> Result<std::unique_ptr<service::App>> {
-            BERTH_ASSIGN(auto asker, bus::Asker::create(runtime.bus(), {runtime.token(), runtime.settings().instance}));
-            return std::unique_ptr<service::App>(std::make_unique<RunApp>(runtime, std::move(asker)));
-        }
-    };
+            BERTH_ASSIGN(
+                auto asker,
+                bus::Asker::create(runtime.bus(), {runtime.token(), runtime.settings().instance})
+            );
+            return std::unique_ptr<service::App>(std::make_unique<RunApp>(runtime, std::move(asker))
+            );
+        }};
 }
 
 }  // namespace berth::run

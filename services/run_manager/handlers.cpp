@@ -32,7 +32,9 @@ bool may_see(const common::v1::Actor& actor, const Run& run) {
     return actor.org() == run.org && (actor.user() == run.owner || has_role(actor, "admin"));
 }
 Error no_such_run(const std::string& id) {
-    return not_found("run_not_found", "there is no run '" + id.substr(0, 64) + "'; `berth runs` shows yours");
+    return not_found(
+        "run_not_found", "there is no run '" + id.substr(0, 64) + "'; `berth runs` shows yours"
+    );
 }
 std::string normal(const std::string& id) { return normalize_id("rn", id).value_or(id); }
 
@@ -43,54 +45,95 @@ Result<T> decode(const std::string& payload) {
     return message;
 }
 
-store::OutboxMessage run_event(const service::Context& context, const Run& run, std::string_view fact) {
+store::OutboxMessage run_event(
+    const service::Context& context, const Run& run, std::string_view fact
+) {
     v1::RunChanged event;
     *event.mutable_run() = to_proto(run);
-    return make_event(context, kToken, run.org, "run", fact, run.id, static_cast<std::uint64_t>(run.revision), event);
+    return make_event(
+        context,
+        kToken,
+        run.org,
+        "run",
+        fact,
+        run.id,
+        static_cast<std::uint64_t>(run.revision),
+        event
+    );
 }
 
 store::OutboxMessage start_command(const service::Context& context, const Run& run) {
     node::v1::Start spec;
     (void)spec.ParseFromString(run.spec);
-    // Counted from the placing, since a queued run may wait for hours; nothing else of the spec changes.
+    // Counted from the placing, since a queued run may wait for hours; nothing else of the spec
+    // changes.
     *spec.mutable_start_by() = service::to_timestamp(context.now + kStartBy);
     if (spec.has_deadline()) {
         // Stored as a length from the epoch until the run is placed.
-        *spec.mutable_deadline() = service::to_timestamp(context.now + service::to_wall_time(spec.deadline()).time_since_epoch());
+        *spec.mutable_deadline() = service::to_timestamp(
+            context.now + service::to_wall_time(spec.deadline()).time_since_epoch()
+        );
     }
-    return make_command(context, kToken, "berth.cmd.node." + run.machine + ".start", "start/" + run.id, "run/" + run.id, spec, kStartBy);
+    return make_command(
+        context,
+        kToken,
+        "berth.cmd.node." + run.machine + ".start",
+        "start/" + run.id,
+        "run/" + run.id,
+        spec,
+        kStartBy
+    );
 }
 
-/// The same for one command however often it is delivered, in time order where the command id is a real ULID.
+/// The same for one command however often it is delivered, in time order where the command id is a
+/// real ULID.
 std::string run_id_of(const std::string& command_id) {
-    return "rn_" + command_id.substr(0, 10) + service::child_command_id(command_id, "run").substr(10);
+    return "rn_" + command_id.substr(0, 10) +
+           service::child_command_id(command_id, "run").substr(10);
 }
 
 }  // namespace
 
 void RunHandlers::bind(service::Handlers& handlers) {
-    const auto command = [&](const char* verb, Outcome (RunHandlers::*handler)(const Context&, const std::string&, store::Transaction&)) {
-        handlers.command(verb, [this, handler](const Context& context, const std::string& payload, store::Transaction& tx) {
-            return (this->*handler)(context, payload, tx);
-        });
+    const auto command = [&](const char* verb,
+                             Outcome (RunHandlers::*handler
+                             )(const Context&, const std::string&, store::Transaction&)) {
+        handlers.command(
+            verb,
+            [this, handler](
+                const Context& context, const std::string& payload, store::Transaction& tx
+            ) { return (this->*handler)(context, payload, tx); }
+        );
     };
-    const auto event = [&](const char* durable, Outcome (RunHandlers::*handler)(const Context&, const std::string&, store::Transaction&)) {
-        handlers.event(durable, [this, handler](const Context& context, const std::string& payload, store::Transaction& tx) {
-            return (this->*handler)(context, payload, tx);
-        });
+    const auto event = [&](const char* durable,
+                           Outcome (RunHandlers::*handler
+                           )(const Context&, const std::string&, store::Transaction&)) {
+        handlers.event(
+            durable,
+            [this, handler](
+                const Context& context, const std::string& payload, store::Transaction& tx
+            ) { return (this->*handler)(context, payload, tx); }
+        );
     };
     command("start", &RunHandlers::start);
     command("cancel", &RunHandlers::cancel);
     command("signal", &RunHandlers::signal);
     command("open_sync", &RunHandlers::open_sync);
-    handlers.query("get", [this](const Context& context, const std::string& payload) { return get(context, payload); });
-    handlers.query("list", [this](const Context& context, const std::string& payload) { return list(context, payload); });
+    handlers.query("get", [this](const Context& context, const std::string& payload) {
+        return get(context, payload);
+    });
+    handlers.query("list", [this](const Context& context, const std::string& payload) {
+        return list(context, payload);
+    });
     event("run-node", &RunHandlers::node_fact);
     event("run-prov", &RunHandlers::machine_fact);
 }
 
 Result<lease::v1::Attached> RunHandlers::attach(
-    const Context& context, const common::v1::Actor& actor, const std::string& lease, const std::string& work
+    const Context& context,
+    const common::v1::Actor& actor,
+    const std::string& lease,
+    const std::string& work
 ) {
     lease::v1::Attach request;
     *request.mutable_actor() = actor;
@@ -108,12 +151,17 @@ Result<lease::v1::Attached> RunHandlers::attach(
     return decode<lease::v1::Attached>(answer.payload);
 }
 
-RunHandlers::Outcome RunHandlers::start(const Context& context, const std::string& payload, store::Transaction& tx) {
+RunHandlers::Outcome RunHandlers::start(
+    const Context& context, const std::string& payload, store::Transaction& tx
+) {
     BERTH_ASSIGN(const v1::Start request, decode<v1::Start>(payload));
     BERTH_TRY(check_start(request));
     Run run;
     run.id = run_id_of(context.command_id);
-    BERTH_ASSIGN(const lease::v1::Attached attached, attach(context, request.actor(), request.lease(), run.id));
+    BERTH_ASSIGN(
+        const lease::v1::Attached attached,
+        attach(context, request.actor(), request.lease(), run.id)
+    );
     const lease::v1::Profile& profile = attached.profile();
     run.org = attached.lease().org();
     run.owner = request.actor().user();
@@ -138,13 +186,15 @@ RunHandlers::Outcome RunHandlers::start(const Context& context, const std::strin
     spec.set_rows(request.rows());
     spec.set_cols(request.cols());
     spec.set_output_cap_bytes(profile.output_cap_bytes());
-    milliseconds timeout = request.has_timeout() ? service::to_milliseconds(request.timeout()) : milliseconds{0};
+    milliseconds timeout =
+        request.has_timeout() ? service::to_milliseconds(request.timeout()) : milliseconds{0};
     if (profile.has_run_timeout()) {
         const milliseconds most = service::to_milliseconds(profile.run_timeout());
         timeout = timeout.count() == 0 ? most : std::min(timeout, most);
     }
     if (timeout.count() > 0) {
-        *spec.mutable_deadline() = service::to_timestamp(WallTime{timeout});  // a length until it is placed
+        *spec.mutable_deadline() =
+            service::to_timestamp(WallTime{timeout});  // a length until it is placed
         run.deadline = context.now + timeout;
     }
     run.spec = spec.SerializeAsString();
@@ -159,16 +209,22 @@ RunHandlers::Outcome RunHandlers::start(const Context& context, const std::strin
     return decision;
 }
 
-Result<Run> RunHandlers::owned(store::Transaction& tx, const common::v1::Actor& actor, const std::string& id) {
+Result<Run> RunHandlers::owned(
+    store::Transaction& tx, const common::v1::Actor& actor, const std::string& id
+) {
     BERTH_ASSIGN(auto run, repo::lock(tx, normal(id)));
     if (!run || !may_see(actor, *run)) return no_such_run(id);
     return std::move(*run);
 }
 
-RunHandlers::Outcome RunHandlers::cancel(const Context& context, const std::string& payload, store::Transaction& tx) {
+RunHandlers::Outcome RunHandlers::cancel(
+    const Context& context, const std::string& payload, store::Transaction& tx
+) {
     BERTH_ASSIGN(const v1::Cancel request, decode<v1::Cancel>(payload));
-    const milliseconds grace = request.has_grace() ? service::to_milliseconds(request.grace()) : milliseconds{kDefaultGrace};
-    if (grace < milliseconds{0} || grace > kMaxGrace) return invalid("bad_duration", "grace must be between 0s and 1h", "grace");
+    const milliseconds grace = request.has_grace() ? service::to_milliseconds(request.grace())
+                                                   : milliseconds{kDefaultGrace};
+    if (grace < milliseconds{0} || grace > kMaxGrace)
+        return invalid("bad_duration", "grace must be between 0s and 1h", "grace");
     BERTH_ASSIGN(Run run, owned(tx, request.actor(), request.run()));
     const CancelEffect effect = run::cancel(run, context.now);
     Decision decision = reply_with(to_proto(run));
@@ -181,31 +237,52 @@ RunHandlers::Outcome RunHandlers::cancel(const Context& context, const std::stri
         signal.set_run(run.id);
         signal.set_signal(SIGINT);
         *signal.mutable_kill_after() = service::to_duration(grace);
-        decision.messages.push_back(
-            make_command(context, kToken, "berth.cmd.node." + run.machine + ".signal", "cancel/" + run.id, "run/" + run.id, signal, kSignalDeadline)
-        );
+        decision.messages.push_back(make_command(
+            context,
+            kToken,
+            "berth.cmd.node." + run.machine + ".signal",
+            "cancel/" + run.id,
+            "run/" + run.id,
+            signal,
+            kSignalDeadline
+        ));
     }
     return decision;
 }
 
-RunHandlers::Outcome RunHandlers::signal(const Context& context, const std::string& payload, store::Transaction& tx) {
+RunHandlers::Outcome RunHandlers::signal(
+    const Context& context, const std::string& payload, store::Transaction& tx
+) {
     BERTH_ASSIGN(const v1::Signal request, decode<v1::Signal>(payload));
-    if (request.signal() < 1 || request.signal() > 64) return invalid("bad_signal", "signal must be 1 to 64", "signal");
+    if (request.signal() < 1 || request.signal() > 64)
+        return invalid("bad_signal", "signal must be 1 to 64", "signal");
     BERTH_ASSIGN(const Run run, owned(tx, request.actor(), request.run()));
-    if (!run.live()) return conflict("run_ended", "run " + run.id + " has ended (" + std::string(state_name(run.state)) + ")");
+    if (!run.live())
+        return conflict(
+            "run_ended", "run " + run.id + " has ended (" + std::string(state_name(run.state)) + ")"
+        );
     Decision decision = reply_with(common::v1::Empty{});
     node::v1::Signal signal;
     signal.set_run(run.id);
     signal.set_signal(request.signal());
     decision.messages.push_back(make_command(
-        context, kToken, "berth.cmd.node." + run.machine + ".signal", "signal/" + run.id, "run/" + run.id, signal, kSignalDeadline
+        context,
+        kToken,
+        "berth.cmd.node." + run.machine + ".signal",
+        "signal/" + run.id,
+        "run/" + run.id,
+        signal,
+        kSignalDeadline
     ));
     return decision;
 }
 
-RunHandlers::Outcome RunHandlers::open_sync(const Context& context, const std::string& payload, store::Transaction&) {
+RunHandlers::Outcome
+RunHandlers::open_sync(const Context& context, const std::string& payload, store::Transaction&) {
     BERTH_ASSIGN(const v1::OpenSync request, decode<v1::OpenSync>(payload));
-    BERTH_ASSIGN(const lease::v1::Attached attached, attach(context, request.actor(), request.lease(), {}));
+    BERTH_ASSIGN(
+        const lease::v1::Attached attached, attach(context, request.actor(), request.lease(), {})
+    );
     node::v1::OpenSync open;
     open.set_channel("ch_" + service::child_command_id(context.command_id, "channel"));
     open.set_delete_extraneous(request.delete_extraneous());
@@ -221,7 +298,9 @@ RunHandlers::Outcome RunHandlers::open_sync(const Context& context, const std::s
     if (!answer) {
         Error error = answer.error();
         if (error.fault == Fault::kDeadline || error.fault == Fault::kUnavailable) {
-            error = conflict("machine_silent", "the machine does not answer; its lease may need to be released");
+            error = conflict(
+                "machine_silent", "the machine does not answer; its lease may need to be released"
+            );
         }
         return error;
     }
@@ -240,8 +319,10 @@ RunHandlers::Outcome RunHandlers::get(const Context&, const std::string& payload
 
 RunHandlers::Outcome RunHandlers::list(const Context&, const std::string& payload) {
     BERTH_ASSIGN(const v1::List request, decode<v1::List>(payload));
-    if (request.page().limit() > kMaxPage) return invalid("bad_limit", "limit must be 1 to 100", "limit");
-    const int limit = request.page().limit() == 0 ? kDefaultPage : static_cast<int>(request.page().limit());
+    if (request.page().limit() > kMaxPage)
+        return invalid("bad_limit", "limit must be 1 to 100", "limit");
+    const int limit =
+        request.page().limit() == 0 ? kDefaultPage : static_cast<int>(request.page().limit());
     repo::ListFilter filter;
     filter.org = request.actor().org();
     if (!has_role(request.actor(), "admin")) filter.owner = request.actor().user();
@@ -260,7 +341,12 @@ RunHandlers::Outcome RunHandlers::list(const Context&, const std::string& payloa
     return reply_with(reply);
 }
 
-Result<void> RunHandlers::place_next(const Context& context, store::Transaction& tx, const std::string& lease, std::vector<store::OutboxMessage>& out) {
+Result<void> RunHandlers::place_next(
+    const Context& context,
+    store::Transaction& tx,
+    const std::string& lease,
+    std::vector<store::OutboxMessage>& out
+) {
     BERTH_TRY(repo::lock_lease(tx, lease));
     // One ended, one may begin: how many run at once was decided when they were queued.
     BERTH_ASSIGN(auto next, repo::lock_next_queued(tx, lease));
@@ -270,12 +356,16 @@ Result<void> RunHandlers::place_next(const Context& context, store::Transaction&
     return {};
 }
 
-RunHandlers::Outcome RunHandlers::node_fact(const Context& context, const std::string& payload, store::Transaction& tx) {
+RunHandlers::Outcome RunHandlers::node_fact(
+    const Context& context, const std::string& payload, store::Transaction& tx
+) {
     // berth.evt.<org>.node.run.<fact>.<machine>: the machine's rights let it name itself only.
     const auto tokens = split(context.subject, '.');
     if (tokens.size() != 7) return invalid("bad_subject", "not an event of a node", {});
     Decision decision = reply_with(common::v1::Empty{});
-    const auto of_this_machine = [&](const std::optional<Run>& run) { return run && run->machine == tokens[6] && run->org == tokens[2]; };
+    const auto of_this_machine = [&](const std::optional<Run>& run) {
+        return run && run->machine == tokens[6] && run->org == tokens[2];
+    };
     if (tokens[5] == "started") {
         BERTH_ASSIGN(const node::v1::RunStarted fact, decode<node::v1::RunStarted>(payload));
         BERTH_ASSIGN(auto run, repo::lock(tx, fact.run()));
@@ -288,7 +378,13 @@ RunHandlers::Outcome RunHandlers::node_fact(const Context& context, const std::s
         BERTH_ASSIGN(const node::v1::RunEnded fact, decode<node::v1::RunEnded>(payload));
         BERTH_ASSIGN(auto run, repo::lock(tx, fact.run()));
         if (!of_this_machine(run)) return forbidden("not_its_run", "the machine has no such run");
-        if (!ended(*run, fact.end(), static_cast<std::int64_t>(fact.output_bytes()), service::to_wall_time(fact.ended_at()))) return decision;
+        if (!ended(
+                *run,
+                fact.end(),
+                static_cast<std::int64_t>(fact.output_bytes()),
+                service::to_wall_time(fact.ended_at())
+            ))
+            return decision;
         BERTH_TRY(repo::update(tx, *run));
         decision.messages.push_back(run_event(context, *run, state_name(run->state)));
         BERTH_TRY(place_next(context, tx, run->lease, decision.messages));
@@ -296,7 +392,9 @@ RunHandlers::Outcome RunHandlers::node_fact(const Context& context, const std::s
     return decision;
 }
 
-RunHandlers::Outcome RunHandlers::machine_fact(const Context& context, const std::string& payload, store::Transaction& tx) {
+RunHandlers::Outcome RunHandlers::machine_fact(
+    const Context& context, const std::string& payload, store::Transaction& tx
+) {
     BERTH_ASSIGN(const prov::v1::MachineFact fact, decode<prov::v1::MachineFact>(payload));
     const auto tokens = split(context.subject, '.');
     Decision decision = reply_with(common::v1::Empty{});
@@ -304,14 +402,20 @@ RunHandlers::Outcome RunHandlers::machine_fact(const Context& context, const std
     BERTH_ASSIGN(const auto live, repo::live_runs_of(tx, fact.machine()));
     for (const std::string& id : live) {
         BERTH_ASSIGN(auto run, repo::lock(tx, id));
-        if (!run || !run::lose(*run, "its machine is gone: the lease ended or the machine failed", context.now)) continue;
+        if (!run ||
+            !run::lose(
+                *run, "its machine is gone: the lease ended or the machine failed", context.now
+            ))
+            continue;
         BERTH_TRY(repo::update(tx, *run));
         decision.messages.push_back(run_event(context, *run, "lost"));
     }
     return decision;
 }
 
-Result<std::vector<store::OutboxMessage>> RunHandlers::lose(store::Transaction& tx, const std::string& id, std::string_view reason, WallTime now) {
+Result<std::vector<store::OutboxMessage>> RunHandlers::lose(
+    store::Transaction& tx, const std::string& id, std::string_view reason, WallTime now
+) {
     std::vector<store::OutboxMessage> messages;
     BERTH_ASSIGN(auto run, repo::lock(tx, id));
     if (!run || !run::lose(*run, reason, now)) return messages;

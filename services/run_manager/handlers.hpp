@@ -16,7 +16,9 @@ public:
     void bind(service::Handlers& handlers);
 
     /// Ends a run that its machine will not end any more, and places the next in its line.
-    Result<std::vector<store::OutboxMessage>> lose(store::Transaction& tx, const std::string& run, std::string_view reason, WallTime now);
+    Result<std::vector<store::OutboxMessage>> lose(
+        store::Transaction& tx, const std::string& run, std::string_view reason, WallTime now
+    );
 
 private:
     using Context = service::Context;
@@ -28,12 +30,26 @@ private:
     Outcome get(const Context& context, const std::string& payload);
     Outcome list(const Context& context, const std::string& payload);
     Outcome node_fact(const Context& context, const std::string& payload, store::Transaction& tx);
-    Outcome machine_fact(const Context& context, const std::string& payload, store::Transaction& tx);
+    Outcome machine_fact(
+        const Context& context, const std::string& payload, store::Transaction& tx
+    );
 
-    Result<lease::v1::Attached> attach(const Context& context, const common::v1::Actor& actor, const std::string& lease, const std::string& work);
-    Result<Run> owned(store::Transaction& tx, const common::v1::Actor& actor, const std::string& id);
+    Result<lease::v1::Attached> attach(
+        const Context& context,
+        const common::v1::Actor& actor,
+        const std::string& lease,
+        const std::string& work
+    );
+    Result<Run> owned(
+        store::Transaction& tx, const common::v1::Actor& actor, const std::string& id
+    );
     /// After a run of the lease ended: the next queued one is told to its machine.
-    Result<void> place_next(const Context& context, store::Transaction& tx, const std::string& lease, std::vector<store::OutboxMessage>& out);
+    Result<void> place_next(
+        const Context& context,
+        store::Transaction& tx,
+        const std::string& lease,
+        std::vector<store::OutboxMessage>& out
+    );
 
     store::Pool& pool_;
     bus::Asker& asker_;

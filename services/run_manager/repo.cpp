@@ -44,47 +44,63 @@ CREATE INDEX runs_of_lease ON runs (lease, created_at DESC, id DESC);
 CREATE INDEX runs_purgeable ON runs (ended_at) WHERE ended_at IS NOT NULL AND NOT output_purged;
 )";
 
-#define RUN_COLUMNS                                                                                                                     \
-    "id, org, owner, lease, machine, state, spec, created_at, started_at, ended_at, deadline, exit_code, signal, reason, origin, "      \
+#define RUN_COLUMNS                                                                             \
+    "id, org, owner, lease, machine, state, spec, created_at, started_at, ended_at, deadline, " \
+    "exit_code, signal, reason, origin, "                                                       \
     "output_bytes, output_capped, cancel_requested, revision"
 
 constexpr Statement kInsert{
-    "INSERT INTO runs (" RUN_COLUMNS ") VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19)", "insert_run"
-};
+    "INSERT INTO runs (" RUN_COLUMNS
+    ") VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, "
+    "$19)",
+    "insert_run"};
 constexpr Statement kUpdate{
-    "UPDATE runs SET state = $2, started_at = $3, ended_at = $4, exit_code = $5, signal = $6, reason = $7, origin = $8, output_bytes = $9, "
+    "UPDATE runs SET state = $2, started_at = $3, ended_at = $4, exit_code = $5, signal = $6, "
+    "reason = $7, origin = $8, output_bytes = $9, "
     "output_capped = $10, cancel_requested = $11, revision = $12 WHERE id = $1",
-    "update_run"
-};
+    "update_run"};
 constexpr Statement kLock{"SELECT " RUN_COLUMNS " FROM runs WHERE id = $1 FOR UPDATE", "lock_run"};
 constexpr Statement kFind{"SELECT " RUN_COLUMNS " FROM runs WHERE id = $1", "find_run"};
-constexpr Statement kLockLease{"SELECT pg_advisory_xact_lock(hashtextextended($1, 1))", "lock_lease_runs"};
+constexpr Statement kLockLease{
+    "SELECT pg_advisory_xact_lock(hashtextextended($1, 1))", "lock_lease_runs"};
 constexpr Statement kCountPlaced{
-    "SELECT count(*) FROM runs WHERE lease = $1 AND ended_at IS NULL AND state IN ('starting', 'running')", "count_placed"
-};
+    "SELECT count(*) FROM runs WHERE lease = $1 AND ended_at IS NULL AND state IN ('starting', "
+    "'running')",
+    "count_placed"};
 constexpr Statement kNextQueued{
-    "SELECT " RUN_COLUMNS " FROM runs WHERE lease = $1 AND ended_at IS NULL AND state = 'queued' ORDER BY created_at, id LIMIT 1 FOR UPDATE", "next_queued"
-};
+    "SELECT " RUN_COLUMNS
+    " FROM runs WHERE lease = $1 AND ended_at IS NULL AND state = 'queued' ORDER BY created_at, id "
+    "LIMIT 1 FOR UPDATE",
+    "next_queued"};
 // Three statements so that each has its own index: the planner sees no OR.
 constexpr Statement kListOrg{
-    "SELECT " RUN_COLUMNS " FROM runs WHERE org = $1 AND (created_at, id) < ($2, $3) ORDER BY created_at DESC, id DESC LIMIT $4", "list_runs_org"
-};
+    "SELECT " RUN_COLUMNS
+    " FROM runs WHERE org = $1 AND (created_at, id) < ($2, $3) ORDER BY created_at DESC, id DESC "
+    "LIMIT $4",
+    "list_runs_org"};
 constexpr Statement kListOwner{
-    "SELECT " RUN_COLUMNS " FROM runs WHERE org = $1 AND owner = $5 AND (created_at, id) < ($2, $3) ORDER BY created_at DESC, id DESC LIMIT $4",
-    "list_runs_owner"
-};
+    "SELECT " RUN_COLUMNS
+    " FROM runs WHERE org = $1 AND owner = $5 AND (created_at, id) < ($2, $3) ORDER BY created_at "
+    "DESC, id DESC LIMIT $4",
+    "list_runs_owner"};
 constexpr Statement kListLease{
-    "SELECT " RUN_COLUMNS " FROM runs WHERE org = $1 AND lease = $6 AND ($5 = '' OR owner = $5) AND (created_at, id) < ($2, $3) "
+    "SELECT " RUN_COLUMNS
+    " FROM runs WHERE org = $1 AND lease = $6 AND ($5 = '' OR owner = $5) AND (created_at, id) < "
+    "($2, $3) "
     "ORDER BY created_at DESC, id DESC LIMIT $4",
-    "list_runs_lease"
-};
-constexpr Statement kLive{"SELECT id, machine, created_at, state IN ('starting', 'running') FROM runs WHERE ended_at IS NULL", "live_runs"};
-constexpr Statement kLiveOf{"SELECT id FROM runs WHERE machine = $1 AND ended_at IS NULL", "live_runs_of"};
+    "list_runs_lease"};
+constexpr Statement kLive{
+    "SELECT id, machine, created_at, state IN ('starting', 'running') FROM runs WHERE ended_at IS "
+    "NULL",
+    "live_runs"};
+constexpr Statement kLiveOf{
+    "SELECT id FROM runs WHERE machine = $1 AND ended_at IS NULL", "live_runs_of"};
 constexpr Statement kPurgeable{
-    "SELECT id, 'berth.out.' || org || '.' || machine || '.' || id FROM runs WHERE ended_at IS NOT NULL AND NOT output_purged ORDER BY ended_at LIMIT $1",
-    "purgeable_runs"
-};
-constexpr Statement kMarkPurged{"UPDATE runs SET output_purged = true WHERE id = $1", "mark_purged"};
+    "SELECT id, 'berth.out.' || org || '.' || machine || '.' || id FROM runs WHERE ended_at IS NOT "
+    "NULL AND NOT output_purged ORDER BY ended_at LIMIT $1",
+    "purgeable_runs"};
+constexpr Statement kMarkPurged{
+    "UPDATE runs SET output_purged = true WHERE id = $1", "mark_purged"};
 
 Run to_run(const Row& row) {
     Run run;
@@ -119,7 +135,8 @@ Result<std::optional<Run>> one_run(Result<Rows> rows) {
 }  // namespace
 
 std::span<const store::Migration> migrations() {
-    static const std::string first = std::string(store::kInboxOutboxDdl) + std::string(store::kLeaderDdl) + std::string(kTables);
+    static const std::string first =
+        std::string(store::kInboxOutboxDdl) + std::string(store::kLeaderDdl) + std::string(kTables);
     static const std::array<store::Migration, 1> all{{{1, "runs", first}}};
     return all;
 }
@@ -128,19 +145,50 @@ namespace repo {
 
 Result<void> insert(store::Transaction& tx, const Run& r) {
     BERTH_TRY(tx.exec(
-        kInsert, {r.id, r.org, r.owner, r.lease, r.machine, state_name(r.state), Param::bytes(r.spec), r.created_at, r.started_at, r.ended_at, r.deadline,
-                  r.exit_code, r.signal, r.reason, r.origin, r.output_bytes, r.output_capped, r.cancel_requested, r.revision}
+        kInsert,
+        {r.id,
+         r.org,
+         r.owner,
+         r.lease,
+         r.machine,
+         state_name(r.state),
+         Param::bytes(r.spec),
+         r.created_at,
+         r.started_at,
+         r.ended_at,
+         r.deadline,
+         r.exit_code,
+         r.signal,
+         r.reason,
+         r.origin,
+         r.output_bytes,
+         r.output_capped,
+         r.cancel_requested,
+         r.revision}
     ));
     return {};
 }
 Result<void> update(store::Transaction& tx, const Run& r) {
     BERTH_TRY(tx.exec(
-        kUpdate, {r.id, state_name(r.state), r.started_at, r.ended_at, r.exit_code, r.signal, r.reason, r.origin, r.output_bytes, r.output_capped,
-                  r.cancel_requested, r.revision}
+        kUpdate,
+        {r.id,
+         state_name(r.state),
+         r.started_at,
+         r.ended_at,
+         r.exit_code,
+         r.signal,
+         r.reason,
+         r.origin,
+         r.output_bytes,
+         r.output_capped,
+         r.cancel_requested,
+         r.revision}
     ));
     return {};
 }
-Result<std::optional<Run>> lock(store::Transaction& tx, const std::string& id) { return one_run(tx.exec(kLock, {id})); }
+Result<std::optional<Run>> lock(store::Transaction& tx, const std::string& id) {
+    return one_run(tx.exec(kLock, {id}));
+}
 Result<std::optional<Run>> find(store::Pool& pool, const std::string& id) {
     return one_run(pool.exec_autocommit(kFind, {id}, store::OnLoss::kRetry));
 }
@@ -152,9 +200,13 @@ Result<std::int64_t> count_placed(store::Transaction& tx, const std::string& lea
     BERTH_ASSIGN(const Rows rows, tx.exec(kCountPlaced, {lease}));
     return rows[0].int64(0);
 }
-Result<std::optional<Run>> lock_next_queued(store::Transaction& tx, const std::string& lease) { return one_run(tx.exec(kNextQueued, {lease})); }
+Result<std::optional<Run>> lock_next_queued(store::Transaction& tx, const std::string& lease) {
+    return one_run(tx.exec(kNextQueued, {lease}));
+}
 
-std::string cursor_of(const Run& run) { return std::to_string(to_unix_micros(run.created_at)) + "-" + run.id; }
+std::string cursor_of(const Run& run) {
+    return std::to_string(to_unix_micros(run.created_at)) + "-" + run.id;
+}
 
 Result<std::vector<Run>> list(store::Pool& pool, const ListFilter& filter) {
     // From the newest: a moment that is later than any run's.
@@ -164,7 +216,8 @@ Result<std::vector<Run>> list(store::Pool& pool, const ListFilter& filter) {
         long long micros = 0;
         const char* end = filter.cursor.data() + filter.cursor.size();
         const auto [at, failure] = std::from_chars(filter.cursor.data(), end, micros);
-        if (failure != std::errc{} || at == end || *at != '-') return invalid("bad_cursor", "cursor is not one that a page returned", "cursor");
+        if (failure != std::errc{} || at == end || *at != '-')
+            return invalid("bad_cursor", "cursor is not one that a page returned", "cursor");
         before = from_unix_micros(micros);
         before_id = std::string(at + 1, end);
     }
@@ -188,7 +241,10 @@ Result<std::vector<Run>> list(store::Pool& pool, const ListFilter& filter) {
 Result<std::vector<LiveRun>> live_runs(store::Pool& pool) {
     BERTH_ASSIGN(const Rows rows, pool.exec_autocommit(kLive, {}, store::OnLoss::kRetry));
     std::vector<LiveRun> runs;
-    for (const Row row : rows) runs.push_back({std::string(row.text(0)), std::string(row.text(1)), row.time(2), row.boolean(3)});
+    for (const Row row : rows)
+        runs.push_back(
+            {std::string(row.text(0)), std::string(row.text(1)), row.time(2), row.boolean(3)}
+        );
     return runs;
 }
 Result<std::vector<std::string>> live_runs_of(store::Transaction& tx, const std::string& machine) {

@@ -29,9 +29,9 @@ Result<std::optional<Run>> lock_next_queued(store::Transaction& tx, const std::s
 
 struct ListFilter {
     std::string org;
-    std::string owner;  // empty: everybody's
-    std::string lease;  // empty: any
-    std::string cursor; // "<created micros>-<id>"; empty: from the newest
+    std::string owner;   // empty: everybody's
+    std::string lease;   // empty: any
+    std::string cursor;  // "<created micros>-<id>"; empty: from the newest
     int limit = 50;
 };
 Result<std::vector<Run>> list(store::Pool& pool, const ListFilter& filter);

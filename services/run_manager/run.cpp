@@ -29,8 +29,11 @@ bool has_nul(std::string_view text) { return text.find('\0') != std::string_view
 
 Result<void> check_environment(const v1::Start& start, std::size_t& bytes) {
     for (const auto& [name, value] : start.env()) {
-        if (name.empty() || name.find('=') != std::string::npos || has_nul(name) || has_nul(value)) {
-            return invalid("bad_env", "'" + name.substr(0, 64) + "' cannot be an environment variable", "env");
+        if (name.empty() || name.find('=') != std::string::npos || has_nul(name) ||
+            has_nul(value)) {
+            return invalid(
+                "bad_env", "'" + name.substr(0, 64) + "' cannot be an environment variable", "env"
+            );
         }
         bytes += name.size() + value.size() + 2;
     }
@@ -38,8 +41,8 @@ Result<void> check_environment(const v1::Start& start, std::size_t& bytes) {
 }
 
 Result<void> check_cwd(const std::string& cwd) {
-    if (cwd.size() > 4'096 || has_nul(cwd) || cwd.starts_with('/') || cwd == ".." || cwd.starts_with("../") || cwd.ends_with("/..") ||
-        cwd.find("/../") != std::string::npos) {
+    if (cwd.size() > 4'096 || has_nul(cwd) || cwd.starts_with('/') || cwd == ".." ||
+        cwd.starts_with("../") || cwd.ends_with("/..") || cwd.find("/../") != std::string::npos) {
         return invalid("bad_cwd", "cwd must be a path inside the workspace, without '..'", "cwd");
     }
     return {};
@@ -69,7 +72,8 @@ bool place(Run& run) {
 
 bool started(Run& run, WallTime at) {
     if (run.started_at) return false;
-    // The end may have overtaken the start: the time is still worth knowing, the state is not touched.
+    // The end may have overtaken the start: the time is still worth knowing, the state is not
+    // touched.
     run.started_at = at;
     if (run.state == RunState::RUN_STATE_STARTING) run.state = RunState::RUN_STATE_RUNNING;
     ++run.revision;
@@ -110,24 +114,34 @@ CancelEffect cancel(Run& run, WallTime now) {
         ++run.revision;
         return CancelEffect::kEnded;
     }
-    // Told again on every request: the machine takes it once, and a request after a lost one must count.
+    // Told again on every request: the machine takes it once, and a request after a lost one must
+    // count.
     run.cancel_requested = true;
     ++run.revision;
     return CancelEffect::kTellMachine;
 }
 
 Result<void> check_start(const v1::Start& start) {
-    if (start.argv().empty() || start.argv(0).empty()) return invalid("no_command", "argv needs at least the command's name", "argv");
-    if (start.argv_size() > kMaxArguments) return invalid("command_too_long", "argv has more than 1024 arguments", "argv");
+    if (start.argv().empty() || start.argv(0).empty())
+        return invalid("no_command", "argv needs at least the command's name", "argv");
+    if (start.argv_size() > kMaxArguments)
+        return invalid("command_too_long", "argv has more than 1024 arguments", "argv");
     std::size_t bytes = 0;
     for (const std::string& argument : start.argv()) {
-        if (has_nul(argument)) return invalid("bad_argument", "an argument cannot hold a NUL byte", "argv");
+        if (has_nul(argument))
+            return invalid("bad_argument", "an argument cannot hold a NUL byte", "argv");
         bytes += argument.size() + 1;
     }
     BERTH_TRY(check_environment(start, bytes));
-    if (bytes > kMaxCommandBytes) return Error{Fault::kTooLarge, "command_too_long", "arguments and environment exceed 512 KiB; put them in a file", "argv"};
+    if (bytes > kMaxCommandBytes)
+        return Error{
+            Fault::kTooLarge,
+            "command_too_long",
+            "arguments and environment exceed 512 KiB; put them in a file",
+            "argv"};
     BERTH_TRY(check_cwd(start.cwd()));
-    if (start.rows() > kMaxTerminal || start.cols() > kMaxTerminal) return invalid("bad_terminal", "rows and cols go up to 10000", "rows");
+    if (start.rows() > kMaxTerminal || start.cols() > kMaxTerminal)
+        return invalid("bad_terminal", "rows and cols go up to 10000", "rows");
     if (start.has_timeout() && service::to_milliseconds(start.timeout()) <= milliseconds{0}) {
         return invalid("bad_duration", "timeout must be positive", "timeout");
     }
@@ -136,7 +150,10 @@ Result<void> check_start(const v1::Start& start) {
 
 bool env_allowed(const std::vector<std::string>& allow, std::string_view name) {
     for (const std::string& pattern : allow) {
-        if (pattern.ends_with('*') ? name.starts_with(std::string_view(pattern).substr(0, pattern.size() - 1)) : name == pattern) return true;
+        if (pattern.ends_with('*')
+                ? name.starts_with(std::string_view(pattern).substr(0, pattern.size() - 1))
+                : name == pattern)
+            return true;
     }
     return false;
 }

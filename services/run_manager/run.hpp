@@ -39,7 +39,9 @@ struct Run {
 
     bool live() const { return state < RunState::RUN_STATE_SUCCEEDED; }
     /// Its machine has been told to start it.
-    bool placed() const { return state == RunState::RUN_STATE_STARTING || state == RunState::RUN_STATE_RUNNING; }
+    bool placed() const {
+        return state == RunState::RUN_STATE_STARTING || state == RunState::RUN_STATE_RUNNING;
+    }
 };
 
 /// Every function returns false where nothing changes: messages come twice, late and out of order.
@@ -55,7 +57,8 @@ CancelEffect cancel(Run& run, WallTime now);
 std::string_view state_name(RunState state);
 RunState run_state(std::string_view name);
 
-/// The limits of a command: 1,024 arguments, 512 KiB of arguments and environment together, no NUL bytes (execve's own).
+/// The limits of a command: 1,024 arguments, 512 KiB of arguments and environment together, no NUL
+/// bytes (execve's own).
 Result<void> check_start(const v1::Start& start);
 /// True where the profile's allow-list (names, or prefixes ending in *) lets a variable through.
 bool env_allowed(const std::vector<std::string>& allow, std::string_view name);

@@ -102,7 +102,9 @@ TEST(Run, OnlyAllowedVariablesPass) {
 
 TEST(Run, StateNamesRoundTrip) {
     for (int state = v1::RUN_STATE_QUEUED; state <= v1::RUN_STATE_LOST; ++state) {
-        EXPECT_EQ(run_state(state_name(static_cast<RunState>(state))), static_cast<RunState>(state));
+        EXPECT_EQ(
+            run_state(state_name(static_cast<RunState>(state))), static_cast<RunState>(state)
+        );
     }
 }
 

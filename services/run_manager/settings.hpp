@@ -6,8 +6,8 @@
 
 namespace berth::run {
 
-/// A machine whose node has not been heard for this long is presumed dead (it speaks every 5 s), which with
-/// kLookEvery keeps "lost within 30 s".
+/// A machine whose node has not been heard for this long is presumed dead (it speaks every 5 s),
+/// which with kLookEvery keeps "lost within 30 s".
 inline constexpr seconds kMachineSilence{20};
 inline constexpr milliseconds kLookEvery{1'000};
 /// A start that a machine has not taken by then is not carried out any more.

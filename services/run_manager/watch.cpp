@@ -14,26 +14,41 @@ constexpr seconds kApiTimeout{5};
 
 }  // namespace
 
-Watch::Watch(RunHandlers& handlers, service::Runtime& runtime) : handlers_(handlers), runtime_(runtime), began_(std::chrono::steady_clock::now()) {
-    lost_ = runtime.metrics().counter("berth_run_runs_lost_total", "Runs declared lost because their machine fell silent.");
-    purged_ = runtime.metrics().counter("berth_run_outputs_purged_total", "Outputs of ended runs removed to make room.");
+Watch::Watch(RunHandlers& handlers, service::Runtime& runtime)
+    : handlers_(handlers), runtime_(runtime), began_(std::chrono::steady_clock::now()) {
+    lost_ = runtime.metrics().counter(
+        "berth_run_runs_lost_total", "Runs declared lost because their machine fell silent."
+    );
+    purged_ = runtime.metrics().counter(
+        "berth_run_outputs_purged_total", "Outputs of ended runs removed to make room."
+    );
 }
 
 Result<void> Watch::listen() {
-    BERTH_ASSIGN(receiver_, runtime_.bus().subscribe("berth.live.node.*", [this](bus::Message message) {
-        node::v1::Presence presence;
-        if (!presence.ParseFromString(message.payload)) return;
-        // The subject is what the machine's rights allow; the payload may lie about the rest only to itself.
-        const std::string machine = message.subject.substr(message.subject.rfind('.') + 1);
-        const std::lock_guard lock(mutex_);
-        heard_[machine] = {std::chrono::steady_clock::now(), {presence.runs().begin(), presence.runs().end()}};
-    }));
+    BERTH_ASSIGN(
+        receiver_,
+        runtime_.bus().subscribe(
+            "berth.live.node.*",
+            [this](bus::Message message) {
+                node::v1::Presence presence;
+                if (!presence.ParseFromString(message.payload)) return;
+                // The subject is what the machine's rights allow; the payload may lie about the
+                // rest only to itself.
+                const std::string machine = message.subject.substr(message.subject.rfind('.') + 1);
+                const std::lock_guard lock(mutex_);
+                heard_[machine] = {
+                    std::chrono::steady_clock::now(),
+                    {presence.runs().begin(), presence.runs().end()}};
+            }
+        )
+    );
     return {};
 }
 
 Result<void> Watch::look(std::int64_t fence) {
     const SteadyTime now = std::chrono::steady_clock::now();
-    // Deaf is not dead: while the bus is away, and until every machine had time to speak again, nobody is judged.
+    // Deaf is not dead: while the bus is away, and until every machine had time to speak again,
+    // nobody is judged.
     const bool connected = runtime_.bus().connected();
     if (!connected || !was_connected_) began_ = now;
     was_connected_ = connected;
@@ -52,10 +67,14 @@ Result<void> Watch::look(std::int64_t fence) {
             }
         }
         if (now - heard > kMachineSilence) {
-            BERTH_TRY(lose(fence, run.id, "its machine has not been heard for " + format_duration(kMachineSilence)));
+            BERTH_TRY(lose(
+                fence,
+                run.id,
+                "its machine has not been heard for " + format_duration(kMachineSilence)
+            ));
         } else if (!listed && Clock::system().now() > run.created_at + kStartBy + kStartGrace && now - began_ > kMachineSilence) {
-            // The machine lives and does not know it: its start never arrived there, or its end was reported
-            // and is on its way to us; an end that comes first wins.
+            // The machine lives and does not know it: its start never arrived there, or its end was
+            // reported and is on its way to us; an end that comes first wins.
             const auto current = repo::find(runtime_.pool(), run.id);
             if (current && *current && (*current)->state == RunState::RUN_STATE_STARTING) {
                 BERTH_TRY(lose(fence, run.id, "its machine never started it"));
@@ -70,12 +89,14 @@ Result<void> Watch::look(std::int64_t fence) {
 }
 
 Result<void> Watch::lose(std::int64_t fence, const std::string& run, std::string_view reason) {
-    auto messages = runtime_.pool().transact([&](store::Transaction& tx) -> Result<std::vector<store::OutboxMessage>> {
-        BERTH_TRY(store::check_fence(tx, "watch", fence));
-        BERTH_ASSIGN(auto out, handlers_.lose(tx, run, reason, Clock::system().now()));
-        if (!out.empty()) BERTH_TRY(store::Outbox::add_all(tx, out));
-        return out;
-    });
+    auto messages = runtime_.pool().transact(
+        [&](store::Transaction& tx) -> Result<std::vector<store::OutboxMessage>> {
+            BERTH_TRY(store::check_fence(tx, "watch", fence));
+            BERTH_ASSIGN(auto out, handlers_.lose(tx, run, reason, Clock::system().now()));
+            if (!out.empty()) BERTH_TRY(store::Outbox::add_all(tx, out));
+            return out;
+        }
+    );
     if (!messages) return std::move(messages).error();
     lost_.add();
     log::warning("run lost", {{"run", run}, {"reason", std::string(reason)}});
@@ -85,18 +106,28 @@ Result<void> Watch::lose(std::int64_t fence, const std::string& run, std::string
 
 Result<void> Watch::make_room() {
     for (int i = 0; i < kPurgeBatch; ++i) {
-        BERTH_ASSIGN(const std::string text, runtime_.bus().request("$JS.API.STREAM.INFO.OUT", "", kApiTimeout));
+        BERTH_ASSIGN(
+            const std::string text,
+            runtime_.bus().request("$JS.API.STREAM.INFO.OUT", "", kApiTimeout)
+        );
         BERTH_ASSIGN(const Json info, Json::parse(text));
         const Json* config = info.find("config");
         const Json* state = info.find("state");
-        if (config == nullptr || state == nullptr) return unavailable("no_stream_info", "the bus does not tell about stream OUT");
+        if (config == nullptr || state == nullptr)
+            return unavailable("no_stream_info", "the bus does not tell about stream OUT");
         const std::int64_t most = config->int_or("max_bytes", 0);
         const std::int64_t bytes = state->int_or("bytes", 0);
-        if (most <= 0 || static_cast<double>(bytes) < kOutputHighWater * static_cast<double>(most)) return {};
+        if (most <= 0 || static_cast<double>(bytes) < kOutputHighWater * static_cast<double>(most))
+            return {};
         BERTH_ASSIGN(const auto oldest, repo::purgeable(runtime_.pool(), 1));
         if (oldest.empty()) return {};  // only live runs: they wait on their pipes
         const auto& [run, subject] = oldest.front();
-        BERTH_ASSIGN(const std::string answer, runtime_.bus().request("$JS.API.STREAM.PURGE.OUT", "{\"filter\":\"" + subject + "\"}", kApiTimeout));
+        BERTH_ASSIGN(
+            const std::string answer,
+            runtime_.bus().request(
+                "$JS.API.STREAM.PURGE.OUT", "{\"filter\":\"" + subject + "\"}", kApiTimeout
+            )
+        );
         BERTH_TRY(repo::mark_purged(runtime_.pool(), run));
         purged_.add();
         log::info("output purged to make room", {{"run", run}});

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// What one replica of run_manager does by the clock: runs whose machine fell silent, and output nobody has room for.
+// What one replica of run_manager does by the clock: runs whose machine fell silent, and output
+// nobody has room for.
 #pragma once
 
 #include <map>
@@ -14,10 +15,11 @@ namespace berth::run {
 
 /// look() is called by the leader's loop; presences are heard on a bus thread.
 ///
-/// Safety: a run is ended under its row lock and the leader's fence; an end that the machine reports later
-/// changes nothing any more. Liveness: a dead machine's run is `lost` at most kMachineSilence + kLookEvery
-/// after its last word. Gap: a machine that is cut off for longer than that and comes back finds its run
-/// declared lost; its process is then ended by the node's own reading of the lease's end.
+/// Safety: a run is ended under its row lock and the leader's fence; an end that the machine
+/// reports later changes nothing any more. Liveness: a dead machine's run is `lost` at most
+/// kMachineSilence + kLookEvery after its last word. Gap: a machine that is cut off for longer than
+/// that and comes back finds its run declared lost; its process is then ended by the node's own
+/// reading of the lease's end.
 class Watch {
 public:
     Watch(RunHandlers& handlers, service::Runtime& runtime);
@@ -38,9 +40,9 @@ private:
     service::Runtime& runtime_;
     metrics::Counter lost_;
     metrics::Counter purged_;
-    SteadyTime began_;              // the look's thread
-    bool was_connected_ = true;     // the look's thread
-    SteadyTime next_purge_{};       // the look's thread
+    SteadyTime began_;           // the look's thread
+    bool was_connected_ = true;  // the look's thread
+    SteadyTime next_purge_{};    // the look's thread
     std::mutex mutex_;
     std::map<std::string, Heard> heard_;  // by mutex_
     std::unique_ptr<bus::Receiver> receiver_;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Command to reply: libs/bus against a bare libnats program that makes the same JetStream calls, in turns, in one
-// run on one server. Prints a line per case and the ratios that the README quotes.
+// Command to reply: libs/bus against a bare libnats program that makes the same JetStream calls, in
+// turns, in one run on one server. Prints a line per case and the ratios that the README quotes.
 #include <nats/nats.h>
 
 #include <algorithm>
@@ -44,7 +44,8 @@ Outcome drive(int concurrency, int total, const std::function<void(std::function
             lock.unlock();
             const auto from = Clock::now();
             ask([&, from] {
-                const double micros = std::chrono::duration<double, std::micro>(Clock::now() - from).count();
+                const double micros =
+                    std::chrono::duration<double, std::micro>(Clock::now() - from).count();
                 const std::lock_guard inner(mutex);
                 times.push_back(micros);
                 --open;
@@ -52,7 +53,10 @@ Outcome drive(int concurrency, int total, const std::function<void(std::function
             });
             lock.lock();
         }
-        changed.wait(lock, [&] { return static_cast<int>(times.size()) == total || (open < concurrency && started < total); });
+        changed.wait(lock, [&] {
+            return static_cast<int>(times.size()) == total ||
+                   (open < concurrency && started < total);
+        });
     }
     const double seconds = std::chrono::duration<double>(Clock::now() - began).count();
     std::sort(times.begin(), times.end());
@@ -65,23 +69,37 @@ void must(natsStatus status, const char* what) {
     std::exit(1);
 }
 
-/// The peer: libnats and nothing else. Credit pull on a plain inbox, the reply published with a reply inbox of
-/// its own, the command acked when the reply's PubAck comes, replies heard by a plain subscription.
+/// The peer: libnats and nothing else. Credit pull on a plain inbox, the reply published with a
+/// reply inbox of its own, the command acked when the reply's PubAck comes, replies heard by a
+/// plain subscription.
 class Bare {
 public:
     Bare(const std::string& url, bool send_asap) {
         server_ = open(url, send_asap);
         client_ = open(url, send_asap);
-        must(natsConnection_Subscribe(&acks_, server_, "_INBOX.bare.ack.*", on_reply_stored, this), "subscribe");
-        must(natsConnection_Subscribe(&commands_, server_, "_INBOX.bare.cmd", on_command, this), "subscribe");
-        must(natsConnection_Subscribe(&stored_, client_, "_INBOX.bare.pub.*", on_ignored, this), "subscribe");
-        must(natsConnection_Subscribe(&replies_, client_, "berth.rpl.bare.>", on_reply, this), "subscribe");
+        must(
+            natsConnection_Subscribe(&acks_, server_, "_INBOX.bare.ack.*", on_reply_stored, this),
+            "subscribe"
+        );
+        must(
+            natsConnection_Subscribe(&commands_, server_, "_INBOX.bare.cmd", on_command, this),
+            "subscribe"
+        );
+        must(
+            natsConnection_Subscribe(&stored_, client_, "_INBOX.bare.pub.*", on_ignored, this),
+            "subscribe"
+        );
+        must(
+            natsConnection_Subscribe(&replies_, client_, "berth.rpl.bare.>", on_reply, this),
+            "subscribe"
+        );
         natsConnection_Flush(server_);
         natsConnection_Flush(client_);
         pull(256);
     }
     ~Bare() {
-        for (natsSubscription* sub : {acks_, commands_, stored_, replies_}) natsSubscription_Destroy(sub);
+        for (natsSubscription* sub : {acks_, commands_, stored_, replies_})
+            natsSubscription_Destroy(sub);
         for (natsConnection* connection : {server_, client_}) natsConnection_Destroy(connection);
     }
 
@@ -94,7 +112,13 @@ public:
         }
         const std::string key = std::to_string(id);
         natsMsg* message = nullptr;
-        natsMsg_Create(&message, "berth.cmd.bare.do", ("_INBOX.bare.pub." + key).c_str(), "payload of some fifty bytes, like a real command", 48);
+        natsMsg_Create(
+            &message,
+            "berth.cmd.bare.do",
+            ("_INBOX.bare.pub." + key).c_str(),
+            "payload of some fifty bytes, like a real command",
+            48
+        );
         natsMsgHeader_Set(message, "Nats-Msg-Id", (prefix_ + key).c_str());
         natsMsgHeader_Set(message, "ce-id", key.c_str());
         natsMsgHeader_Set(message, "ce-replyto", "berth.rpl.bare.one");
@@ -116,15 +140,22 @@ private:
         return connection;
     }
     void pull(int batch) {
-        const std::string body = "{\"batch\":" + std::to_string(batch) + ",\"expires\":30000000000}";
-        must(natsConnection_PublishRequestString(server_, "$JS.API.CONSUMER.MSG.NEXT.BARE.bare", "_INBOX.bare.cmd", body.c_str()), "pull");
+        const std::string body =
+            "{\"batch\":" + std::to_string(batch) + ",\"expires\":30000000000}";
+        must(
+            natsConnection_PublishRequestString(
+                server_, "$JS.API.CONSUMER.MSG.NEXT.BARE.bare", "_INBOX.bare.cmd", body.c_str()
+            ),
+            "pull"
+        );
         credit_ = batch;
     }
     static void on_command(natsConnection*, natsSubscription*, natsMsg* message, void* closure) {
         auto& self = *static_cast<Bare*>(closure);
         const char* id = nullptr;
         const char* reply_to = nullptr;
-        if (natsMsgHeader_Get(message, "ce-id", &id) != NATS_OK || natsMsgHeader_Get(message, "ce-replyto", &reply_to) != NATS_OK) {
+        if (natsMsgHeader_Get(message, "ce-id", &id) != NATS_OK ||
+            natsMsgHeader_Get(message, "ce-replyto", &reply_to) != NATS_OK) {
             natsMsg_Destroy(message);
             return;
         }
@@ -136,7 +167,10 @@ private:
         }
         natsMsg* reply = nullptr;
         natsMsg_Create(
-            &reply, (std::string(reply_to) + ".bare.one." + id).c_str(), ("_INBOX.bare.ack." + std::to_string(slot)).c_str(), natsMsg_GetData(message),
+            &reply,
+            (std::string(reply_to) + ".bare.one." + id).c_str(),
+            ("_INBOX.bare.ack." + std::to_string(slot)).c_str(),
+            natsMsg_GetData(message),
             natsMsg_GetDataLength(message)
         );
         natsMsgHeader_Set(reply, "Nats-Msg-Id", (self.prefix_ + "r" + id).c_str());
@@ -146,9 +180,13 @@ private:
         natsMsg_Destroy(message);
         if (--self.credit_ <= 128) self.pull(256);
     }
-    static void on_reply_stored(natsConnection*, natsSubscription*, natsMsg* message, void* closure) {
+    static void on_reply_stored(
+        natsConnection*, natsSubscription*, natsMsg* message, void* closure
+    ) {
         auto& self = *static_cast<Bare*>(closure);
-        const std::uint64_t slot = std::strtoull(natsMsg_GetSubject(message) + std::strlen("_INBOX.bare.ack."), nullptr, 10);
+        const std::uint64_t slot = std::strtoull(
+            natsMsg_GetSubject(message) + std::strlen("_INBOX.bare.ack."), nullptr, 10
+        );
         std::string ack;
         {
             const std::lock_guard lock(self.mutex_);
@@ -159,7 +197,8 @@ private:
     }
     static void on_reply(natsConnection*, natsSubscription*, natsMsg* message, void* closure) {
         auto& self = *static_cast<Bare*>(closure);
-        const std::uint64_t id = std::strtoull(std::strrchr(natsMsg_GetSubject(message), '.') + 1, nullptr, 10);
+        const std::uint64_t id =
+            std::strtoull(std::strrchr(natsMsg_GetSubject(message), '.') + 1, nullptr, 10);
         std::function<void()> done;
         {
             const std::lock_guard lock(self.mutex_);
@@ -168,7 +207,9 @@ private:
         natsMsg_Destroy(message);
         if (done) done();
     }
-    static void on_ignored(natsConnection*, natsSubscription*, natsMsg* message, void*) { natsMsg_Destroy(message); }
+    static void on_ignored(natsConnection*, natsSubscription*, natsMsg* message, void*) {
+        natsMsg_Destroy(message);
+    }
 
     natsConnection* server_ = nullptr;
     natsConnection* client_ = nullptr;
@@ -192,19 +233,34 @@ public:
         server_ = connect(url, "server");
         client_ = connect(url, "client");
         asker_ = std::move(bus::Asker::create(*client_, {"through", "one", seconds{30}}).value());
-        receiver_ = std::move(server_->consume({"THROUGH", "through", 4, 256, milliseconds{30'000}}, [this](bus::Delivery delivery) {
-            const bus::Message& command = delivery.message();
-            bus::Message reply;
-            reply.subject = bus::reply_subject(command.header(bus::kReplyTo), "through", "one", command.header(bus::kCeId));
-            const std::string cause(command.header(bus::kMsgId));
-            reply.headers = {
-                {std::string(bus::kMsgId), cause + "/r"}, {std::string(bus::kCeId), std::string(command.header(bus::kCeId))},
-                {std::string(bus::kCausationId), cause},  {std::string(bus::kStatus), "ok"}
-            };
-            reply.payload = command.payload;
-            auto held = std::make_shared<bus::Delivery>(std::move(delivery));
-            server_->publish(std::move(reply), [held](Result<bus::PubAck> stored) { if (stored) held->ack(); });
-        }).value());
+        receiver_ = std::move(
+            server_
+                ->consume(
+                    {"THROUGH", "through", 4, 256, milliseconds{30'000}},
+                    [this](bus::Delivery delivery) {
+                        const bus::Message& command = delivery.message();
+                        bus::Message reply;
+                        reply.subject = bus::reply_subject(
+                            command.header(bus::kReplyTo),
+                            "through",
+                            "one",
+                            command.header(bus::kCeId)
+                        );
+                        const std::string cause(command.header(bus::kMsgId));
+                        reply.headers = {
+                            {std::string(bus::kMsgId), cause + "/r"},
+                            {std::string(bus::kCeId), std::string(command.header(bus::kCeId))},
+                            {std::string(bus::kCausationId), cause},
+                            {std::string(bus::kStatus), "ok"}};
+                        reply.payload = command.payload;
+                        auto held = std::make_shared<bus::Delivery>(std::move(delivery));
+                        server_->publish(std::move(reply), [held](Result<bus::PubAck> stored) {
+                            if (stored) held->ack();
+                        });
+                    }
+                )
+                .value()
+        );
     }
     ~Through() {
         receiver_.reset();
@@ -218,13 +274,16 @@ public:
         ask.payload = "payload of some fifty bytes, like a real command";
         ask.timeout = seconds{20};
         asker_->ask(std::move(ask), [done = std::move(done)](Result<bus::Answer> answer) {
-            if (!answer) std::fprintf(stderr, "an ask failed: %s\n", answer.error().describe().c_str());
+            if (!answer)
+                std::fprintf(stderr, "an ask failed: %s\n", answer.error().describe().c_str());
             done();
         });
     }
 
 private:
-    static std::unique_ptr<bus::Connection> connect(const std::string& url, const std::string& name) {
+    static std::unique_ptr<bus::Connection> connect(
+        const std::string& url, const std::string& name
+    ) {
         bus::ConnectSettings settings;
         settings.url = url;
         settings.name = name;
@@ -249,14 +308,30 @@ Outcome core_request(const std::string& url, int total) {
     must(natsConnection_Connect(&responder, options), "connect");
     natsOptions_Destroy(options);
     natsSubscription* sub = nullptr;
-    must(natsConnection_Subscribe(&sub, responder, "core.do", [](natsConnection* nc, natsSubscription*, natsMsg* message, void*) {
-             natsConnection_Publish(nc, natsMsg_GetReply(message), natsMsg_GetData(message), natsMsg_GetDataLength(message));
-             natsMsg_Destroy(message);
-         }, nullptr), "subscribe");
+    must(
+        natsConnection_Subscribe(
+            &sub,
+            responder,
+            "core.do",
+            [](natsConnection* nc, natsSubscription*, natsMsg* message, void*) {
+                natsConnection_Publish(
+                    nc,
+                    natsMsg_GetReply(message),
+                    natsMsg_GetData(message),
+                    natsMsg_GetDataLength(message)
+                );
+                natsMsg_Destroy(message);
+            },
+            nullptr
+        ),
+        "subscribe"
+    );
     natsConnection_Flush(responder);
     const Outcome outcome = drive(1, total, [&](const std::function<void()>& done) {
         natsMsg* reply = nullptr;
-        must(natsConnection_RequestString(&reply, connection, "core.do", "payload", 5'000), "request");
+        must(
+            natsConnection_RequestString(&reply, connection, "core.do", "payload", 5'000), "request"
+        );
         natsMsg_Destroy(reply);
         done();
     });
@@ -273,25 +348,51 @@ void create_streams(const std::string& url) {
     for (const char* who : {"BARE", "THROUGH"}) {
         std::string lower(who);
         std::transform(lower.begin(), lower.end(), lower.begin(), ::tolower);
-        (void)admin->request(
-            "$JS.API.STREAM.CREATE." + std::string(who),
-            "{\"name\":\"" + std::string(who) + "\",\"subjects\":[\"berth.cmd." + lower + ".>\"],\"retention\":\"workqueue\",\"storage\":\"file\",\"num_replicas\":1}", seconds{5}
-        ).value();
-        (void)admin->request(
-            "$JS.API.CONSUMER.DURABLE.CREATE." + std::string(who) + "." + lower,
-            "{\"stream_name\":\"" + std::string(who) + "\",\"config\":{\"durable_name\":\"" + lower + "\",\"ack_policy\":\"explicit\",\"ack_wait\":30000000000,\"max_ack_pending\":1024,\"filter_subject\":\"berth.cmd." + lower + ".>\"}}", seconds{5}
-        ).value();
+        (void)admin
+            ->request(
+                "$JS.API.STREAM.CREATE." + std::string(who),
+                "{\"name\":\"" + std::string(who) + "\",\"subjects\":[\"berth.cmd." + lower +
+                    ".>\"],\"retention\":\"workqueue\",\"storage\":\"file\",\"num_replicas\":1}",
+                seconds{5}
+            )
+            .value();
+        (void)admin
+            ->request(
+                "$JS.API.CONSUMER.DURABLE.CREATE." + std::string(who) + "." + lower,
+                "{\"stream_name\":\"" + std::string(who) + "\",\"config\":{\"durable_name\":\"" +
+                    lower +
+                    "\",\"ack_policy\":\"explicit\",\"ack_wait\":30000000000,\"max_ack_pending\":"
+                    "1024,\"filter_subject\":\"berth.cmd." +
+                    lower + ".>\"}}",
+                seconds{5}
+            )
+            .value();
     }
-    (void)admin->request("$JS.API.STREAM.CREATE.RPL", R"({"name":"RPL","subjects":["berth.rpl.>"],"storage":"memory","max_age":600000000000,"num_replicas":1})", seconds{5}).value();
+    (void)admin
+        ->request(
+            "$JS.API.STREAM.CREATE.RPL",
+            R"({"name":"RPL","subjects":["berth.rpl.>"],"storage":"memory","max_age":600000000000,"num_replicas":1})",
+            seconds{5}
+        )
+        .value();
 }
 
 Outcome median(std::vector<Outcome> outcomes) {
-    std::sort(outcomes.begin(), outcomes.end(), [](const Outcome& a, const Outcome& b) { return a.p50_us < b.p50_us; });
+    std::sort(outcomes.begin(), outcomes.end(), [](const Outcome& a, const Outcome& b) {
+        return a.p50_us < b.p50_us;
+    });
     return outcomes[outcomes.size() / 2];
 }
 
 void print(const char* name, int concurrency, const Outcome& outcome) {
-    std::printf("%-28s concurrency %3d  p50 %7.0f us  p99 %7.0f us  %7.0f/s\n", name, concurrency, outcome.p50_us, outcome.p99_us, outcome.per_second);
+    std::printf(
+        "%-28s concurrency %3d  p50 %7.0f us  p99 %7.0f us  %7.0f/s\n",
+        name,
+        concurrency,
+        outcome.p50_us,
+        outcome.p99_us,
+        outcome.per_second
+    );
     std::fflush(stdout);
 }
 
@@ -307,14 +408,20 @@ int run() {
         for (int round = 0; round < kRounds; ++round) {  // in turns: the machine's mood is shared
             {
                 Bare bare(server.url(), true);
-                asap.push_back(drive(concurrency, total, [&](std::function<void()> done) { bare.ask(std::move(done)); }));
+                asap.push_back(drive(concurrency, total, [&](std::function<void()> done) {
+                    bare.ask(std::move(done));
+                }));
             }
             if (concurrency > 1) {
                 Bare bare(server.url(), false);
-                flusher.push_back(drive(concurrency, total, [&](std::function<void()> done) { bare.ask(std::move(done)); }));
+                flusher.push_back(drive(concurrency, total, [&](std::function<void()> done) {
+                    bare.ask(std::move(done));
+                }));
             }
             Through bus(server.url());
-            through.push_back(drive(concurrency, total, [&](std::function<void()> done) { bus.ask(std::move(done)); }));
+            through.push_back(drive(concurrency, total, [&](std::function<void()> done) {
+                bus.ask(std::move(done));
+            }));
         }
         Outcome bare = median(asap);
         print("bare libnats, SendAsap", concurrency, bare);
@@ -325,7 +432,12 @@ int run() {
         }
         const Outcome ours = median(through);
         print("through libs/bus", concurrency, ours);
-        std::printf("ratio at %d: p50 %.2f x, throughput %.2f x of the better bare program\n", concurrency, ours.p50_us / bare.p50_us, ours.per_second / bare.per_second);
+        std::printf(
+            "ratio at %d: p50 %.2f x, throughput %.2f x of the better bare program\n",
+            concurrency,
+            ours.p50_us / bare.p50_us,
+            ours.per_second / bare.per_second
+        );
     }
     const Outcome core = core_request(server.url(), kOne);
     print("core NATS request", 1, core);

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-// The suite's numbers, each beside its limit or its peer in the same run: heartbeats and acquisitions through
-// HTTP, the warm loop against rsync and ssh by hand, 1 GiB of output against bare libnats, memory and start.
-// usage: suite_bench [heartbeat] [acquire] [warm] [output] [idle]     (none: all)
+// The suite's numbers, each beside its limit or its peer in the same run: heartbeats and
+// acquisitions through HTTP, the warm loop against rsync and ssh by hand, 1 GiB of output against
+// bare libnats, memory and start. usage: suite_bench [heartbeat] [acquire] [warm] [output] [idle]
+// (none: all)
 #include <nats/nats.h>
 #include <signal.h>
 #include <unistd.h>
@@ -26,7 +27,9 @@ using testing::Said;
 using testing::Suite;
 using Steady = std::chrono::steady_clock;
 
-double since(Steady::time_point from) { return std::chrono::duration<double>(Steady::now() - from).count(); }
+double since(Steady::time_point from) {
+    return std::chrono::duration<double>(Steady::now() - from).count();
+}
 
 struct Load {
     double p50_ms = 0;
@@ -36,7 +39,9 @@ struct Load {
 };
 
 /// `connections` threads, each with its own keep-alive connection, share `total` requests.
-Load drive(const Suite& suite, int connections, int total, const std::function<net::HttpRequest(int)>& make) {
+Load drive(
+    const Suite& suite, int connections, int total, const std::function<net::HttpRequest(int)>& make
+) {
     std::atomic<int> next{0};
     std::atomic<int> failures{0};
     std::vector<std::vector<double>> times(static_cast<std::size_t>(connections));
@@ -61,11 +66,22 @@ Load drive(const Suite& suite, int connections, int total, const std::function<n
     std::vector<double> all;
     for (const auto& some : times) all.insert(all.end(), some.begin(), some.end());
     std::sort(all.begin(), all.end());
-    return {all[all.size() / 2], all[all.size() * 99 / 100], static_cast<double>(total) / seconds, failures.load()};
+    return {
+        all[all.size() / 2],
+        all[all.size() * 99 / 100],
+        static_cast<double>(total) / seconds,
+        failures.load()};
 }
 
 void print(const std::string& name, const Load& load) {
-    std::printf("%-52s p50 %7.2f ms  p99 %7.2f ms  %7.0f/s  %d failed\n", name.c_str(), load.p50_ms, load.p99_ms, load.per_second, load.failures);
+    std::printf(
+        "%-52s p50 %7.2f ms  p99 %7.2f ms  %7.0f/s  %d failed\n",
+        name.c_str(),
+        load.p50_ms,
+        load.p99_ms,
+        load.per_second,
+        load.failures
+    );
     std::fflush(stdout);
 }
 
@@ -81,17 +97,34 @@ void sql(const Suite& suite, const std::string& statement) {
     const fs::path data = suite.data();
     const std::string password = read_file(data / "etc" / "postgres-admin.secret").value();
     const Said said = testing::launch(
-        {"psql", "-qAt", "-h", (data / "run").string(), "-U", "berth_admin", "-d", "berth", "-c", statement}, "/",
-        {{"PATH", std::getenv("PATH")}, {"PGPASSWORD", password.substr(0, password.find('\n'))}}, true
-    )->finish(seconds{120});
+                          {"psql",
+                           "-qAt",
+                           "-h",
+                           (data / "run").string(),
+                           "-U",
+                           "berth_admin",
+                           "-d",
+                           "berth",
+                           "-c",
+                           statement},
+                          "/",
+                          {{"PATH", std::getenv("PATH")},
+                           {"PGPASSWORD", password.substr(0, password.find('\n'))}},
+                          true
+    )
+                          ->finish(seconds{120});
     if (said.exit_code != 0) throw std::runtime_error("psql: " + said.err);
 }
 
 /// Ended leases, written as the broker would have.
 void add_ended(const Suite& suite, int count) {
-    sql(suite, "INSERT INTO lease.leases SELECT 'ls_' || lpad(i::text, 26, '0'), 'old-' || i, 'default', 'admin', 'sim', 'm_' || lpad(i::text, 26, '0'), 'released', "
-               "now() - interval '2 days', now() - interval '2 days', now() - interval '1 day', now() - interval '1 day', 3600000, 600000, '', false, 0, 'released', 3 "
-               "FROM generate_series(1, " + std::to_string(count) + ") i ON CONFLICT DO NOTHING; ANALYZE lease.leases");
+    sql(suite,
+        "INSERT INTO lease.leases SELECT 'ls_' || lpad(i::text, 26, '0'), 'old-' || i, 'default', "
+        "'admin', 'sim', 'm_' || lpad(i::text, 26, '0'), 'released', "
+        "now() - interval '2 days', now() - interval '2 days', now() - interval '1 day', now() - "
+        "interval '1 day', 3600000, 600000, '', false, 0, 'released', 3 "
+        "FROM generate_series(1, " +
+            std::to_string(count) + ") i ON CONFLICT DO NOTHING; ANALYZE lease.leases");
 }
 
 std::string acquire(Suite& suite, const std::string& profile) {
@@ -111,43 +144,81 @@ void bench_leases(bool heartbeats, bool acquires) {
             const std::string id = acquire(suite, "sim");
             std::vector<std::string> ids{id};
             for (int i = 1; i < 100; ++i) ids.push_back(acquire(suite, "sim"));
-            const auto beat = [&](int i) { return post("/v1/leases/" + ids[static_cast<std::size_t>(i) % ids.size()] + "/heartbeat"); };
+            const auto beat = [&](int i) {
+                return post(
+                    "/v1/leases/" + ids[static_cast<std::size_t>(i) % ids.size()] + "/heartbeat"
+                );
+            };
             (void)drive(suite, 4, 2'000, beat);  // warm
             const Load one = drive(suite, 1, 3'000, beat);
             print("heartbeat, 1 connection, " + text, one);
             print("heartbeat, 10 connections, " + text, drive(suite, 10, 20'000, beat));
-            if (ended == 100) few_p50 = one.p50_ms;
-            else std::printf("heartbeat at 100,000 ended against 100: %.2f x (limit 1.2 x)\n", one.p50_ms / few_p50);
-            for (const std::string& each : ids) (void)suite.api("POST", "/v1/leases/" + each + "/release");
+            if (ended == 100)
+                few_p50 = one.p50_ms;
+            else
+                std::printf(
+                    "heartbeat at 100,000 ended against 100: %.2f x (limit 1.2 x)\n",
+                    one.p50_ms / few_p50
+                );
+            for (const std::string& each : ids)
+                (void)suite.api("POST", "/v1/leases/" + each + "/release");
         }
-        if (acquires) print("acquire, 50 connections, " + text, drive(suite, 50, 3'000, [](int) { return post("/v1/leases", R"({"profile":"sim"})"); }));
+        if (acquires)
+            print("acquire, 50 connections, " + text, drive(suite, 50, 3'000, [](int) {
+                      return post("/v1/leases", R"({"profile":"sim"})");
+                  }));
     }
 }
 
-// ---- the warm loop -------------------------------------------------------------------------------------
+// ---- the warm loop
+// -------------------------------------------------------------------------------------
 
 /// An sshd of our own on loopback, with a key of its own.
 class Sshd {
 public:
     explicit Sshd(const fs::path& folder) : folder_(folder) {
         fs::create_directories(folder);
-        testing::shell(folder, "ssh-keygen -q -t ed25519 -N '' -f host && ssh-keygen -q -t ed25519 -N '' -f key && cp key.pub authorized && chmod 600 authorized && mkdir -p /run/sshd");
+        testing::shell(
+            folder,
+            "ssh-keygen -q -t ed25519 -N '' -f host && ssh-keygen -q -t ed25519 -N '' -f key && cp "
+            "key.pub authorized && chmod 600 authorized && mkdir -p /run/sshd"
+        );
         port_ = 20'000 + static_cast<int>(Random::system().below(20'000));
-        std::ofstream(folder / "sshd_config") << "Port " << port_ << "\nListenAddress 127.0.0.1\nHostKey " << (folder / "host").string() << "\nAuthorizedKeysFile " << (folder / "authorized").string()
-                                              << "\nStrictModes no\nUsePAM no\nPidFile none\nPermitRootLogin yes\n";
-        server_ = testing::launch({"/usr/sbin/sshd", "-D", "-e", "-f", (folder / "sshd_config").string()}, "/", {{"PATH", std::getenv("PATH")}}, true);
+        std::ofstream(folder / "sshd_config")
+            << "Port " << port_ << "\nListenAddress 127.0.0.1\nHostKey "
+            << (folder / "host").string() << "\nAuthorizedKeysFile "
+            << (folder / "authorized").string()
+            << "\nStrictModes no\nUsePAM no\nPidFile none\nPermitRootLogin yes\n";
+        server_ = testing::launch(
+            {"/usr/sbin/sshd", "-D", "-e", "-f", (folder / "sshd_config").string()},
+            "/",
+            {{"PATH", std::getenv("PATH")}},
+            true
+        );
         const Steady::time_point until = Steady::now() + seconds{5};
-        for (bool up = false; !up && Steady::now() < until;) {  // it listens a moment after it started
-            const Said said = testing::launch({"/bin/bash", "-c", "exec 3<>/dev/tcp/127.0.0.1/" + std::to_string(port_)}, "/", {{"PATH", std::getenv("PATH")}}, true)->finish();
+        for (bool up = false;
+             !up && Steady::now() < until;) {  // it listens a moment after it started
+            const Said said =
+                testing::launch(
+                    {"/bin/bash", "-c", "exec 3<>/dev/tcp/127.0.0.1/" + std::to_string(port_)},
+                    "/",
+                    {{"PATH", std::getenv("PATH")}},
+                    true
+                )
+                    ->finish();
             up = said.exit_code == 0;
         }
-        options_ = "-p " + std::to_string(port_) + " -i " + (folder / "key").string() + " -o StrictHostKeyChecking=no -o UserKnownHostsFile=/dev/null -o LogLevel=ERROR";
+        options_ = "-p " + std::to_string(port_) + " -i " + (folder / "key").string() +
+                   " -o StrictHostKeyChecking=no -o UserKnownHostsFile=/dev/null -o LogLevel=ERROR";
     }
     ~Sshd() { server_->signal(SIGTERM); }
     Sshd(const Sshd&) = delete;
     Sshd& operator=(const Sshd&) = delete;
     std::string options() const { return options_; }
-    std::string multiplexed() const { return options_ + " -o ControlMaster=auto -o ControlPersist=60 -o ControlPath=" + (folder_ / "mux").string(); }
+    std::string multiplexed() const {
+        return options_ + " -o ControlMaster=auto -o ControlPersist=60 -o ControlPath=" +
+               (folder_ / "mux").string();
+    }
     const fs::path& folder() const { return folder_; }
 
 private:
@@ -172,7 +243,12 @@ void bench_warm() {
     Suite suite;
     const fs::path tree = suite.folder() / "big";
     fs::create_directories(tree);
-    testing::shell(tree, "git init -q . && for d in $(seq 50); do mkdir d$d && for f in $(seq 100); do echo $d $f > d$d/f$f; done; done && git config user.email t@example.org && git config user.name T && git add . && git commit -qm c");
+    testing::shell(
+        tree,
+        "git init -q . && for d in $(seq 50); do mkdir d$d && for f in $(seq 100); do echo $d $f > "
+        "d$d/f$f; done; done && git config user.email t@example.org && git config user.name T && "
+        "git add . && git commit -qm c"
+    );
     const std::string lease = acquire(suite, "default");
     Suite::CommandOptions options;
     options.cwd = tree;
@@ -184,7 +260,11 @@ void bench_warm() {
     Sshd sshd(suite.folder() / "ssh");
     const std::string target = (suite.folder() / "copy").string();
     const auto by_hand = [&](const std::string& ssh) {
-        testing::shell(tree, "rsync -a --delete -e 'ssh " + ssh + "' ./ root@127.0.0.1:" + target + "/ && ssh " + ssh + " root@127.0.0.1 true");
+        testing::shell(
+            tree,
+            "rsync -a --delete -e 'ssh " + ssh + "' ./ root@127.0.0.1:" + target + "/ && ssh " +
+                ssh + " root@127.0.0.1 true"
+        );
     };
     by_hand(sshd.multiplexed());
     const double plain_sh = median_ms(10, [&] { testing::shell(tree, "true"); });
@@ -196,13 +276,28 @@ void bench_warm() {
     std::sort(ours.begin(), ours.end());
     std::sort(hand.begin(), hand.end());
     const double plain = median_ms(5, [&] { by_hand(sshd.options()); });
-    std::printf("warm loop, 5,000 files unchanged: berth run -- true %.1f ms; rsync + ssh over a ControlMaster %.1f ms (of it %.1f ms is starting sh); plain ssh %.1f ms\n", ours[2], hand[2], plain_sh, plain);
-    std::printf("warm loop: %.2f x of the multiplexed hand loop (limit 0.33 x), %.3f x of the plain one (limit 0.067 x)\n", ours[2] / hand[2], ours[2] / plain);
-    testing::shell("/", "ssh " + sshd.multiplexed() + " -O exit root@127.0.0.1 2>/dev/null || true");
+    std::printf(
+        "warm loop, 5,000 files unchanged: berth run -- true %.1f ms; rsync + ssh over a "
+        "ControlMaster %.1f ms (of it %.1f ms is starting sh); plain ssh %.1f ms\n",
+        ours[2],
+        hand[2],
+        plain_sh,
+        plain
+    );
+    std::printf(
+        "warm loop: %.2f x of the multiplexed hand loop (limit 0.33 x), %.3f x of the plain one "
+        "(limit 0.067 x)\n",
+        ours[2] / hand[2],
+        ours[2] / plain
+    );
+    testing::shell(
+        "/", "ssh " + sshd.multiplexed() + " -O exit root@127.0.0.1 2>/dev/null || true"
+    );
     (void)suite.api("POST", "/v1/leases/" + lease + "/release");
 }
 
-// ---- output --------------------------------------------------------------------------------------------
+// ---- output
+// --------------------------------------------------------------------------------------------
 
 constexpr std::uint64_t kGiB = 1ULL << 30U;
 
@@ -223,18 +318,36 @@ double bare_output() {
     natsConnection_ConnectTo(&out, server.url().c_str());
     natsConnection_ConnectTo(&in, server.url().c_str());
     natsMsg* answer = nullptr;
-    natsConnection_RequestString(&answer, out, "$JS.API.STREAM.CREATE.O", R"({"name":"O","subjects":["o.>"],"storage":"file","num_replicas":1})", 5'000);
+    natsConnection_RequestString(
+        &answer,
+        out,
+        "$JS.API.STREAM.CREATE.O",
+        R"({"name":"O","subjects":["o.>"],"storage":"file","num_replicas":1})",
+        5'000
+    );
     natsMsg_Destroy(answer);
-    natsConnection_RequestString(&answer, in, "$JS.API.CONSUMER.DURABLE.CREATE.O.r", R"({"stream_name":"O","config":{"durable_name":"r","ack_policy":"none","max_waiting":512}})", 5'000);
+    natsConnection_RequestString(
+        &answer,
+        in,
+        "$JS.API.CONSUMER.DURABLE.CREATE.O.r",
+        R"({"stream_name":"O","config":{"durable_name":"r","ack_policy":"none","max_waiting":512}})",
+        5'000
+    );
     natsMsg_Destroy(answer);
     constexpr std::size_t kPiece = 64U << 10U;
     constexpr std::uint64_t kPieces = kGiB / kPiece;
     std::atomic<std::uint64_t> acked{0};
     natsSubscription* acks = nullptr;
-    natsConnection_Subscribe(&acks, out, "_INBOX.acks", [](natsConnection*, natsSubscription*, natsMsg* message, void* closure) {
-        ++*static_cast<std::atomic<std::uint64_t>*>(closure);
-        natsMsg_Destroy(message);
-    }, &acked);
+    natsConnection_Subscribe(
+        &acks,
+        out,
+        "_INBOX.acks",
+        [](natsConnection*, natsSubscription*, natsMsg* message, void* closure) {
+            ++*static_cast<std::atomic<std::uint64_t>*>(closure);
+            natsMsg_Destroy(message);
+        },
+        &acked
+    );
     const auto began = Steady::now();
     std::thread reader([&] {
         natsSubscription* sub = nullptr;
@@ -243,7 +356,12 @@ double bare_output() {
         std::uint64_t asked = 0;
         while (got < kPieces) {
             if (asked - got <= 32) {
-                natsConnection_PublishRequestString(in, "$JS.API.CONSUMER.MSG.NEXT.O.r", "_INBOX.read", R"({"batch":64,"expires":30000000000})");
+                natsConnection_PublishRequestString(
+                    in,
+                    "$JS.API.CONSUMER.MSG.NEXT.O.r",
+                    "_INBOX.read",
+                    R"({"batch":64,"expires":30000000000})"
+                );
                 asked += 64;
             }
             natsMsg* message = nullptr;
@@ -256,7 +374,9 @@ double bare_output() {
     const std::string piece(kPiece, 'x');
     for (std::uint64_t i = 0; i < kPieces; ++i) {
         while (i - acked.load() >= 64) std::this_thread::yield();
-        natsConnection_PublishRequest(out, "o.x", "_INBOX.acks", piece.data(), static_cast<int>(piece.size()));
+        natsConnection_PublishRequest(
+            out, "o.x", "_INBOX.acks", piece.data(), static_cast<int>(piece.size())
+        );
     }
     reader.join();
     const double seconds = since(began);
@@ -272,17 +392,33 @@ void bench_output() {
     std::fflush(stdout);
     Suite suite({"profiles:\n  default: {driver: local, output_cap: 2GiB}\n"});
     const std::string lease = acquire(suite, "default");
-    const std::string machine = Json::parse(suite.api("GET", "/v1/leases/" + lease).body).value().string_or("machine", "");
+    const std::string machine =
+        Json::parse(suite.api("GET", "/v1/leases/" + lease).body).value().string_or("machine", "");
     const pid_t gateway = suite.pid("gateway");
-    const std::string node_text = read_file(suite.data() / "machines" / machine / "node" / "pid").value();
+    const std::string node_text =
+        read_file(suite.data() / "machines" / machine / "node" / "pid").value();
     const pid_t node = process::ProcessId::parse(node_text).value().pid;
     for (const bool stall : {false, true}) {
         process::Pipe pipe = process::make_pipe().value();
         process::SpawnSpec spec;
-        spec.argv = {std::string(std::getenv("BERTH_BIN_DIR")) + "/berth", "run", "--no-sync", "--lease", lease, "--", "sh", "-c", "head -c 1073741824 /dev/zero"};
+        spec.argv = {
+            std::string(std::getenv("BERTH_BIN_DIR")) + "/berth",
+            "run",
+            "--no-sync",
+            "--lease",
+            lease,
+            "--",
+            "sh",
+            "-c",
+            "head -c 1073741824 /dev/zero"};
         spec.stdin_fd = process::kNull;
         spec.stdout_fd = pipe.write.get();
-        spec.env = std::vector<std::string>{"PATH=" + std::string(std::getenv("PATH")), "HOME=" + suite.folder().string(), "BERTH_SERVER=" + suite.url(), "BERTH_TOKEN=" + suite.token(), "XDG_CONFIG_HOME=" + (suite.folder() / "config").string()};
+        spec.env = std::vector<std::string>{
+            "PATH=" + std::string(std::getenv("PATH")),
+            "HOME=" + suite.folder().string(),
+            "BERTH_SERVER=" + suite.url(),
+            "BERTH_TOKEN=" + suite.token(),
+            "XDG_CONFIG_HOME=" + (suite.folder() / "config").string()};
         spec.cwd = suite.tree().string();
         const auto began = Steady::now();
         process::Child child = process::spawn(spec).value();
@@ -314,8 +450,17 @@ void bench_output() {
         }
         const double rate = static_cast<double>(got) / 1e6 / (since(began) - paused);
         const auto status = child.wait(seconds{30});
-        std::printf("1 GiB of output through Berth%s: %.0f MB/s (%.2f x of bare), %llu bytes, exit %d, gateway %ld MiB, node agent %ld MiB resident at most\n", stall ? ", reader stalled 10 s" : "", rate, rate / bare,
-                    static_cast<unsigned long long>(got), status ? status->code : -1, most_gateway / 1024, most_node / 1024);
+        std::printf(
+            "1 GiB of output through Berth%s: %.0f MB/s (%.2f x of bare), %llu bytes, exit %d, "
+            "gateway %ld MiB, node agent %ld MiB resident at most\n",
+            stall ? ", reader stalled 10 s" : "",
+            rate,
+            rate / bare,
+            static_cast<unsigned long long>(got),
+            status ? status->code : -1,
+            most_gateway / 1024,
+            most_node / 1024
+        );
         std::fflush(stdout);
     }
 }
@@ -327,14 +472,24 @@ void bench_idle() {
     ::sleep(3);
     for (const char* part : {"gateway", "lease", "prov", "run"}) {
         const pid_t pid = suite.pid(part);
-        std::printf("idle %-8s %5.1f MiB resident (limit 20; of it %.1f MiB its own, the rest shared libraries)\n", part, static_cast<double>(resident_kb(pid, "VmRSS:")) / 1024, static_cast<double>(resident_kb(pid, "RssAnon:")) / 1024);
+        std::printf(
+            "idle %-8s %5.1f MiB resident (limit 20; of it %.1f MiB its own, the rest shared "
+            "libraries)\n",
+            part,
+            static_cast<double>(resident_kb(pid, "VmRSS:")) / 1024,
+            static_cast<double>(resident_kb(pid, "RssAnon:")) / 1024
+        );
     }
     const std::string port = suite.url().substr(suite.url().rfind(':') + 1);
     const double seconds = median_ms(3, [&] {
         (void)suite.berth({"down", "--data", data});
         const auto from = Steady::now();
         const Said said = suite.berth({"up", "--detach", "--data", data, "--port", port});
-        std::printf("berth up on prepared data, everything ready: %.2f s (limit 3), exit %d\n", since(from), said.exit_code);
+        std::printf(
+            "berth up on prepared data, everything ready: %.2f s (limit 3), exit %d\n",
+            since(from),
+            said.exit_code
+        );
     });
     (void)seconds;
 }
@@ -344,8 +499,11 @@ void bench_idle() {
 
 int main(int argc, char** argv) {
     const std::set<std::string> wanted(argv + 1, argv + argc);
-    const auto want = [&wanted](const char* name) { return wanted.empty() || wanted.contains(name); };
-    if (want("heartbeat") || want("acquire")) berth::bench::bench_leases(want("heartbeat"), want("acquire"));
+    const auto want = [&wanted](const char* name) {
+        return wanted.empty() || wanted.contains(name);
+    };
+    if (want("heartbeat") || want("acquire"))
+        berth::bench::bench_leases(want("heartbeat"), want("acquire"));
     if (want("warm")) berth::bench::bench_warm();
     if (want("output")) berth::bench::bench_output();
     if (want("idle")) berth::bench::bench_idle();

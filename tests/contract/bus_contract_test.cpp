@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// One contract, two buses: every promise of bus/connection.hpp, asker.hpp and byte_channel.hpp, held by a real
-// nats-server and by the memory bus, the latter also with faults.
+// One contract, two buses: every promise of bus/connection.hpp, asker.hpp and byte_channel.hpp,
+// held by a real nats-server and by the memory bus, the latter also with faults.
 #include <gtest/gtest.h>
 
 #include <condition_variable>
@@ -68,8 +68,12 @@ class MemoryWorld final : public World {
 public:
     explicit MemoryWorld(MemoryFaults faults)
         : server_(
-              7, faults,
-              {{"CMD", {"berth.cmd.>"}, true}, {"RPL", {"berth.rpl.>"}}, {"EVT", {"berth.evt.>"}}, {"SMALL", {"small.>"}, false, 3}},
+              7,
+              faults,
+              {{"CMD", {"berth.cmd.>"}, true},
+               {"RPL", {"berth.rpl.>"}},
+               {"EVT", {"berth.evt.>"}},
+               {"SMALL", {"small.>"}, false, 3}},
               {{"CMD", "worker", "berth.cmd.svc.>", milliseconds{300}}}
           ) {}
     std::unique_ptr<Connection> connect(const std::string&) override { return server_.connect(); }
@@ -84,12 +88,27 @@ public:
         const auto admin = connect("admin");
         const auto create = [&](const std::string& subject, const std::string& body) {
             const auto answer = admin->request("$JS.API." + subject, body, seconds{5});
-            if (!answer || answer->find("\"error\"") != std::string::npos) throw std::runtime_error(subject + ": " + (answer ? *answer : answer.error().describe()));
+            if (!answer || answer->find("\"error\"") != std::string::npos)
+                throw std::runtime_error(
+                    subject + ": " + (answer ? *answer : answer.error().describe())
+                );
         };
-        create("STREAM.CREATE.CMD", R"({"name":"CMD","subjects":["berth.cmd.>"],"retention":"workqueue","storage":"file","num_replicas":1})");
-        create("STREAM.CREATE.RPL", R"({"name":"RPL","subjects":["berth.rpl.>"],"storage":"memory","num_replicas":1})");
-        create("STREAM.CREATE.EVT", R"({"name":"EVT","subjects":["berth.evt.>"],"storage":"file","num_replicas":1})");
-        create("STREAM.CREATE.SMALL", R"({"name":"SMALL","subjects":["small.>"],"max_msgs":3,"discard":"new","storage":"file","num_replicas":1})");
+        create(
+            "STREAM.CREATE.CMD",
+            R"({"name":"CMD","subjects":["berth.cmd.>"],"retention":"workqueue","storage":"file","num_replicas":1})"
+        );
+        create(
+            "STREAM.CREATE.RPL",
+            R"({"name":"RPL","subjects":["berth.rpl.>"],"storage":"memory","num_replicas":1})"
+        );
+        create(
+            "STREAM.CREATE.EVT",
+            R"({"name":"EVT","subjects":["berth.evt.>"],"storage":"file","num_replicas":1})"
+        );
+        create(
+            "STREAM.CREATE.SMALL",
+            R"({"name":"SMALL","subjects":["small.>"],"max_msgs":3,"discard":"new","storage":"file","num_replicas":1})"
+        );
         create(
             "CONSUMER.DURABLE.CREATE.CMD.worker",
             R"({"stream_name":"CMD","config":{"durable_name":"worker","ack_policy":"explicit","ack_wait":1000000000,"filter_subject":"berth.cmd.svc.>","max_ack_pending":1024}})"
@@ -118,7 +137,10 @@ protected:
         if (GetParam() == Kind::kNats) {
             world_ = std::make_unique<NatsWorld>();
         } else {
-            world_ = std::make_unique<MemoryWorld>(GetParam() == Kind::kMemory ? MemoryFaults{} : MemoryFaults{10, 10, 10, milliseconds{5}});
+            world_ = std::make_unique<MemoryWorld>(
+                GetParam() == Kind::kMemory ? MemoryFaults{}
+                                            : MemoryFaults{10, 10, 10, milliseconds{5}}
+            );
         }
     }
     bool faulty() const { return GetParam() == Kind::kBadMemory; }
@@ -137,8 +159,11 @@ protected:
         auto received = connection.consume(consumer(), [&connection, this](Delivery delivery) {
             const Message& command = delivery.message();
             Message reply;
-            reply.subject = reply_subject(command.header(kReplyTo), "svc", "one", command.header(kCeId));
-            reply.headers = {{std::string(kMsgId), std::string(command.header(kMsgId)) + "/r"}, {std::string(kCausationId), std::string(command.header(kMsgId))}};
+            reply.subject =
+                reply_subject(command.header(kReplyTo), "svc", "one", command.header(kCeId));
+            reply.headers = {
+                {std::string(kMsgId), std::string(command.header(kMsgId)) + "/r"},
+                {std::string(kCausationId), std::string(command.header(kMsgId))}};
             if (command.payload == "refuse") {
                 common::v1::Failure failure;
                 failure.set_fault("conflict");
@@ -152,8 +177,10 @@ protected:
             }
             auto held = std::make_shared<Delivery>(std::move(delivery));
             connection.publish(std::move(reply), [held](Result<PubAck> stored) {
-                if (stored) held->ack();
-                else held->nak(milliseconds{100});
+                if (stored)
+                    held->ack();
+                else
+                    held->nak(milliseconds{100});
             });
         });
         EXPECT_TRUE(received.has_value());
@@ -166,8 +193,10 @@ protected:
 TEST_P(BusContract, AStoredMessageIsConfirmedOnceAndItsIdIsRemembered) {
     const auto connection = world_->connect("a");
     store(*connection, make("berth.evt.org.svc.noun.fact.1", "one", "id-1"));
-    Result<PubAck> again = connection->publish_wait(make("berth.evt.org.svc.noun.fact.1", "one", "id-1"));
-    while (!again) again = connection->publish_wait(make("berth.evt.org.svc.noun.fact.1", "one", "id-1"));
+    Result<PubAck> again =
+        connection->publish_wait(make("berth.evt.org.svc.noun.fact.1", "one", "id-1"));
+    while (!again)
+        again = connection->publish_wait(make("berth.evt.org.svc.noun.fact.1", "one", "id-1"));
     EXPECT_TRUE(again->duplicate);
     EXPECT_EQ(again->stream, "EVT");
 }
@@ -185,7 +214,8 @@ TEST_P(BusContract, AFullStreamSaysSo) {
     const auto connection = world_->connect("a");
     for (int i = 0; i < 3; ++i) store(*connection, make("small.x", "x", "id-" + std::to_string(i)));
     auto refused = connection->publish_wait(make("small.x", "x", "id-9"), seconds{2});
-    while (!refused && refused.error().fault == Fault::kDeadline) refused = connection->publish_wait(make("small.x", "x", "id-9"), seconds{2});
+    while (!refused && refused.error().fault == Fault::kDeadline)
+        refused = connection->publish_wait(make("small.x", "x", "id-9"), seconds{2});
     ASSERT_FALSE(refused);
     EXPECT_EQ(refused.error().code, "stream_full");
 }
@@ -198,7 +228,8 @@ TEST_P(BusContract, EachCommandIsHandledAndAnAckedOneNeverComesAgain) {
         delivery.ack();
     });
     ASSERT_TRUE(receiver);
-    for (int i = 0; i < 500; ++i) store(*connection, make("berth.cmd.svc.do", std::to_string(i), "id-" + std::to_string(i)));
+    for (int i = 0; i < 500; ++i)
+        store(*connection, make("berth.cmd.svc.do", std::to_string(i), "id-" + std::to_string(i)));
     ASSERT_TRUE(tally.wait_distinct(500));
     (*receiver)->stop();
     if (!faulty()) {
@@ -212,15 +243,21 @@ TEST_P(BusContract, ANakComesBackLaterAndATermNever) {
     auto receiver = connection->consume(consumer(), [&tally](Delivery delivery) {
         const std::string what = delivery.message().payload;
         const bool again = delivery.delivered() > 1;
-        if (what == "term") delivery.term();
-        else if (!again) delivery.nak(milliseconds{150});
-        else delivery.ack();
+        if (what == "term")
+            delivery.term();
+        else if (!again)
+            delivery.nak(milliseconds{150});
+        else
+            delivery.ack();
         tally.add(what + (again ? " again" : ""));
     });
     ASSERT_TRUE(receiver);
     store(*connection, make("berth.cmd.svc.do", "term", "id-1"));
     store(*connection, make("berth.cmd.svc.do", "nak", "id-2"));
-    ASSERT_TRUE(tally.wait([](const auto& counts) { return counts.contains("nak again") && (counts.contains("term") || counts.contains("term again")); }));
+    ASSERT_TRUE(tally.wait([](const auto& counts) {
+        return counts.contains("nak again") &&
+               (counts.contains("term") || counts.contains("term again"));
+    }));
 }
 
 TEST_P(BusContract, ADroppedDeliveryIsHandedBack) {
@@ -242,7 +279,8 @@ TEST_P(BusContract, ASlowHandlerKeepsItsMessage) {
     std::mutex mutex;
     std::condition_variable never;
     auto receiver = connection->consume(consumer(), [&](Delivery delivery) {
-        // Three times the durable's ack_wait of one second: only the keep-alive prevents a second delivery.
+        // Three times the durable's ack_wait of one second: only the keep-alive prevents a second
+        // delivery.
         std::unique_lock lock(mutex);
         never.wait_for(lock, seconds{3});
         tally.add("done");
@@ -275,12 +313,23 @@ TEST_P(BusContract, TwoConsumersShareTheWorkAndStoppingOneLosesNothing) {
 
 TEST_P(BusContract, AReaderSeesEveryMessageOfItsFilterInOrder) {
     const auto connection = world_->connect("a");
-    for (int i = 0; i < 200; ++i) store(*connection, make("berth.evt.org.svc.noun.fact." + std::to_string(i % 2), std::to_string(i), "id-" + std::to_string(i)));
+    for (int i = 0; i < 200; ++i)
+        store(
+            *connection,
+            make(
+                "berth.evt.org.svc.noun.fact." + std::to_string(i % 2),
+                std::to_string(i),
+                "id-" + std::to_string(i)
+            )
+        );
     Tally tally;
-    auto reader = connection->read({"EVT", "berth.evt.org.svc.noun.fact.1", 1, 8, 1U << 20U}, [&tally](ReadMessage message) {
-        tally.add(message.message.payload);
-        return true;
-    });
+    auto reader = connection->read(
+        {"EVT", "berth.evt.org.svc.noun.fact.1", 1, 8, 1U << 20U},
+        [&tally](ReadMessage message) {
+            tally.add(message.message.payload);
+            return true;
+        }
+    );
     ASSERT_TRUE(reader);
     store(*connection, make("berth.evt.org.svc.noun.fact.1", "201", "id-201"));
     ASSERT_TRUE(tally.wait_distinct(101));
@@ -298,11 +347,13 @@ TEST_P(BusContract, AnAskIsAnsweredARefusalIsAnError) {
     auto asker = Asker::create(*client, {"cli", "one", milliseconds{200}});
     ASSERT_TRUE(asker);
     for (int i = 0; i < 50; ++i) {
-        const auto answer = (*asker)->ask_wait({"berth.cmd.svc.do", "t.T", std::to_string(i), {}, {}, kPatience});
+        const auto answer =
+            (*asker)->ask_wait({"berth.cmd.svc.do", "t.T", std::to_string(i), {}, {}, kPatience});
         ASSERT_TRUE(answer) << answer.error().describe();
         EXPECT_EQ(answer->payload, "re:" + std::to_string(i));
     }
-    const auto refused = (*asker)->ask_wait({"berth.cmd.svc.do", "t.T", "refuse", {}, {}, kPatience});
+    const auto refused =
+        (*asker)->ask_wait({"berth.cmd.svc.do", "t.T", "refuse", {}, {}, kPatience});
     ASSERT_FALSE(refused);
     EXPECT_EQ(refused.error().code, "no_way");
     EXPECT_EQ(refused.error().fault, Fault::kConflict);
@@ -317,10 +368,18 @@ TEST_P(BusContract, EqualCommandIdsEachGetTheirAnswer) {
     Tally tally;
     const std::string id = make_ulid(Clock::system().now(), Random::system());
     for (int i = 0; i < 10; ++i) {
-        (*asker)->ask({"berth.cmd.svc.do", "t.T", "same", id, {}, kPatience}, [&tally, i](Result<Answer> answer) { tally.add(std::to_string(i) + (answer ? answer->payload : answer.error().describe())); });
+        (*asker)->ask(
+            {"berth.cmd.svc.do", "t.T", "same", id, {}, kPatience},
+            [&tally, i](Result<Answer> answer) {
+                tally.add(
+                    std::to_string(i) + (answer ? answer->payload : answer.error().describe())
+                );
+            }
+        );
     }
     ASSERT_TRUE(tally.wait_distinct(10));
-    for (const auto& [what, count] : tally.counts()) EXPECT_TRUE(what.ends_with("re:same") && count == 1) << what;
+    for (const auto& [what, count] : tally.counts())
+        EXPECT_TRUE(what.ends_with("re:same") && count == 1) << what;
 }
 
 TEST_P(BusContract, AForgedReplyIsNotBelieved) {
@@ -332,7 +391,11 @@ TEST_P(BusContract, AForgedReplyIsNotBelieved) {
     auto receiver = forger->consume(consumer(), [&forger](Delivery delivery) {
         const Message& command = delivery.message();
         for (const char* replier : {"other", "node"}) {
-            Message reply = make(reply_subject(command.header(kReplyTo), replier, "m_2", command.header(kCeId)), "forged", std::string(command.header(kMsgId)) + replier);
+            Message reply = make(
+                reply_subject(command.header(kReplyTo), replier, "m_2", command.header(kCeId)),
+                "forged",
+                std::string(command.header(kMsgId)) + replier
+            );
             reply.headers.emplace_back(kCausationId, std::string(command.header(kMsgId)));
             (void)forger->publish_wait(std::move(reply), seconds{1});
         }
@@ -348,7 +411,8 @@ TEST_P(BusContract, NobodyThereIsADeadlineThatSaysSo) {
     const auto client = world_->connect("cli");
     auto asker = Asker::create(*client, {"cli", "one", milliseconds{100}});
     ASSERT_TRUE(asker);
-    const auto answer = (*asker)->ask_wait({"berth.cmd.svc.do", "t.T", "x", {}, {}, milliseconds{500}});
+    const auto answer =
+        (*asker)->ask_wait({"berth.cmd.svc.do", "t.T", "x", {}, {}, milliseconds{500}});
     ASSERT_FALSE(answer);
     EXPECT_EQ(answer.error().code, "no_answer");
 }
@@ -358,7 +422,8 @@ struct Collector {
     Guarded<std::string> bytes;
     Completion<int> closed;
     std::unique_ptr<ByteChannel> channel;
-    std::mutex opening;  // held until `channel` is set, and by callbacks that use it: they may come before open() returned
+    std::mutex opening;  // held until `channel` is set, and by callbacks that use it: they may come
+                         // before open() returned
 
     ByteChannel& open() {
         const std::lock_guard lock(opening);
@@ -378,7 +443,8 @@ TEST_P(BusContract, AByteChannelCarriesBothStreamsWholeAndTellsTheExitCode) {
     const auto pump = [&] {
         const std::lock_guard lock(pumping);
         if (!a.channel) return;
-        for (std::size_t taken = 1; taken > 0 && sent < text.size(); sent += taken) taken = a.channel->send(std::string_view(text).substr(sent, 100'000));
+        for (std::size_t taken = 1; taken > 0 && sent < text.size(); sent += taken)
+            taken = a.channel->send(std::string_view(text).substr(sent, 100'000));
         if (sent == text.size()) a.channel->finish();
     };
     ByteChannel::Events a_events;
@@ -387,7 +453,9 @@ TEST_P(BusContract, AByteChannelCarriesBothStreamsWholeAndTellsTheExitCode) {
         a.bytes.lock()->append(bytes);
         a.open().consume(bytes.size());
     };
-    a_events.on_closed = [&a](Result<void> result, int code) { a.closed.set(result ? Result<int>(code) : Result<int>(result.error())); };
+    a_events.on_closed = [&a](Result<void> result, int code) {
+        a.closed.set(result ? Result<int>(code) : Result<int>(result.error()));
+    };
     ByteChannel::Events b_events;
     b_events.on_data = [&b](std::string_view bytes) {
         b.bytes.lock()->append(bytes);
@@ -397,18 +465,28 @@ TEST_P(BusContract, AByteChannelCarriesBothStreamsWholeAndTellsTheExitCode) {
         (void)b.open().send("bye");
         b.open().finish(42);
     };
-    b_events.on_closed = [&b](Result<void> result, int code) { b.closed.set(result ? Result<int>(code) : Result<int>(result.error())); };
+    b_events.on_closed = [&b](Result<void> result, int code) {
+        b.closed.set(result ? Result<int>(code) : Result<int>(result.error()));
+    };
     // The left side opens and sends before the right one is there.
     {
         const std::scoped_lock lock(pumping, a.opening);
-        auto opened = ByteChannel::open(*left, {"berth.io.m.c.in", "berth.io.m.c.out", milliseconds{50}, milliseconds{60'000}}, a_events);
+        auto opened = ByteChannel::open(
+            *left,
+            {"berth.io.m.c.in", "berth.io.m.c.out", milliseconds{50}, milliseconds{60'000}},
+            a_events
+        );
         ASSERT_TRUE(opened);
         a.channel = std::move(*opened);
     }
     pump();
     {
         const std::lock_guard lock(b.opening);
-        auto opened = ByteChannel::open(*right, {"berth.io.m.c.out", "berth.io.m.c.in", milliseconds{50}, milliseconds{60'000}}, b_events);
+        auto opened = ByteChannel::open(
+            *right,
+            {"berth.io.m.c.out", "berth.io.m.c.in", milliseconds{50}, milliseconds{60'000}},
+            b_events
+        );
         ASSERT_TRUE(opened);
         b.channel = std::move(*opened);
     }
@@ -422,25 +500,41 @@ TEST_P(BusContract, AByteChannelCarriesBothStreamsWholeAndTellsTheExitCode) {
     b.channel.reset();
 }
 
-INSTANTIATE_TEST_SUITE_P(Both, BusContract, ::testing::Values(Kind::kNats, Kind::kMemory, Kind::kBadMemory), [](const auto& parameter) {
-    return std::string(parameter.param == Kind::kNats ? "Nats" : parameter.param == Kind::kMemory ? "Memory" : "MemoryWithFaults");
-});
+INSTANTIATE_TEST_SUITE_P(
+    Both,
+    BusContract,
+    ::testing::Values(Kind::kNats, Kind::kMemory, Kind::kBadMemory),
+    [](const auto& parameter) {
+        return std::string(
+            parameter.param == Kind::kNats     ? "Nats"
+            : parameter.param == Kind::kMemory ? "Memory"
+                                               : "MemoryWithFaults"
+        );
+    }
+);
 
 TEST(NatsBus, NothingConfirmedIsLostAndEverythingGoesOnWhenTheServerIsKilled) {
     NatsWorld world;
     const auto connection = world.connect("a");
     Tally tally;
-    auto receiver = connection->consume({"CMD", "worker", 4, 64, milliseconds{1'000}}, [&tally](Delivery delivery) {
-        tally.add(delivery.message().payload);
-        delivery.ack();
-    });
+    auto receiver = connection->consume(
+        {"CMD", "worker", 4, 64, milliseconds{1'000}},
+        [&tally](Delivery delivery) {
+            tally.add(delivery.message().payload);
+            delivery.ack();
+        }
+    );
     ASSERT_TRUE(receiver);
     Tally stored;
     std::vector<std::string> confirmed;
     for (int round = 0; round < 3; ++round) {
         for (int i = 0; i < 200; ++i) {
             const std::string what = std::to_string(round * 1'000 + i);
-            connection->publish(make("berth.cmd.svc.do", what, "id-" + what), [&stored, what](Result<PubAck> ack) { stored.add(what + (ack ? "+" : "-")); }, seconds{15});
+            connection->publish(
+                make("berth.cmd.svc.do", what, "id-" + what),
+                [&stored, what](Result<PubAck> ack) { stored.add(what + (ack ? "+" : "-")); },
+                seconds{15}
+            );
             if (i == 100) {
                 world.nats()->kill9();
                 world.nats()->restart();
@@ -448,7 +542,9 @@ TEST(NatsBus, NothingConfirmedIsLostAndEverythingGoesOnWhenTheServerIsKilled) {
         }
     }
     ASSERT_TRUE(stored.wait_distinct(600));
-    for (const auto& [what, count] : stored.counts()) EXPECT_TRUE(what.ends_with("+")) << what << ": the publisher repeats what a crash interrupted";
+    for (const auto& [what, count] : stored.counts())
+        EXPECT_TRUE(what.ends_with("+"))
+            << what << ": the publisher repeats what a crash interrupted";
     ASSERT_TRUE(tally.wait_distinct(600));
 }
 
@@ -456,14 +552,17 @@ TEST(NatsBus, AReaderGoesOnAcrossACrashWithoutGapOrRepeat) {
     NatsWorld world;
     const auto connection = world.connect("a");
     Tally tally;
-    auto reader = connection->read({"EVT", "berth.evt.>", 1, 16, 1U << 20U}, [&tally](ReadMessage message) {
-        tally.add(message.message.payload);
-        return true;
-    });
+    auto reader =
+        connection->read({"EVT", "berth.evt.>", 1, 16, 1U << 20U}, [&tally](ReadMessage message) {
+            tally.add(message.message.payload);
+            return true;
+        });
     ASSERT_TRUE(reader);
     std::vector<std::string> expected;
     for (int i = 0; i < 300; ++i) {
-        const auto stored = connection->publish_wait(make("berth.evt.o.s.n.f.1", std::to_string(i), "id-" + std::to_string(i)), seconds{15});
+        const auto stored = connection->publish_wait(
+            make("berth.evt.o.s.n.f.1", std::to_string(i), "id-" + std::to_string(i)), seconds{15}
+        );
         ASSERT_TRUE(stored) << stored.error().describe();
         expected.push_back(std::to_string(i));
         if (i % 100 == 50) {
@@ -483,14 +582,22 @@ TEST(NatsBus, AnAskOutlivesACrashOfTheServer) {
     ASSERT_TRUE(asker);
     Completion<Answer> completion;
     world.nats()->kill9();
-    (*asker)->ask({"berth.cmd.svc.do", "t.T", "x", {}, {}, kPatience}, [&completion](Result<Answer> answer) { completion.set(std::move(answer)); });
+    (*asker)->ask(
+        {"berth.cmd.svc.do", "t.T", "x", {}, {}, kPatience},
+        [&completion](Result<Answer> answer) { completion.set(std::move(answer)); }
+    );
     world.nats()->restart();
-    auto receiver = server->consume({"CMD", "worker", 1, 4, milliseconds{1'000}}, [&server](Delivery delivery) {
-        const Message& command = delivery.message();
-        Message reply = make(reply_subject(command.header(kReplyTo), "svc", "one", command.header(kCeId)), "yes", std::string(command.header(kMsgId)) + "/r");
-        reply.headers.emplace_back(kCausationId, std::string(command.header(kMsgId)));
-        if (server->publish_wait(std::move(reply))) delivery.ack();
-    });
+    auto receiver =
+        server->consume({"CMD", "worker", 1, 4, milliseconds{1'000}}, [&server](Delivery delivery) {
+            const Message& command = delivery.message();
+            Message reply = make(
+                reply_subject(command.header(kReplyTo), "svc", "one", command.header(kCeId)),
+                "yes",
+                std::string(command.header(kMsgId)) + "/r"
+            );
+            reply.headers.emplace_back(kCausationId, std::string(command.header(kMsgId)));
+            if (server->publish_wait(std::move(reply))) delivery.ack();
+        });
     ASSERT_TRUE(receiver);
     const auto answer = completion.wait_until(std::chrono::steady_clock::now() + kPatience);
     ASSERT_TRUE(answer.has_value());

@@ -12,8 +12,9 @@ int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
     (void)berth::bus::parse_ack_subject(subject, info);
     (void)berth::bus::parse_ack_subject(pattern, info);
     (void)berth::bus::subject_matches(pattern, subject);
-    if (!subject.empty() && subject.find_first_of("*>") == std::string_view::npos && subject.find("..") == std::string_view::npos &&
-        subject.front() != '.' && subject.back() != '.') {
+    if (!subject.empty() && subject.find_first_of("*>") == std::string_view::npos &&
+        subject.find("..") == std::string_view::npos && subject.front() != '.' &&
+        subject.back() != '.') {
         FUZZ_CHECK(berth::bus::subject_matches(subject, subject));
         FUZZ_CHECK(berth::bus::subject_matches(">", subject));
     }

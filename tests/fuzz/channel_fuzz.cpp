@@ -1,11 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
-// One side of a byte channel against a peer that sends whatever frames it likes: bounded memory, no byte out of turn.
+// One side of a byte channel against a peer that sends whatever frames it likes: bounded memory, no
+// byte out of turn.
 #include "bus/channel_core.hpp"
 #include "fuzz.hpp"
 
 namespace {
 
-constexpr berth::bus::ChannelCore::Limits kLimits{64, 256, berth::milliseconds{50}, berth::milliseconds{5'000}};
+constexpr berth::bus::ChannelCore::Limits kLimits{
+    64, 256, berth::milliseconds{50}, berth::milliseconds{5'000}};
 
 }  // namespace
 
@@ -26,7 +28,8 @@ int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
                 break;
             }
             case 3: core.tick(now, input.byte() % 2 == 0); break;
-            case 4: {  // a frame near what the protocol expects, which random bytes alone would seldom be
+            case 4: {  // a frame near what the protocol expects, which random bytes alone would
+                       // seldom be
                 berth::node::v1::ChannelFrame frame;
                 frame.set_offset(input.byte());
                 frame.set_data(std::string(input.take(input.byte() % 80)));
@@ -47,7 +50,8 @@ int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
         }
         unconsumed += core.take_data().size();
         FUZZ_CHECK(unconsumed <= kLimits.window_bytes);
-        for (const auto& frame : core.take_frames()) FUZZ_CHECK(frame.data().size() <= kLimits.frame_bytes);
+        for (const auto& frame : core.take_frames())
+            FUZZ_CHECK(frame.data().size() <= kLimits.frame_bytes);
         (void)core.take_eof();
         (void)core.take_writable();
         (void)core.take_resize();

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Settings files: any text is a document or an error, and a reader of it gathers errors instead of throwing.
+// Settings files: any text is a document or an error, and a reader of it gathers errors instead of
+// throwing.
 #include "config/config.hpp"
 #include "fuzz.hpp"
 
@@ -16,7 +17,8 @@ int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
     (void)reader.get_bytes("e", 1);
     (void)reader.get_list("f");
     (void)reader.get_map("g");
-    for (auto& [name, section] : reader.get_sections("profiles")) (void)section.get_double("ratio", 0.5);
+    for (auto& [name, section] : reader.get_sections("profiles"))
+        (void)section.get_double("ratio", 0.5);
     for (auto& section : reader.get_section_list("list")) (void)section.get_secret("key");
     (void)reader.finish();
     berth::config::Layers layers;

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// What every fuzzer shares: its entry's name, a check that counts as a crash, and bytes taken piece by piece.
+// What every fuzzer shares: its entry's name, a check that counts as a crash, and bytes taken piece
+// by piece.
 #pragma once
 
 #include <algorithm>
@@ -8,8 +9,8 @@
 #include <string_view>
 
 /// A broken property is a finding like any crash.
-#define FUZZ_CHECK(condition) \
-    do {                      \
+#define FUZZ_CHECK(condition)           \
+    do {                                \
         if (!(condition)) std::abort(); \
     } while (false)
 
@@ -17,7 +18,9 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
 
 namespace berth::fuzz {
 
-inline std::string_view text_of(const std::uint8_t* data, std::size_t size) { return {reinterpret_cast<const char*>(data), size}; }
+inline std::string_view text_of(const std::uint8_t* data, std::size_t size) {
+    return {reinterpret_cast<const char*>(data), size};
+}
 
 /// Decisions taken from the input's own bytes, so that one file replays them.
 class Input {

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Raw bytes to a listening server: whatever a request looks like, the server answers or hangs up, and serves the next.
+// Raw bytes to a listening server: whatever a request looks like, the server answers or hangs up,
+// and serves the next.
 #include <sys/socket.h>
 #include <sys/un.h>
 #include <unistd.h>
@@ -23,15 +24,24 @@ berth::net::HttpServer& server() {
         settings.listen = "unix:" + socket_path();
         settings.max_body = 8'192;
         settings.max_header = 4'096;
-        auto started = berth::net::HttpServer::start(settings, [](berth::net::Request request, berth::net::Responder responder) {
-            FUZZ_CHECK(request.path.find('\0') == std::string::npos && request.body.size() <= 8'192);
-            if (request.is_upgrade()) {
-                auto socket = std::make_shared<berth::net::WebSocket>(responder.upgrade());
-                socket->start({[socket](std::string_view bytes, bool) { socket->send_binary(bytes); }, {}, [](int, const std::string&) {}});
-                return;
+        auto started = berth::net::HttpServer::start(
+            settings,
+            [](berth::net::Request request, berth::net::Responder responder) {
+                FUZZ_CHECK(
+                    request.path.find('\0') == std::string::npos && request.body.size() <= 8'192
+                );
+                if (request.is_upgrade()) {
+                    auto socket = std::make_shared<berth::net::WebSocket>(responder.upgrade());
+                    socket->start(
+                        {[socket](std::string_view bytes, bool) { socket->send_binary(bytes); },
+                         {},
+                         [](int, const std::string&) {}}
+                    );
+                    return;
+                }
+                responder.respond({200, "text/plain", {}, request.body});
             }
-            responder.respond({200, "text/plain", {}, request.body});
-        });
+        );
         std::atexit([] { ::unlink(socket_path().c_str()); });
         return std::move(started.value());
     }();
@@ -51,7 +61,8 @@ int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
     ::setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof patience);
     (void)::send(fd, data, size, MSG_NOSIGNAL);
     ::shutdown(fd, SHUT_WR);
-    // Its end of the connection ends too: a request that holds a socket for ever would be a finding.
+    // Its end of the connection ends too: a request that holds a socket for ever would be a
+    // finding.
     char buffer[4'096];
     ssize_t got = 0;
     do {

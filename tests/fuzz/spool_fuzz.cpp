@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// A spool segment whose bytes a crash or a full disk cut anywhere: the reader ends or says so, within its bounds.
+// A spool segment whose bytes a crash or a full disk cut anywhere: the reader ends or says so,
+// within its bounds.
 #include <fcntl.h>
 #include <unistd.h>
 

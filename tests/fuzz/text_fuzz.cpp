@@ -15,9 +15,12 @@ int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
         const auto again = berth::parse_duration(berth::format_duration(*duration));
         FUZZ_CHECK(again && *again == *duration);
     }
-    if (const auto id = berth::normalize_id("rn", text)) FUZZ_CHECK(berth::is_id("rn", *id) && id->size() == text.size());
-    if (const auto ulid = berth::normalize_ulid(text)) FUZZ_CHECK(berth::normalize_ulid(*ulid).value() == *ulid);
-    if (berth::is_subject_token(text)) FUZZ_CHECK(!text.empty() && text.find('.') == std::string_view::npos);
+    if (const auto id = berth::normalize_id("rn", text))
+        FUZZ_CHECK(berth::is_id("rn", *id) && id->size() == text.size());
+    if (const auto ulid = berth::normalize_ulid(text))
+        FUZZ_CHECK(berth::normalize_ulid(*ulid).value() == *ulid);
+    if (berth::is_subject_token(text))
+        FUZZ_CHECK(!text.empty() && text.find('.') == std::string_view::npos);
     if (const auto bytes = berth::decode_base64url(text)) FUZZ_CHECK(bytes->size() <= text.size());
     std::size_t total = 0;
     for (const std::string_view part : berth::split(text, '.')) total += part.size() + 1;

@@ -18,7 +18,8 @@ std::string events_of(berth::net::WsParser::Role role, std::string_view bytes, s
         bytes.remove_prefix(std::min(piece, bytes.size()));
         while (const auto event = parser.next()) {
             FUZZ_CHECK(event->payload.size() <= kMaxMessage);
-            told += std::to_string(static_cast<int>(event->kind)) + ":" + std::to_string(event->code) + ":" + event->payload + ";";
+            told += std::to_string(static_cast<int>(event->kind)) + ":" +
+                    std::to_string(event->code) + ":" + event->payload + ";";
         }
     }
     return told;
@@ -29,7 +30,8 @@ std::string events_of(berth::net::WsParser::Role role, std::string_view bytes, s
 int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
     if (size < 2) return 0;
     const std::string_view bytes = berth::fuzz::text_of(data + 1, size - 1);
-    const auto role = data[0] % 2 == 0 ? berth::net::WsParser::Role::kServer : berth::net::WsParser::Role::kClient;
+    const auto role = data[0] % 2 == 0 ? berth::net::WsParser::Role::kServer
+                                       : berth::net::WsParser::Role::kClient;
     FUZZ_CHECK(events_of(role, bytes, bytes.size()) == events_of(role, bytes, 1U + data[0] / 2U));
     (void)berth::net::is_ws_key(bytes);
     return 0;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// The five kinds of participant. Their decisions are the services' own pure functions; only rows and messages are
-// modelled here, as the handlers of the services have them.
+// The five kinds of participant. Their decisions are the services' own pure functions; only rows
+// and messages are modelled here, as the handlers of the services have them.
 #pragma once
 
 #include <optional>
@@ -42,15 +42,22 @@ private:
     Result<Decision> attach(const Message& message, const Context& context);
     Decision machine_fact(const Message& message, const Context& context);
     Decision run_fact(const Message& message, const Context& context);
-    bool finish(const Context& context, lease::Lease& lease, lease::LeaseState to, std::string_view reason, std::vector<Message>& out);
+    bool finish(
+        const Context& context,
+        lease::Lease& lease,
+        lease::LeaseState to,
+        std::string_view reason,
+        std::vector<Message>& out
+    );
     void reap();
-    Message lease_event(const Context& context, const lease::Lease& lease, std::string_view fact) const;
+    Message lease_event(const Context& context, const lease::Lease& lease, std::string_view fact)
+        const;
     Message destroy_command(const Context& context, const Machine& machine) const;
 
-    std::map<std::string, lease::Lease> leases_;       // durable, like all of these
+    std::map<std::string, lease::Lease> leases_;  // durable, like all of these
     std::map<std::string, Machine> machines_;
-    std::map<std::string, Attachment> attachments_;    // by run
-    std::map<std::string, int> parallel_;              // of the lease's profile
+    std::map<std::string, Attachment> attachments_;  // by run
+    std::map<std::string, int> parallel_;            // of the lease's profile
     std::set<std::string> dropped_;
 };
 
@@ -139,14 +146,15 @@ private:
     void lose(run::Run& run, std::string_view reason);
     Message run_event(const Context& context, const run::Run& run, std::string_view fact) const;
     Message start_command(const Context& context, const run::Run& run) const;
-    Message cancel_command(const Context& context, const run::Run& run, const std::string& purpose) const;
+    Message cancel_command(const Context& context, const run::Run& run, const std::string& purpose)
+        const;
 
-    std::map<std::string, run::Run> runs_;     // durable
-    std::map<std::string, Body> specs_;        // durable
-    std::set<std::string> canceled_;           // runs whose cancel was answered with yes
+    std::map<std::string, run::Run> runs_;  // durable
+    std::map<std::string, Body> specs_;     // durable
+    std::set<std::string> canceled_;        // runs whose cancel was answered with yes
     Asker asker_;
     std::map<std::string, Heard> heard_;
-    std::map<std::string, WallTime> placed_;   // when the watch first saw it placed
+    std::map<std::string, WallTime> placed_;  // when the watch first saw it placed
     WallTime began_;
 };
 
@@ -160,9 +168,9 @@ public:
 private:
     struct Run {
         Body spec;
-        bool started = false;         // written by the supervisor before it executes
-        bool supervised = false;      // its supervisor lives
-        std::optional<Body> end;      // the supervisor's exit record
+        bool started = false;     // written by the supervisor before it executes
+        bool supervised = false;  // its supervisor lives
+        std::optional<Body> end;  // the supervisor's exit record
         WallTime started_at;
         bool canceled = false;
     };
@@ -182,10 +190,10 @@ private:
 
     Host& host_;
     std::string machine_;
-    std::map<std::string, Run> runs_;    // durable
-    std::set<std::string> done_;         // durable
+    std::map<std::string, Run> runs_;  // durable
+    std::set<std::string> done_;       // durable
     std::set<std::string> publishing_;
-    std::set<std::string> joined_;       // runs whose supervisor this agent talks to
+    std::set<std::string> joined_;  // runs whose supervisor this agent talks to
 };
 
 }  // namespace berth::sim

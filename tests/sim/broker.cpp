@@ -28,9 +28,24 @@ Body body_of(const Lease& lease) {
 }  // namespace
 
 Broker::Broker(World& world, Bus& bus) : Service(world, bus, "lease") {
-    bus.add_durable("lease", "CMD_LEASE", [](const Message&) { return true; }, [this](const Delivery& delivery) { receive(delivery); });
-    bus.add_durable("lease-prov", "EVT", [](const Message& m) { return m.verb.starts_with("prov."); }, [this](const Delivery& d) { receive(d); });
-    bus.add_durable("lease-run", "EVT", [](const Message& m) { return m.verb.starts_with("run."); }, [this](const Delivery& d) { receive(d); });
+    bus.add_durable(
+        "lease",
+        "CMD_LEASE",
+        [](const Message&) { return true; },
+        [this](const Delivery& delivery) { receive(delivery); }
+    );
+    bus.add_durable(
+        "lease-prov",
+        "EVT",
+        [](const Message& m) { return m.verb.starts_with("prov."); },
+        [this](const Delivery& d) { receive(d); }
+    );
+    bus.add_durable(
+        "lease-run",
+        "EVT",
+        [](const Message& m) { return m.verb.starts_with("run."); },
+        [this](const Delivery& d) { receive(d); }
+    );
 }
 
 std::optional<Lease> Broker::get(const std::string& id) const {
@@ -49,7 +64,10 @@ void Broker::decide(const Message& message, const Context& context, Decided deci
     if (message.verb == "heartbeat") return decided(heartbeat(message, context));
     if (message.verb == "release") return decided(release(message, context));
     if (message.verb == "attach") return decided(attach(message, context));
-    decided(message.verb.starts_with("prov.") ? machine_fact(message, context) : run_fact(message, context));
+    decided(
+        message.verb.starts_with("prov.") ? machine_fact(message, context)
+                                          : run_fact(message, context)
+    );
 }
 
 Result<Decision> Broker::acquire(const Message& message, const Context& context) {
@@ -65,13 +83,20 @@ Result<Decision> Broker::acquire(const Message& message, const Context& context)
     lease.one_shot = message.body.one_shot;
     lease.label = message.id;
     leases_[lease.id] = lease;
-    machines_[lease.machine] = {lease.machine, lease.id, MachineState::MACHINE_STATE_PROVISIONING, 1};
+    machines_[lease.machine] = {
+        lease.machine, lease.id, MachineState::MACHINE_STATE_PROVISIONING, 1};
     parallel_[lease.id] = message.body.parallel;
     Decision decision{body_of(lease), {}};
     decision.messages.push_back(lease_event(context, lease, "created"));
-    decision.messages.push_back(
-        command(context, "CMD_PROV", "create", "create/" + lease.machine, "machine/" + lease.machine, body_of(lease), lease::kCreateDeadline)
-    );
+    decision.messages.push_back(command(
+        context,
+        "CMD_PROV",
+        "create",
+        "create/" + lease.machine,
+        "machine/" + lease.machine,
+        body_of(lease),
+        lease::kCreateDeadline
+    ));
     return decision;
 }
 
@@ -82,12 +107,20 @@ Result<Decision> Broker::heartbeat(const Message& message, const Context& contex
     return Decision{body_of(lease), {}};
 }
 
-bool Broker::finish(const Context& context, Lease& lease, LeaseState to, std::string_view reason, std::vector<Message>& out) {
+bool Broker::finish(
+    const Context& context,
+    Lease& lease,
+    LeaseState to,
+    std::string_view reason,
+    std::vector<Message>& out
+) {
     if (!lease::end(lease, to, reason, context.now)) return false;
     leases_[lease.id] = lease;
     out.push_back(lease_event(context, lease, lease::state_name(lease.state)));
     Machine& machine = machines_.at(lease.machine);
-    if (machine.state == MachineState::MACHINE_STATE_GONE || machine.state == MachineState::MACHINE_STATE_DRAINING) return true;
+    if (machine.state == MachineState::MACHINE_STATE_GONE ||
+        machine.state == MachineState::MACHINE_STATE_DRAINING)
+        return true;
     machine.state = MachineState::MACHINE_STATE_DRAINING;
     ++machine.revision;
     out.push_back(destroy_command(context, machine));
@@ -97,7 +130,8 @@ bool Broker::finish(const Context& context, Lease& lease, LeaseState to, std::st
 Result<Decision> Broker::release(const Message& message, const Context& context) {
     Lease lease = leases_.at(message.body.lease);
     Decision decision;
-    if (!finish(context, lease, LeaseState::LEASE_STATE_RELEASED, "released", decision.messages)) world_.count("release of an ended lease");
+    if (!finish(context, lease, LeaseState::LEASE_STATE_RELEASED, "released", decision.messages))
+        world_.count("release of an ended lease");
     decision.reply = body_of(lease);
     return decision;
 }
@@ -105,7 +139,8 @@ Result<Decision> Broker::release(const Message& message, const Context& context)
 Result<Decision> Broker::attach(const Message& message, const Context& context) {
     Lease lease = leases_.at(message.body.lease);
     BERTH_TRY(lease::attach(lease, context.now));
-    if (attachments_.emplace(message.body.run, Attachment{lease.id, context.now, false}).second) leases_[lease.id] = lease;
+    if (attachments_.emplace(message.body.run, Attachment{lease.id, context.now, false}).second)
+        leases_[lease.id] = lease;
     Decision decision{body_of(lease), {}};
     decision.reply.parallel = parallel_.at(lease.id);
     return decision;
@@ -114,7 +149,8 @@ Result<Decision> Broker::attach(const Message& message, const Context& context) 
 Decision Broker::machine_fact(const Message& message, const Context& context) {
     Decision decision;
     const auto found = machines_.find(message.machine);
-    if (found == machines_.end() || found->second.state == MachineState::MACHINE_STATE_GONE) return decision;
+    if (found == machines_.end() || found->second.state == MachineState::MACHINE_STATE_GONE)
+        return decision;
     Machine& machine = found->second;
     Lease lease = leases_.at(machine.lease);
     if (message.verb == "prov.ready") {
@@ -122,19 +158,31 @@ Decision Broker::machine_fact(const Message& message, const Context& context) {
             if (!lease.live()) world_.count("machine ready after its lease ended");
             return decision;
         }
-        if (machine.state != MachineState::MACHINE_STATE_PROVISIONING || !lease::activate(lease, context.now)) return decision;
+        if (machine.state != MachineState::MACHINE_STATE_PROVISIONING ||
+            !lease::activate(lease, context.now))
+            return decision;
         machine.state = MachineState::MACHINE_STATE_LEASED;
         leases_[lease.id] = lease;
         decision.messages.push_back(lease_event(context, lease, "activated"));
     } else {
         const bool failed = message.verb == "prov.failed";
-        if (message.verb == "prov.gone" && machine.state == MachineState::MACHINE_STATE_PROVISIONING) world_.count("machine gone before it was ready");
-        if (lease::end(lease, LeaseState::LEASE_STATE_FAILED, failed ? "provisioning_failed" : "machine_gone", context.now)) {
-            world_.count(failed ? "lease failed with its creation" : "lease failed with its machine");
+        if (message.verb == "prov.gone" &&
+            machine.state == MachineState::MACHINE_STATE_PROVISIONING)
+            world_.count("machine gone before it was ready");
+        if (lease::end(
+                lease,
+                LeaseState::LEASE_STATE_FAILED,
+                failed ? "provisioning_failed" : "machine_gone",
+                context.now
+            )) {
+            world_.count(
+                failed ? "lease failed with its creation" : "lease failed with its machine"
+            );
             leases_[lease.id] = lease;
             decision.messages.push_back(lease_event(context, lease, "failed"));
         }
-        machine.state = failed ? MachineState::MACHINE_STATE_FAILED : MachineState::MACHINE_STATE_GONE;
+        machine.state =
+            failed ? MachineState::MACHINE_STATE_FAILED : MachineState::MACHINE_STATE_GONE;
         if (failed) decision.messages.push_back(destroy_command(context, machine));
     }
     ++machine.revision;
@@ -169,17 +217,24 @@ void Broker::reap() {
     }
     for (const std::string& id : due) {
         Lease lease = leases_.at(id);
-        const Context context{service::child_command_id(id, "expire/" + std::to_string(lease.revision)), world_.now()};
+        const Context context{
+            service::child_command_id(id, "expire/" + std::to_string(lease.revision)),
+            world_.now()};
         std::vector<Message> messages;
         const std::string reason(lease::overdue(lease, world_.now()));
-        world_.count(lease.state == LeaseState::LEASE_STATE_PENDING ? "pending lease expired" : "lease expired: " + reason);
+        world_.count(
+            lease.state == LeaseState::LEASE_STATE_PENDING ? "pending lease expired"
+                                                           : "lease expired: " + reason
+        );
         finish(context, lease, LeaseState::LEASE_STATE_EXPIRED, reason, messages);
         commit(std::move(messages), "between the reaper's commit and publish");
         if (!up()) return;
     }
     std::vector<std::string> stale;
     for (const auto& [work, attachment] : attachments_) {
-        if (!attachment.confirmed && attachment.since < world_.now() - lease::kUnconfirmedAttachment) stale.push_back(work);
+        if (!attachment.confirmed &&
+            attachment.since < world_.now() - lease::kUnconfirmedAttachment)
+            stale.push_back(work);
     }
     for (const std::string& work : stale) {
         world_.count("stale attachment dropped");
@@ -190,7 +245,8 @@ void Broker::reap() {
     }
 }
 
-Message Broker::lease_event(const Context& context, const Lease& lease, std::string_view fact) const {
+Message Broker::lease_event(const Context& context, const Lease& lease, std::string_view fact)
+    const {
     return event(context, "lease." + std::string(fact), "lease/" + lease.id, body_of(lease));
 }
 
@@ -198,7 +254,15 @@ Message Broker::destroy_command(const Context& context, const Machine& machine) 
     Body body;
     body.machine = machine.id;
     body.lease = machine.lease;
-    return command(context, "CMD_PROV", "destroy", "destroy/" + machine.id, "machine/" + machine.id, body, lease::kDestroyDeadline);
+    return command(
+        context,
+        "CMD_PROV",
+        "destroy",
+        "destroy/" + machine.id,
+        "machine/" + machine.id,
+        body,
+        lease::kDestroyDeadline
+    );
 }
 
 }  // namespace berth::sim

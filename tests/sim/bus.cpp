@@ -12,7 +12,8 @@ constexpr unsigned kLost = 40;
 constexpr unsigned kAckLost = 40;
 constexpr unsigned kDoubled = 50;
 constexpr unsigned kLate = 60;
-constexpr unsigned kForgotten = 15;     // a power cut takes what was acked since the last fsync; only starts have somebody who watches
+constexpr unsigned kForgotten = 15;  // a power cut takes what was acked since the last fsync; only
+                                     // starts have somebody who watches
 constexpr unsigned kIdForgotten = 100;  // a restarted server forgets the ids of what was acked
 
 }  // namespace
@@ -32,11 +33,16 @@ void Bus::publish(Message message, std::function<void(bool)> done) {
         return;
     }
     const bool ack_lost = world_.fault(kAckLost);
-    world_.after(travel(), [this, ack_lost, message = std::move(message), done = std::move(done)]() mutable {
-        store(std::move(message));
-        if (ack_lost) world_.count("PubAck lost");
-        world_.after(ack_lost ? kPublishTimeout : travel(), [ack_lost, done = std::move(done)] { done(!ack_lost); });
-    });
+    world_.after(
+        travel(),
+        [this, ack_lost, message = std::move(message), done = std::move(done)]() mutable {
+            store(std::move(message));
+            if (ack_lost) world_.count("PubAck lost");
+            world_.after(ack_lost ? kPublishTimeout : travel(), [ack_lost, done = std::move(done)] {
+                done(!ack_lost);
+            });
+        }
+    );
 }
 
 void Bus::store(Message message) {
@@ -49,10 +55,15 @@ void Bus::store(Message message) {
     }
     ids_.insert(message.stream + "/" + message.msg_id);
     if (message.stream == "EVT" && message.body.revision > 0) {
-        const auto [known, fresh] = facts_.emplace(message.owner + " " + message.entity + " " + std::to_string(message.body.revision), message.id);
-        if (!fresh && known->second != message.id) world_.violated("two events tell different things of " + known->first);
+        const auto [known, fresh] = facts_.emplace(
+            message.owner + " " + message.entity + " " + std::to_string(message.body.revision),
+            message.id
+        );
+        if (!fresh && known->second != message.id)
+            world_.violated("two events tell different things of " + known->first);
     }
-    if (message.verb == "start" && message.stream == "CMD_NODE" && world_.fault(kForgotten)) return world_.count("an acked start forgotten");
+    if (message.verb == "start" && message.stream == "CMD_NODE" && world_.fault(kForgotten))
+        return world_.count("an acked start forgotten");
     const auto shared = std::make_shared<const Message>(std::move(message));
     const std::uint64_t sequence = next_sequence_++;
     for (auto& [name, durable] : durables_) {
@@ -77,7 +88,8 @@ void Bus::deliver(const std::string& name, std::uint64_t sequence, std::uint64_t
     if (world_.fault(kDoubled)) {
         world_.count("delivery doubled");
         world_.after(travel(), [this, name, delivery] {
-            if (const auto still = durables_.find(name); still != durables_.end()) still->second.consumer(delivery);
+            if (const auto still = durables_.find(name); still != durables_.end())
+                still->second.consumer(delivery);
         });
     }
     durable->second.consumer(delivery);
@@ -97,7 +109,8 @@ void Bus::settle(const std::string& name, std::uint64_t sequence) {
         world_.count("ack lost");
         return;
     }
-    if (const auto durable = durables_.find(name); durable != durables_.end()) durable->second.pending.erase(sequence);
+    if (const auto durable = durables_.find(name); durable != durables_.end())
+        durable->second.pending.erase(sequence);
 }
 
 void Bus::reply(const std::string& to, Reply reply, std::function<void(bool)> done) {
@@ -113,20 +126,23 @@ void Bus::reply(const std::string& to, Reply reply, std::function<void(bool)> do
         return;
     }
     const auto hear = [this, to, reply] {
-        if (const auto listener = listeners_.find(to); listener != listeners_.end()) listener->second(reply);
+        if (const auto listener = listeners_.find(to); listener != listeners_.end())
+            listener->second(reply);
     };
     world_.after(travel(), hear);
     if (world_.fault(kDoubled)) world_.after(travel(), hear);
 }
 
 void Bus::add_durable(std::string name, std::string stream, Filter filter, Consumer consumer) {
-    durables_[std::move(name)] = Durable{std::move(stream), std::move(filter), std::move(consumer), {}};
+    durables_[std::move(name)] =
+        Durable{std::move(stream), std::move(filter), std::move(consumer), {}};
 }
 
 std::vector<std::string> Bus::unsettled() const {
     std::vector<std::string> out;
     for (const auto& [name, durable] : durables_) {
-        for (const auto& [sequence, pending] : durable.pending) out.push_back(name + " " + pending.message->verb + " " + pending.message->entity);
+        for (const auto& [sequence, pending] : durable.pending)
+            out.push_back(name + " " + pending.message->verb + " " + pending.message->entity);
     }
     return out;
 }

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// JetStream as its promises have it and not better: at least once, in any order, acks and replies that get lost.
+// JetStream as its promises have it and not better: at least once, in any order, acks and replies
+// that get lost.
 #pragma once
 
 #include <functional>
@@ -22,12 +23,12 @@ struct Body {
     std::string run;
     std::string owner;
     std::string reason;
-    int state = 0;              // of the lease, the resource's fact, or the run
+    int state = 0;  // of the lease, the resource's fact, or the run
     std::int64_t revision = 0;
     milliseconds ttl{};
     milliseconds idle{};
-    milliseconds lasts{};       // of a command: how long it runs; 0: until it is signalled
-    milliseconds timeout{};     // of a run, from its placing; 0: none
+    milliseconds lasts{};    // of a command: how long it runs; 0: until it is signalled
+    milliseconds timeout{};  // of a run, from its placing; 0: none
     WallTime at;
     WallTime start_by;
     bool one_shot = false;
@@ -43,7 +44,7 @@ struct Message {
     std::string reply_to;  // empty: nobody listens
     std::string digest;    // of the payload, for idempotency conflicts
     std::string entity;
-    std::string owner;     // the service an event comes from
+    std::string owner;  // the service an event comes from
     WallTime deadline = WallTime::max();
     Body body;
 };
@@ -58,8 +59,16 @@ class Bus;
 /// A message in a consumer's hands. Copyable: settling it twice is harmless, as with NATS.
 class Delivery {
 public:
-    Delivery(Bus& bus, std::string durable, std::uint64_t sequence, std::shared_ptr<const Message> message)
-        : bus_(&bus), durable_(std::move(durable)), sequence_(sequence), message_(std::move(message)) {}
+    Delivery(
+        Bus& bus,
+        std::string durable,
+        std::uint64_t sequence,
+        std::shared_ptr<const Message> message
+    )
+        : bus_(&bus),
+          durable_(std::move(durable)),
+          sequence_(sequence),
+          message_(std::move(message)) {}
     const Message& message() const { return *message_; }
     const std::string& durable() const { return durable_; }
     void ack() const;
@@ -85,7 +94,9 @@ public:
     using Filter = std::function<bool(const Message&)>;
     void add_durable(std::string name, std::string stream, Filter filter, Consumer consumer);
     void remove_durable(const std::string& name) { durables_.erase(name); }
-    void listen(const std::string& reply_to, std::function<void(const Reply&)> hear) { listeners_[reply_to] = std::move(hear); }
+    void listen(const std::string& reply_to, std::function<void(const Reply&)> hear) {
+        listeners_[reply_to] = std::move(hear);
+    }
     void deafen(const std::string& reply_to) { listeners_.erase(reply_to); }
 
     /// Messages that some durable has not settled: none may be left when all is quiet.
@@ -95,7 +106,8 @@ private:
     friend class Delivery;
     struct Pending {
         std::shared_ptr<const Message> message;
-        std::uint64_t turn = 0;  // of the delivery that counts; a timer of an older one does nothing
+        std::uint64_t turn =
+            0;  // of the delivery that counts; a timer of an older one does nothing
     };
     struct Durable {
         std::string stream;
@@ -113,7 +125,8 @@ private:
     std::map<std::string, Durable> durables_;
     std::map<std::string, std::function<void(const Reply&)>> listeners_;
     std::set<std::string> ids_;
-    std::map<std::string, std::string> facts_;  // entity and revision -> the id of the one event that told it
+    std::map<std::string, std::string>
+        facts_;  // entity and revision -> the id of the one event that told it
     std::uint64_t next_sequence_ = 1;
 };
 

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// The real asker against a handler that dies between its steps, over the real in-process bus with faults, for many seeds.
+// The real asker against a handler that dies between its steps, over the real in-process bus with
+// faults, for many seeds.
 #include <gtest/gtest.h>
 
 #include <atomic>
@@ -23,7 +24,8 @@ constexpr std::uint64_t kSeeds = 60;
 constexpr std::size_t kAtOnce = 6;
 constexpr int kCommands = 16;
 constexpr milliseconds kAckWait{40};
-// Patience of one ask. Thousands of attempts fit in: to run out of it means that something was lost for good.
+// Patience of one ask. Thousands of attempts fit in: to run out of it means that something was lost
+// for good.
 constexpr milliseconds kPatience{20'000};
 
 struct Totals {
@@ -32,10 +34,12 @@ struct Totals {
     std::atomic<std::uint64_t> unheard{0};
 };
 
-/// A service in small: an inbox that survives its deaths, one effect per command id, a reply, then the ack.
+/// A service in small: an inbox that survives its deaths, one effect per command id, a reply, then
+/// the ack.
 class Owner {
 public:
-    Owner(std::unique_ptr<Connection> connection, std::uint64_t seed, Totals& totals) : connection_(std::move(connection)), random_(seed), totals_(totals) {}
+    Owner(std::unique_ptr<Connection> connection, std::uint64_t seed, Totals& totals)
+        : connection_(std::move(connection)), random_(seed), totals_(totals) {}
 
     void start() {
         ConsumerSettings settings;
@@ -43,7 +47,9 @@ public:
         settings.durable = "svc";
         settings.workers = 3;
         settings.ack_wait = kAckWait;
-        auto receiver = connection_->consume(settings, [this](Delivery delivery) { handle(std::move(delivery)); });
+        auto receiver = connection_->consume(settings, [this](Delivery delivery) {
+            handle(std::move(delivery));
+        });
         ASSERT_TRUE(receiver) << receiver.error().describe();
         receiver_ = std::move(*receiver);
     }
@@ -57,11 +63,15 @@ private:
     void handle(Delivery delivery) {
         const Message command = delivery.message();
         const std::string id(command.header(kCeId));
-        if (dies()) return delivery.nak(kAckWait);  // before the commit; what a dead process holds comes again
+        if (dies())
+            return delivery.nak(kAckWait
+            );  // before the commit; what a dead process holds comes again
         {
             const std::lock_guard lock(mutex_);
-            if (inbox_.contains(id)) ++totals_.repeated;
-            else ++effects_[id];
+            if (inbox_.contains(id))
+                ++totals_.repeated;
+            else
+                ++effects_[id];
             inbox_.insert(id);
         }
         if (dies()) return delivery.nak(kAckWait);  // between commit and reply
@@ -106,9 +116,9 @@ private:
 
     std::unique_ptr<Connection> connection_;
     std::mutex mutex_;
-    SeededRandom random_;                    // by mutex_
-    std::set<std::string> inbox_;            // by mutex_
-    std::map<std::string, int> effects_;     // by mutex_
+    SeededRandom random_;                 // by mutex_
+    std::set<std::string> inbox_;         // by mutex_
+    std::map<std::string, int> effects_;  // by mutex_
     Totals& totals_;
     std::unique_ptr<Receiver> receiver_;
 };
@@ -128,7 +138,10 @@ void play(std::uint64_t seed, Totals& totals) {
     faults.reorder_percent = 15;
     faults.max_delay = milliseconds{3};
     MemoryServer server(
-        seed, faults, {{"CMD", {"berth.cmd.svc.>"}, true}, {"RPL", {"berth.rpl.>"}}}, {{"CMD", "svc", "berth.cmd.svc.>", kAckWait}}
+        seed,
+        faults,
+        {{"CMD", {"berth.cmd.svc.>"}, true}, {"RPL", {"berth.rpl.>"}}},
+        {{"CMD", "svc", "berth.cmd.svc.>", kAckWait}}
     );
     const auto answers = std::make_shared<Answers>();
     Owner owner(server.connect(), seed * 31, totals);
@@ -161,7 +174,9 @@ void play(std::uint64_t seed, Totals& totals) {
     constexpr std::size_t kAsks = kCommands + (kCommands + 3) / 4;
     {
         std::unique_lock lock(answers->mutex);
-        ASSERT_TRUE(answers->changed.wait_for(lock, kPatience + seconds{2}, [&] { return answers->arrived == kAsks; }));
+        ASSERT_TRUE(answers->changed.wait_for(lock, kPatience + seconds{2}, [&] {
+            return answers->arrived == kAsks;
+        }));
         for (const auto& [id, payload] : payload_of) {
             ASSERT_EQ(answers->of[id].size(), std::stoi(payload) % 4 == 0 ? 2U : 1U);
             for (const auto& answer : answers->of[id]) {
@@ -177,7 +192,8 @@ void play(std::uint64_t seed, Totals& totals) {
     }
     // What is left are redeliveries and attempts nobody waits for: they drain as well.
     const SteadyTime until = std::chrono::steady_clock::now() + kPatience;
-    while (server.stored("CMD") > 0 && std::chrono::steady_clock::now() < until) std::this_thread::sleep_for(milliseconds{2});
+    while (server.stored("CMD") > 0 && std::chrono::steady_clock::now() < until)
+        std::this_thread::sleep_for(milliseconds{2});
     EXPECT_EQ(server.stored("CMD"), 0U);
     owner.stop();
     const auto effects = owner.effects();
@@ -190,7 +206,8 @@ void play(std::uint64_t seed, Totals& totals) {
 
 TEST(BusSimulation, EveryAskHearsItsOneOutcomeWhateverTheBusAndTheOwnerDo) {
     Totals totals;
-    if (const char* only = std::getenv("BERTH_SIM_SEED"); only != nullptr) return play(std::strtoull(only, nullptr, 10), totals);
+    if (const char* only = std::getenv("BERTH_SIM_SEED"); only != nullptr)
+        return play(std::strtoull(only, nullptr, 10), totals);
     // Each seed mostly waits: several at once share the machine.
     std::atomic<std::uint64_t> next{1};
     std::vector<std::thread> players;
@@ -209,7 +226,8 @@ TEST(BusSimulation, EveryAskHearsItsOneOutcomeWhateverTheBusAndTheOwnerDo) {
     EXPECT_GT(totals.unheard, 0U);
 }
 
-// A confirmation may come when nobody waits any more. A sanitizer's eye is what makes this test sharp.
+// A confirmation may come when nobody waits any more. A sanitizer's eye is what makes this test
+// sharp.
 TEST(BusSimulation, AnAskerMayGoWhileItsPublishesAreUnderWay) {
     MemoryFaults faults;
     faults.max_delay = milliseconds{20};
@@ -220,7 +238,11 @@ TEST(BusSimulation, AnAskerMayGoWhileItsPublishesAreUnderWay) {
         auto asker = Asker::create(*connection, {"cli", "one", milliseconds{1'000}});
         ASSERT_TRUE(asker);
         // No stream takes these: each publish is refused, a little later.
-        for (int i = 0; i < 50; ++i) (*asker)->ask({"berth.cmd.svc.do", "t.T", "x", {}, {}, kPatience}, [&told](Result<Answer>) { ++told; });
+        for (int i = 0; i < 50; ++i)
+            (*asker)->ask(
+                {"berth.cmd.svc.do", "t.T", "x", {}, {}, kPatience},
+                [&told](Result<Answer>) { ++told; }
+            );
     }
     EXPECT_EQ(told, 50);
     // Delays are at most 20 ms: behind one more publish than that all of them have come.

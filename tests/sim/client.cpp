@@ -12,8 +12,14 @@ constexpr milliseconds kPoll{500};
 
 }  // namespace
 
-Client::Client(World& world, Bus& bus, const Broker& broker, const Runs& runs, std::string name, Plan plan)
-    : Participant(world, bus, name), broker_(broker), service_(runs), plan_(std::move(plan)), asker_(world, bus, name) {}
+Client::Client(
+    World& world, Bus& bus, const Broker& broker, const Runs& runs, std::string name, Plan plan
+)
+    : Participant(world, bus, name),
+      broker_(broker),
+      service_(runs),
+      plan_(std::move(plan)),
+      asker_(world, bus, name) {}
 
 void Client::next(Stage stage) {
     stage_ = stage;
@@ -26,7 +32,8 @@ void Client::go_on() {
         return ask_current();
     }
     switch (stage_) {
-        case Stage::kAcquire: return ask("CMD_LEASE", "acquire", plan_.acquire_key, plan_.digest, plan_.wish);
+        case Stage::kAcquire:
+            return ask("CMD_LEASE", "acquire", plan_.acquire_key, plan_.digest, plan_.wish);
         case Stage::kActive: return look_at_lease();
         case Stage::kStart: {
             if (run_ == plan_.runs.size()) return next(Stage::kCancel);
@@ -53,7 +60,9 @@ void Client::go_on() {
     }
 }
 
-void Client::ask(std::string stream, std::string verb, std::string key, std::string digest, Body body) {
+void Client::ask(
+    std::string stream, std::string verb, std::string key, std::string digest, Body body
+) {
     Message message;
     message.stream = std::move(stream);
     message.verb = std::move(verb);
@@ -77,7 +86,10 @@ void Client::ask_current() {
 
 void Client::answered(Result<Body> outcome) {
     jobs_.back().outcome = outcome;
-    tell(jobs_.back().message.verb + " -> " + (outcome ? "ok " + outcome->lease + outcome->run : outcome.error().code));
+    tell(
+        jobs_.back().message.verb + " -> " +
+        (outcome ? "ok " + outcome->lease + outcome->run : outcome.error().code)
+    );
     switch (stage_) {
         case Stage::kAcquire:
             if (!outcome) return next(Stage::kDone);

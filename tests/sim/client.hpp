@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// A person or a program with a plan: acquire, run, cancel, release; it may be slow, restart, or never come back.
+// A person or a program with a plan: acquire, run, cancel, release; it may be slow, restart, or
+// never come back.
 #pragma once
 
 #include "actors.hpp"
@@ -8,8 +9,8 @@ namespace berth::sim {
 
 struct Plan {
     std::string acquire_key;
-    std::string digest;       // of the acquire; other than a sharer's: a conflict
-    Body wish;                // of the lease
+    std::string digest;  // of the acquire; other than a sharer's: a conflict
+    Body wish;           // of the lease
     std::vector<Body> runs;
     bool cancels = false;     // its first run
     milliseconds patience{};  // from start to cancel
@@ -23,7 +24,9 @@ public:
         Message message;
         std::optional<Result<Body>> outcome;
     };
-    Client(World& world, Bus& bus, const Broker& broker, const Runs& runs, std::string name, Plan plan);
+    Client(
+        World& world, Bus& bus, const Broker& broker, const Runs& runs, std::string name, Plan plan
+    );
     /// Everything it ever asked; durable, as a careful client keeps its keys.
     const std::vector<Job>& jobs() const { return jobs_; }
     const Plan& plan() const { return plan_; }
@@ -50,7 +53,7 @@ private:
     const Runs& service_;
     const Plan plan_;
     Asker asker_;
-    Stage stage_ = Stage::kAcquire;     // durable, like the rest
+    Stage stage_ = Stage::kAcquire;  // durable, like the rest
     std::vector<Job> jobs_;
     std::string lease_;
     std::vector<std::string> started_;

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// The provider's machines and the node agent on each: a recorded start, a supervisor, an end that is told surely.
+// The provider's machines and the node agent on each: a recorded start, a supervisor, an end that
+// is told surely.
 #include "actors.hpp"
 #include "service/handlers.hpp"
 
@@ -11,13 +12,14 @@ namespace {
 
 constexpr milliseconds kPresenceEvery{5'000};
 constexpr milliseconds kTellAgain{1'000};
-constexpr int kSlowestSandbox = 80;        // milliseconds
-constexpr unsigned kPresenceLost = 100;    // in thousandths
+constexpr int kSlowestSandbox = 80;      // milliseconds
+constexpr unsigned kPresenceLost = 100;  // in thousandths
 constexpr unsigned kSupervisorDies = 15;
 
 }  // namespace
 
-// ---- the provider ----------------------------------------------------------------------------------------
+// ---- the provider
+// ----------------------------------------------------------------------------------------
 
 Host::~Host() = default;
 
@@ -45,9 +47,11 @@ void Host::lose_one() {
 
 void Host::crash_a_node() {
     if (nodes_.empty()) return;
-    std::next(nodes_.begin(), static_cast<long>(world_.below(nodes_.size())))->second->crash(
-        "of a node agent", world_.dice(25) ? std::optional(world_.between(10'000, 120'000)) : std::nullopt
-    );
+    std::next(nodes_.begin(), static_cast<long>(world_.below(nodes_.size())))
+        ->second->crash(
+            "of a node agent",
+            world_.dice(25) ? std::optional(world_.between(10'000, 120'000)) : std::nullopt
+        );
 }
 
 std::vector<std::string> Host::list() const {
@@ -68,12 +72,17 @@ int Host::starts_of(const std::string& run) const {
     return found == starts_.end() ? 0 : found->second;
 }
 
-// ---- the node agent --------------------------------------------------------------------------------------
+// ---- the node agent
+// --------------------------------------------------------------------------------------
 
-Node::Node(World& world, Bus& bus, Host& host, std::string machine) : Participant(world, bus, "node-" + machine), host_(host), machine_(std::move(machine)) {
+Node::Node(World& world, Bus& bus, Host& host, std::string machine)
+    : Participant(world, bus, "node-" + machine), host_(host), machine_(std::move(machine)) {
     // Made with the machine: what is asked of it earlier than this nobody could have known to ask.
     bus.add_durable(
-        name(), "CMD_NODE", [this](const Message& message) { return message.machine == machine_; }, [this](const Delivery& delivery) { receive(delivery); }
+        name(),
+        "CMD_NODE",
+        [this](const Message& message) { return message.machine == machine_; },
+        [this](const Delivery& delivery) { receive(delivery); }
     );
 }
 Node::~Node() = default;
@@ -102,14 +111,17 @@ void Node::on_start() {
 void Node::on_crash() {
     publishing_.clear();
     joined_.clear();
-    // A machine that died takes its processes along; host_ asks really_runs() of living machines only.
+    // A machine that died takes its processes along; host_ asks really_runs() of living machines
+    // only.
 }
 
 void Node::receive(const Delivery& delivery) {
     if (!up()) return;
     step("before a node acts", [this, delivery] {
-        if (delivery.message().verb == "start") start_run(delivery);
-        else signal_run(delivery);
+        if (delivery.message().verb == "start")
+            start_run(delivery);
+        else
+            signal_run(delivery);
     });
 }
 
@@ -148,7 +160,8 @@ void Node::resume(const std::string& run) {
     supervise(run);
 }
 
-/// The supervisor is a process of its own: it writes `started`, executes, waits, writes the exit record.
+/// The supervisor is a process of its own: it writes `started`, executes, waits, writes the exit
+/// record.
 void Node::supervise(const std::string& run) {
     Run& state = runs_.at(run);
     state.started = true;
@@ -163,7 +176,8 @@ void Node::supervise(const std::string& run) {
     if (state.spec.lasts.count() > 0) {
         world_.after(state.spec.lasts, [this, run] {
             const auto found = runs_.find(run);
-            if (found != runs_.end() && found->second.supervised) ended(run, RunState::RUN_STATE_SUCCEEDED, "");
+            if (found != runs_.end() && found->second.supervised)
+                ended(run, RunState::RUN_STATE_SUCCEEDED, "");
         });
     }
     publish(run);
@@ -188,22 +202,27 @@ void Node::signal_run(const Delivery& delivery) {
     delivery.ack();  // nobody listens for its reply, whatever it says
     const auto found = runs_.find(delivery.message().body.run);
     if (found == runs_.end()) return world_.count("cancel of a run the machine does not have");
-    if (!joined_.contains(found->first) || found->second.end) return world_.count("cancel of a run that is starting or ended");
+    if (!joined_.contains(found->first) || found->second.end)
+        return world_.count("cancel of a run that is starting or ended");
     if (found->second.canceled) return;
     found->second.canceled = true;
     world_.after(world_.between(0, 10'000), [this, run = found->first] {
         const auto still = runs_.find(run);
-        if (still != runs_.end() && still->second.supervised) ended(run, RunState::RUN_STATE_CANCELED, "canceled");
+        if (still != runs_.end() && still->second.supervised)
+            ended(run, RunState::RUN_STATE_CANCELED, "canceled");
     });
 }
 
 void Node::surely(Message message, std::function<void()> then) {
     Message copy = message;
-    bus_.publish(std::move(copy), while_alive([this, message = std::move(message), then = std::move(then)](bool stored) {
-        if (stored) return then();
-        world_.count("a node told its fact again");
-        after(kTellAgain, [this, message, then] { surely(message, then); });
-    }));
+    bus_.publish(
+        std::move(copy),
+        while_alive([this, message = std::move(message), then = std::move(then)](bool stored) {
+            if (stored) return then();
+            world_.count("a node told its fact again");
+            after(kTellAgain, [this, message, then] { surely(message, then); });
+        })
+    );
 }
 
 /// Started, then the end, each until it is stored, also over restarts of the agent.
@@ -221,7 +240,9 @@ void Node::publish(const std::string& run) {
     if (!state.started) return tell_end();
     Body body;
     body.at = state.started_at;
-    step("between exec and telling it", [this, run, body, tell_end] { surely(fact(run, "started", body), tell_end); });
+    step("between exec and telling it", [this, run, body, tell_end] {
+        surely(fact(run, "started", body), tell_end);
+    });
 }
 
 void Node::clean_up(const std::string& run) {
@@ -239,7 +260,12 @@ void Node::tell_presence() {
     for (const auto& [run, state] : runs_) {
         if (!state.end) live.insert(run);
     }
-    world_.after(world_.between(0, 5), [watcher = host_.watcher_, machine = machine_, live = std::move(live)] { watcher->hear(machine, live); });
+    world_.after(
+        world_.between(0, 5),
+        [watcher = host_.watcher_, machine = machine_, live = std::move(live)] {
+            watcher->hear(machine, live);
+        }
+    );
 }
 
 Message Node::fact(const std::string& run, std::string_view what, Body body) const {

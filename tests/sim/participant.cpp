@@ -13,7 +13,9 @@ constexpr milliseconds kReplyRetry{500};
 constexpr milliseconds kRelayPause{1'000};
 constexpr seconds kRelayAge{2};
 
-bool is_outage(const Error& error) { return error.fault == Fault::kUnavailable || error.fault == Fault::kDeadline; }
+bool is_outage(const Error& error) {
+    return error.fault == Fault::kUnavailable || error.fault == Fault::kDeadline;
+}
 
 }  // namespace
 
@@ -40,7 +42,9 @@ void Participant::die() {
     on_crash();
 }
 
-void Participant::after(milliseconds delay, std::function<void()> action) { world_.after(delay, while_alive(std::move(action))); }
+void Participant::after(milliseconds delay, std::function<void()> action) {
+    world_.after(delay, while_alive(std::move(action)));
+}
 
 void Participant::step(std::string_view where, std::function<void()> action) {
     if (world_.fault(kCrash)) return crash(where);
@@ -54,7 +58,8 @@ void Participant::every(milliseconds pause, std::function<void()> action) {
     });
 }
 
-// ---- asking ----------------------------------------------------------------------------------------------
+// ---- asking
+// ----------------------------------------------------------------------------------------------
 
 void Asker::ask(Message message, milliseconds timeout, Done done) {
     if (!alive_) {
@@ -85,7 +90,8 @@ void Asker::send(std::uint64_t serial) {
     Open& open = open_.at(serial);
     if (++open.attempt > 1) world_.count("asked again");
     Message message = open.message;
-    message.msg_id = message.id + "/" + reply_to_ + "/" + std::to_string(serial) + "-" + std::to_string(open.attempt);
+    message.msg_id = message.id + "/" + reply_to_ + "/" + std::to_string(serial) + "-" +
+                     std::to_string(open.attempt);
     bus_.publish(std::move(message), [](bool) {});
     const milliseconds left = std::chrono::ceil<milliseconds>(open.until - world_.now());
     const milliseconds wait = std::min(open.pause, left);
@@ -104,7 +110,9 @@ void Asker::send(std::uint64_t serial) {
 void Asker::hear(const Reply& reply) {
     const auto slash = reply.cause.rfind('/');
     const auto found = open_.find(std::stoull(reply.cause.substr(slash + 1)));
-    if (found == open_.end() || !reply.cause.starts_with(found->second.message.id + "/" + reply_to_)) return;
+    if (found == open_.end() ||
+        !reply.cause.starts_with(found->second.message.id + "/" + reply_to_))
+        return;
     if (found->second.attempt > 1) world_.count("answered after asking again");
     const Done done = std::move(found->second.done);
     open_.erase(found);
@@ -112,7 +120,8 @@ void Asker::hear(const Reply& reply) {
     done(reply.body);
 }
 
-// ---- the handler protocol --------------------------------------------------------------------------------
+// ---- the handler protocol
+// --------------------------------------------------------------------------------
 
 void Service::on_start() {
     every(kRelayPause, [this] {
@@ -136,7 +145,8 @@ void Service::receive(const Delivery& delivery) {
 
 void Service::handle(const Delivery& delivery) {
     const Message& message = delivery.message();
-    const std::string inbox_id = message.stream == "EVT" ? delivery.durable() + "/" + message.id : message.id;
+    const std::string inbox_id =
+        message.stream == "EVT" ? delivery.durable() + "/" + message.id : message.id;
     if (claiming_.contains(inbox_id)) {
         // The claim's row is locked by another worker's transaction.
         world_.count("delivered again while under way");
@@ -145,7 +155,12 @@ void Service::handle(const Delivery& delivery) {
     if (const auto known = inbox_.find(inbox_id); known != inbox_.end()) {
         if (known->second.digest != message.digest) {
             world_.count("idempotency conflict");
-            return answer(delivery, {message.digest, conflict("idempotency_conflict", "used for a different request"), {}});
+            return answer(
+                delivery,
+                {message.digest,
+                 conflict("idempotency_conflict", "used for a different request"),
+                 {}}
+            );
         }
         world_.count("outcome repeated");
         return answer(delivery, known->second);
@@ -157,11 +172,19 @@ void Service::handle(const Delivery& delivery) {
         return answer(delivery, expired);
     }
     claiming_.insert(inbox_id);
-    decide(message, {message.id, world_.now()}, while_alive([this, delivery, inbox_id](Result<Decision> result) { decided(delivery, inbox_id, std::move(result)); }));
+    decide(
+        message,
+        {message.id, world_.now()},
+        while_alive([this, delivery, inbox_id](Result<Decision> result) {
+            decided(delivery, inbox_id, std::move(result));
+        })
+    );
 }
 
 /// In the same instant as the change of state: one transaction.
-void Service::decided(const Delivery& delivery, const std::string& inbox_id, Result<Decision> result) {
+void Service::decided(
+    const Delivery& delivery, const std::string& inbox_id, Result<Decision> result
+) {
     claiming_.erase(inbox_id);
     if (!result && is_outage(result.error())) {
         world_.count("held through an outage");
@@ -176,22 +199,36 @@ void Service::decided(const Delivery& delivery, const std::string& inbox_id, Res
         outcome.error = result.error();
     }
     inbox_[inbox_id] = outcome;
-    step("between commit and publish", [this, delivery, entities, outcome] { publish_then_answer(delivery, entities, outcome); });
+    step("between commit and publish", [this, delivery, entities, outcome] {
+        publish_then_answer(delivery, entities, outcome);
+    });
 }
 
-void Service::publish_then_answer(const Delivery& delivery, std::vector<std::string> entities, Outcome outcome) {
+void Service::publish_then_answer(
+    const Delivery& delivery, std::vector<std::string> entities, Outcome outcome
+) {
     for (const std::string& entity : entities) pump(entity, false);
-    step("between publish and reply", [this, delivery, outcome = std::move(outcome)] { answer(delivery, outcome); });
+    step("between publish and reply", [this, delivery, outcome = std::move(outcome)] {
+        answer(delivery, outcome);
+    });
 }
 
 void Service::answer(const Delivery& delivery, Outcome outcome) {
     const Message& message = delivery.message();
-    if (message.stream == "EVT" && outcome.error) world_.violated(name() + " refused the event " + message.verb + " of " + message.entity + ": " + outcome.error->code);
+    if (message.stream == "EVT" && outcome.error)
+        world_.violated(
+            name() + " refused the event " + message.verb + " of " + message.entity + ": " +
+            outcome.error->code
+        );
     if (message.reply_to.empty()) return delivery.ack();
-    bus_.reply(message.reply_to, {message.msg_id, outcome.error, outcome.reply}, while_alive([this, delivery](bool stored) {
-        if (!stored) return delivery.nak(kReplyRetry);
-        step("between reply and ack", [delivery] { delivery.ack(); });
-    }));
+    bus_.reply(
+        message.reply_to,
+        {message.msg_id, outcome.error, outcome.reply},
+        while_alive([this, delivery](bool stored) {
+            if (!stored) return delivery.nak(kReplyRetry);
+            step("between reply and ack", [delivery] { delivery.ack(); });
+        })
+    );
 }
 
 std::vector<std::string> Service::add_rows(std::vector<Message> messages) {
@@ -218,23 +255,26 @@ void Service::pump(const std::string& entity, bool by_relay) {
         if (by_relay) world_.count("published by the relay");
         in_flight_.insert(entity);
         bus_.publish(entry.message, while_alive([this, entity, id = row](bool stored) {
-            in_flight_.erase(entity);
-            if (!stored) return;  // the relay's turn
-            step("between PubAck and the row's end", [this, entity, id] {
-                outbox_.erase(id);
-                pump(entity, false);
-            });
-        }));
+                         in_flight_.erase(entity);
+                         if (!stored) return;  // the relay's turn
+                         step("between PubAck and the row's end", [this, entity, id] {
+                             outbox_.erase(id);
+                             pump(entity, false);
+                         });
+                     }));
         return;
     }
 }
 
-Message Service::event(const Context& context, std::string_view verb, std::string entity, Body body) const {
+Message Service::event(const Context& context, std::string_view verb, std::string entity, Body body)
+    const {
     Message message;
     message.stream = "EVT";
     message.verb = verb;
     message.owner = name();
-    message.id = service::child_command_id(context.id, std::string(verb) + "." + entity + "." + std::to_string(body.revision));
+    message.id = service::child_command_id(
+        context.id, std::string(verb) + "." + entity + "." + std::to_string(body.revision)
+    );
     message.msg_id = message.id;
     message.entity = std::move(entity);
     message.machine = body.machine;
@@ -243,7 +283,13 @@ Message Service::event(const Context& context, std::string_view verb, std::strin
 }
 
 Message Service::command(
-    const Context& context, std::string stream, std::string_view verb, std::string purpose, std::string entity, Body body, milliseconds timeout
+    const Context& context,
+    std::string stream,
+    std::string_view verb,
+    std::string purpose,
+    std::string entity,
+    Body body,
+    milliseconds timeout
 ) const {
     Message message;
     message.stream = std::move(stream);

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Whoever takes part: a process that may die between any two steps, and a service that keeps the handler protocol.
+// Whoever takes part: a process that may die between any two steps, and a service that keeps the
+// handler protocol.
 #pragma once
 
 #include <map>
@@ -13,10 +14,12 @@
 
 namespace berth::sim {
 
-/// A process. What a subclass keeps in members marked durable survives a crash; on_crash() drops the rest.
+/// A process. What a subclass keeps in members marked durable survives a crash; on_crash() drops
+/// the rest.
 class Participant {
 public:
-    Participant(World& world, Bus& bus, std::string name) : world_(world), bus_(bus), name_(std::move(name)) {}
+    Participant(World& world, Bus& bus, std::string name)
+        : world_(world), bus_(bus), name_(std::move(name)) {}
     virtual ~Participant() = default;
     Participant(const Participant&) = delete;
     Participant& operator=(const Participant&) = delete;
@@ -34,7 +37,8 @@ protected:
     virtual void on_crash() = 0;
     /// Later, unless the process has died by then.
     void after(milliseconds delay, std::function<void()> action);
-    /// The next step of something, before which the process may die; `where` names the place between the steps.
+    /// The next step of something, before which the process may die; `where` names the place
+    /// between the steps.
     void step(std::string_view where, std::function<void()> action);
     void every(milliseconds pause, std::function<void()> action);
     /// `action`, if the process lives on when it is called.
@@ -57,12 +61,13 @@ private:
     std::uint64_t life_ = 0;
 };
 
-/// The asker's half of the protocol, as libs/bus/asker.cpp has it: the same command id, a new attempt, doubling
-/// pauses, an end. In memory only: a crash forgets what was asked.
+/// The asker's half of the protocol, as libs/bus/asker.cpp has it: the same command id, a new
+/// attempt, doubling pauses, an end. In memory only: a crash forgets what was asked.
 class Asker {
 public:
     using Done = std::function<void(Result<Body>)>;
-    Asker(World& world, Bus& bus, std::string name) : world_(world), bus_(bus), name_(std::move(name)) {}
+    Asker(World& world, Bus& bus, std::string name)
+        : world_(world), bus_(bus), name_(std::move(name)) {}
     ~Asker() { reset(); }
     void ask(Message message, milliseconds timeout, Done done);
     /// The process died: a new life listens elsewhere.
@@ -95,8 +100,8 @@ struct Decision {
     std::vector<Message> messages;
 };
 
-/// A service with an inbox and an outbox that commit with its state: claim, decide, commit, publish, reply, ack,
-/// step by step as libs/service/handlers.cpp does it.
+/// A service with an inbox and an outbox that commit with its state: claim, decide, commit,
+/// publish, reply, ack, step by step as libs/service/handlers.cpp does it.
 class Service : public Participant {
 public:
     using Participant::Participant;
@@ -110,7 +115,8 @@ protected:
     };
     using Decided = std::function<void(Result<Decision>)>;
 
-    /// Changes the state and calls `decided` at once, or asks somebody first and then does both in one go.
+    /// Changes the state and calls `decided` at once, or asks somebody first and then does both in
+    /// one go.
     virtual void decide(const Message& message, const Context& context, Decided decided) = 0;
     void receive(const Delivery& delivery);
     /// Something no message caused commits: its messages go to the outbox and out.
@@ -118,8 +124,17 @@ protected:
     void on_start() override;
     void on_crash() override;
 
-    Message event(const Context& context, std::string_view verb, std::string entity, Body body) const;
-    Message command(const Context& context, std::string stream, std::string_view verb, std::string purpose, std::string entity, Body body, milliseconds timeout) const;
+    Message event(const Context& context, std::string_view verb, std::string entity, Body body)
+        const;
+    Message command(
+        const Context& context,
+        std::string stream,
+        std::string_view verb,
+        std::string purpose,
+        std::string entity,
+        Body body,
+        milliseconds timeout
+    ) const;
 
 private:
     struct Outcome {
@@ -133,16 +148,18 @@ private:
     };
     void handle(const Delivery& delivery);
     void decided(const Delivery& delivery, const std::string& inbox_id, Result<Decision> result);
-    void publish_then_answer(const Delivery& delivery, std::vector<std::string> entities, Outcome outcome);
+    void publish_then_answer(
+        const Delivery& delivery, std::vector<std::string> entities, Outcome outcome
+    );
     void answer(const Delivery& delivery, Outcome outcome);
     std::vector<std::string> add_rows(std::vector<Message> messages);
     void pump(const std::string& entity, bool by_relay);
 
-    std::map<std::string, Outcome> inbox_;       // durable
-    std::map<std::uint64_t, Row> outbox_;        // durable
-    std::uint64_t next_row_ = 1;                 // durable
-    std::set<std::string> claiming_;             // commands whose transaction is open
-    std::set<std::string> in_flight_;            // entities with a row on its way
+    std::map<std::string, Outcome> inbox_;  // durable
+    std::map<std::uint64_t, Row> outbox_;   // durable
+    std::uint64_t next_row_ = 1;            // durable
+    std::set<std::string> claiming_;        // commands whose transaction is open
+    std::set<std::string> in_flight_;       // entities with a row on its way
 };
 
 }  // namespace berth::sim

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// The provisioner's rows and messages around its own state machine, and a provider that fails and dawdles.
+// The provisioner's rows and messages around its own state machine, and a provider that fails and
+// dawdles.
 #include "actors.hpp"
 #include "provisioner/settings.hpp"
 #include "service/handlers.hpp"
@@ -20,8 +21,14 @@ constexpr int kLatestEffect = 40'000;  // at a provider that was left alone with
 
 }  // namespace
 
-Provisioner::Provisioner(World& world, Bus& bus, Host& host) : Service(world, bus, "prov"), host_(host) {
-    bus.add_durable("prov", "CMD_PROV", [](const Message&) { return true; }, [this](const Delivery& delivery) { receive(delivery); });
+Provisioner::Provisioner(World& world, Bus& bus, Host& host)
+    : Service(world, bus, "prov"), host_(host) {
+    bus.add_durable(
+        "prov",
+        "CMD_PROV",
+        [](const Message&) { return true; },
+        [this](const Delivery& delivery) { receive(delivery); }
+    );
 }
 
 void Provisioner::on_start() {
@@ -41,7 +48,10 @@ void Provisioner::decide(const Message& message, const Context& context, Decided
 Decision Provisioner::create(const Message& message, const Context& context) {
     const auto [found, inserted] = resources_.emplace(message.machine, Resource{});
     if (!inserted) {
-        world_.count(found->second.state == ResourceState::kGone ? "destroy before create" : "create of a known machine");
+        world_.count(
+            found->second.state == ResourceState::kGone ? "destroy before create"
+                                                        : "create of a known machine"
+        );
         return {};
     }
     found->second.machine = message.machine;
@@ -73,7 +83,9 @@ Decision Provisioner::destroy(const Message& message, const Context& context) {
 
 void Provisioner::look() {
     for (const auto& [machine, resource] : resources_) {
-        const bool due = (resource.state == ResourceState::kCreating || resource.state == ResourceState::kDestroying) && resource.next_at <= world_.now();
+        const bool due = (resource.state == ResourceState::kCreating ||
+                          resource.state == ResourceState::kDestroying) &&
+                         resource.next_at <= world_.now();
         if (due && !acting_.contains(machine)) act(machine);
     }
 }
@@ -84,26 +96,34 @@ void Provisioner::act(const std::string& machine) {
     const bool creating = resources_.at(machine).state == ResourceState::kCreating;
     const bool passing = world_.fault(kPassingFailure);
     const bool is_final = creating && world_.fault(kFinalFailure);
-    const milliseconds takes = world_.faults() ? world_.between(20, kSlowestEffect) : world_.between(20, 200);
+    const milliseconds takes =
+        world_.faults() ? world_.between(20, kSlowestEffect) : world_.between(20, 200);
     if (!passing && !is_final) {
         world_.after(takes, [this, machine, creating, began = life()] {
             milliseconds late{0};
             if (life() != began) {
                 if (world_.dice(50)) return;  // it died with its caller
-                world_.count(creating ? "machine made after its provisioner crashed" : "machine removed after its provisioner crashed");
+                world_.count(
+                    creating ? "machine made after its provisioner crashed"
+                             : "machine removed after its provisioner crashed"
+                );
                 late = world_.between(0, kLatestEffect);
             }
             world_.after(late, [this, machine, creating] {
-                if (creating) host_.create(machine);
-                else host_.destroy(machine);
+                if (creating)
+                    host_.create(machine);
+                else
+                    host_.destroy(machine);
             });
         });
     }
     after(takes, [this, machine, creating, done = !passing && !is_final, is_final] {
         step("between driver and record", [this, machine, creating, done, is_final] {
             acting_.erase(machine);
-            if (creating) record_created(machine, done, is_final);
-            else record_destroyed(machine, done);
+            if (creating)
+                record_created(machine, done, is_final);
+            else
+                record_destroyed(machine, done);
         });
     });
 }
@@ -112,12 +132,18 @@ void Provisioner::record_created(const std::string& machine, bool done, bool is_
     Resource& resource = resources_.at(machine);
     std::vector<Message> messages;
     if (done) {
-        if (prov::created(resource)) messages.push_back(fact(context_of(resource, "ready"), resource));
-        else world_.count("created and already unwanted");
+        if (prov::created(resource))
+            messages.push_back(fact(context_of(resource, "ready"), resource));
+        else
+            world_.count("created and already unwanted");
     } else {
-        prov::create_failed(resource, "the provider said no", is_final, prov::kCreateAttempts, world_.now());
-        if (resource.state == ResourceState::kFailed) messages.push_back(fact(context_of(resource, "failed"), resource));
-        else world_.count("creation tried again");
+        prov::create_failed(
+            resource, "the provider said no", is_final, prov::kCreateAttempts, world_.now()
+        );
+        if (resource.state == ResourceState::kFailed)
+            messages.push_back(fact(context_of(resource, "failed"), resource));
+        else
+            world_.count("creation tried again");
     }
     commit(std::move(messages), "between the actor's commit and publish");
 }
@@ -136,7 +162,9 @@ void Provisioner::record_destroyed(const std::string& machine, bool done) {
 
 void Provisioner::tend() {
     for (auto& [machine, resource] : resources_) {
-        if (resource.state != ResourceState::kReady || host_.has(machine) || !prov::vanished(resource)) continue;
+        if (resource.state != ResourceState::kReady || host_.has(machine) ||
+            !prov::vanished(resource))
+            continue;
         world_.count("a ready machine vanished");
         std::vector<Message> messages{fact(context_of(resource, "gone"), resource)};
         commit(std::move(messages), "between the reconciler's commit and publish");
@@ -155,11 +183,20 @@ Message Provisioner::fact(const Context& context, const Resource& resource) cons
     body.machine = resource.machine;
     body.lease = resource.lease;
     body.revision = resource.revision;
-    return event(context, "prov." + std::string(prov::state_name(resource.state)), "machine/" + resource.machine, body);
+    return event(
+        context,
+        "prov." + std::string(prov::state_name(resource.state)),
+        "machine/" + resource.machine,
+        body
+    );
 }
 
 Service::Context Provisioner::context_of(const Resource& resource, std::string_view what) const {
-    return {service::child_command_id(resource.machine, std::string(what) + "/" + std::to_string(resource.revision)), world_.now()};
+    return {
+        service::child_command_id(
+            resource.machine, std::string(what) + "/" + std::to_string(resource.revision)
+        ),
+        world_.now()};
 }
 
 }  // namespace berth::sim

@@ -13,7 +13,8 @@ using run::RunState;
 
 namespace {
 
-constexpr milliseconds kLookPause{2'000};  // coarser than the service's: fewer steps of virtual time
+constexpr milliseconds kLookPause{
+    2'000};  // coarser than the service's: fewer steps of virtual time
 
 Body body_of(const Run& run) {
     Body body;
@@ -29,9 +30,24 @@ Body body_of(const Run& run) {
 }  // namespace
 
 Runs::Runs(World& world, Bus& bus) : Service(world, bus, "run"), asker_(world, bus, "run") {
-    bus.add_durable("run", "CMD_RUN", [](const Message&) { return true; }, [this](const Delivery& delivery) { receive(delivery); });
-    bus.add_durable("run-node", "EVT", [](const Message& m) { return m.verb.starts_with("node."); }, [this](const Delivery& d) { receive(d); });
-    bus.add_durable("run-prov", "EVT", [](const Message& m) { return m.verb.starts_with("prov."); }, [this](const Delivery& d) { receive(d); });
+    bus.add_durable(
+        "run",
+        "CMD_RUN",
+        [](const Message&) { return true; },
+        [this](const Delivery& delivery) { receive(delivery); }
+    );
+    bus.add_durable(
+        "run-node",
+        "EVT",
+        [](const Message& m) { return m.verb.starts_with("node."); },
+        [this](const Delivery& d) { receive(d); }
+    );
+    bus.add_durable(
+        "run-prov",
+        "EVT",
+        [](const Message& m) { return m.verb.starts_with("prov."); },
+        [this](const Delivery& d) { receive(d); }
+    );
 }
 
 std::optional<Run> Runs::get(const std::string& id) const {
@@ -59,7 +75,10 @@ void Runs::hear(const std::string& machine, std::set<std::string> live) {
 void Runs::decide(const Message& message, const Context& context, Decided decided) {
     if (message.verb == "start") return start_run(message, context, std::move(decided));
     if (message.verb == "cancel") return decided(cancel(message, context));
-    decided(message.verb.starts_with("node.") ? node_fact(message, context) : machine_fact(message, context));
+    decided(
+        message.verb.starts_with("node.") ? node_fact(message, context)
+                                          : machine_fact(message, context)
+    );
 }
 
 void Runs::start_run(const Message& message, const Context& context, Decided decided) {
@@ -69,10 +88,14 @@ void Runs::start_run(const Message& message, const Context& context, Decided dec
     attach.id = service::child_command_id(context.id, "attach");
     attach.body.lease = message.body.lease;
     attach.body.run = "rn_" + service::child_command_id(context.id, "run");
-    asker_.ask(attach, run::kAttachTimeout, [this, message, context, decided = std::move(decided)](Result<Body> answer) {
-        if (!answer) return decided(answer.error());
-        decided(place_new(message, {context.id, world_.now()}, *answer));
-    });
+    asker_.ask(
+        attach,
+        run::kAttachTimeout,
+        [this, message, context, decided = std::move(decided)](Result<Body> answer) {
+            if (!answer) return decided(answer.error());
+            decided(place_new(message, {context.id, world_.now()}, *answer));
+        }
+    );
 }
 
 Decision Runs::place_new(const Message& message, const Context& context, const Body& attached) {
@@ -83,9 +106,12 @@ Decision Runs::place_new(const Message& message, const Context& context, const B
     run.created_at = context.now;
     specs_[run.id] = message.body;
     int placed = 0;
-    for (const auto& [id, other] : runs_) placed += other.lease == run.lease && other.placed() ? 1 : 0;
-    if (placed < std::max(1, attached.parallel)) run::place(run);
-    else world_.count("run queued");
+    for (const auto& [id, other] : runs_)
+        placed += other.lease == run.lease && other.placed() ? 1 : 0;
+    if (placed < std::max(1, attached.parallel))
+        run::place(run);
+    else
+        world_.count("run queued");
     runs_[run.id] = run;
     Decision decision{body_of(run), {}};
     if (run.placed()) decision.messages.push_back(start_command(context, run));
@@ -144,7 +170,9 @@ Decision Runs::node_fact(const Message& message, const Context& context) {
 void Runs::place_next(const Context& context, const std::string& lease, std::vector<Message>& out) {
     Run* next = nullptr;
     for (auto& [id, run] : runs_) {
-        if (run.lease == lease && run.state == RunState::RUN_STATE_QUEUED && (next == nullptr || run.created_at < next->created_at)) next = &run;
+        if (run.lease == lease && run.state == RunState::RUN_STATE_QUEUED &&
+            (next == nullptr || run.created_at < next->created_at))
+            next = &run;
     }
     if (next == nullptr || !run::place(*next)) return;
     world_.count("queued run placed");
@@ -155,7 +183,8 @@ Decision Runs::machine_fact(const Message& message, const Context& context) {
     Decision decision;
     if (message.verb != "prov.gone" && message.verb != "prov.failed") return decision;
     for (auto& [id, run] : runs_) {
-        if (run.machine != message.machine || !run::lose(run, "its machine is gone", context.now)) continue;
+        if (run.machine != message.machine || !run::lose(run, "its machine is gone", context.now))
+            continue;
         world_.count("run lost with its machine");
         decision.messages.push_back(run_event(context, run, "lost"));
     }
@@ -202,11 +231,16 @@ Message Runs::start_command(const Context& context, const Run& run) const {
     spec.lease = run.lease;
     spec.machine = run.machine;
     spec.start_by = context.now + run::kStartBy;
-    return command(context, "CMD_NODE", "start", "start/" + run.id, "run/" + run.id, spec, run::kStartBy);
+    return command(
+        context, "CMD_NODE", "start", "start/" + run.id, "run/" + run.id, spec, run::kStartBy
+    );
 }
 
-Message Runs::cancel_command(const Context& context, const Run& run, const std::string& purpose) const {
-    return command(context, "CMD_NODE", "signal", purpose, "run/" + run.id, body_of(run), run::kSignalDeadline);
+Message Runs::cancel_command(const Context& context, const Run& run, const std::string& purpose)
+    const {
+    return command(
+        context, "CMD_NODE", "signal", purpose, "run/" + run.id, body_of(run), run::kSignalDeadline
+    );
 }
 
 }  // namespace berth::sim

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// A thousand seeds of messages lost, doubled and reordered and of crashes between any two steps; and the proof that the
-// rare branches were really walked. BERTH_SIM_SEED=<n> replays one seed and tells its story, BERTH_SIM_SEEDS=<n>
-// tries as many.
+// A thousand seeds of messages lost, doubled and reordered and of crashes between any two steps;
+// and the proof that the rare branches were really walked. BERTH_SIM_SEED=<n> replays one seed and
+// tells its story, BERTH_SIM_SEEDS=<n> tries as many.
 #include <gtest/gtest.h>
 
 #include <cstdlib>
@@ -18,24 +18,87 @@ constexpr std::uint64_t kSeeds = 1'000;
 constexpr std::uint64_t kEnoughForRarities = 500;
 
 constexpr const char* kRarities[] = {
-    "publish lost", "PubAck lost", "delivery lost", "delivery doubled", "ack lost", "reply lost", "reply not stored", "message stored twice",
-    "publish de-duplicated", "redelivery", "asked again", "answered after asking again", "outcome repeated", "expired",
-    "idempotency conflict", "one key, two askers, one lease", "delivered again while under way", "held through an outage",
-    "published by the relay", "a reader dropped an older revision",
-    "crash before the commit", "crash between commit and publish", "crash between publish and reply", "crash between reply and ack",
-    "crash between PubAck and the row's end", "crash between driver and record", "crash between the actor's commit and publish",
-    "crash between the reaper's commit and publish", "crash of a node agent", "crash between record and exec", "crash between exec and ack",
-    "crash between exec and telling it", "crash between end and telling it", "crash between tombstone and removal", "crash at any time", "crash for long",
-    "destroy before create", "destroy during create", "created and already unwanted", "destroy of what is going or gone", "creation tried again",
-    "destruction tried again", "machine made after its provisioner crashed", "orphan removed", "a ready machine vanished", "machine failed",
-    "machine ready after its lease ended", "machine gone before it was ready", "lease failed with its creation", "lease failed with its machine",
-    "lease expired: ttl", "lease expired: idle", "pending lease expired", "release of an ended lease", "one-shot lease released by its run",
-    "an acked start forgotten", "stale attachment dropped", "lease active with a live run at the end",
-    "duplicate start", "end before start", "end of an ended run", "start came too late", "supervisor died before exec", "run taken up again",
-    "end while the node agent was away", "run queued", "queued run placed", "canceled before it started", "cancel told again at the start",
-    "cancel of a run the machine does not have", "cancel of a run that is starting or ended", "run lost with its machine", "run lost in silence", "run lost: never started",
-    "run ended succeeded", "run ended canceled", "run ended lost", "run ended running",
-    "client lost", "a client asks again after its restart", "a client asks anew after silence",
+    "publish lost",
+    "PubAck lost",
+    "delivery lost",
+    "delivery doubled",
+    "ack lost",
+    "reply lost",
+    "reply not stored",
+    "message stored twice",
+    "publish de-duplicated",
+    "redelivery",
+    "asked again",
+    "answered after asking again",
+    "outcome repeated",
+    "expired",
+    "idempotency conflict",
+    "one key, two askers, one lease",
+    "delivered again while under way",
+    "held through an outage",
+    "published by the relay",
+    "a reader dropped an older revision",
+    "crash before the commit",
+    "crash between commit and publish",
+    "crash between publish and reply",
+    "crash between reply and ack",
+    "crash between PubAck and the row's end",
+    "crash between driver and record",
+    "crash between the actor's commit and publish",
+    "crash between the reaper's commit and publish",
+    "crash of a node agent",
+    "crash between record and exec",
+    "crash between exec and ack",
+    "crash between exec and telling it",
+    "crash between end and telling it",
+    "crash between tombstone and removal",
+    "crash at any time",
+    "crash for long",
+    "destroy before create",
+    "destroy during create",
+    "created and already unwanted",
+    "destroy of what is going or gone",
+    "creation tried again",
+    "destruction tried again",
+    "machine made after its provisioner crashed",
+    "orphan removed",
+    "a ready machine vanished",
+    "machine failed",
+    "machine ready after its lease ended",
+    "machine gone before it was ready",
+    "lease failed with its creation",
+    "lease failed with its machine",
+    "lease expired: ttl",
+    "lease expired: idle",
+    "pending lease expired",
+    "release of an ended lease",
+    "one-shot lease released by its run",
+    "an acked start forgotten",
+    "stale attachment dropped",
+    "lease active with a live run at the end",
+    "duplicate start",
+    "end before start",
+    "end of an ended run",
+    "start came too late",
+    "supervisor died before exec",
+    "run taken up again",
+    "end while the node agent was away",
+    "run queued",
+    "queued run placed",
+    "canceled before it started",
+    "cancel told again at the start",
+    "cancel of a run the machine does not have",
+    "cancel of a run that is starting or ended",
+    "run lost with its machine",
+    "run lost in silence",
+    "run lost: never started",
+    "run ended succeeded",
+    "run ended canceled",
+    "run ended lost",
+    "run ended running",
+    "client lost",
+    "a client asks again after its restart",
+    "a client asks anew after silence",
 };
 
 std::uint64_t number_of(const char* name, std::uint64_t otherwise) {
@@ -56,7 +119,8 @@ TEST(Simulation, HoldsItsPromisesUnderEverySeed) {
         const auto violations = play(seed, counters, false);
         if (violations.empty()) continue;
         ++failed;
-        ADD_FAILURE() << "BERTH_SIM_SEED=" << seed << ": " << violations.front() << " (" << violations.size() << " in all)";
+        ADD_FAILURE() << "BERTH_SIM_SEED=" << seed << ": " << violations.front() << " ("
+                      << violations.size() << " in all)";
     }
     if (std::getenv("BERTH_SIM_COUNTS") != nullptr) {
         for (const auto& [what, times] : counters) std::cout << times << '\t' << what << '\n';

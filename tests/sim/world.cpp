@@ -6,11 +6,14 @@
 
 namespace berth::sim {
 
-void World::after(milliseconds delay, std::function<void()> action) { planned_.push({now_ + delay, next_order_++, std::move(action)}); }
+void World::after(milliseconds delay, std::function<void()> action) {
+    planned_.push({now_ + delay, next_order_++, std::move(action)});
+}
 
 void World::run_until(WallTime end) {
     while (!planned_.empty() && planned_.top().when <= end) {
-        // The queue hands out const references only; the action leaves before its place in the queue goes.
+        // The queue hands out const references only; the action leaves before its place in the
+        // queue goes.
         auto next = std::move(const_cast<Planned&>(planned_.top()));
         planned_.pop();
         now_ = next.when;
@@ -21,8 +24,10 @@ void World::run_until(WallTime end) {
 
 void World::count(std::string_view what) {
     const auto found = counters_.find(what);
-    if (found == counters_.end()) counters_.emplace(std::string(what), 1);
-    else ++found->second;
+    if (found == counters_.end())
+        counters_.emplace(std::string(what), 1);
+    else
+        ++found->second;
 }
 
 void World::tell(const std::string& who, const std::string& what) const {

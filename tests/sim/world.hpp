@@ -13,12 +13,12 @@
 
 namespace berth::sim {
 
-/// How often something rare happened, over all seeds: a simulation that never reached its rare branches proves
-/// nothing, so the suite asks for them.
+/// How often something rare happened, over all seeds: a simulation that never reached its rare
+/// branches proves nothing, so the suite asks for them.
 using Counters = std::map<std::string, std::uint64_t, std::less<>>;
 
-/// The clock, the dice and the list of what happens next. Everything of a simulation hangs on one world and
-/// dies with it.
+/// The clock, the dice and the list of what happens next. Everything of a simulation hangs on one
+/// world and dies with it.
 class World {
 public:
     World(std::uint64_t seed, Counters& counters) : random_(seed), counters_(counters) {}
@@ -32,7 +32,10 @@ public:
     bool fault(unsigned per_mille) { return faults_ && random_.below(1'000) < per_mille; }
     /// True with this probability at any time: what clients and machines do, which is no fault.
     bool dice(unsigned percent) { return random_.below(100) < percent; }
-    milliseconds between(int least, int most) { return milliseconds{least + static_cast<int>(random_.below(static_cast<std::uint64_t>(most - least) + 1))}; }
+    milliseconds between(int least, int most) {
+        return milliseconds{
+            least + static_cast<int>(random_.below(static_cast<std::uint64_t>(most - least) + 1))};
+    }
     std::uint64_t below(std::uint64_t limit) { return random_.below(limit); }
     void end_faults() { faults_ = false; }
     bool faults() const { return faults_; }
@@ -51,7 +54,9 @@ private:
         WallTime when;
         std::uint64_t order;
         std::function<void()> action;
-        bool operator>(const Planned& other) const { return when != other.when ? when > other.when : order > other.order; }
+        bool operator>(const Planned& other) const {
+            return when != other.when ? when > other.when : order > other.order;
+        }
     };
     SeededRandom random_;
     Counters& counters_;

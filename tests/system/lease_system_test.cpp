@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// behaviours: leases, as far as the local and the simulated driver go; and every kind of bad input to the API.
+// behaviours: leases, as far as the local and the simulated driver go; and every kind of bad input
+// to the API.
 #include <thread>
 
 #include "system.hpp"
@@ -9,15 +10,19 @@ namespace {
 
 class LeaseSystem : public SystemTest {
 protected:
-    static std::string expires(const http::Response& response) { return member(response, "expires_at"); }
+    static std::string expires(const http::Response& response) {
+        return member(response, "expires_at");
+    }
 };
 
 TEST_F(LeaseSystem, Case1AcquireTellsEverythingAndIsPendingFirst) {
     const auto made = suite().api("POST", "/v1/leases", R"({"ttl":"1h","idle_timeout":"10m"})");
     EXPECT_TRUE(made.status == 201 || made.status == 202) << made.body;
-    for (const char* field : {"id", "slug", "owner", "machine", "expires_at", "created_at"}) EXPECT_NE(member(made, field), "") << field << made.body;
+    for (const char* field : {"id", "slug", "owner", "machine", "expires_at", "created_at"})
+        EXPECT_NE(member(made, field), "") << field << made.body;
     EXPECT_EQ(member(made, "state"), "LEASE_STATE_PENDING");
-    const auto active = suite().api("GET", "/v1/leases/" + member(made, "slug") + "?wait=active&timeout=30s");
+    const auto active =
+        suite().api("GET", "/v1/leases/" + member(made, "slug") + "?wait=active&timeout=30s");
     EXPECT_EQ(member(active, "id"), member(made, "id"));
     EXPECT_EQ(member(active, "state"), "LEASE_STATE_ACTIVE");
     release(member(made, "id"));
@@ -27,12 +32,20 @@ TEST_F(LeaseSystem, Case2OneKeyIsOneLeaseHoweverOftenAndAnotherRequestUnderItACo
     std::vector<std::string> ids(10);
     std::vector<std::thread> threads;
     for (std::size_t i = 0; i < ids.size(); ++i) {
-        threads.emplace_back([&ids, i] { ids[i] = member(suite().api("POST", "/v1/leases", R"({"label":"same"})", {{"Idempotency-Key", "one-key"}}), "id"); });
+        threads.emplace_back([&ids, i] {
+            ids[i] = member(
+                suite().api(
+                    "POST", "/v1/leases", R"({"label":"same"})", {{"Idempotency-Key", "one-key"}}
+                ),
+                "id"
+            );
+        });
     }
     for (std::thread& thread : threads) thread.join();
     for (const std::string& id : ids) EXPECT_EQ(id, ids.front());
     ASSERT_NE(ids.front(), "");
-    const auto other = suite().api("POST", "/v1/leases", R"({"label":"other"})", {{"Idempotency-Key", "one-key"}});
+    const auto other =
+        suite().api("POST", "/v1/leases", R"({"label":"other"})", {{"Idempotency-Key", "one-key"}});
     EXPECT_EQ(other.status, 409) << other.body;
     EXPECT_EQ(member(other, "code"), "idempotency_conflict");
     const auto leases = json_of(suite().api("GET", "/v1/leases").body);
@@ -60,7 +73,8 @@ TEST_F(LeaseSystem, Case4HeartbeatExtendsTheIdleEndNeverPastTheTtlNeverRevives) 
     ASSERT_TRUE(suite().eventually([&] {
         const auto again = suite().api("POST", "/v1/leases/" + id + "/heartbeat");
         if (again.status == 200) {
-            EXPECT_LE(*parse_rfc3339(expires(again)), *parse_rfc3339(created) + seconds{4}) << "never past its ttl";
+            EXPECT_LE(*parse_rfc3339(expires(again)), *parse_rfc3339(created) + seconds{4})
+                << "never past its ttl";
         }
         return again.status == 409;
     }));
@@ -74,7 +88,9 @@ TEST_F(LeaseSystem, Case4ALeaseWithALiveRunIsNotIdle) {
     const std::string run = start(id, "sleep 3; echo alive");
     const Json end = ended(run);
     EXPECT_EQ(end.string_or("state", ""), "RUN_STATE_SUCCEEDED") << end.dump();
-    ASSERT_TRUE(suite().eventually([&] { return member(suite().api("GET", "/v1/leases/" + id), "state") == "LEASE_STATE_EXPIRED"; })) << "idle after the run";
+    ASSERT_TRUE(suite().eventually([&] {
+        return member(suite().api("GET", "/v1/leases/" + id), "state") == "LEASE_STATE_EXPIRED";
+    })) << "idle after the run";
     EXPECT_TRUE(machines_gone());
 }
 
@@ -82,21 +98,36 @@ TEST_F(LeaseSystem, Case11SlugAndIdAreAsGoodAndReleaseIsIdempotent) {
     const auto made = suite().api("POST", "/v1/leases", R"({"profile":"sim"})");
     const std::string slug = member(made, "slug");
     EXPECT_LE(slug.size(), 41U);
-    for (int i = 0; i < 3; ++i) EXPECT_EQ(suite().api("POST", "/v1/leases/" + slug + "/release").status, 200);
+    for (int i = 0; i < 3; ++i)
+        EXPECT_EQ(suite().api("POST", "/v1/leases/" + slug + "/release").status, 200);
     EXPECT_EQ(suite().api("DELETE", "/v1/leases/" + member(made, "id")).status, 200);
     EXPECT_EQ(member(suite().api("GET", "/v1/leases/" + slug), "end_reason"), "released");
 }
 
 TEST_F(LeaseSystem, Case12AStrangerFindsNothing) {
     const std::string id = acquire(R"({"profile":"sim"})");
-    const auto token = suite().api("POST", "/v1/tokens", R"({"user":"mallory","roles":["operator"],"label":"test"})");
+    const auto token = suite().api(
+        "POST", "/v1/tokens", R"({"user":"mallory","roles":["operator"],"label":"test"})"
+    );
     ASSERT_LT(token.status, 300) << token.body;
-    const std::vector<std::pair<std::string, std::string>> as_mallory{{"Authorization", "Bearer " + member(token, "text")}};
+    const std::vector<std::pair<std::string, std::string>> as_mallory{
+        {"Authorization", "Bearer " + member(token, "text")}};
     EXPECT_EQ(suite().api("GET", "/v1/leases/" + id, {}, as_mallory).status, 404);
     EXPECT_EQ(suite().api("POST", "/v1/leases/" + id + "/heartbeat", {}, as_mallory).status, 404);
     EXPECT_EQ(suite().api("POST", "/v1/leases/" + id + "/release", {}, as_mallory).status, 404);
-    EXPECT_EQ(suite().api("POST", "/v1/runs", "{\"lease\":\"" + id + "\",\"argv\":[\"true\"]}", as_mallory).status, 404);
-    EXPECT_EQ(json_of(suite().api("GET", "/v1/leases", {}, as_mallory).body).find("leases")->as_array()->size(), 0U);
+    EXPECT_EQ(
+        suite()
+            .api("POST", "/v1/runs", "{\"lease\":\"" + id + "\",\"argv\":[\"true\"]}", as_mallory)
+            .status,
+        404
+    );
+    EXPECT_EQ(
+        json_of(suite().api("GET", "/v1/leases", {}, as_mallory).body)
+            .find("leases")
+            ->as_array()
+            ->size(),
+        0U
+    );
     release(id);
 }
 
@@ -125,17 +156,23 @@ TEST_F(LeaseSystem, Case13BadInputIsToldWithItsFieldAndNeverA500) {
         {"/v1/runs", "{\"lease\":\"" + id + "\",\"argv\":[]}", 400, "argv"},
         {"/v1/runs", "{\"lease\":\"" + id + "\",\"argv\":\"true\"}", 400, "argv"},
         {"/v1/runs", "{\"lease\":\"" + id + "\",\"argv\":[\"a\"],\"cwd\":\"/etc\"}", 400, "cwd"},
-        {"/v1/runs", "{\"lease\":\"" + id + "\",\"argv\":[\"a\"],\"timeout\":\"-1s\"}", 400, "timeout"},
+        {"/v1/runs",
+         "{\"lease\":\"" + id + "\",\"argv\":[\"a\"],\"timeout\":\"-1s\"}",
+         400,
+         "timeout"},
         {"/v1/runs", R"({"lease":"ls_00000000000000000000000000","argv":["a"]})", 404, nullptr},
         {"/v1/leases/nope/heartbeat", "", 404, nullptr},
         {"/v1/runs/nope/cancel", "", 404, nullptr},
     };
     for (const Bad& bad : all) {
         const auto response = suite().api("POST", bad.path, bad.body);
-        EXPECT_EQ(response.status, bad.status) << bad.path << " " << bad.body.substr(0, 80) << " -> " << response.body;
-        EXPECT_EQ(response.header("content-type"), "application/problem+json") << bad.body.substr(0, 80);
+        EXPECT_EQ(response.status, bad.status)
+            << bad.path << " " << bad.body.substr(0, 80) << " -> " << response.body;
+        EXPECT_EQ(response.header("content-type"), "application/problem+json")
+            << bad.body.substr(0, 80);
         if (bad.field != nullptr) {
-            EXPECT_EQ(member(response, "field"), bad.field) << bad.body.substr(0, 80) << " -> " << response.body;
+            EXPECT_EQ(member(response, "field"), bad.field)
+                << bad.body.substr(0, 80) << " -> " << response.body;
         }
         EXPECT_NE(member(response, "code"), "") << response.body;
     }
@@ -144,20 +181,32 @@ TEST_F(LeaseSystem, Case13BadInputIsToldWithItsFieldAndNeverA500) {
     EXPECT_EQ(suite().api("GET", "/v1/leases?cursor=zzz&limit=5").status, 400);
     EXPECT_EQ(suite().api("PUT", "/v1/leases").status, 405);
     EXPECT_EQ(suite().api("GET", "/v1/nothing").status, 404);
-    EXPECT_EQ(suite().api("POST", "/v1/leases", "{}", {{"Content-Type", "text/plain"}}).status, 415);
-    EXPECT_EQ(suite().api("GET", "/v1/leases", {}, {{"Authorization", "Bearer nonsense"}}).status, 401);
+    EXPECT_EQ(
+        suite().api("POST", "/v1/leases", "{}", {{"Content-Type", "text/plain"}}).status, 415
+    );
+    EXPECT_EQ(
+        suite().api("GET", "/v1/leases", {}, {{"Authorization", "Bearer nonsense"}}).status, 401
+    );
     EXPECT_EQ(suite().api("GET", "/v1/leases", {}, {{"Authorization", ""}}).status, 401);
     release(id);
     EXPECT_EQ(suite().status().string_or("state", ""), "ready") << "still alive, all of it";
 }
 
 TEST_F(LeaseSystem, AnExpiredTokenIsRefused) {
-    const auto token = suite().api("POST", "/v1/tokens", "{\"label\":\"short\",\"roles\":[\"viewer\"],\"expires_at\":\"" + to_rfc3339(Clock::system().now() + seconds{2}) + "\"}");
+    const auto token = suite().api(
+        "POST",
+        "/v1/tokens",
+        "{\"label\":\"short\",\"roles\":[\"viewer\"],\"expires_at\":\"" +
+            to_rfc3339(Clock::system().now() + seconds{2}) + "\"}"
+    );
     ASSERT_LT(token.status, 300) << token.body;
-    const std::vector<std::pair<std::string, std::string>> with{{"Authorization", "Bearer " + member(token, "text")}};
+    const std::vector<std::pair<std::string, std::string>> with{
+        {"Authorization", "Bearer " + member(token, "text")}};
     EXPECT_EQ(suite().api("GET", "/v1/whoami", {}, with).status, 200);
     EXPECT_EQ(suite().api("POST", "/v1/leases", "{}", with).status, 403) << "a viewer only looks";
-    EXPECT_TRUE(suite().eventually([&] { return suite().api("GET", "/v1/whoami", {}, with).status == 401; }));
+    EXPECT_TRUE(suite().eventually([&] {
+        return suite().api("GET", "/v1/whoami", {}, with).status == 401;
+    }));
 }
 
 TEST_F(LeaseSystem, Case14EndedLeasesStayReadable) {
@@ -172,7 +221,9 @@ TEST_F(LeaseSystem, Case14EndedLeasesStayReadable) {
 TEST_F(LeaseSystem, AProfileThatCannotBeMadeFailsWithItsReason) {
     const auto made = suite().api("POST", "/v1/leases", R"({"profile":"broken"})");
     const std::string id = member(made, "id");
-    ASSERT_TRUE(suite().eventually([&] { return member(suite().api("GET", "/v1/leases/" + id), "state") == "LEASE_STATE_FAILED"; }));
+    ASSERT_TRUE(suite().eventually([&] {
+        return member(suite().api("GET", "/v1/leases/" + id), "state") == "LEASE_STATE_FAILED";
+    }));
     EXPECT_EQ(member(suite().api("GET", "/v1/leases/" + id), "end_reason"), "unknown_driver");
 }
 
@@ -186,7 +237,8 @@ TEST_F(LeaseSystem, EventsOfALeaseAreToldInOrderOverSse) {
     const auto created = out.find("lease.created." + id);
     const auto activated = out.find("lease.activated." + id);
     const auto released = out.find("lease.released." + id);
-    EXPECT_TRUE(created < activated && activated < released && released != std::string::npos) << out.substr(0, 2'000);
+    EXPECT_TRUE(created < activated && activated < released && released != std::string::npos)
+        << out.substr(0, 2'000);
 }
 
 }  // namespace
@@ -195,7 +247,11 @@ TEST_F(LeaseSystem, EventsOfALeaseAreToldInOrderOverSse) {
 int main(int argc, char** argv) {
     ::testing::InitGoogleTest(&argc, argv);
     struct Access : berth::testing::SystemTest {
-        static void configure() { settings_ = "profiles:\n  default: {driver: local}\n  sim: {driver: simulated}\n  broken: {driver: nonesuch}\n"; }
+        static void configure() {
+            settings_ =
+                "profiles:\n  default: {driver: local}\n  sim: {driver: simulated}\n  broken: "
+                "{driver: nonesuch}\n";
+        }
     };
     Access::configure();
     return RUN_ALL_TESTS();

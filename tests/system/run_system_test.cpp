@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// behaviours: runs and the command line. Real processes, a real sandbox, the CLI as a user types it.
+// behaviours: runs and the command line. Real processes, a real sandbox, the CLI as a user types
+// it.
 #include <signal.h>
 
 #include <fstream>
@@ -17,7 +18,9 @@ protected:
         std::string found;
         for (const auto& entry : fs::directory_iterator("/proc")) {
             const auto command = read_file(entry.path() / "cmdline");
-            if (command && command->find(mark) != std::string::npos && command->find("berth-system-marker") != std::string::npos) found += *command + "\n";
+            if (command && command->find(mark) != std::string::npos &&
+                command->find("berth-system-marker") != std::string::npos)
+                found += *command + "\n";
         }
         return found;
     }
@@ -28,7 +31,9 @@ TEST_F(RunSystem, Case1BothStreamsAndTheExactExitCode) {
     EXPECT_EQ(said.exit_code, 37) << said.err;
     EXPECT_EQ(said.out, "out\n");
     EXPECT_NE(said.err.find("err\n"), std::string::npos);
-    const Said summary = suite().berth({"run", "--result-file", (suite().folder() / "result.json").string(), "--", "false"});
+    const Said summary = suite().berth(
+        {"run", "--result-file", (suite().folder() / "result.json").string(), "--", "false"}
+    );
     EXPECT_EQ(summary.exit_code, 1);
     const Json result = json_of(*read_file(suite().folder() / "result.json"));
     EXPECT_NE(result.dump().find("\"remote\""), std::string::npos) << result.dump();
@@ -38,18 +43,38 @@ TEST_F(RunSystem, Case1BothStreamsAndTheExactExitCode) {
 TEST_F(RunSystem, Case1EveryExitCodeIsExact) {
     const std::string lease = acquire();
     for (const int code : {0, 1, 2, 120, 125, 126, 127, 255}) {
-        const Said said = suite().berth({"run", "--no-sync", "--lease", lease, "--", "sh", "-c", "exit " + std::to_string(code)});
+        const Said said = suite().berth(
+            {"run", "--no-sync", "--lease", lease, "--", "sh", "-c", "exit " + std::to_string(code)}
+        );
         EXPECT_EQ(said.exit_code, code);
     }
-    EXPECT_EQ(suite().berth({"run", "--no-sync", "--lease", lease, "--", "sh", "-c", "kill -9 $$"}).exit_code, 137);
-    EXPECT_EQ(suite().berth({"run", "--no-sync", "--lease", lease, "--", "no-such-command"}).exit_code, 127);
+    EXPECT_EQ(
+        suite()
+            .berth({"run", "--no-sync", "--lease", lease, "--", "sh", "-c", "kill -9 $$"})
+            .exit_code,
+        137
+    );
+    EXPECT_EQ(
+        suite().berth({"run", "--no-sync", "--lease", lease, "--", "no-such-command"}).exit_code,
+        127
+    );
     release(lease);
 }
 
 TEST_F(RunSystem, Case2ExactlyItsArguments) {
     const std::string lease = acquire();
-    const std::vector<std::string> arguments{"a b", "", "quote\"'`$x", "new\nline", "grüße", "*", "\\", "--", "-n"};
-    std::vector<std::string> command{"run", "--no-sync", "--lease", lease, "--", "sh", "-c", "for a; do printf '%s\\0' \"$a\"; done", "sh"};
+    const std::vector<std::string> arguments{
+        "a b", "", "quote\"'`$x", "new\nline", "grüße", "*", "\\", "--", "-n"};
+    std::vector<std::string> command{
+        "run",
+        "--no-sync",
+        "--lease",
+        lease,
+        "--",
+        "sh",
+        "-c",
+        "for a; do printf '%s\\0' \"$a\"; done",
+        "sh"};
     command.insert(command.end(), arguments.begin(), arguments.end());
     std::string expected;
     for (const std::string& argument : arguments) expected += argument + std::string(1, '\0');
@@ -71,17 +96,31 @@ TEST_F(RunSystem, Case2OnlyAllowedEnvironmentAndBerthVariables) {
 TEST_F(RunSystem, Case3TheDirtyTreeArrivesAsItIs) {
     const fs::path tree = suite().folder() / "dirty";
     fs::create_directories(tree / "deep");
-    shell(tree, "git init -q . && git config user.email t@example.org && git config user.name T && printf '*.o\\nbuild/\\n' > .gitignore && echo one > kept && echo two > changed && echo three > removed && echo four > deep/staged && git add . && git commit -qm c");
-    shell(tree, "echo changed >> changed && rm removed && echo new > untracked && echo staged > deep/staged && git add deep/staged && touch ignored.o && mkdir -p build && touch build/x && ln -s kept link && printf '#!/bin/sh\\n' > tool && chmod 755 tool && printf 'sp ace\\n' > 'a b'");
+    shell(
+        tree,
+        "git init -q . && git config user.email t@example.org && git config user.name T && printf "
+        "'*.o\\nbuild/\\n' > .gitignore && echo one > kept && echo two > changed && echo three > "
+        "removed && echo four > deep/staged && git add . && git commit -qm c"
+    );
+    shell(
+        tree,
+        "echo changed >> changed && rm removed && echo new > untracked && echo staged > "
+        "deep/staged && git add deep/staged && touch ignored.o && mkdir -p build && touch build/x "
+        "&& ln -s kept link && printf '#!/bin/sh\\n' > tool && chmod 755 tool && printf 'sp "
+        "ace\\n' > 'a b'"
+    );
     Suite::CommandOptions options;
     options.cwd = tree;
-    const std::string script = "cat changed; ls -A1 | sort; readlink link; test -x tool && echo executable; git status --short | sort; git rev-parse HEAD";
+    const std::string script =
+        "cat changed; ls -A1 | sort; readlink link; test -x tool && echo executable; git status "
+        "--short | sort; git rev-parse HEAD";
     const Said remote = suite().berth({"run", "--", "sh", "-c", script}, options);
     EXPECT_EQ(remote.exit_code, 0) << remote.err;
     EXPECT_EQ(remote.out.find("ignored.o"), std::string::npos);
     EXPECT_EQ(remote.out.find("build"), std::string::npos);
     EXPECT_NE(remote.out.find("changed\n"), std::string::npos);
-    EXPECT_NE(remote.out.find(" D removed"), std::string::npos) << "git sees the deletion:\n" << remote.out << remote.err;
+    EXPECT_NE(remote.out.find(" D removed"), std::string::npos) << "git sees the deletion:\n"
+                                                                << remote.out << remote.err;
     EXPECT_NE(remote.out.find("?? untracked"), std::string::npos) << remote.out;
     EXPECT_NE(remote.out.find("M  deep/staged"), std::string::npos) << remote.out;
     EXPECT_NE(remote.out.find("executable"), std::string::npos);
@@ -96,16 +135,28 @@ TEST_F(RunSystem, Case3And4DeletionsFollowAndAnUnchangedTreeIsNotSentAgain) {
     Suite::CommandOptions options;
     options.cwd = tree;
     const std::string lease = acquire();
-    EXPECT_EQ(suite().berth({"run", "--lease", lease, "--", "sh", "-c", "ls"}, options).out, "a\nb\nc\n");
+    EXPECT_EQ(
+        suite().berth({"run", "--lease", lease, "--", "sh", "-c", "ls"}, options).out, "a\nb\nc\n"
+    );
     const Said again = suite().berth({"sync", "--lease", lease, "--json"}, options);
     EXPECT_NE(again.out.find("\"skipped\":true"), std::string::npos) << again.out << again.err;
     shell(tree, "rm b && echo 4 > d && touch -d '1 hour ago' c");
-    EXPECT_EQ(suite().berth({"run", "--lease", lease, "--", "sh", "-c", "ls"}, options).out, "a\nc\nd\n");
+    EXPECT_EQ(
+        suite().berth({"run", "--lease", lease, "--", "sh", "-c", "ls"}, options).out, "a\nc\nd\n"
+    );
     release(lease);
 }
 
 TEST_F(RunSystem, Case5ControlCReachesTheWholeTreeAndTheLeaseIsReleased) {
-    auto running = suite().start({"run", "--", "sh", "-c", "trap 'echo interrupted; exit 42' INT; setsid sh -c 'sleep 300; : berth-system-marker-5' & echo ready; wait; wait"}, {});
+    auto running = suite().start(
+        {"run",
+         "--",
+         "sh",
+         "-c",
+         "trap 'echo interrupted; exit 42' INT; setsid sh -c 'sleep 300; : berth-system-marker-5' "
+         "& echo ready; wait; wait"},
+        {}
+    );
     ASSERT_TRUE(running->wait_out("ready")) << suite().logs();
     running->signal(SIGINT);
     const Said said = running->finish();
@@ -117,7 +168,17 @@ TEST_F(RunSystem, Case5ControlCReachesTheWholeTreeAndTheLeaseIsReleased) {
 
 TEST_F(RunSystem, Case5AKilledClientLeavesTheRunAndAttachReplaysIt) {
     const std::string lease = acquire();
-    auto running = suite().start({"run", "--no-sync", "--lease", lease, "--", "sh", "-c", "for i in 1 2 3 4 5 6; do echo line $i; sleep 0.2; done; exit 9"}, {});
+    auto running = suite().start(
+        {"run",
+         "--no-sync",
+         "--lease",
+         lease,
+         "--",
+         "sh",
+         "-c",
+         "for i in 1 2 3 4 5 6; do echo line $i; sleep 0.2; done; exit 9"},
+        {}
+    );
     ASSERT_TRUE(running->wait_out("line 2"));
     running->signal(SIGKILL);
     (void)running->finish();
@@ -136,19 +197,35 @@ TEST_F(RunSystem, Case6StdinIsForwardedAndHalfClosed) {
     for (int i = 0; i < 200'000; ++i) input += std::to_string(i) + "\n";
     Suite::CommandOptions options;
     options.input = input;
-    const Said said = suite().berth({"run", "--no-sync", "--", "sh", "-c", "cat; echo end"}, options);
+    const Said said =
+        suite().berth({"run", "--no-sync", "--", "sh", "-c", "cat; echo end"}, options);
     EXPECT_EQ(said.exit_code, 0) << said.err;
     EXPECT_TRUE(said.out == input + "end\n") << said.out.size() << " of " << input.size();
 }
 
 TEST_F(RunSystem, Case6ATerminalIsReal) {
-    const Said said = suite().berth({"run", "--no-sync", "--tty", "--", "sh", "-c", "test -t 0 && test -t 1 && echo a terminal; stty size"});
+    const Said said = suite().berth(
+        {"run",
+         "--no-sync",
+         "--tty",
+         "--",
+         "sh",
+         "-c",
+         "test -t 0 && test -t 1 && echo a terminal; stty size"}
+    );
     EXPECT_EQ(said.exit_code, 0) << said.err;
     EXPECT_NE(said.out.find("a terminal"), std::string::npos) << said.out << said.err;
 }
 
 TEST_F(RunSystem, Case7MuchOutputWithoutNewlinesAndWithNulBytesIsWhole) {
-    const Said said = suite().berth({"run", "--no-sync", "--", "sh", "-c", "head -c 4194304 /dev/zero; head -c 50000000 /dev/zero | tr '\\0' x; echo end"});
+    const Said said = suite().berth(
+        {"run",
+         "--no-sync",
+         "--",
+         "sh",
+         "-c",
+         "head -c 4194304 /dev/zero; head -c 50000000 /dev/zero | tr '\\0' x; echo end"}
+    );
     EXPECT_EQ(said.exit_code, 0) << said.err;
     ASSERT_EQ(said.out.size(), 4'194'304U + 50'000'000U + 4U);
     EXPECT_EQ(said.out.substr(0, 4'194'304), std::string(4'194'304, '\0'));
@@ -169,7 +246,16 @@ TEST_F(RunSystem, Case7TheOutputCapIsAnnouncedAndTheCommandGoesOn) {
 }
 
 TEST_F(RunSystem, Case8ATimeoutEndsTheWholeTreeWithACodeOfItsOwn) {
-    const Said said = suite().berth({"run", "--no-sync", "--timeout", "1s", "--", "sh", "-c", "setsid sh -c 'sleep 300; : berth-system-marker-8' & sleep 300; : berth-system-marker-8"});
+    const Said said = suite().berth(
+        {"run",
+         "--no-sync",
+         "--timeout",
+         "1s",
+         "--",
+         "sh",
+         "-c",
+         "setsid sh -c 'sleep 300; : berth-system-marker-8' & sleep 300; : berth-system-marker-8"}
+    );
     EXPECT_EQ(said.exit_code, 124) << said.err;
     EXPECT_NE(said.err.find("berth: "), std::string::npos);
     EXPECT_TRUE(machines_gone());
@@ -179,20 +265,26 @@ TEST_F(RunSystem, Case8ATimeoutEndsTheWholeTreeWithACodeOfItsOwn) {
 TEST_F(RunSystem, Case9TheCommandStartsOnceAndItsOutputIsWholeThoughTheNodeAgentIsKilled) {
     const std::string lease = acquire();
     const std::string machine = member(suite().api("GET", "/v1/leases/" + lease), "machine");
-    const std::string run = start(lease, "echo start >> /workspace/starts; i=0; while [ $i -lt 40 ]; do echo line $i; i=$((i+1)); sleep 0.05; done; wc -l < /workspace/starts");
+    const std::string run = start(
+        lease,
+        "echo start >> /workspace/starts; i=0; while [ $i -lt 40 ]; do echo line $i; i=$((i+1)); "
+        "sleep 0.05; done; wc -l < /workspace/starts"
+    );
     const auto pid_file = suite().data() / "machines" / machine / "node" / "pid";
     std::string killed;
     for (int i = 0; i < 2; ++i) {
         ASSERT_TRUE(suite().eventually([&] {
             const auto text = read_file(pid_file);
-            const auto id = text ? process::ProcessId::parse(*text) : Result<process::ProcessId>(invalid("none", ""));
+            const auto id = text ? process::ProcessId::parse(*text)
+                                 : Result<process::ProcessId>(invalid("none", ""));
             if (!id || *text == killed || !id->alive()) return false;
             killed = *text;
             return id->signal(SIGKILL).has_value();
         }));
     }
     const Json end = ended(run);
-    EXPECT_EQ(end.string_or("state", ""), "RUN_STATE_SUCCEEDED") << end.dump() << suite().logs() << read_file(pid_file.parent_path() / "log").value_or("");
+    EXPECT_EQ(end.string_or("state", ""), "RUN_STATE_SUCCEEDED")
+        << end.dump() << suite().logs() << read_file(pid_file.parent_path() / "log").value_or("");
     std::string expected;
     for (int i = 0; i < 40; ++i) expected += "line " + std::to_string(i) + "\n";
     EXPECT_EQ(suite().berth({"logs", run}).out, expected + "1\n");
@@ -214,7 +306,8 @@ TEST_F(RunSystem, Case12UnknownKeysInConfigurationAreErrorsWithFileAndLine) {
 TEST_F(RunSystem, Case12EveryErrorSaysWhatToDoNext) {
     const Said misspelt = suite().berth({"rnu"});
     EXPECT_EQ(misspelt.exit_code, 2);
-    EXPECT_NE(misspelt.err.find("berth help"), std::string::npos) << "how to go on is told: " << misspelt.err;
+    EXPECT_NE(misspelt.err.find("berth help"), std::string::npos)
+        << "how to go on is told: " << misspelt.err;
     EXPECT_EQ(suite().berth({"run", "--lease", "no-such-lease", "--", "true"}).exit_code, 122);
     Suite::CommandOptions nowhere;
     nowhere.env = {{"BERTH_SERVER", "http://127.0.0.1:1"}};
@@ -224,7 +317,8 @@ TEST_F(RunSystem, Case12EveryErrorSaysWhatToDoNext) {
 }
 
 TEST_F(RunSystem, Case14HistoryStaysWhenTheMachineIsGone) {
-    const Said said = suite().berth({"run", "--no-sync", "--json", "--", "sh", "-c", "echo remembered"});
+    const Said said =
+        suite().berth({"run", "--no-sync", "--json", "--", "sh", "-c", "echo remembered"});
     ASSERT_EQ(said.exit_code, 0) << said.err;
     ASSERT_TRUE(machines_gone());
     const auto runs = json_of(suite().api("GET", "/v1/runs?limit=1").body);
@@ -237,14 +331,27 @@ TEST_F(RunSystem, ARunSeesNeitherTheNodesCredentialNorTheHost) {
     const std::string lease = acquire();
     const std::string machine = member(suite().api("GET", "/v1/leases/" + lease), "machine");
     const fs::path data = suite().data();
-    const std::string script = "cat " + (data / "machines" / machine / "node" / "creds").string() + " " + (data / "nats" / "account.seed").string() +
-                               " 2>/dev/null; ls " + data.string() + " 2>/dev/null; ls /root /home 2>/dev/null | grep -v berth; ps ax 2>/dev/null | grep -c '[b]erth-node'; id -u; cat /proc/1/comm";
-    const Said said = suite().berth({"run", "--no-sync", "--lease", lease, "--", "sh", "-c", script});
+    const std::string script = "cat " + (data / "machines" / machine / "node" / "creds").string() +
+                               " " + (data / "nats" / "account.seed").string() +
+                               " 2>/dev/null; ls " + data.string() +
+                               " 2>/dev/null; ls /root /home 2>/dev/null | grep -v berth; ps ax "
+                               "2>/dev/null | grep -c '[b]erth-node'; id -u; cat /proc/1/comm";
+    const Said said =
+        suite().berth({"run", "--no-sync", "--lease", lease, "--", "sh", "-c", script});
     EXPECT_EQ(said.out.find("NKEY"), std::string::npos) << said.out;
     EXPECT_EQ(said.out.find("postgres"), std::string::npos) << said.out;
     EXPECT_NE(said.out.find("0\n"), std::string::npos);
     const std::string port = suite().url().substr(suite().url().rfind(':') + 1);
-    const Said net = suite().berth({"run", "--no-sync", "--lease", lease, "--", "python3", "-c", "import socket; socket.create_connection(('127.0.0.1', " + port + "), 2)"});
+    const Said net = suite().berth(
+        {"run",
+         "--no-sync",
+         "--lease",
+         lease,
+         "--",
+         "python3",
+         "-c",
+         "import socket; socket.create_connection(('127.0.0.1', " + port + "), 2)"}
+    );
     EXPECT_NE(net.exit_code, 0) << "the host's loopback is out of reach";
     release(lease);
 }
@@ -253,7 +360,8 @@ TEST_F(RunSystem, TwoRunsOnOneLeaseNeverMix) {
     const std::string lease = acquire();
     const std::string first = start(lease, "touch /workspace/busy; sleep 0.5; rm /workspace/busy");
     const std::string second = start(lease, "test ! -e /workspace/busy");
-    EXPECT_EQ(ended(second).string_or("state", ""), "RUN_STATE_SUCCEEDED") << "the second waits for the first";
+    EXPECT_EQ(ended(second).string_or("state", ""), "RUN_STATE_SUCCEEDED")
+        << "the second waits for the first";
     EXPECT_EQ(ended(first).string_or("state", ""), "RUN_STATE_SUCCEEDED");
     release(lease);
 }
@@ -261,7 +369,9 @@ TEST_F(RunSystem, TwoRunsOnOneLeaseNeverMix) {
 TEST_F(RunSystem, ACancelEndsARunAndIsIdempotent) {
     const std::string lease = acquire();
     const std::string run = start(lease, "trap '' INT; sleep 300");
-    ASSERT_TRUE(suite().eventually([&] { return member(suite().api("GET", "/v1/runs/" + run), "state") == "RUN_STATE_RUNNING"; }));
+    ASSERT_TRUE(suite().eventually([&] {
+        return member(suite().api("GET", "/v1/runs/" + run), "state") == "RUN_STATE_RUNNING";
+    }));
     EXPECT_EQ(suite().api("POST", "/v1/runs/" + run + "/cancel", R"({"grace":"1s"})").status, 200);
     const Json end = ended(run);
     EXPECT_EQ(end.string_or("state", ""), "RUN_STATE_CANCELED") << end.dump();
@@ -276,7 +386,11 @@ TEST_F(RunSystem, ACancelEndsARunAndIsIdempotent) {
 int main(int argc, char** argv) {
     ::testing::InitGoogleTest(&argc, argv);
     struct Access : berth::testing::SystemTest {
-        static void configure() { settings_ = "profiles:\n  default: {driver: local}\n  capped: {driver: local, output_cap: 1MiB}\n"; }
+        static void configure() {
+            settings_ =
+                "profiles:\n  default: {driver: local}\n  capped: {driver: local, output_cap: "
+                "1MiB}\n";
+        }
     };
     Access::configure();
     return RUN_ALL_TESTS();

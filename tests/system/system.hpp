@@ -20,7 +20,9 @@ protected:
         auto json = Json::parse(text);
         return json ? *json : Json();
     }
-    static std::string member(const http::Response& response, std::string_view key) { return json_of(response.body).string_or(key, ""); }
+    static std::string member(const http::Response& response, std::string_view key) {
+        return json_of(response.body).string_or(key, "");
+    }
 
     /// An active lease by the API.
     static std::string acquire(const std::string& body = "{}") {
@@ -31,13 +33,24 @@ protected:
         EXPECT_EQ(member(active, "state"), "LEASE_STATE_ACTIVE") << active.body << suite().logs();
         return id;
     }
-    static void release(const std::string& lease) { EXPECT_EQ(suite().api("POST", "/v1/leases/" + lease + "/release").status, 200); }
-    static std::string start(const std::string& lease, const std::string& script, const std::string& more = {}) {
-        const auto made = suite().api("POST", "/v1/runs", "{\"lease\":\"" + lease + "\",\"argv\":[\"sh\",\"-c\"," + Json(script).dump() + "]" + more + "}");
+    static void release(const std::string& lease) {
+        EXPECT_EQ(suite().api("POST", "/v1/leases/" + lease + "/release").status, 200);
+    }
+    static std::string start(
+        const std::string& lease, const std::string& script, const std::string& more = {}
+    ) {
+        const auto made = suite().api(
+            "POST",
+            "/v1/runs",
+            "{\"lease\":\"" + lease + "\",\"argv\":[\"sh\",\"-c\"," + Json(script).dump() + "]" +
+                more + "}"
+        );
         EXPECT_LT(made.status, 300) << made.body;
         return member(made, "id");
     }
-    static Json ended(const std::string& run) { return json_of(suite().api("GET", "/v1/runs/" + run + "?wait=ended&timeout=50s").body); }
+    static Json ended(const std::string& run) {
+        return json_of(suite().api("GET", "/v1/runs/" + run + "?wait=ended&timeout=50s").body);
+    }
     static bool machines_gone() {
         return suite().eventually([] { return suite().machines().empty(); });
     }

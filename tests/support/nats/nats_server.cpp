@@ -1,21 +1,23 @@
 // SPDX-License-Identifier: Apache-2.0
-// The process handling of NatsServer: fork, exec, readiness by the ports file and the server's greeting.
+// The process handling of NatsServer: fork, exec, readiness by the ports file and the server's
+// greeting.
 #include "support/nats/nats_server.hpp"
 
 #include <arpa/inet.h>
-#include <csignal>
-#include <cstdlib>
-#include <cstring>
 #include <fcntl.h>
-#include <fstream>
 #include <netinet/in.h>
 #include <poll.h>
-#include <stdexcept>
 #include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
-#include <thread>
 #include <unistd.h>
+
+#include <csignal>
+#include <cstdlib>
+#include <cstring>
+#include <fstream>
+#include <stdexcept>
+#include <thread>
 #include <utility>
 
 #include "core/fd.hpp"
@@ -26,12 +28,13 @@ namespace {
 namespace fs = std::filesystem;
 using Steady = std::chrono::steady_clock;
 
-constexpr std::chrono::milliseconds kPollStep{2};        // the server boots in about 25 ms
+constexpr std::chrono::milliseconds kPollStep{2};          // the server boots in about 25 ms
 constexpr std::chrono::milliseconds kStopPatience{10000};  // SIGTERM syncs the store first
 
 fs::path make_temporary_folder() {
     std::string pattern = (fs::temp_directory_path() / "berth-nats-XXXXXX").string();
-    if (::mkdtemp(pattern.data()) == nullptr) throw std::runtime_error("mkdtemp failed: " + pattern);
+    if (::mkdtemp(pattern.data()) == nullptr)
+        throw std::runtime_error("mkdtemp failed: " + pattern);
     return pattern;
 }
 
@@ -40,7 +43,8 @@ std::string slurp(const fs::path& path) {
     return {std::istreambuf_iterator<char>(in), std::istreambuf_iterator<char>()};
 }
 
-/// Limits stated: the default store limit is a share of the free disk, which would make a test depend on it.
+/// Limits stated: the default store limit is a share of the free disk, which would make a test
+/// depend on it.
 fs::path write_plain_conf(const fs::path& folder) {
     fs::path conf = folder / "plain.conf";
     std::ofstream(conf) << "jetstream { store_dir: \"" << (folder / "store").string()
@@ -48,7 +52,8 @@ fs::path write_plain_conf(const fs::path& folder) {
     return conf;
 }
 
-/// The port of the first client URL in a ports file: {"nats":["nats://127.0.0.1:4222"],…}; 0 while incomplete.
+/// The port of the first client URL in a ports file: {"nats":["nats://127.0.0.1:4222"],…}; 0 while
+/// incomplete.
 int port_of_ports_file(const std::string& text) {
     const auto key = text.find("\"nats\"");
     if (key == std::string::npos || text.find('}') == std::string::npos) return 0;
@@ -67,11 +72,13 @@ bool greets(int port, std::chrono::milliseconds patience) {
     address.sin_family = AF_INET;
     address.sin_port = htons(static_cast<std::uint16_t>(port));
     address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-    if (::connect(socket.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address) != 0) return false;
+    if (::connect(socket.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address) != 0)
+        return false;
     pollfd wait{socket.get(), POLLIN, 0};
     if (::poll(&wait, 1, static_cast<int>(patience.count())) != 1) return false;
     char greeting[5] = {};
-    return ::recv(socket.get(), greeting, sizeof greeting, 0) == 5 && std::memcmp(greeting, "INFO ", 5) == 0;
+    return ::recv(socket.get(), greeting, sizeof greeting, 0) == 5 &&
+           std::memcmp(greeting, "INFO ", 5) == 0;
 }
 
 }  // namespace
@@ -122,10 +129,18 @@ std::string NatsServer::log() const { return slurp(folder_ / "nats-server.log");
 
 void NatsServer::launch() {
     const auto until = Steady::now() + options_.patience;
-    std::vector<std::string> words{"nats-server", "-a", "127.0.0.1", "-p", std::to_string(port_ == 0 ? -1 : port_),
-                                   "--ports_file_dir", folder_.string(), "-l",
-                                   (folder_ / "nats-server.log").string(), "-c",
-                                   options_.conf.empty() ? write_plain_conf(folder_).string() : options_.conf.string()};
+    std::vector<std::string> words{
+        "nats-server",
+        "-a",
+        "127.0.0.1",
+        "-p",
+        std::to_string(port_ == 0 ? -1 : port_),
+        "--ports_file_dir",
+        folder_.string(),
+        "-l",
+        (folder_ / "nats-server.log").string(),
+        "-c",
+        options_.conf.empty() ? write_plain_conf(folder_).string() : options_.conf.string()};
     words.insert(words.end(), options_.arguments.begin(), options_.arguments.end());
     std::vector<char*> argv;
     for (auto& word : words) argv.push_back(word.data());
@@ -156,11 +171,13 @@ void NatsServer::await_ready(Steady::time_point until) {
             pid_ = 0;
             throw std::runtime_error("nats-server ended at start; its log:\n" + log());
         }
-        if (const int port = port_of_ports_file(slurp(ports)); port != 0 && greets(port, options_.patience)) {
+        if (const int port = port_of_ports_file(slurp(ports));
+            port != 0 && greets(port, options_.patience)) {
             port_ = port;
             return;
         }
-        std::this_thread::sleep_for(kPollStep);  // nothing tells when another process's file is complete
+        std::this_thread::sleep_for(kPollStep
+        );  // nothing tells when another process's file is complete
     }
     kill9();
     throw std::runtime_error("nats-server was not ready in time; its log:\n" + log());

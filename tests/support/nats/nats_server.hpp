@@ -1,18 +1,20 @@
 // SPDX-License-Identifier: Apache-2.0
-// Starts a real nats-server for one test: a random port, a temporary folder, and no orphan when the test dies.
+// Starts a real nats-server for one test: a random port, a temporary folder, and no orphan when the
+// test dies.
 #pragma once
+
+#include <sys/types.h>
 
 #include <chrono>
 #include <filesystem>
 #include <string>
-#include <sys/types.h>
 #include <vector>
 
 namespace berth::testing {
 
 struct NatsServerOptions {
-    /// Empty: no authentication, JetStream on. Else a configuration file given with -c; its listen address
-    /// and ports file are overridden from the command line, the rest is obeyed.
+    /// Empty: no authentication, JetStream on. Else a configuration file given with -c; its listen
+    /// address and ports file are overridden from the command line, the rest is obeyed.
     std::filesystem::path conf;
     /// Empty: a temporary folder of this server's own, removed with it. Else kept.
     std::filesystem::path folder;
@@ -24,9 +26,10 @@ struct NatsServerOptions {
     std::chrono::milliseconds patience{10000};
 };
 
-/// A running nats-server. Movable, not copyable; one thread at a time. The kernel kills the server when the
-/// thread that started it ends (PR_SET_PDEATHSIG), so start and restart from a thread that lives as long as
-/// the test. Failures throw std::runtime_error with the server's log: in a test that is the report wanted.
+/// A running nats-server. Movable, not copyable; one thread at a time. The kernel kills the server
+/// when the thread that started it ends (PR_SET_PDEATHSIG), so start and restart from a thread that
+/// lives as long as the test. Failures throw std::runtime_error with the server's log: in a test
+/// that is the report wanted.
 class NatsServer {
 public:
     static NatsServer start(NatsServerOptions options = {});

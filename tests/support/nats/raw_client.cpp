@@ -24,19 +24,27 @@ RawNatsClient::RawNatsClient(int port, const Login& login, std::chrono::millisec
     address.sin_family = AF_INET;
     address.sin_port = htons(static_cast<std::uint16_t>(port));
     address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-    if (::connect(socket_.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address) != 0) {
+    if (::connect(socket_.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address) !=
+        0) {
         throw std::runtime_error("no NATS server on port " + std::to_string(port));
     }
-    const int on = 1;  // a PUB and its PING are two writes: with Nagle's algorithm each pair would wait 40 ms
+    const int on =
+        1;  // a PUB and its PING are two writes: with Nagle's algorithm each pair would wait 40 ms
     ::setsockopt(socket_.get(), IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
     const auto info = read_line(Steady::now() + patience_);
-    if (!info || !info->starts_with("INFO ")) throw std::runtime_error("no INFO from the NATS server");
+    if (!info || !info->starts_with("INFO "))
+        throw std::runtime_error("no INFO from the NATS server");
     const auto fields = Json::parse(std::string_view(*info).substr(5));
     if (!fields) throw std::runtime_error("INFO is no JSON");
     Json connect = Json::object();
-    connect.set("verbose", false).set("pedantic", false).set("protocol", 1).set("headers", true).set("no_responders", true);
+    connect.set("verbose", false)
+        .set("pedantic", false)
+        .set("protocol", 1)
+        .set("headers", true)
+        .set("no_responders", true);
     if (!login.jwt.empty()) {
-        connect.set("jwt", login.jwt).set("sig", base64url(login.sign(fields->string_or("nonce", ""))));
+        connect.set("jwt", login.jwt)
+            .set("sig", base64url(login.sign(fields->string_or("nonce", ""))));
     }
     send("CONNECT " + connect.dump() + "\r\n");
     settle();
@@ -55,7 +63,8 @@ void RawNatsClient::send(std::string_view bytes) {
 
 bool RawNatsClient::fill(Steady::time_point until) {
     if (closed_) return false;
-    const auto left = std::chrono::duration_cast<std::chrono::milliseconds>(until - Steady::now()).count();
+    const auto left =
+        std::chrono::duration_cast<std::chrono::milliseconds>(until - Steady::now()).count();
     pollfd wait{socket_.get(), POLLIN, 0};
     if (::poll(&wait, 1, static_cast<int>(std::max<long long>(left, 0))) != 1) return false;
     char chunk[65536];
@@ -95,7 +104,11 @@ std::optional<std::string> RawNatsClient::step(Steady::time_point until) {
     while (buffer_.size() < size + 2) {
         if (!fill(until)) return std::nullopt;
     }
-    inbox_.push_back({std::string(words[1]), words.size() > 3 + numbers ? std::string(words[3]) : "", buffer_.substr(skip, size - skip)});
+    inbox_.push_back(
+        {std::string(words[1]),
+         words.size() > 3 + numbers ? std::string(words[3]) : "",
+         buffer_.substr(skip, size - skip)}
+    );
     buffer_.erase(0, size + 2);
     return line;
 }
@@ -109,7 +122,9 @@ std::vector<std::string> RawNatsClient::settle() {
     return {errors_.begin() + static_cast<std::ptrdiff_t>(before), errors_.end()};
 }
 
-std::vector<std::string> RawNatsClient::publish(std::string_view subject, std::string_view payload, std::string_view reply) {
+std::vector<std::string> RawNatsClient::publish(
+    std::string_view subject, std::string_view payload, std::string_view reply
+) {
     std::string frame = "PUB " + std::string(subject) + " ";
     if (!reply.empty()) frame += std::string(reply) + " ";
     frame += std::to_string(payload.size()) + "\r\n" + std::string(payload) + "\r\n";
@@ -122,7 +137,9 @@ std::vector<std::string> RawNatsClient::subscribe(std::string_view subject) {
     return settle();
 }
 
-std::optional<std::string> RawNatsClient::request(std::string_view subject, std::string_view payload, std::string_view inbox) {
+std::optional<std::string> RawNatsClient::request(
+    std::string_view subject, std::string_view payload, std::string_view inbox
+) {
     publish(subject, payload, inbox);
     for (const auto until = Steady::now() + patience_; Steady::now() < until && !closed_;) {
         for (auto it = inbox_.begin(); it != inbox_.end(); ++it) {

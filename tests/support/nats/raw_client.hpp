@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// A NATS client of one socket and one thread that shows every protocol line: what a client library hides
-// (a refused publish, an expiry, a half-sent frame) a test can see and do here.
+// A NATS client of one socket and one thread that shows every protocol line: what a client library
+// hides (a refused publish, an expiry, a half-sent frame) a test can see and do here.
 #pragma once
 
 #include <chrono>
@@ -26,16 +26,26 @@ public:
         std::string payload;
     };
 
-    /// Connects to 127.0.0.1 and logs in; throws std::runtime_error when there is no server. A refused login
-    /// is no exception: see closed() and errors().
-    RawNatsClient(int port, const Login& login, std::chrono::milliseconds patience = std::chrono::milliseconds(5000));
+    /// Connects to 127.0.0.1 and logs in; throws std::runtime_error when there is no server. A
+    /// refused login is no exception: see closed() and errors().
+    RawNatsClient(
+        int port,
+        const Login& login,
+        std::chrono::milliseconds patience = std::chrono::milliseconds(5000)
+    );
 
-    /// Each returns the -ERR lines that came before the server had processed it (a PING follows it).
-    std::vector<std::string> publish(std::string_view subject, std::string_view payload = {}, std::string_view reply = {});
+    /// Each returns the -ERR lines that came before the server had processed it (a PING follows
+    /// it).
+    std::vector<std::string> publish(
+        std::string_view subject, std::string_view payload = {}, std::string_view reply = {}
+    );
     std::vector<std::string> subscribe(std::string_view subject);
 
-    /// Publishes with `inbox` (subscribed already, or below a pattern that is) and awaits the answer's payload.
-    std::optional<std::string> request(std::string_view subject, std::string_view payload, std::string_view inbox);
+    /// Publishes with `inbox` (subscribed already, or below a pattern that is) and awaits the
+    /// answer's payload.
+    std::optional<std::string> request(
+        std::string_view subject, std::string_view payload, std::string_view inbox
+    );
 
     /// The next message, or nothing when none comes in time.
     std::optional<Received> next(std::chrono::milliseconds patience);

@@ -55,8 +55,14 @@ bool wait_for(std::chrono::milliseconds limit, const std::function<bool()>& done
 }
 
 /// In the child: die with the parent, drop root, write to the log, become the program.
-[[noreturn]] void become(const std::vector<std::string>& arguments, const std::filesystem::path& log, const passwd* user, pid_t parent) {
-    // A group of its own: a terminal's Ctrl-C ends the test first, and initdb is killed with its children.
+[[noreturn]] void become(
+    const std::vector<std::string>& arguments,
+    const std::filesystem::path& log,
+    const passwd* user,
+    pid_t parent
+) {
+    // A group of its own: a terminal's Ctrl-C ends the test first, and initdb is killed with its
+    // children.
     ::setpgid(0, 0);
     const int out = ::open(log.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
     const int in = ::open("/dev/null", O_RDONLY | O_CLOEXEC);
@@ -64,12 +70,16 @@ bool wait_for(std::chrono::milliseconds limit, const std::function<bool()>& done
     ::dup2(in, 0);
     ::dup2(out, 1);
     ::dup2(out, 2);
-    if (user != nullptr && (::setgroups(0, nullptr) != 0 || ::setgid(user->pw_gid) != 0 || ::setuid(user->pw_uid) != 0)) ::_exit(126);
-    // After setuid, which clears it; SIGQUIT is an immediate shutdown that takes the backends along.
+    if (user != nullptr && (::setgroups(0, nullptr) != 0 || ::setgid(user->pw_gid) != 0 ||
+                            ::setuid(user->pw_uid) != 0))
+        ::_exit(126);
+    // After setuid, which clears it; SIGQUIT is an immediate shutdown that takes the backends
+    // along.
     ::prctl(PR_SET_PDEATHSIG, SIGQUIT);
     if (::getppid() != parent) ::_exit(126);
     std::vector<char*> argv;
-    for (const std::string& argument : arguments) argv.push_back(const_cast<char*>(argument.c_str()));
+    for (const std::string& argument : arguments)
+        argv.push_back(const_cast<char*>(argument.c_str()));
     argv.push_back(nullptr);
     ::execvp(argv[0], argv.data());
     ::_exit(127);
@@ -118,8 +128,12 @@ Result<void> PostgresServer::start() {
     folder_ = pattern;
     if (::geteuid() == 0) {
         const passwd* const user = ::getpwnam("postgres");
-        if (user == nullptr) return unavailable("no_postgres_user", "PostgreSQL refuses root and there is no user postgres");
-        if (::chown(pattern.c_str(), user->pw_uid, user->pw_gid) != 0) return system_error("chown", errno);
+        if (user == nullptr)
+            return unavailable(
+                "no_postgres_user", "PostgreSQL refuses root and there is no user postgres"
+            );
+        if (::chown(pattern.c_str(), user->pw_uid, user->pw_gid) != 0)
+            return system_error("chown", errno);
     }
     BERTH_TRY(run_initdb());
     return launch();
@@ -127,9 +141,21 @@ Result<void> PostgresServer::start() {
 
 Result<void> PostgresServer::run_initdb() {
     const auto log = folder_ / "initdb.log";
-    const pid_t pid = spawn({find_program("initdb"), "-D", folder_ / "data", "-U", "postgres", "-A", "trust", "-E", "UTF8",
-                             "--locale=C", "--no-sync", "--no-instructions"},
-                            log);
+    const pid_t pid = spawn(
+        {find_program("initdb"),
+         "-D",
+         folder_ / "data",
+         "-U",
+         "postgres",
+         "-A",
+         "trust",
+         "-E",
+         "UTF8",
+         "--locale=C",
+         "--no-sync",
+         "--no-instructions"},
+        log
+    );
     if (pid < 0) return system_error("fork", errno);
     int status = 0;
     if (!wait_for(kInitLimit, [&] { return reap(pid, status); })) {
@@ -137,16 +163,35 @@ Result<void> PostgresServer::run_initdb() {
         ::waitpid(pid, &status, 0);
         return unavailable("initdb", "initdb did not end in time");
     }
-    if (!WIFEXITED(status) || WEXITSTATUS(status) != 0) return unavailable("initdb", "initdb failed: " + tail(log));
+    if (!WIFEXITED(status) || WEXITSTATUS(status) != 0)
+        return unavailable("initdb", "initdb failed: " + tail(log));
     return {};
 }
 
 Result<void> PostgresServer::launch() {
     const std::string fsync = options_.fsync ? "on" : "off";
-    pid_ = spawn({find_program("postgres"), "-D", folder_ / "data", "-k", folder_, "-c", "listen_addresses=", "-c", "fsync=" + fsync,
-                  "-c", "full_page_writes=" + fsync, "-c", "max_connections=" + std::to_string(options_.max_connections), "-c",
-                  "shared_buffers=64MB", "-c", "unix_socket_permissions=0777", "-c", "dynamic_shared_memory_type=mmap"},
-                 folder_ / "postgres.log");
+    pid_ = spawn(
+        {find_program("postgres"),
+         "-D",
+         folder_ / "data",
+         "-k",
+         folder_,
+         "-c",
+         "listen_addresses=",
+         "-c",
+         "fsync=" + fsync,
+         "-c",
+         "full_page_writes=" + fsync,
+         "-c",
+         "max_connections=" + std::to_string(options_.max_connections),
+         "-c",
+         "shared_buffers=64MB",
+         "-c",
+         "unix_socket_permissions=0777",
+         "-c",
+         "dynamic_shared_memory_type=mmap"},
+        folder_ / "postgres.log"
+    );
     if (pid_ < 0) return system_error("fork", errno);
     return wait_ready();
 }
@@ -159,8 +204,8 @@ Result<void> PostgresServer::wait_ready() {
         ended = reap(pid_, status);
         if (ended) return true;
         const auto text = read_file(folder_ / "data" / "postmaster.pid");
-        return text && text->starts_with(std::to_string(pid_) + "\n") && text->find("\nready") != std::string::npos &&
-               can_connect(folder_ / ".s.PGSQL.5432");
+        return text && text->starts_with(std::to_string(pid_) + "\n") &&
+               text->find("\nready") != std::string::npos && can_connect(folder_ / ".s.PGSQL.5432");
     });
     if (ended) pid_ = -1;
     if (ready && !ended) return {};
@@ -169,16 +214,21 @@ Result<void> PostgresServer::wait_ready() {
 }
 
 std::string PostgresServer::conninfo(std::string_view user, std::string_view database) const {
-    return "host=" + folder_.string() + " port=5432 user=" + std::string(user) + " dbname=" + std::string(database);
+    return "host=" + folder_.string() + " port=5432 user=" + std::string(user) +
+           " dbname=" + std::string(database);
 }
 
 void PostgresServer::kill9() {
     if (pid_ <= 0) return;
     // Each backend leads a session of its own, so the group alone would leave them serving.
     std::vector<pid_t> backends;
-    std::ifstream children("/proc/" + std::to_string(pid_) + "/task/" + std::to_string(pid_) + "/children");
+    std::ifstream children(
+        "/proc/" + std::to_string(pid_) + "/task/" + std::to_string(pid_) + "/children"
+    );
     for (pid_t child = 0; children >> child;) backends.push_back(child);
-    ::kill(pid_, SIGSTOP);  // it must not start new ones, nor reap these and let their ids be reused
+    ::kill(
+        pid_, SIGSTOP
+    );  // it must not start new ones, nor reap these and let their ids be reused
     for (const pid_t child : backends) ::kill(child, SIGKILL);
     ::kill(pid_, SIGKILL);
     int status = 0;

@@ -34,14 +34,16 @@ int free_port() {
     address.sin_family = AF_INET;
     address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
     socklen_t size = sizeof address;
-    if (::bind(fd.get(), reinterpret_cast<sockaddr*>(&address), size) != 0) throw std::runtime_error("no free port");
+    if (::bind(fd.get(), reinterpret_cast<sockaddr*>(&address), size) != 0)
+        throw std::runtime_error("no free port");
     ::getsockname(fd.get(), reinterpret_cast<sockaddr*>(&address), &size);
     return ntohs(address.sin_port);
 }
 
 std::string bin(const std::string& name) {
     const char* folder = std::getenv("BERTH_BIN_DIR");
-    if (folder == nullptr) throw std::runtime_error("BERTH_BIN_DIR is not set; run the tests through ctest");
+    if (folder == nullptr)
+        throw std::runtime_error("BERTH_BIN_DIR is not set; run the tests through ctest");
     return std::string(folder) + "/" + name;
 }
 
@@ -55,7 +57,8 @@ struct Running::State {
     int open = 2;
 };
 
-Running::Running(process::Child child, Fd in, Fd out, Fd err) : child_(std::move(child)), in_(std::move(in)), state_(std::make_shared<State>()) {
+Running::Running(process::Child child, Fd in, Fd out, Fd err)
+    : child_(std::move(child)), in_(std::move(in)), state_(std::make_shared<State>()) {
     const auto read_all = [](const std::shared_ptr<State>& state, Fd fd, std::string State::*into) {
         char buffer[65536];
         for (;;) {
@@ -79,7 +82,9 @@ Running::~Running() {
 
 bool Running::wait_out(const std::string& text, milliseconds patience) {
     std::unique_lock lock(state_->mutex);
-    return state_->changed.wait_for(lock, patience, [&] { return state_->out.find(text) != std::string::npos; });
+    return state_->changed.wait_for(lock, patience, [&] {
+        return state_->out.find(text) != std::string::npos;
+    });
 }
 
 void Running::write_in(std::string_view bytes) {
@@ -112,7 +117,12 @@ Said Running::finish(milliseconds patience) {
     return said;
 }
 
-std::unique_ptr<Running> launch(const std::vector<std::string>& argv, const fs::path& cwd, const std::map<std::string, std::string>& env, bool no_input) {
+std::unique_ptr<Running> launch(
+    const std::vector<std::string>& argv,
+    const fs::path& cwd,
+    const std::map<std::string, std::string>& env,
+    bool no_input
+) {
     process::Pipe in = process::make_pipe().value();
     process::Pipe out = process::make_pipe().value();
     process::Pipe err = process::make_pipe().value();
@@ -127,11 +137,14 @@ std::unique_ptr<Running> launch(const std::vector<std::string>& argv, const fs::
     auto child = process::spawn(spec);
     if (!child) throw std::runtime_error(argv.front() + ": " + child.error().describe());
     if (no_input) in.write.reset();
-    return std::make_unique<Running>(std::move(*child), std::move(in.write), std::move(out.read), std::move(err.read));
+    return std::make_unique<Running>(
+        std::move(*child), std::move(in.write), std::move(out.read), std::move(err.read)
+    );
 }
 
 void shell(const fs::path& cwd, const std::string& script) {
-    const std::map<std::string, std::string> env{{"PATH", std::getenv("PATH")}, {"HOME", cwd.string()}};
+    const std::map<std::string, std::string> env{
+        {"PATH", std::getenv("PATH")}, {"HOME", cwd.string()}};
     const Said said = launch({"/bin/sh", "-ec", script}, cwd, env, true)->finish();
     if (said.exit_code != 0) throw std::runtime_error(script + ": " + said.out + said.err);
 }
@@ -141,18 +154,25 @@ Suite::Suite(const SuiteOptions& options) {
     if (mkdtemp(pattern.data()) == nullptr) throw std::runtime_error("mkdtemp failed");
     folder_ = pattern;
     fs::permissions(folder_, fs::perms{0755});  // as root the suite runs as another user
-    for (const char* name : {"config", "home", "tree", "cache"}) fs::create_directories(folder_ / name);
-    shell(tree(), "git init -q . && git config user.email t@example.org && git config user.name T && printf 'hello\\n' > a.txt && printf '*.o\\n' > .gitignore && git add . && git commit -qm one");
+    for (const char* name : {"config", "home", "tree", "cache"})
+        fs::create_directories(folder_ / name);
+    shell(
+        tree(),
+        "git init -q . && git config user.email t@example.org && git config user.name T && printf "
+        "'hello\\n' > a.txt && printf '*.o\\n' > .gitignore && git add . && git commit -qm one"
+    );
     if (!options.settings.empty()) {
         fs::create_directories(data() / "etc");
         std::ofstream(data() / "etc" / "berth.yaml") << options.settings;
     }
-    const Said said = berth({"up", "--detach", "--data", data().string(), "--port", std::to_string(free_port())});
+    const Said said =
+        berth({"up", "--detach", "--data", data().string(), "--port", std::to_string(free_port())});
     if (said.exit_code != 0) throw std::runtime_error("berth up: " + said.out + said.err + logs());
     up_ = true;
     const Json now = status();
     url_ = now.string_or("url", "");
-    for (const auto& entry : fs::directory_iterator(folder_ / "config" / "berth" / "tokens")) token_ = read_file(entry.path()).value();
+    for (const auto& entry : fs::directory_iterator(folder_ / "config" / "berth" / "tokens"))
+        token_ = read_file(entry.path()).value();
     while (!token_.empty() && token_.back() == '\n') token_.pop_back();
 }
 
@@ -173,7 +193,8 @@ void Suite::down() {
     if (said.exit_code != 0) throw std::runtime_error(said.out + said.err);
 }
 
-std::map<std::string, std::string> Suite::environment(const std::map<std::string, std::string>& more) const {
+std::map<std::string, std::string> Suite::environment(const std::map<std::string, std::string>& more
+) const {
     std::map<std::string, std::string> env{
         {"PATH", std::getenv("PATH")},
         {"HOME", (folder_ / "home").string()},
@@ -190,10 +211,17 @@ std::map<std::string, std::string> Suite::environment(const std::map<std::string
     return env;
 }
 
-std::unique_ptr<Running> Suite::start(const std::vector<std::string>& arguments, const CommandOptions& options) {
+std::unique_ptr<Running> Suite::start(
+    const std::vector<std::string>& arguments, const CommandOptions& options
+) {
     std::vector<std::string> argv{bin("berth")};
     argv.insert(argv.end(), arguments.begin(), arguments.end());
-    return launch(argv, options.cwd.empty() ? tree() : options.cwd, environment(options.env), options.no_input && options.input.empty());
+    return launch(
+        argv,
+        options.cwd.empty() ? tree() : options.cwd,
+        environment(options.env),
+        options.no_input && options.input.empty()
+    );
 }
 
 Said Suite::berth(const std::vector<std::string>& arguments, const CommandOptions& options) {
@@ -203,7 +231,12 @@ Said Suite::berth(const std::vector<std::string>& arguments, const CommandOption
     return running->finish(options.patience);
 }
 
-http::Response Suite::api(const std::string& method, const std::string& path, const std::string& body, const std::vector<std::pair<std::string, std::string>>& headers) {
+http::Response Suite::api(
+    const std::string& method,
+    const std::string& path,
+    const std::string& body,
+    const std::vector<std::pair<std::string, std::string>>& headers
+) {
     thread_local http::Client client;
     http::Request request;
     request.method = method;
@@ -211,10 +244,13 @@ http::Response Suite::api(const std::string& method, const std::string& path, co
     request.body = body;
     request.headers = headers;
     const auto has = [&](std::string_view name) {
-        return std::any_of(headers.begin(), headers.end(), [name](const auto& header) { return header.first == name; });
+        return std::any_of(headers.begin(), headers.end(), [name](const auto& header) {
+            return header.first == name;
+        });
     };
     if (!has("Authorization")) request.headers.emplace_back("Authorization", "Bearer " + token_);
-    if (!body.empty() && !has("Content-Type")) request.headers.emplace_back("Content-Type", "application/json");
+    if (!body.empty() && !has("Content-Type"))
+        request.headers.emplace_back("Content-Type", "application/json");
     auto response = client.send(request);
     if (!response) {
         http::Response none;
@@ -267,7 +303,8 @@ std::vector<std::string> Suite::machines() const {
     std::vector<std::string> found;
     std::error_code error;
     for (const auto& entry : fs::directory_iterator(data() / "machines", error)) {
-        if (is_id("m", entry.path().filename().string())) found.push_back(entry.path().filename().string());
+        if (is_id("m", entry.path().filename().string()))
+            found.push_back(entry.path().filename().string());
     }
     return found;
 }
@@ -278,7 +315,8 @@ std::string Suite::logs() const {
     for (const auto& entry : fs::directory_iterator(data() / "log", error)) {
         const auto content = read_file(entry.path());
         if (!content) continue;
-        text += "\n--- " + entry.path().filename().string() + "\n" + content->substr(content->size() > 3'000 ? content->size() - 3'000 : 0);
+        text += "\n--- " + entry.path().filename().string() + "\n" +
+                content->substr(content->size() > 3'000 ? content->size() - 3'000 : 0);
     }
     return text;
 }

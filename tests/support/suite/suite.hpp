@@ -1,16 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0
-// The whole suite as a user has it: `berth up` on a fresh data folder, the CLI as a process, the API by libcurl.
+// The whole suite as a user has it: `berth up` on a fresh data folder, the CLI as a process, the
+// API by libcurl.
 #pragma once
 
 #include <sys/types.h>
 
 #include <filesystem>
+#include <functional>
 #include <map>
 #include <memory>
-#include <thread>
-#include <functional>
 #include <optional>
 #include <string>
+#include <thread>
 #include <vector>
 
 #include "core/json.hpp"
@@ -56,7 +57,8 @@ struct SuiteOptions {
     std::string settings;  ///< data/etc/berth.yaml
 };
 
-/// Starts everything and takes it down when destroyed. Failures throw with what the suite's logs say last.
+/// Starts everything and takes it down when destroyed. Failures throw with what the suite's logs
+/// say last.
 class Suite {
 public:
     explicit Suite(const SuiteOptions& options = {});
@@ -67,19 +69,25 @@ public:
     struct CommandOptions {
         std::filesystem::path cwd;
         std::map<std::string, std::string> env;
-        std::string input;          ///< given on stdin, then closed
-        bool no_input = true;       ///< stdin is /dev/null
+        std::string input;     ///< given on stdin, then closed
+        bool no_input = true;  ///< stdin is /dev/null
         milliseconds patience = seconds{60};
     };
     Said berth(const std::vector<std::string>& arguments, const CommandOptions& options);
     Said berth(const std::vector<std::string>& arguments) { return berth(arguments, {}); }
-    std::unique_ptr<Running> start(const std::vector<std::string>& arguments, const CommandOptions& options);
+    std::unique_ptr<Running> start(
+        const std::vector<std::string>& arguments, const CommandOptions& options
+    );
 
     /// An API call with the admin's token; `body` is JSON.
-    http::Response api(const std::string& method, const std::string& path, const std::string& body = {},
-                       const std::vector<std::pair<std::string, std::string>>& headers = {});
-    /// Repeats a GET until `good`; every wait for convergence in the tests goes through here. The API's
-    /// long-polls do the waiting where a path offers one.
+    http::Response api(
+        const std::string& method,
+        const std::string& path,
+        const std::string& body = {},
+        const std::vector<std::pair<std::string, std::string>>& headers = {}
+    );
+    /// Repeats a GET until `good`; every wait for convergence in the tests goes through here. The
+    /// API's long-polls do the waiting where a path offers one.
     bool eventually(const std::function<bool()>& good, milliseconds patience = seconds{60});
 
     Json status();
@@ -100,7 +108,8 @@ public:
     std::string logs() const;
 
 private:
-    std::map<std::string, std::string> environment(const std::map<std::string, std::string>& more) const;
+    std::map<std::string, std::string> environment(const std::map<std::string, std::string>& more
+    ) const;
     std::filesystem::path folder_;
     std::string url_;
     std::string token_;
@@ -108,7 +117,12 @@ private:
 };
 
 /// Runs a program to its end. Throws when it cannot be started.
-std::unique_ptr<Running> launch(const std::vector<std::string>& argv, const std::filesystem::path& cwd, const std::map<std::string, std::string>& env, bool no_input);
+std::unique_ptr<Running> launch(
+    const std::vector<std::string>& argv,
+    const std::filesystem::path& cwd,
+    const std::map<std::string, std::string>& env,
+    bool no_input
+);
 /// `sh -c` in a folder; throws when it fails.
 void shell(const std::filesystem::path& cwd, const std::string& script);
 

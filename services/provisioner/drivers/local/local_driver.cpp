@@ -24,18 +24,24 @@ constexpr seconds kDestroyPatience{15};
 Result<void> make_folder(const fs::path& path) {
     std::error_code error;
     fs::create_directories(path, error);
-    if (error) return unavailable("no_folder", "cannot create " + path.string() + ": " + error.message());
+    if (error)
+        return unavailable("no_folder", "cannot create " + path.string() + ": " + error.message());
     fs::permissions(path, fs::perms::owner_all, error);
     return {};
 }
 
-/// Removes a tree whose owner may have taken its own write permission away (a read-only folder of the run's).
+/// Removes a tree whose owner may have taken its own write permission away (a read-only folder of
+/// the run's).
 Result<void> remove_tree(const fs::path& path) {
     std::error_code error;
     fs::remove_all(path, error);
     if (!error) return {};
     std::error_code walk_error;
-    for (auto it = fs::recursive_directory_iterator(path, fs::directory_options::skip_permission_denied, walk_error); it != fs::end(it); it.increment(walk_error)) {
+    for (auto it = fs::recursive_directory_iterator(
+             path, fs::directory_options::skip_permission_denied, walk_error
+         );
+         it != fs::end(it);
+         it.increment(walk_error)) {
         if (walk_error) break;
         std::error_code ignored;
         if (it->is_directory(ignored) && !it->is_symlink(ignored)) {
@@ -43,7 +49,10 @@ Result<void> remove_tree(const fs::path& path) {
         }
     }
     fs::remove_all(path, error);
-    if (error) return unavailable("not_removed", "cannot remove " + path.string() + ": " + error.message());
+    if (error)
+        return unavailable(
+            "not_removed", "cannot remove " + path.string() + ": " + error.message()
+        );
     return {};
 }
 
@@ -54,7 +63,9 @@ bool LocalDriver::is_ours(const fs::path& machine_folder) const {
     return owner && *owner == settings_.deployment;
 }
 
-bool LocalDriver::node_runs(const std::string& machine) const { return process::FileLock::is_held(folder(machine) / "node" / "lock"); }
+bool LocalDriver::node_runs(const std::string& machine) const {
+    return process::FileLock::is_held(folder(machine) / "node" / "lock");
+}
 
 Result<void> LocalDriver::write_files(const MachineSpec& spec) {
     const fs::path root = folder(spec.machine);
@@ -62,20 +73,29 @@ Result<void> LocalDriver::write_files(const MachineSpec& spec) {
     BERTH_TRY(make_folder(root / "node"));
     // The mark of ownership first: a crash after it leaves something that may be removed.
     BERTH_TRY(write_file_atomic(root / "node" / "owner", settings_.deployment, 0600));
-    for (const char* name : {"workspace", "home", "tmp", "runs"}) BERTH_TRY(make_folder(root / name));
+    for (const char* name : {"workspace", "home", "tmp", "runs"})
+        BERTH_TRY(make_folder(root / name));
     const auto key = identity::KeyPair::create(identity::KeyKind::kUser);
-    BERTH_ASSIGN(std::string jwt, enrolment_.mint(spec.machine, spec.org, key.public_key(), Clock::system().now()));
+    BERTH_ASSIGN(
+        std::string jwt,
+        enrolment_.mint(spec.machine, spec.org, key.public_key(), Clock::system().now())
+    );
     BERTH_TRY(identity::write_creds(root / "node" / "creds", {std::move(jwt), key.seed()}));
     BERTH_TRY(write_file_atomic(root / "node" / "key.pub", key.public_key(), 0600));
-    const std::string settings = "machine: " + spec.machine + "\norg: " + spec.org + "\nlease: " + spec.lease + "\nslug: " + spec.slug +
-                                 "\nnats_url: " + settings_.nats_url + "\ncreds_file: " + (root / "node" / "creds").string() +
-                                 "\nnetwork: " + (spec.profile.network() ? "true" : "false") + "\nprofile: " + spec.profile.name() + "\n";
+    const std::string settings = "machine: " + spec.machine + "\norg: " + spec.org +
+                                 "\nlease: " + spec.lease + "\nslug: " + spec.slug +
+                                 "\nnats_url: " + settings_.nats_url +
+                                 "\ncreds_file: " + (root / "node" / "creds").string() +
+                                 "\nnetwork: " + (spec.profile.network() ? "true" : "false") +
+                                 "\nprofile: " + spec.profile.name() + "\n";
     return write_file_atomic(root / "node" / "node.yaml", settings, 0600);
 }
 
 Result<void> LocalDriver::start_node(const std::string& machine) {
     const fs::path root = folder(machine);
-    const Fd log(::open((root / "node" / "log").c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600));
+    const Fd log(
+        ::open((root / "node" / "log").c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600)
+    );
     if (!log) return system_error("cannot open the node's log", errno);
     process::SpawnSpec spec;
     spec.argv = {settings_.node_binary, "--dir", root.string()};
@@ -89,13 +109,16 @@ Result<void> LocalDriver::start_node(const std::string& machine) {
     return {};
 }
 
-Result<void> LocalDriver::create(const MachineSpec& spec) {
+Result<void> LocalDriver::create(const MachineSpec& spec, Attempts&) {
     if (!is_id("m", spec.machine)) return invalid("bad_id", "the machine's id is malformed");
     if (spec.profile.network() && ::access("/dev/net/tun", R_OK | W_OK) != 0) {
         return Error{
-            Fault::kConflict, "network_unavailable",
-            "profile '" + spec.profile.name() + "' wants a network, but /dev/net/tun cannot be opened: `chmod 0666 /dev/net/tun` (udev's default) or use a profile without network", "profile"
-        };
+            Fault::kConflict,
+            "network_unavailable",
+            "profile '" + spec.profile.name() +
+                "' wants a network, but /dev/net/tun cannot be opened: `chmod 0666 /dev/net/tun` "
+                "(udev's default) or use a profile without network",
+            "profile"};
     }
     BERTH_TRY(enrolment_.open(spec.machine, spec.org));
     const SteadyTime began = std::chrono::steady_clock::now();
@@ -106,7 +129,11 @@ Result<void> LocalDriver::create(const MachineSpec& spec) {
     const SteadyTime until = began + kNodePatience;
     while (!presences_.wait_heard(spec.machine, began, kNodeCheck)) {
         if (std::chrono::steady_clock::now() > until) {
-            return unavailable("node_silent", "the node agent did not come up; its log is " + (folder(spec.machine) / "node" / "log").string());
+            return unavailable(
+                "node_silent",
+                "the node agent did not come up; its log is " +
+                    (folder(spec.machine) / "node" / "log").string()
+            );
         }
         // It may have died on its way up.
         if (!node_runs(spec.machine)) BERTH_TRY(start_node(spec.machine));
@@ -120,9 +147,14 @@ Result<void> LocalDriver::destroy(const std::string& machine) {
     std::error_code error;
     if (fs::exists(root, error)) {
         if (fs::exists(root / "node", error) && !is_ours(root)) {
-            // A folder without our mark was cut short before it held anything, or is somebody else's.
+            // A folder without our mark was cut short before it held anything, or is somebody
+            // else's.
             if (fs::exists(root / "node" / "owner", error)) {
-                return Error{Fault::kForbidden, "not_owned", root.string() + " belongs to another deployment and is left alone", {}};
+                return Error{
+                    Fault::kForbidden,
+                    "not_owned",
+                    root.string() + " belongs to another deployment and is left alone",
+                    {}};
             }
         }
         process::SpawnSpec spec;
@@ -132,9 +164,14 @@ Result<void> LocalDriver::destroy(const std::string& machine) {
         auto status = child.wait(kDestroyPatience);
         if (!status) {
             child.kill();
-            return unavailable("not_stopped", "the processes of " + machine + " could not be ended in time");
+            return unavailable(
+                "not_stopped", "the processes of " + machine + " could not be ended in time"
+            );
         }
-        if (status->code != 0) return unavailable("not_stopped", "the processes of " + machine + " could not be ended");
+        if (status->code != 0)
+            return unavailable(
+                "not_stopped", "the processes of " + machine + " could not be ended"
+            );
         BERTH_TRY(remove_tree(root));
     }
     presences_.forget(machine);
@@ -146,9 +183,14 @@ Result<Condition> LocalDriver::tend(const MachineSpec& spec) {
     if (!is_ours(folder(spec.machine))) return Condition::kMissing;
     if (!node_runs(spec.machine)) {
         // Its user may have expired while it was away: a fresh credential for the same key.
-        BERTH_ASSIGN(identity::Creds creds, identity::read_creds(folder(spec.machine) / "node" / "creds"));
+        BERTH_ASSIGN(
+            identity::Creds creds, identity::read_creds(folder(spec.machine) / "node" / "creds")
+        );
         BERTH_ASSIGN(const auto key, identity::KeyPair::from_seed(creds.seed));
-        BERTH_ASSIGN(creds.jwt, enrolment_.mint(spec.machine, spec.org, key.public_key(), Clock::system().now()));
+        BERTH_ASSIGN(
+            creds.jwt,
+            enrolment_.mint(spec.machine, spec.org, key.public_key(), Clock::system().now())
+        );
         BERTH_TRY(identity::write_creds(folder(spec.machine) / "node" / "creds", creds));
         BERTH_TRY(start_node(spec.machine));
     }
@@ -159,7 +201,10 @@ Result<std::vector<std::string>> LocalDriver::list() {
     std::vector<std::string> machines;
     std::error_code error;
     fs::directory_iterator entries(settings_.machines_dir, error);
-    if (error) return unavailable("cannot_list", "cannot list " + settings_.machines_dir.string() + ": " + error.message());
+    if (error)
+        return unavailable(
+            "cannot_list", "cannot list " + settings_.machines_dir.string() + ": " + error.message()
+        );
     for (const auto& entry : entries) {
         const std::string name = entry.path().filename().string();
         if (is_id("m", name) && is_ours(entry.path())) machines.push_back(name);

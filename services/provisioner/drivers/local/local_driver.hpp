@@ -10,28 +10,31 @@
 namespace berth::prov {
 
 struct LocalDriverSettings {
-    std::filesystem::path machines_dir;  ///< <machines_dir>/<machine>/{node,workspace,home,tmp,runs}
+    std::filesystem::path
+        machines_dir;  ///< <machines_dir>/<machine>/{node,workspace,home,tmp,runs}
     std::string node_binary;
     std::string nats_url;
     /// Written into each machine's folder; only folders that carry it are ours to delete.
     std::string deployment;
 };
 
-/// Thread-safe as Driver asks. The node agent is a process in a session of its own that outlives the
-/// provisioner; its lock file tells whether it is there.
+/// Thread-safe as Driver asks. The node agent is a process in a session of its own that outlives
+/// the provisioner; its lock file tells whether it is there.
 class LocalDriver final : public Driver {
 public:
     LocalDriver(LocalDriverSettings settings, Enrolment& enrolment, Presences& presences)
         : settings_(std::move(settings)), enrolment_(enrolment), presences_(presences) {}
 
     std::string_view name() const override { return "local"; }
-    Result<void> create(const MachineSpec& spec) override;
+    Result<void> create(const MachineSpec& spec, Attempts& attempts) override;
     Result<void> destroy(const std::string& machine) override;
     Result<Condition> tend(const MachineSpec& spec) override;
     Result<std::vector<std::string>> list() override;
 
 private:
-    std::filesystem::path folder(const std::string& machine) const { return settings_.machines_dir / machine; }
+    std::filesystem::path folder(const std::string& machine) const {
+        return settings_.machines_dir / machine;
+    }
     bool is_ours(const std::filesystem::path& machine_folder) const;
     bool node_runs(const std::string& machine) const;
     Result<void> write_files(const MachineSpec& spec);

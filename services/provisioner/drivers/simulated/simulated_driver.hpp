@@ -11,7 +11,7 @@ class SimulatedDriver final : public Driver {
 public:
     std::string_view name() const override { return "simulated"; }
     bool instant() const override { return true; }
-    Result<void> create(const MachineSpec&) override { return {}; }
+    Result<void> create(const MachineSpec&, Attempts&) override { return {}; }
     Result<void> destroy(const std::string&) override { return {}; }
     Result<Condition> tend(const MachineSpec&) override { return Condition::kWorking; }
     Result<std::vector<std::string>> list() override { return std::vector<std::string>{}; }
