@@ -67,6 +67,7 @@ public:
     AskerImpl(Connection& connection, AskerSettings settings)
         : connection_(connection), settings_(std::move(settings)) {
         reply_to_ = "berth.rpl." + settings_.token + "." + settings_.instance;
+        source_ = "berth/" + settings_.token + "/" + settings_.instance;
     }
     ~AskerImpl() override {
         {
@@ -143,19 +144,22 @@ private:
             attempt = ++open->attempt;
         }
         const std::string& id = open->ask.command_id;
-        message.headers = {
-            {std::string(kMsgId),
-             id + "/" + settings_.instance + "-" + std::to_string(open->serial) + "-" +
-                 std::to_string(attempt)},
-            {std::string(kCeSpecVersion), "1.0"},
-            {std::string(kCeId), id},
-            {std::string(kCeType), open->ask.type},
-            {std::string(kCeSource), "berth/" + settings_.token + "/" + settings_.instance},
-            {std::string(kReplyTo), reply_to_},
-            {std::string(kDeadline), to_rfc3339(open->deadline)},
+        message.headers.reserve(8);
+        const auto header = [&message](std::string_view name, std::string value) {
+            message.headers.emplace_back(name, std::move(value));
         };
-        if (!open->ask.correlation_id.empty())
-            message.headers.emplace_back(kCorrelationId, open->ask.correlation_id);
+        header(
+            kMsgId,
+            id + "/" + settings_.instance + "-" + std::to_string(open->serial) + "-" +
+                std::to_string(attempt)
+        );
+        header(kCeSpecVersion, "1.0");
+        header(kCeId, id);
+        header(kCeType, open->ask.type);
+        header(kCeSource, source_);
+        header(kReplyTo, reply_to_);
+        header(kDeadline, to_rfc3339(open->deadline));
+        if (!open->ask.correlation_id.empty()) header(kCorrelationId, open->ask.correlation_id);
         const auto left =
             std::chrono::ceil<milliseconds>(open->until - std::chrono::steady_clock::now());
         const std::uint64_t serial = open->serial;
@@ -272,6 +276,7 @@ private:
     Connection& connection_;
     const AskerSettings settings_;
     std::string reply_to_;
+    std::string source_;
     const std::shared_ptr<OpenAsks> asks_ = std::make_shared<OpenAsks>();
     std::mutex& mutex_ = asks_->mutex;
     std::unordered_map<std::uint64_t, std::shared_ptr<Open>>& open_ = asks_->open;  // by mutex_

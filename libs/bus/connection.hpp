@@ -70,7 +70,8 @@ public:
 struct ConsumerSettings {
     std::string stream;
     std::string durable;
-    std::size_t workers = 4;         ///< threads that run the handler
+    std::size_t workers = 4;         ///< threads that run the handler; 0: the receiving one does,
+                                     ///< for a handler that never blocks
     std::size_t max_in_flight = 64;  ///< deliveries held at once (credit asked of the server)
     milliseconds ack_wait{5'000};    ///< the shortest of the durables' own; a held delivery is kept
                                      ///< alive at a third of it

@@ -371,7 +371,7 @@ Result<std::unique_ptr<Receiver>> MemoryConnection::consume(
             }
             state->changed.wait_until(lock, next);
         },
-        settings.workers
+        std::max<std::size_t>(settings.workers, 1)
     ));
 }
 

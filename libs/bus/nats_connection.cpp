@@ -118,7 +118,7 @@ public:
     Result<void> publish_plain(
         std::string_view subject, std::string_view payload, const Headers& headers
     ) override {
-        return core_->publish_raw(subject, {}, payload, headers);
+        return core_->publish_raw(std::string(subject), {}, payload, headers);
     }
     Result<std::unique_ptr<Receiver>> subscribe(std::string subject, MessageHandler handler)
         override {

@@ -132,9 +132,9 @@ public:
             natsConnection_SubscribeSync(&raw, core_->handle(), inbox_.c_str());
         if (status != NATS_OK) return nats_error("cannot subscribe to " + inbox_, status);
         subscription_.reset(raw);
-        loop_ = std::thread([this] { receive(); });
         for (std::size_t i = 0; i < settings_.workers; ++i)
             workers_.emplace_back([this] { work(); });
+        loop_ = std::thread([this] { receive(); });
         return {};
     }
 
@@ -244,18 +244,23 @@ private:
         BusStats& stats = core_->stats();
         ++stats.delivered;
         if (info.delivered > 1) ++stats.redelivered;
+        Delivery delivery(
+            to_message(raw),
+            info.stream_sequence,
+            info.delivered,
+            std::make_unique<NatsPort>(shared_, reply)
+        );
         {
             const std::lock_guard lock(shared_->mutex);
             if (shared_->asked > 0) --shared_->asked;
-            shared_->held[reply] = std::chrono::steady_clock::now();
-            shared_->ready.emplace_back(
-                to_message(raw),
-                info.stream_sequence,
-                info.delivered,
-                std::make_unique<NatsPort>(shared_, reply)
-            );
+            shared_->held.emplace(reply, std::chrono::steady_clock::now());
+            if (!workers_.empty()) {
+                shared_->ready.push_back(std::move(delivery));
+                shared_->changed.notify_one();
+                return;
+            }
         }
-        shared_->changed.notify_one();
+        handler_(std::move(delivery));
     }
 
     void keep_alive(SteadyTime now) {
@@ -323,8 +328,7 @@ Result<std::unique_ptr<Receiver>> make_subscription(
 Result<std::unique_ptr<Receiver>> make_consumer(
     std::shared_ptr<NatsCore> core, ConsumerSettings settings, Connection::DeliveryHandler handler
 ) {
-    if (settings.workers == 0 || settings.max_in_flight == 0)
-        return invalid("bad_consumer", "a consumer needs a worker and credit");
+    if (settings.max_in_flight == 0) return invalid("bad_consumer", "a consumer needs credit");
     auto consumer =
         std::make_unique<DurableConsumer>(std::move(core), std::move(settings), std::move(handler));
     BERTH_TRY(consumer->start());

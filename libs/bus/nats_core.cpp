@@ -52,10 +52,12 @@ Error nats_error(std::string_view what, natsStatus status) {
 NatsCore::~NatsCore() {
     close();
     if (connection_ == nullptr) return;
+    loop_.flush();  // the last verdicts, which may still be gathering
     natsConnection_Close(connection_);
     // libnats calls the closed callback from a thread of its own; this object must outlive that
     // call.
     while (!nats_closed_.load()) std::this_thread::sleep_for(milliseconds{1});
+    loop_.stop();
     natsConnection_Destroy(connection_);
 }
 
@@ -168,6 +170,7 @@ Result<NatsOptionsPtr> NatsCore::make_options() {
         ));
     }
     if (status != NATS_OK) return nats_error("NATS options", status);
+    BERTH_TRY(loop_.attach_to(raw));
     return options;
 }
 
@@ -179,7 +182,10 @@ Result<void> NatsCore::connect() {
     for (;;) {
         nats_closed_.store(false);
         const natsStatus status = natsConnection_Connect(&connection_, options.get());
-        if (status == NATS_OK) return {};
+        if (status == NATS_OK) {
+            loop_.start();
+            return {};
+        }
         nats_closed_.store(true);
         connection_ = nullptr;
         if (std::chrono::steady_clock::now() + kLoginRetry >= until) {
@@ -190,35 +196,28 @@ Result<void> NatsCore::connect() {
 }
 
 Result<void> NatsCore::publish_raw(
-    std::string_view subject,
-    std::string_view reply,
+    const std::string& subject,
+    const std::string& reply,
     std::string_view payload,
     const Headers& headers
 ) {
     if (closed()) return unavailable("bus_closed", "the connection to the bus is closed");
-    const std::string subject_text(subject);
-    const std::string reply_text(reply);
     natsStatus status = NATS_OK;
     if (headers.empty()) {
-        status = reply.empty() ? natsConnection_Publish(
-                                     connection_,
-                                     subject_text.c_str(),
-                                     payload.data(),
-                                     static_cast<int>(payload.size())
-                                 )
-                               : natsConnection_PublishRequest(
-                                     connection_,
-                                     subject_text.c_str(),
-                                     reply_text.c_str(),
-                                     payload.data(),
-                                     static_cast<int>(payload.size())
-                                 );
+        status = loop_.write([&] {
+            const int size = static_cast<int>(payload.size());
+            const char* const to = subject.c_str();
+            if (reply.empty()) return natsConnection_Publish(connection_, to, payload.data(), size);
+            return natsConnection_PublishRequest(
+                connection_, to, reply.c_str(), payload.data(), size
+            );
+        });
     } else {
         natsMsg* raw = nullptr;
         status = natsMsg_Create(
             &raw,
-            subject_text.c_str(),
-            reply.empty() ? nullptr : reply_text.c_str(),
+            subject.c_str(),
+            reply.empty() ? nullptr : reply.c_str(),
             payload.data(),
             static_cast<int>(payload.size())
         );
@@ -226,9 +225,10 @@ Result<void> NatsCore::publish_raw(
         for (auto it = headers.begin(); it != headers.end() && status == NATS_OK; ++it) {
             status = natsMsgHeader_Set(raw, it->first.c_str(), it->second.c_str());
         }
-        if (status == NATS_OK) status = natsConnection_PublishMsg(connection_, raw);
+        if (status == NATS_OK)
+            status = loop_.write([&] { return natsConnection_PublishMsg(connection_, raw); });
     }
-    if (status != NATS_OK) return nats_error("cannot publish to " + subject_text, status);
+    if (status != NATS_OK) return nats_error("cannot publish to " + subject, status);
     return {};
 }
 

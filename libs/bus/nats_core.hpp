@@ -11,6 +11,7 @@
 #include <unordered_map>
 
 #include "bus/connection.hpp"
+#include "bus/nats_loop.hpp"
 
 namespace berth::bus {
 
@@ -50,8 +51,8 @@ public:
     std::uint64_t epoch() const { return epoch_.load(); }
 
     Result<void> publish_raw(
-        std::string_view subject,
-        std::string_view reply,
+        const std::string& subject,
+        const std::string& reply,
         std::string_view payload,
         const Headers& headers
     );
@@ -71,6 +72,7 @@ private:
 
     ConnectSettings settings_;
     BusStats& stats_;
+    NatsLoop loop_;
     natsConnection* connection_ = nullptr;  // written once, by connect()
     std::atomic<bool> closed_{false};
     std::atomic<bool> nats_closed_{true};  // libnats will call no callback any more

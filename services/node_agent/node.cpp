@@ -88,7 +88,7 @@ void Node::consume(bus::Connection& connection) {
     bus::ConsumerSettings settings;
     settings.stream = "CMD_NODE";
     settings.durable = "node-" + settings_.machine;
-    settings.workers = 1;  // the handler only hands over
+    settings.workers = 0;  // the handler only hands over
     auto consumer = connection.consume(settings, [this](bus::Delivery delivery) {
         auto shared = std::make_shared<bus::Delivery>(std::move(delivery));
         loop_.post([this, shared] { handle(shared); });

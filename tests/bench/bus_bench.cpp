@@ -2,6 +2,7 @@
 // Command to reply: libs/bus against a bare libnats program that makes the same JetStream calls, in
 // turns, in one run on one server. Prints a line per case and the ratios that the README quotes.
 #include <nats/nats.h>
+#include <sys/resource.h>
 
 #include <algorithm>
 #include <atomic>
@@ -25,7 +26,15 @@ struct Outcome {
     double p50_us = 0;
     double p99_us = 0;
     double per_second = 0;
+    double cpu_us = 0;  // of this process, both ends, per command
 };
+
+double process_cpu_us() {
+    rusage usage{};
+    getrusage(RUSAGE_SELF, &usage);
+    return static_cast<double>(usage.ru_utime.tv_sec + usage.ru_stime.tv_sec) * 1e6 +
+           static_cast<double>(usage.ru_utime.tv_usec + usage.ru_stime.tv_usec);
+}
 
 /// Keeps `concurrency` asks open until `total` are answered. `ask(done)` starts one.
 Outcome drive(int concurrency, int total, const std::function<void(std::function<void()>)>& ask) {
@@ -36,6 +45,7 @@ Outcome drive(int concurrency, int total, const std::function<void(std::function
     int open = 0;
     int started = 0;
     const auto began = Clock::now();
+    const double cpu = process_cpu_us();
     std::unique_lock lock(mutex);
     while (static_cast<int>(times.size()) < total) {
         while (open < concurrency && started < total) {
@@ -60,7 +70,11 @@ Outcome drive(int concurrency, int total, const std::function<void(std::function
     }
     const double seconds = std::chrono::duration<double>(Clock::now() - began).count();
     std::sort(times.begin(), times.end());
-    return {times[times.size() / 2], times[times.size() * 99 / 100], total / seconds};
+    return {
+        times[times.size() / 2],
+        times[times.size() * 99 / 100],
+        total / seconds,
+        (process_cpu_us() - cpu) / total};
 }
 
 void must(natsStatus status, const char* what) {
@@ -71,7 +85,7 @@ void must(natsStatus status, const char* what) {
 
 /// The peer: libnats and nothing else. Credit pull on a plain inbox, the reply published with a
 /// reply inbox of its own, the command acked when the reply's PubAck comes, replies heard by a
-/// plain subscription.
+/// plain subscription. The messages carry the same headers: what is compared is the calls.
 class Bare {
 public:
     Bare(const std::string& url, bool send_asap) {
@@ -119,9 +133,14 @@ public:
             "payload of some fifty bytes, like a real command",
             48
         );
+        // The headers that Berth's subjects ask for, whoever publishes.
         natsMsgHeader_Set(message, "Nats-Msg-Id", (prefix_ + key).c_str());
+        natsMsgHeader_Set(message, "ce-specversion", "1.0");
         natsMsgHeader_Set(message, "ce-id", key.c_str());
+        natsMsgHeader_Set(message, "ce-type", "berth.bench.Do");
+        natsMsgHeader_Set(message, "ce-source", "berth/bare/one");
         natsMsgHeader_Set(message, "ce-replyto", "berth.rpl.bare.one");
+        natsMsgHeader_Set(message, "ce-deadline", "2030-01-01T00:00:00.000Z");
         must(natsConnection_PublishMsg(client_, message), "publish");
         natsMsg_Destroy(message);
     }
@@ -175,6 +194,8 @@ private:
         );
         natsMsgHeader_Set(reply, "Nats-Msg-Id", (self.prefix_ + "r" + id).c_str());
         natsMsgHeader_Set(reply, "ce-id", id);
+        natsMsgHeader_Set(reply, "ce-causationid", id);
+        natsMsgHeader_Set(reply, "berth-status", "ok");
         natsConnection_PublishMsg(self.server_, reply);
         natsMsg_Destroy(reply);
         natsMsg_Destroy(message);
@@ -236,7 +257,7 @@ public:
         receiver_ = std::move(
             server_
                 ->consume(
-                    {"THROUGH", "through", 4, 256, milliseconds{30'000}},
+                    {"THROUGH", "through", 0, 256, milliseconds{30'000}},
                     [this](bus::Delivery delivery) {
                         const bus::Message& command = delivery.message();
                         bus::Message reply;
@@ -386,14 +407,25 @@ Outcome median(std::vector<Outcome> outcomes) {
 
 void print(const char* name, int concurrency, const Outcome& outcome) {
     std::printf(
-        "%-28s concurrency %3d  p50 %7.0f us  p99 %7.0f us  %7.0f/s\n",
+        "%-28s concurrency %3d  p50 %7.0f us  p99 %7.0f us  %7.0f/s  client CPU %5.1f us\n",
         name,
         concurrency,
         outcome.p50_us,
         outcome.p99_us,
-        outcome.per_second
+        outcome.per_second,
+        outcome.cpu_us
     );
     std::fflush(stdout);
+}
+
+int profile() {
+    testing::NatsServer server = testing::NatsServer::start();
+    create_streams(server.url());
+    Through bus(server.url());
+    print("through libs/bus", 128, drive(128, 100'000, [&](std::function<void()> done) {
+              bus.ask(std::move(done));
+          }));
+    return 0;
 }
 
 int run() {
@@ -447,4 +479,8 @@ int run() {
 }  // namespace
 }  // namespace berth::bench
 
-int main() { return berth::bench::run(); }
+// With the argument `profile` only libs/bus runs, at 128: for a profiler.
+int main(int argc, char** argv) {
+    const bool profile = argc > 1 && std::strcmp(argv[1], "profile") == 0;
+    return profile ? berth::bench::profile() : berth::bench::run();
+}

@@ -1,0 +1,179 @@
+// SPDX-License-Identifier: Apache-2.0
+// The epoll adapter for natsOptions_SetEventLoop.
+#include "bus/nats_loop.hpp"
+
+#include <sys/epoll.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <chrono>
+#include <cstring>
+
+namespace berth::bus {
+namespace {
+
+// Publishes that follow each other closer than this on average are gathered. A lone command and its
+// reply, or frames of bulk output, are further apart, and leave at once.
+constexpr std::int64_t kBusyGapNanos = 60'000;
+// How long the loop lets them gather. Compared with libnats' flusher, which always waits 1 ms.
+constexpr std::chrono::microseconds kGather{200};
+
+// The loop whose write this thread looks after, and which of its writes that is (0: none yet).
+thread_local NatsLoop* turn_of = nullptr;
+thread_local std::uint64_t turn_write = 0;
+
+std::int64_t now_nanos() { return std::chrono::steady_clock::now().time_since_epoch().count(); }
+
+}  // namespace
+
+Result<void> NatsLoop::attach_to(natsOptions* options) {
+    epoll_ = Fd(::epoll_create1(EPOLL_CLOEXEC));
+    stop_ = Fd(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
+    if (!epoll_ || !stop_)
+        return unavailable("bus_loop", std::string("epoll: ") + std::strerror(errno));
+    epoll_event event{};
+    event.events = EPOLLIN;
+    event.data.fd = stop_.get();
+    if (::epoll_ctl(epoll_.get(), EPOLL_CTL_ADD, stop_.get(), &event) != 0)
+        return unavailable("bus_loop", std::string("epoll: ") + std::strerror(errno));
+    const natsStatus status =
+        natsOptions_SetEventLoop(options, this, on_attach, on_read, on_write, on_detach);
+    if (status != NATS_OK) return unavailable("bus_loop", natsStatus_GetText(status));
+    return {};
+}
+
+void NatsLoop::start() {
+    thread_ = std::thread([this] { run(); });
+}
+
+void NatsLoop::stop() {
+    if (!thread_.joinable()) return;
+    const std::uint64_t one = 1;
+    (void)!::write(stop_.get(), &one, sizeof one);
+    thread_.join();
+}
+
+// libnats calls these with its connection locked: they only note and tell the kernel.
+natsStatus NatsLoop::on_attach(
+    void** user, void* loop, natsConnection* connection, natsSock socket
+) {
+    auto& self = *static_cast<NatsLoop*>(loop);
+    *user = loop;
+    self.connection_.store(connection);
+    self.socket_.store(socket);
+    // What was asked for on an earlier socket is forgotten by libnats too.
+    self.emptied_.store(self.asked_.load());
+    self.armed_.store(false);
+    epoll_event event{};
+    event.events = EPOLLIN;
+    event.data.fd = socket;
+    return ::epoll_ctl(self.epoll_.get(), EPOLL_CTL_ADD, socket, &event) == 0 ? NATS_OK : NATS_ERR;
+}
+
+natsStatus NatsLoop::on_read(void* user, bool add) {
+    auto& self = *static_cast<NatsLoop*>(user);
+    if (add) {
+        self.arm(false);
+    } else {
+        // The socket is given up; a new one comes by on_attach.
+        (void)::epoll_ctl(self.epoll_.get(), EPOLL_CTL_DEL, self.socket_.exchange(-1), nullptr);
+    }
+    return NATS_OK;
+}
+
+natsStatus NatsLoop::on_write(void* user, bool add) {
+    auto& self = *static_cast<NatsLoop*>(user);
+    if (!add) {
+        self.emptied_.store(self.asked_.load());
+        return NATS_OK;
+    }
+    const std::uint64_t write = self.asked_.fetch_add(1) + 1;
+    // One of libnats' own (a ping, a subscription): not written from here, under its lock.
+    if (turn_of == &self) {
+        turn_write = write;
+    } else if (self.waiting_.load()) {
+        self.arm(true);
+    }
+    return NATS_OK;
+}
+
+natsStatus NatsLoop::on_detach(void* user) {
+    auto& self = *static_cast<NatsLoop*>(user);
+    (void)on_read(user, false);
+    self.connection_.store(nullptr);
+    return NATS_OK;
+}
+
+void NatsLoop::arm(bool write) {
+    const int socket = socket_.load();
+    if (socket < 0) return;
+    epoll_event event{};
+    event.events = EPOLLIN | (write ? EPOLLOUT : 0U);
+    event.data.fd = socket;
+    armed_.store(write);
+    (void)::epoll_ctl(epoll_.get(), EPOLL_CTL_MOD, socket, &event);
+}
+
+void NatsLoop::flush() {
+    const std::lock_guard lock(write_mutex_);
+    // Never with an empty buffer: libnats takes a write of nothing for a closed connection.
+    natsConnection* const connection = connection_.load();
+    if (connection == nullptr || emptied_.load() == asked_.load()) return;
+    natsConnection_ProcessWriteEvent(connection);
+    if (emptied_.load() != asked_.load()) arm(true);  // the socket is full
+}
+
+bool NatsLoop::busy() const { return mean_gap_.load(std::memory_order_relaxed) < kBusyGapNanos; }
+
+void NatsLoop::run() {
+    for (;;) {
+        // Who asks for a write after this sees that the loop waits; who asked before is seen here.
+        waiting_.store(true);
+        if (emptied_.load() != asked_.load() && !armed_.load()) {
+            waiting_.store(false);
+            if (busy()) std::this_thread::sleep_for(kGather);
+            flush();
+            continue;
+        }
+        epoll_event event{};
+        const int count = ::epoll_wait(epoll_.get(), &event, 1, -1);
+        waiting_.store(false);
+        if (count < 0 && errno == EINTR) continue;
+        if (count < 0 || event.data.fd == stop_.get()) return;
+        natsConnection* const connection = connection_.load();
+        if (count == 0 || connection == nullptr || event.data.fd != socket_.load()) continue;
+        if ((event.events & (EPOLLIN | EPOLLHUP | EPOLLERR)) != 0)
+            natsConnection_ProcessReadEvent(connection);
+        if ((event.events & EPOLLOUT) != 0) {
+            arm(false);
+        }
+    }
+}
+
+NatsLoop::Turn::Turn(NatsLoop& loop) : loop_(loop) {
+    turn_of = &loop;
+    turn_write = 0;
+}
+NatsLoop::Turn::~Turn() { turn_of = nullptr; }
+
+void NatsLoop::Turn::finish() {
+    turn_of = nullptr;
+    const std::int64_t now = now_nanos();
+    const std::int64_t gap = now - loop_.last_.exchange(now, std::memory_order_relaxed);
+    const std::int64_t mean = loop_.mean_gap_.load(std::memory_order_relaxed);
+    // One slow moment ends the gathering at once; eight quick ones begin it.
+    loop_.mean_gap_.store(
+        (mean * 7 + std::min(gap, 8 * kBusyGapNanos)) / 8, std::memory_order_relaxed
+    );
+    // Nothing was asked for: the bytes ride on a write that somebody else looks after.
+    if (turn_write == 0 || !loop_.waiting_.load()) return;
+    if (!loop_.busy()) {
+        loop_.flush();
+    } else if (loop_.waiting_.exchange(false)) {
+        loop_.arm(true);
+    }
+}
+
+}  // namespace berth::bus

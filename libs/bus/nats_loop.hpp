@@ -1,0 +1,84 @@
+// SPDX-License-Identifier: Apache-2.0
+// Private to libs/bus: the socket of a libnats connection on an epoll of our own, so that writes
+// that come close together leave in one system call without libnats' flusher, which waits 1 ms.
+#pragma once
+
+#include <nats/nats.h>
+
+#include <atomic>
+#include <mutex>
+#include <thread>
+
+#include "core/fd.hpp"
+#include "core/result.hpp"
+
+namespace berth::bus {
+
+/// One per connection. Lives from before natsConnection_Connect until after natsConnection_Close;
+/// stop() comes before natsConnection_Destroy.
+class NatsLoop {
+public:
+    ~NatsLoop() { stop(); }
+
+    /// Makes the options use this loop.
+    Result<void> attach_to(natsOptions* options);
+    /// After natsConnection_Connect has succeeded.
+    void start();
+    void stop();
+
+    /// Writes what libnats has; where the socket does not take all of it, the loop goes on. Any
+    /// thread that does not hold libnats' lock.
+    void flush();
+
+    /// Runs `publish`, a publish on the connection, and sees that its bytes leave: at once from
+    /// this thread while the loop waits, else from the loop, together with their neighbours.
+    template <typename Publish>
+    natsStatus write(Publish&& publish) {
+        Turn turn(*this);
+        const natsStatus status = publish();
+        turn.finish();
+        return status;
+    }
+
+private:
+    // Marks this thread as one that looks after its own write.
+    class Turn {
+    public:
+        explicit Turn(NatsLoop& loop);
+        ~Turn();
+        void finish();
+
+    private:
+        NatsLoop& loop_;
+    };
+
+    static natsStatus on_attach(
+        void** user, void* loop, natsConnection* connection, natsSock socket
+    );
+    static natsStatus on_read(void* user, bool add);
+    static natsStatus on_write(void* user, bool add);
+    static natsStatus on_detach(void* user);
+
+    void run();
+    bool busy() const;
+    /// Asks the loop to write as soon as the socket takes bytes. Any thread.
+    void arm(bool write);
+
+    Fd epoll_;
+    Fd stop_;
+    std::thread thread_;
+    std::atomic<natsConnection*> connection_{nullptr};
+    std::atomic<int> socket_{-1};
+    // Writes that libnats asked for and writes that emptied its buffer: the difference is at most
+    // one, for libnats does not ask again before its buffer was emptied.
+    std::atomic<std::uint64_t> asked_{0};
+    std::atomic<std::uint64_t> emptied_{0};
+    std::mutex
+        write_mutex_;  // one write at a time; taken before libnats' own lock, never inside it
+    std::atomic<std::int64_t> last_{0};                  // publish; steady clock, nanoseconds
+    std::atomic<std::int64_t> mean_gap_{1'000'000'000};  // of publishes, nanoseconds; a rough mean
+    std::atomic<bool> waiting_{false};  // the loop sleeps: it will not see a write by itself
+    std::atomic<bool> armed_{false};    // the loop is woken when the socket takes bytes again
+};
+
+}  // namespace berth::bus
