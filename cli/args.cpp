@@ -149,18 +149,24 @@ std::vector<std::string> Arguments::all(std::string_view flag) const {
 
 std::string nearest(std::string_view word, const std::vector<std::string_view>& known) {
     std::string best;
-    std::size_t best_distance =
-        std::max<std::size_t>(1, word.size() / 3) + 1;  // farther is no likely slip
+    // Farther is no likely slip.
+    std::size_t best_distance = std::max<std::size_t>(1, word.size() / 3) + 1;
     for (const std::string_view other : known) {
+        // Three rows of the edit distance: two neighbours exchanged, the commonest slip of all,
+        // count as one change, and that looks back two rows.
+        std::vector<std::size_t> older(other.size() + 1);
+        std::vector<std::size_t> last(other.size() + 1);
         std::vector<std::size_t> row(other.size() + 1);
         std::iota(row.begin(), row.end(), 0U);
         for (std::size_t i = 1; i <= word.size(); ++i) {
-            std::size_t diagonal = row[0];
+            std::swap(older, last);
+            std::swap(last, row);
             row[0] = i;
             for (std::size_t j = 1; j <= other.size(); ++j) {
-                const std::size_t replaced = diagonal + (word[i - 1] == other[j - 1] ? 0U : 1U);
-                diagonal = row[j];
-                row[j] = std::min({row[j] + 1, row[j - 1] + 1, replaced});
+                const bool same = word[i - 1] == other[j - 1];
+                row[j] = std::min({last[j] + 1, row[j - 1] + 1, last[j - 1] + (same ? 0U : 1U)});
+                if (i > 1 && j > 1 && word[i - 1] == other[j - 2] && word[i - 2] == other[j - 1])
+                    row[j] = std::min(row[j], older[j - 2] + 1);
             }
         }
         if (row.back() < best_distance) {

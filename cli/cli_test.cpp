@@ -85,6 +85,8 @@ TEST(ArgumentsTest, MistakesNameTheNearestWordAndTheHelp) {
         {{}, "no command given; see 'berth help'"},
         {{"rn"}, "berth has no command 'rn'; did you mean 'run'?; see 'berth help'"},
         {{"statsu"}, "berth has no command 'statsu'; did you mean 'status'?; see 'berth help'"},
+        {{"rnu"}, "berth has no command 'rnu'; did you mean 'run'?; see 'berth help'"},
+        {{"snyc"}, "berth has no command 'snyc'; did you mean 'sync'?; see 'berth help'"},
         {{"qqqqqq"}, "berth has no command 'qqqqqq'; see 'berth help'"},
         {{"run", "--keeep", "--", "x"},
          "berth run has no flag '--keeep'; did you mean '--keep'?; see 'berth help run'"},

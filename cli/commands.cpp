@@ -25,6 +25,15 @@ Flag lease_flag() {
         false,
         "lease"};
 }
+Flag include_flag() {
+    return {
+        "include",
+        "pattern",
+        "Send these ignored files too, like 'build/*.json'",
+        '\0',
+        true,
+        "sync.include"};
+}
 Flag profile_flag() { return {"profile", "name", "The kind of machine", 'p', false, "profile"}; }
 
 std::vector<Command> run_group() {
@@ -45,6 +54,7 @@ std::vector<Command> run_group() {
           {"keep", "", "Keep the lease for the next run instead of releasing it", 'k'},
           {"no-sync", "", "Do not send the working tree"},
           {"force-sync", "", "Send the working tree although a limit asks to stop"},
+          include_flag(),
           {"tty", "", "Give the command a terminal", 't'},
           {"timeout", "duration", "End the command after this time, like 90s or 2h"},
           {"env", "name", "Forward this environment variable", 'e', true},
@@ -138,6 +148,7 @@ std::vector<Command> lease_group() {
          "stay\n"
          "untouched on both sides. A .berthignore (in the syntax of .gitignore) leaves out more.",
          {lease_flag(),
+          include_flag(),
           {"force-sync",
            "",
            "Send although a limit asks to stop, and although nothing seems changed"}},
@@ -168,8 +179,11 @@ std::vector<Command> deployment_group() {
         {"down",
          "",
          "Stop what 'berth up' started",
-         "",
+         "Stops the services and the machines on this host. Leases stay live and keep their\n"
+         "workspaces: the next 'berth up' starts their machines again. A machine with a run under\n"
+         "way is left alone and named, since its run outlasts a restart of Berth.",
          {data_flag(),
+          {"all", "", "End machines with runs under way too; those runs are lost", 'a'},
           {"timeout", "duration", "How long to wait before it is killed (default: 30s)"}},
          0,
          0,

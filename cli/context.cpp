@@ -65,7 +65,7 @@ Result<Context> Context::make(const Arguments& arguments) {
         for (const Flag& flag : *list) {
             if (flag.setting.empty() || !arguments.has(flag.name)) continue;
             BERTH_TRY(out.settings_.set_flag(
-                flag.setting, {arguments.get(flag.name)}, "--" + std::string(flag.name)
+                flag.setting, arguments.all(flag.name), "--" + std::string(flag.name)
             ));
         }
     }

@@ -11,19 +11,20 @@
 
 namespace berth::cli {
 namespace fs = std::filesystem;
-namespace {
 
-fs::path home() {
+fs::path home_folder() {
     if (const char* text = std::getenv("HOME"); text != nullptr && *text == '/') return text;
     if (const passwd* entry = ::getpwuid(::geteuid()); entry != nullptr) return entry->pw_dir;
     return "/";
 }
 
+namespace {
+
 // The standard says that a relative path in these variables is invalid and to be ignored.
 fs::path xdg(const char* variable, const char* below_home) {
     if (const char* text = std::getenv(variable); text != nullptr && *text == '/')
         return fs::path(text) / "berth";
-    return home() / below_home / "berth";
+    return home_folder() / below_home / "berth";
 }
 
 }  // namespace

@@ -11,6 +11,8 @@
 namespace berth::cli {
 
 /// $XDG_CONFIG_HOME/berth, or ~/.config/berth.
+/// $HOME, else that of the user database.
+std::filesystem::path home_folder();
 std::filesystem::path config_folder();
 /// $XDG_CACHE_HOME/berth, or ~/.cache/berth.
 std::filesystem::path cache_folder();

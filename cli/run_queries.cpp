@@ -95,9 +95,21 @@ int run_logs(Context& context, const Arguments& arguments) {
         arguments.has("follow"),
         stream == "all" ? "" : "&stream=" + stream
     );
-    const auto done =
-        api.stream(path, [](std::string_view bytes) { return write_all(STDOUT_FILENO, bytes); });
-    return done ? 0 : fail(context, done.error());
+    bool any = false;
+    const auto done = api.stream(path, [&any](std::string_view bytes) {
+        any = true;
+        return write_all(STDOUT_FILENO, bytes);
+    });
+    if (done) return 0;
+    Error error = done.error();
+    // How the gateway says that not all of an output is there, too.
+    if (error.code == "connection_lost")
+        error.message = fmt::format(
+            "the output is {}; 'berth attach {}' tells more",
+            any ? "incomplete: it was cut off here" : "not there",
+            arguments.operands[0]
+        );
+    return fail(context, error);
 }
 
 int run_cancel(Context& context, const Arguments& arguments) {

@@ -24,6 +24,8 @@ namespace {
 
 constexpr seconds kLockPatience{120};  // another berth of this user is syncing to the same machine
 constexpr std::chrono::hours kRsyncPatience{6};  // a first sync of a huge tree over a slow line
+// Enough to recognise what happened to the tree.
+constexpr std::size_t kNamedDeletions = 3;
 constexpr int kTokenFd = 9;                      // of the transport; rsync passes it on
 
 SyncRules rules_of(const config::Layers& settings) {
@@ -40,12 +42,22 @@ SyncLimits limits_of(const config::Layers& settings) {
         )};
 }
 
+// A file's name on a terminal: control characters could drive it.
+std::string printable(std::string text) {
+    for (char& c : text) {
+        if (static_cast<unsigned char>(c) < 0x20 || c == 0x7F) c = '?';
+    }
+    return text;
+}
+
+bool is_own(const std::string& path) { return !path.starts_with(".git/") && path != ".git"; }
 std::size_t count_own(const PathList& paths) {
-    return static_cast<std::size_t>(std::count_if(
-        paths.begin(),
-        paths.end(),
-        [](const std::string& path) { return !path.starts_with(".git/") && path != ".git"; }
-    ));
+    return static_cast<std::size_t>(std::count_if(paths.begin(), paths.end(), &is_own));
+}
+PathList own(const PathList& paths) {
+    PathList out;
+    std::copy_if(paths.begin(), paths.end(), std::back_inserter(out), &is_own);
+    return out;
 }
 
 bool ask(const std::string& question) {
@@ -55,6 +67,17 @@ bool ask(const std::string& question) {
     std::array<char, 64> answer{};
     const auto count = ::read(terminal.get(), answer.data(), answer.size());
     return count > 0 && (answer[0] == 'y' || answer[0] == 'Y');
+}
+
+// Where a guard found something: asks on a terminal, refuses elsewhere.
+Result<void> permit(const std::string& trouble, std::string_view remedy) {
+    if (trouble.empty()) return {};
+    const bool person = ::isatty(STDIN_FILENO) == 1 && ::isatty(STDERR_FILENO) == 1;
+    if (person && ask(trouble)) return {};
+    return invalid(
+        "sync_refused",
+        fmt::format("{} {}, or use --force-sync", trouble, remedy)
+    );
 }
 
 std::string joined(const PathList& a, const PathList& b) {
@@ -130,6 +153,13 @@ Result<SyncReport> sync_locked(
 ) {
     const auto begin = std::chrono::steady_clock::now();
     const SyncRules rules = rules_of(context.settings());
+    // Before the list: that of a whole file system takes minutes.
+    if (!force) {
+        BERTH_TRY(permit(
+            check_root(context.root(), home_folder()),
+            "Go to the folder of a project, use --no-sync"
+        ));
+    }
     BERTH_ASSIGN(const PathList listed, list_files(context.root(), rules));
     BERTH_ASSIGN(Scan now, scan(context.root(), listed, rules));
     const auto text = read_file(record_path, 512U << 20U);
@@ -158,20 +188,13 @@ Result<SyncReport> sync_locked(
         before.paths.end(),
         std::back_inserter(gone_files)
     );
-    report.deleted = count_own(gone_files);
-    if (const std::string trouble = check_limits(
-            now, count_own(before.paths), report.deleted, limits_of(context.settings())
-        );
-        !trouble.empty() && !force) {
-        const bool person = ::isatty(STDIN_FILENO) == 1 && ::isatty(STDERR_FILENO) == 1;
-        if (!person || !ask(trouble)) {
-            return invalid(
-                "sync_refused",
-                trouble +
-                    " Leave files out in .berthignore, raise the limit in berth.yaml (sync.*), or "
-                    "use --force-sync"
-            );
-        }
+    const PathList gone_own = own(gone_files);
+    report.deleted = gone_own.size();
+    if (!force) {
+        BERTH_TRY(permit(
+            check_limits(now, count_own(before.paths), gone_own, limits_of(context.settings())),
+            "Leave files out in .berthignore, raise the limit in berth.yaml (sync.*)"
+        ));
     }
     BERTH_ASSIGN(const int code, run_rsync(context, token, target, joined(all, gone)));
     // rsync calls the folders we told it to delete vanished; look whether something really did.
@@ -195,9 +218,27 @@ std::vector<std::string> rsync_arguments() {
     return {"rsync", "-a", "--files-from=-", "--from0", "--delete-missing-args"};
 }
 
+std::string check_root(const fs::path& root, const fs::path& home) {
+    std::error_code ignored;
+    const fs::path folder = fs::weakly_canonical(root, ignored);
+    const fs::path own_home = fs::weakly_canonical(home, ignored);
+    if (folder == folder.root_path()) return "The working tree is the whole file system (/).";
+    if (own_home.empty()) return {};
+    if (folder == own_home)
+        return fmt::format("The working tree is your home folder ({}).", folder.string());
+    const auto [in_folder, in_home] =
+        std::mismatch(folder.begin(), folder.end(), own_home.begin(), own_home.end());
+    if (in_folder == folder.end())
+        return fmt::format(
+            "The working tree ({}) holds your whole home folder.", folder.string()
+        );
+    return {};
+}
+
 std::string check_limits(
-    const Scan& scan, std::size_t before, std::size_t deleted, const SyncLimits& limits
+    const Scan& scan, std::size_t before, const PathList& gone, const SyncLimits& limits
 ) {
+    const std::size_t deleted = gone.size();
     if (scan.paths.size() > limits.max_files) {
         return fmt::format(
             "The working tree has {} files, more than sync.max_files ({}).",
@@ -213,11 +254,16 @@ std::string check_limits(
         );
     }
     if (deleted >= kHarmlessDeletions && deleted * 100 > before * limits.max_delete_percent) {
+        std::string some;
+        for (std::size_t i = 0; i < std::min(deleted, kNamedDeletions); ++i)
+            some += (i == 0 ? "" : ", ") + printable(gone[i]);
         return fmt::format(
-            "{} of the {} files on the machine would be deleted, more than sync.max_delete_percent "
-            "({} %).",
+            "{} of the {} files on the machine would be deleted ({}{}), more than "
+            "sync.max_delete_percent ({} %).",
             deleted,
             before,
+            some,
+            deleted > kNamedDeletions ? ", ..." : "",
             limits.max_delete_percent
         );
     }

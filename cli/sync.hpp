@@ -34,9 +34,14 @@ struct SyncLimits {
 };
 /// Fewer deletions than this are never a mass deletion, whatever their share.
 inline constexpr std::size_t kHarmlessDeletions = 5;
+/// `before`: files on the machine; `gone`: those of them that would be deleted, a few of which the
+/// answer names.
 std::string check_limits(
-    const Scan& scan, std::size_t before, std::size_t deleted, const SyncLimits& limits
+    const Scan& scan, std::size_t before, const PathList& gone, const SyncLimits& limits
 );
+/// The same of the tree itself: nobody means to send the whole file system or a whole home folder,
+/// keys and browser profile included.
+std::string check_root(const std::filesystem::path& root, const std::filesystem::path& home);
 
 /// rsync and its options, up to source and destination; the list of paths goes to its stdin,
 /// NUL-separated.

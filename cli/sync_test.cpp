@@ -173,14 +173,33 @@ TEST(SyncLimitsTest, EachGuardStrikesAlone) {
     Scan scan;
     scan.paths = PathList(10, "x");
     scan.bytes = 1000;
-    EXPECT_EQ(check_limits(scan, 10, 5, limits), "");
-    EXPECT_NE(check_limits(scan, 10, 6, limits).find("6 of the 10"), std::string::npos);
-    EXPECT_EQ(check_limits(scan, 5, 4, limits), "");
+    const PathList gone = {"a/1", "a/2", "a/3", "a\x1b/4", "a/5", "a/6"};
+    const PathList five(gone.begin(), gone.begin() + 5);
+    const PathList four(gone.begin(), gone.begin() + 4);
+    EXPECT_EQ(check_limits(scan, 10, five, limits), "");
+    const std::string many = check_limits(scan, 10, gone, limits);
+    EXPECT_NE(many.find("6 of the 10"), std::string::npos) << many;
+    EXPECT_NE(many.find("(a/1, a/2, a/3, ...)"), std::string::npos) << many;
+    EXPECT_EQ(check_limits(scan, 5, four, limits), "");
     scan.bytes = 1001;
-    EXPECT_NE(check_limits(scan, 10, 0, limits).find("max_bytes"), std::string::npos);
+    EXPECT_NE(check_limits(scan, 10, {}, limits).find("max_bytes"), std::string::npos);
     scan.bytes = 0;
     scan.paths.emplace_back("y");
-    EXPECT_NE(check_limits(scan, 10, 0, limits).find("max_files"), std::string::npos);
+    EXPECT_NE(check_limits(scan, 10, {}, limits).find("max_files"), std::string::npos);
+}
+
+TEST_F(SyncTest, NobodyMeansToSendAHomeFolder) {
+    const fs::path home = root_ / "people/ann";
+    fs::create_directories(home / "project");
+    EXPECT_NE(check_root("/", home), "");
+    EXPECT_NE(check_root(home, home), "");
+    EXPECT_NE(check_root(home / ".", home), "");
+    EXPECT_NE(check_root(root_ / "people", home), "") << "holds it";
+    fs::create_symlink(home, root_ / "way");
+    EXPECT_NE(check_root(root_ / "way", home), "") << "by another name";
+    EXPECT_EQ(check_root(home / "project", home), "");
+    EXPECT_EQ(check_root(root_ / "peo", home), "") << "a name that begins alike";
+    EXPECT_EQ(check_root(home / "project", "/"), "") << "users without a home";
 }
 
 // sync_tree's own arguments against the node agent's own server command: their agreement is what is

@@ -21,6 +21,17 @@ target_compile_definitions(berth_flags INTERFACE _GLIBCXX_ASSERTIONS)
 if(BERTH_SANITIZE)
   add_compile_options(-fsanitize=${BERTH_SANITIZE} -fno-sanitize-recover=all)
   add_link_options(-fsanitize=${BERTH_SANITIZE})
+  # Reports are files of this folder; everybody may write there, because some programs drop to another user.
+  set(reports ${CMAKE_BINARY_DIR}/reports)
+  file(MAKE_DIRECTORY ${reports})
+  file(CHMOD ${reports} PERMISSIONS OWNER_READ OWNER_WRITE OWNER_EXECUTE GROUP_READ GROUP_WRITE GROUP_EXECUTE
+    WORLD_READ WORLD_WRITE WORLD_EXECUTE)
+  if(NOT BERTH_FUZZ)  # libFuzzer reads its own reports
+    set(BERTH_SANITIZER_REPORTS ${reports})
+    configure_file(${CMAKE_CURRENT_LIST_DIR}/sanitizer_options.cpp.in ${CMAKE_BINARY_DIR}/sanitizer_options.cpp @ONLY)
+    target_sources(berth_flags INTERFACE
+      $<$<STREQUAL:$<TARGET_PROPERTY:TYPE>,EXECUTABLE>:${CMAKE_BINARY_DIR}/sanitizer_options.cpp>)
+  endif()
 endif()
 if(BERTH_MOLD)
   add_link_options(-fuse-ld=mold)
@@ -46,6 +57,9 @@ function(berth_test)
   cmake_parse_arguments(A "" "NAME;TIMEOUT" "SOURCES;DEPS;LABELS;ENV" ${ARGN})
   if(NOT A_TIMEOUT)
     set(A_TIMEOUT 120)
+  endif()
+  if(BERTH_SANITIZE)  # a sanitizer makes a program two to ten times slower
+    math(EXPR A_TIMEOUT "${A_TIMEOUT} * 4")
   endif()
   if(NOT A_LABELS)
     set(A_LABELS unit)

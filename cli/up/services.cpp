@@ -60,10 +60,22 @@ Result<std::string> profiles(const Layout& layout) {
     BERTH_ASSIGN(const config::Document document, config::Document::load(layout.user_settings()));
     config::Reader reader(document.root());
     const bool given = reader.has("profiles");
+    (void)reader.has("provisioner");  // goes to the provisioner
     BERTH_TRY(reader.finish());  // the keys of a profile are checked by the service
     std::string out = "profiles:\n";
     if (given) append_yaml(out, *document.root().find("profiles"), "  ");
     return given ? out : std::string();
+}
+
+/// The user's section `provisioner`, whose keys are the provisioner's own.
+Result<std::string> provisioner(const Layout& layout) {
+    std::error_code ignored;
+    std::string out;
+    if (!fs::exists(layout.user_settings(), ignored)) return out;
+    BERTH_ASSIGN(const config::Document document, config::Document::load(layout.user_settings()));
+    if (const auto section = document.root().find("provisioner"))
+        append_yaml(out, *section, "");
+    return out;
 }
 
 }  // namespace
@@ -91,6 +103,8 @@ Result<void> write_settings(
         out += setting("account_seed_file", nats.deployment.account_seed.string());
         out += setting("machines_dir", layout.machines().string());
         out += setting("node_binary", (own_path().parent_path() / "berth-node").string());
+        BERTH_ASSIGN(const std::string text, provisioner(layout));
+        out += text;
     } else if (service.token == "lease") {
         BERTH_ASSIGN(const std::string text, profiles(layout));
         out += text;

@@ -20,6 +20,7 @@
 #include "cli/credentials.hpp"
 #include "cli/exit_codes.hpp"
 #include "cli/paths.hpp"
+#include "cli/up/machines.hpp"
 #include "cli/up/supervisor.hpp"
 #include "cli/up/users.hpp"
 #include "core/fd.hpp"
@@ -137,6 +138,28 @@ void greet(const Context& context, const up::SupervisorOptions& options, bool de
     context.print(detached ? "stop it with 'berth down'\n" : "stop it with Ctrl-C\n");
 }
 
+// What `berth down` and Ctrl-C leave behind, in words a user can act on.
+bool tell_left(const Context& context, const std::vector<up::LeftMachine>& left) {
+    bool good = true;
+    for (const auto& one : left) {
+        if (!one.trouble.empty()) {
+            good = false;
+            context.complain(
+                fmt::format("machine {} still runs: {}", one.machine, one.trouble)
+            );
+            continue;
+        }
+        context.progress(fmt::format(
+            "machine {} goes on with {} run{}: the next 'berth up' takes it up again, 'berth down "
+            "--all' ends it",
+            one.machine,
+            one.runs,
+            one.runs == 1 ? "" : "s"
+        ));
+    }
+    return good;
+}
+
 int run_in_foreground(const Context& context, up::SupervisorOptions options) {
     int code = 0;
     options.progress = [&](const std::string& text) { context.progress(text); };
@@ -149,7 +172,8 @@ int run_in_foreground(const Context& context, up::SupervisorOptions options) {
     };
     Result<void> done = up::become_user(options.layout);
     if (done) done = up::supervise(options);
-    if (!done) code = fail(context, done.error());
+    if (!done) return fail(context, done.error());
+    if (!tell_left(context, up::end_machines(options.layout, false))) code = 1;
     return code;
 }
 
@@ -259,9 +283,37 @@ int run_up(Context& context, const Arguments& arguments) {
         );
     }
     if (const auto prepared = prepare(*options); !prepared) return fail(context, prepared.error());
+    // The first start on another port makes it this user's default: what is told counts from now.
+    auto now = Context::make(arguments);
+    if (!now) return fail(context, now.error());
+    context = std::move(*now);
     return arguments.has("detach") ? run_detached(context, std::move(*options))
                                    : run_in_foreground(context, std::move(*options));
 }
+
+namespace {
+
+// The machines' part of `berth down`, which also mends an earlier one that left some.
+int end_down(
+    const Context& context, const Arguments& arguments, const up::Layout& layout, bool stopped
+) {
+    const auto left = up::end_machines(layout, arguments.has("all"));
+    const bool good = tell_left(context, left);
+    if (context.json()) {
+        Json machines = Json::array();
+        for (const auto& one : left)
+            machines.push(Json::object()
+                              .set("machine", one.machine)
+                              .set("runs", static_cast<std::int64_t>(one.runs))
+                              .set("trouble", one.trouble));
+        context.print(
+            Json::object().set("stopped", stopped).set("left", std::move(machines)).dump() + "\n"
+        );
+    }
+    return good ? 0 : 1;
+}
+
+}  // namespace
 
 int run_down(Context& context, const Arguments& arguments) {
     const up::Layout layout = layout_of(arguments);
@@ -269,8 +321,7 @@ int run_down(Context& context, const Arguments& arguments) {
     if (!patience) return fail(context, patience.error());
     if (!process::FileLock::is_held(layout.lock())) {
         context.progress(fmt::format("nothing is running on {}", layout.data.string()));
-        if (context.json()) context.print(Json::object().set("stopped", false).dump() + "\n");
-        return 0;
+        return end_down(context, arguments, layout, false);
     }
     auto text = read_file(layout.pid_file(), 256);
     if (!text) return fail(context, text.error());
@@ -301,9 +352,8 @@ int run_down(Context& context, const Arguments& arguments) {
                 context, internal("not_stopped", fmt::format("pid {} could not be killed", id->pid))
             );
     }
-    if (context.json()) context.print(Json::object().set("stopped", true).dump() + "\n");
     context.progress("stopped");
-    return 0;
+    return end_down(context, arguments, layout, true);
 }
 
 }  // namespace berth::cli

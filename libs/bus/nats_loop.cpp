@@ -107,6 +107,8 @@ natsStatus NatsLoop::on_detach(void* user) {
 }
 
 void NatsLoop::arm(bool write) {
+    // What is noted and what the kernel was told must not differ: the loop would sleep for ever.
+    const std::lock_guard lock(arm_mutex_);
     const int socket = socket_.load();
     if (socket < 0) return;
     epoll_event event{};

@@ -78,6 +78,7 @@ private:
     std::atomic<std::int64_t> last_{0};                  // publish; steady clock, nanoseconds
     std::atomic<std::int64_t> mean_gap_{1'000'000'000};  // of publishes, nanoseconds; a rough mean
     std::atomic<bool> waiting_{false};  // the loop sleeps: it will not see a write by itself
+    std::mutex arm_mutex_;              // innermost
     std::atomic<bool> armed_{false};    // the loop is woken when the socket takes bytes again
 };
 

@@ -60,6 +60,17 @@ std::string sha256(std::string_view bytes) {
     return out;
 }
 
+std::string hmac_sha256(std::string_view key, std::string_view bytes) {
+    detail::ensure_sodium();
+    crypto_auth_hmacsha256_state state;
+    crypto_auth_hmacsha256_init(&state, detail::bytes_of(key), key.size());
+    crypto_auth_hmacsha256_update(&state, detail::bytes_of(bytes), bytes.size());
+    std::string out(crypto_auth_hmacsha256_BYTES, '\0');
+    crypto_auth_hmacsha256_final(&state, reinterpret_cast<unsigned char*>(out.data()));
+    sodium_memzero(&state, sizeof state);
+    return out;
+}
+
 std::string derive_command_id(
     std::string_view org, std::string_view user, std::string_view idempotency_key
 ) {

@@ -23,6 +23,9 @@ std::string hash_token(const Secret& token);
 /// The 32 raw bytes of SHA-256.
 std::string sha256(std::string_view bytes);
 
+/// The 32 raw bytes of HMAC-SHA-256 (RFC 2104), keys of any length.
+std::string hmac_sha256(std::string_view key, std::string_view bytes);
+
 /// The command id (a ULID text) of a request that carries an idempotency key: the same caller and
 /// key give the same id, another caller's never do. Its time part is not a time.
 std::string derive_command_id(

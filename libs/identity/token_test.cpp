@@ -27,6 +27,24 @@ TEST(Token, HashIsSha256) {
     EXPECT_EQ(hash_token(Secret("abc")), hex(sha256("abc")));
 }
 
+TEST(HmacSha256, IsRfc4231s) {
+    // Test cases 1, 2 and 6: a short key, a shorter one, and one longer than a block.
+    EXPECT_EQ(
+        hex(hmac_sha256(std::string(20, '\x0b'), "Hi There")),
+        "b0344c61d8db38535ca8afceaf0bf12b881dc200c9833da726e9376c2e32cff7"
+    );
+    EXPECT_EQ(
+        hex(hmac_sha256("Jefe", "what do ya want for nothing?")),
+        "5bdcc146bf60754e6a042426089575c75a003f089d2739839dec58b964ec3843"
+    );
+    EXPECT_EQ(
+        hex(hmac_sha256(
+            std::string(131, '\xaa'), "Test Using Larger Than Block-Size Key - Hash Key First"
+        )),
+        "60e431591ee0b67f0d8a26aacbf5b77f8e0bc6213728c5140546040f0ee37f54"
+    );
+}
+
 TEST(DerivedCommandId, IsStableAndSeparatesCallers) {
     const std::string id = derive_command_id("default", "us_1", "key");
     EXPECT_EQ(id, derive_command_id("default", "us_1", "key"));

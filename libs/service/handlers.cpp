@@ -330,11 +330,16 @@ private:
         const std::string digest = identity::sha256(message.payload);
         for (;;) {
             std::optional<Error> refusal;
+            bool expired = false;
             Context current = context;
             current.now = Clock::system().now();
             auto handled = parts_.pool.transact([&](store::Transaction& tx) -> Result<Handled> {
-                BERTH_ASSIGN(Handled known, claim(tx, current, inbox_id, digest));
+                BERTH_ASSIGN(Handled known, claim(tx, inbox_id, digest));
                 if (std::string_view(known.verdict) != "ok") return known;
+                if (current.now > current.deadline) {
+                    expired = true;
+                    return deadline("expired", "the request came too late to be carried out");
+                }
                 auto decision = handler(current, message.payload, tx);
                 if (!decision) {
                     if (!is_outage(decision.error()) && decision.error().fault != Fault::kInternal)
@@ -349,7 +354,12 @@ private:
                 if (!done.messages.empty()) BERTH_TRY(store::Outbox::add_all(tx, done.messages));
                 return done;
             });
-            if (!handled && refusal) handled = store_refusal(current, inbox_id, digest, *refusal);
+            // Not stored: it had no effect, and it follows from this message's own deadline. The
+            // same command asked anew, after an outage that outlived the first question, is carried
+            // out.
+            if (!handled && expired)
+                return Handled{failure_outcome(handled.error()), {}, "expired"};
+            if (!handled && refusal) handled = store_refusal(inbox_id, digest, *refusal);
             if (handled || !is_outage(handled.error())) return handled;
             log::warning(
                 "held until the outage ends",
@@ -361,10 +371,7 @@ private:
     }
 
     Result<Handled> claim(
-        store::Transaction& tx,
-        const Context& context,
-        const std::string& inbox_id,
-        const std::string& digest
+        store::Transaction& tx, const std::string& inbox_id, const std::string& digest
     ) {
         BERTH_ASSIGN(const store::Claim claim, store::Inbox::claim(tx, inbox_id, digest));
         if (claim.is_known()) {
@@ -380,25 +387,14 @@ private:
                 {},
                 "refused"};
         }
-        if (context.now > context.deadline) {
-            Handled expired{
-                failure_outcome(deadline("expired", "the request came too late to be carried out")),
-                {},
-                "expired"};
-            BERTH_TRY(store::Inbox::settle(tx, inbox_id, expired.outcome));
-            return expired;
-        }
         return Handled{};
     }
 
     Result<Handled> store_refusal(
-        const Context& context,
-        const std::string& inbox_id,
-        const std::string& digest,
-        const Error& refusal
+        const std::string& inbox_id, const std::string& digest, const Error& refusal
     ) {
         return parts_.pool.transact([&](store::Transaction& tx) -> Result<Handled> {
-            BERTH_ASSIGN(Handled known, claim(tx, context, inbox_id, digest));
+            BERTH_ASSIGN(Handled known, claim(tx, inbox_id, digest));
             if (std::string_view(known.verdict) != "ok") return known;
             Handled refused{failure_outcome(refusal), {}, "refused"};
             BERTH_TRY(store::Inbox::settle(tx, inbox_id, refused.outcome));

@@ -93,13 +93,20 @@ public:
         ticker_ = std::thread([this] { tick(); });
     }
 
-    void stop() {
+    /// Not ready from here on, and the app is asked nothing any more: it may go.
+    void leave() {
         {
             const std::lock_guard lock(mutex_);
             stopping_ = true;
+            not_ready_ = "stopping";
         }
         changed_.notify_all();
         if (ticker_.joinable()) ticker_.join();
+        app_ = nullptr;
+    }
+
+    void stop() {
+        leave();
         if (relay_) relay_->stop(kFlushOnStop);
         if (health_) health_->stop(milliseconds{200});
         health_.reset();
@@ -284,7 +291,7 @@ private:
     std::unique_ptr<bus::Connection> connection_;
     std::unique_ptr<store::Relay> relay_;
     std::unique_ptr<net::HttpServer> health_;
-    App* app_ = nullptr;  // set before the ticker starts
+    App* app_ = nullptr;  // changed only while there is no ticker
     metrics::Histogram publish_seconds_;
     metrics::Gauge outbox_depth_;
     metrics::Gauge outbox_age_;
@@ -335,6 +342,7 @@ int serve(const Service& service, const std::string& path, const sigset_t& signa
     log::info("ready", {{"bus", settings.nats_url}});
     const int code = wait_for_stop(signals);
     log::info("stopping");
+    runtime.leave();
     (*app)->stop();
     app->reset();
     runtime.stop();

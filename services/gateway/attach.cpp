@@ -57,8 +57,8 @@ public:
                 }
                 return true;
             },
-            [&api = api_, socket = socket_](const std::string& synthetic) {
-                send_then_close(api, socket, synthetic);
+            [&api = api_, socket = socket_](const OutputSource::Ending& ending) {
+                send_then_close(api, socket, ending.synthetic);
             }
         );
         listen();

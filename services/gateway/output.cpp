@@ -8,6 +8,7 @@ namespace berth::gateway {
 namespace {
 
 constexpr milliseconds kWriteTurn{1'000};
+constexpr milliseconds kCutRetry{50};
 
 // Where the bytes go; the source's callbacks share it.
 struct Target {
@@ -40,6 +41,13 @@ Result<run::v1::Stream> read_stream(const net::Query& query) {
     if (*name == "stderr") return run::v1::STREAM_STDERR;
     if (*name == "berth") return run::v1::STREAM_BERTH;
     return invalid("bad_stream", "'stream' must be stdout, stderr or berth", "stream");
+}
+
+// What came before the gap is right and shall arrive.
+void send_then_cut(Api& api, const std::shared_ptr<Target>& target) {
+    if (target->stream.closed()) return;
+    if (target->stream.buffered() == 0) return target->stream.abort();
+    api.workers.after(kCutRetry, [&api, target] { send_then_cut(api, target); });
 }
 
 struct Session {
@@ -77,9 +85,13 @@ void read_output(Api& api, const CallPtr& call) {
             [target](const run::v1::OutputFrame& frame, const std::string&) {
                 return target->take(frame);
             },
-            [target](const std::string&) {
+            [&api, target](const OutputSource::Ending& ending) {
                 target->ready.wait();
-                target->stream.close();
+                // Plain bytes have no room for a notice: a cut tells that this was not all.
+                if (ending.gap)
+                    send_then_cut(api, target);
+                else
+                    target->stream.close();
             }
         );
         if (const auto started = session->source->start(); !started) {

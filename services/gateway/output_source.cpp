@@ -91,14 +91,20 @@ bool OutputSource::hear(const bus::ReadMessage& message) {
         return false;
     }
     if (frame.has_end() || (!options_.follow && message.pending == 0)) {
-        finish({});
+        // Of a run that still writes, what is stored now is all there is to be had.
+        finish({{}, !frame.has_end() && has_gap()});
         return false;
     }
     return true;
 }
 
-void OutputSource::finish(const std::string& synthetic) {
-    if (!over_.exchange(true)) end_(synthetic);
+void OutputSource::finish(const Ending& ending) {
+    if (!over_.exchange(true)) end_(ending);
+}
+
+bool OutputSource::has_gap() {
+    const std::lock_guard lock(mutex_);
+    return has_ended(run_) && expected_.load() < run_.output_bytes();
 }
 
 void OutputSource::check() {
@@ -114,10 +120,10 @@ void OutputSource::check() {
         started = run_.has_started_at();
         stale = now - queried_ > kRequery;
     }
-    if (!options_.follow && !seen_.load() && quiet > kNoOutput) return finish({});
+    if (!options_.follow && !seen_.load() && quiet > kNoOutput) return finish({{}, has_gap()});
     const bool waiting = in_take_.load();  // for its client: that is no silence of the run
     if (ended && !waiting && quiet > (started ? kLostEndFrame : kNeverStarted))
-        return finish(synthetic_end());
+        return finish({synthetic_end(), has_gap()});
     if (!ended && stale) query();
     const std::weak_ptr<OutputSource> weak = weak_from_this();
     api_.workers.after(ended || !options_.follow ? kCheckEnded : kCheckLive, [weak] {
@@ -158,6 +164,13 @@ std::string OutputSource::synthetic_end() {
     run::v1::OutputFrame frame;
     const std::lock_guard lock(mutex_);
     frame.set_offset(run_.output_bytes());
+    if (const std::uint64_t got = expected_.load(); got < run_.output_bytes()) {
+        frame.set_stream(run::v1::STREAM_BERTH);
+        frame.set_data(
+            "the output is incomplete: of its " + std::to_string(run_.output_bytes()) +
+            " bytes those from " + std::to_string(got) + " on are not there"
+        );
+    }
     auto& end = *frame.mutable_end();
     end.set_state(run_.state());
     if (run_.has_exit_code()) end.set_exit_code(run_.exit_code());

@@ -26,10 +26,16 @@ public:
     /// what bounds a stalled client. False ends the reading. It must stop waiting when its client
     /// is gone.
     using Take = std::function<bool(const run::v1::OutputFrame& frame, const std::string& bytes)>;
-    /// Called once, on any thread but the I/O thread, unless `take` ended the reading: after the
-    /// last frame (empty), or with the bytes of a frame made from the run's record where the last
-    /// one did not come.
-    using End = std::function<void(const std::string& synthetic)>;
+    struct Ending {
+        /// Empty after the last frame; else the bytes of a frame made from the run's record, where
+        /// the last one did not come.
+        std::string synthetic;
+        /// The run has ended and not all of its output was there: the reader must not take what it
+        /// got for the whole. `synthetic` then carries a notice that says so.
+        bool gap = false;
+    };
+    /// Called once, on any thread but the I/O thread, unless `take` ended the reading.
+    using End = std::function<void(const Ending& ending)>;
 
     OutputSource(Api& api, CallPtr call, run::v1::Run run, Options options, Take take, End end);
     /// Blocks for a round trip of the bus.
@@ -40,7 +46,8 @@ private:
     void watch();
     void check();
     void query();
-    void finish(const std::string& synthetic);
+    void finish(const Ending& ending);
+    bool has_gap();
     std::string synthetic_end();
 
     Api& api_;
@@ -52,7 +59,7 @@ private:
     run::v1::Run run_;                       // by mutex_
     SteadyTime queried_;                     // by mutex_
     std::atomic<SteadyTime::rep> progress_;  // when a frame was last dealt with
-    std::uint64_t expected_ = 0;             // the reader's thread
+    std::atomic<std::uint64_t> expected_{0};  // written by the reader's thread
     std::atomic<bool> in_take_{false};
     std::atomic<bool> seen_{false};
     std::atomic<bool> over_{false};

@@ -29,6 +29,10 @@ v1::Profile read_profile(const std::string& name, config::Reader& reader) {
     profile.set_parallel_runs(
         static_cast<std::uint32_t>(reader.get_int("parallel_runs", 1, 1, 1'000))
     );
+    profile.set_image(reader.get_string("image"));
+    profile.set_cpu_millis(static_cast<std::uint32_t>(reader.get_double("cpus", 0) * 1'000));
+    profile.set_memory_bytes(reader.get_bytes("memory", 0));
+    profile.set_pids(static_cast<std::uint32_t>(reader.get_int("pids", 0, 0, 1'000'000)));
     if (!is_subject_token(name))
         reader.reject("driver", "the profile's name must be 1 to 64 characters of a-z 0-9 _ -");
     return profile;

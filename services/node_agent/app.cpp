@@ -12,7 +12,9 @@
 #include <string>
 
 #include "log/log.hpp"
+#include "node_agent/container.hpp"
 #include "node_agent/node.hpp"
+#include "node_agent/sandbox.hpp"
 #include "process/file_lock.hpp"
 
 namespace berth::node {
@@ -72,6 +74,19 @@ Fd open_signals() {
     return Fd(::signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK));
 }
 
+Result<std::unique_ptr<Place>> make_place(const Settings& settings) {
+    const std::filesystem::path init = settings.programs / "berth-init";
+    if (settings.container) {
+        BERTH_ASSIGN(Container container, Container::prepare({settings.dir, init}));
+        return std::unique_ptr<Place>(std::make_unique<Container>(std::move(container)));
+    }
+    BERTH_ASSIGN(
+        Sandbox sandbox,
+        Sandbox::prepare({settings.dir, init, settings.slug, settings.network})
+    );
+    return std::unique_ptr<Place>(std::make_unique<Sandbox>(std::move(sandbox)));
+}
+
 Result<void> serve(const Settings& settings) {
     const Fd signals = open_signals();
     BERTH_ASSIGN(
@@ -80,14 +95,9 @@ Result<void> serve(const Settings& settings) {
     BERTH_TRY(write_file_atomic(
         settings.dir / "node" / "pid", process::ProcessId::self().to_text() + "\n", 0600
     ));
-    BERTH_ASSIGN(
-        Sandbox sandbox,
-        Sandbox::prepare(
-            {settings.dir, settings.programs / "berth-init", settings.slug, settings.network}
-        )
-    );
+    BERTH_ASSIGN(const std::unique_ptr<Place> place, make_place(settings));
     BERTH_ASSIGN(const std::unique_ptr<Loop> loop, Loop::create());
-    Node node(*loop, settings, sandbox, bus_settings(settings));
+    Node node(*loop, settings, *place, bus_settings(settings));
     bool stopping = false;
     loop->watch(signals.get(), EPOLLIN, [&](std::uint32_t) {
         signalfd_siginfo info;

@@ -9,8 +9,10 @@
 #include "core/fd.hpp"
 #include "core/text.hpp"
 #include "log/log.hpp"
+#include "node_agent/container.hpp"
 #include "node_agent/node.hpp"
 #include "node_agent/run_files.hpp"
+#include "node_agent/sandbox.hpp"
 #include "process/file_lock.hpp"
 
 namespace berth::node {
@@ -77,6 +79,7 @@ Result<void> destroy_machine(const std::filesystem::path& dir) {
                 "still_there", "process " + std::to_string(id.pid) + " does not die"
             );
     }
+    BERTH_TRY(Container::end(dir));
     return Sandbox::destroy(dir);
 }
 

@@ -29,11 +29,26 @@ struct InitMessage {
 };
 // supervisor -> init
 inline constexpr char kInitSignal = 'S';  ///< value: signal for the command's process group
-inline constexpr char kInitKill = 'K';    ///< exit now, which ends the pid namespace
+inline constexpr char kInitKill = 'K';    ///< end now, with everything of the run
 // init -> supervisor; each carries init's credentials, the first is how the supervisor learns its
 // host pid
 inline constexpr char kInitStarted =
     'X';  ///< the command was forked; with a tty, its master comes along
 inline constexpr char kInitExited = 'E';  ///< value: the command's wait status
+/// Before kInitExited: the kernel killed a process of the machine for want of memory. Value: the
+/// machine's limit in MiB, 0 where it cannot be read.
+inline constexpr char kInitMemory = 'M';
+// enter -> door, the first datagram of a connection (SOCK_SEQPACKET); 0, 1, 2 and the launch
+// description come along, for a run the control socket before the latter. The door answers a tool
+// with kInitExited. The end of the connection is, from one side, the end of everything of the run;
+// from the other, the order to end it.
+inline constexpr char kDoorRun = 'R';
+inline constexpr char kDoorTool = 'T';
+inline constexpr char kDoorEnd = 'Q';  ///< alone: the door ends, and with it the container
+
+/// Names in the folder that node agent and door share.
+inline constexpr const char* kDoorSocket = "sock";
+inline constexpr const char* kDoorGo = "go";        ///< by the driver: the network is as it must be
+inline constexpr const char* kDoorError = "error";  ///< by the door: why it gave up
 
 }  // namespace berth::node

@@ -1,18 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 // The sandbox's way out: pasta for the packets, nftables for where they may not go.
-#include <arpa/inet.h>
 #include <fcntl.h>
-#include <ifaddrs.h>
-#include <netinet/in.h>
-#include <sys/socket.h>
 #include <unistd.h>
 
 #include <cerrno>
 #include <csignal>
-#include <set>
 #include <thread>
 
 #include "core/fd.hpp"
+#include "net/fence.hpp"
 #include "node_agent/sandbox.hpp"
 #include "process/spawn.hpp"
 
@@ -22,35 +18,6 @@ namespace {
 constexpr milliseconds kFencePatience{10'000};
 constexpr milliseconds kPastaPatience{5'000};
 constexpr milliseconds kPollStep{5};  // nothing tells when another namespace's routes appear
-
-/// Addresses of this host, which are public on many clouds and so in no private range.
-std::vector<std::string> host_addresses() {
-    std::set<std::string> all;
-    ifaddrs* list = nullptr;
-    if (::getifaddrs(&list) != 0) return {};
-    for (const ifaddrs* entry = list; entry != nullptr; entry = entry->ifa_next) {
-        char text[INET6_ADDRSTRLEN] = "";
-        if (entry->ifa_addr == nullptr) continue;
-        if (entry->ifa_addr->sa_family == AF_INET) {
-            ::inet_ntop(
-                AF_INET,
-                &reinterpret_cast<const sockaddr_in*>(entry->ifa_addr)->sin_addr,
-                text,
-                sizeof text
-            );
-        } else if (entry->ifa_addr->sa_family == AF_INET6) {
-            ::inet_ntop(
-                AF_INET6,
-                &reinterpret_cast<const sockaddr_in6*>(entry->ifa_addr)->sin6_addr,
-                text,
-                sizeof text
-            );
-        }
-        if (text[0] != '\0') all.insert(text);
-    }
-    ::freeifaddrs(list);
-    return {all.begin(), all.end()};
-}
 
 /// True once the namespace has an interface beside its loopback and a route.
 bool has_route(pid_t holder) {
@@ -63,30 +30,7 @@ bool has_route(pid_t holder) {
 }  // namespace
 
 std::string Sandbox::fence_rules(const std::vector<std::string>& host_addresses) {
-    std::string rules =
-        "table inet berth {\n chain output {\n  type filter hook output priority 0; policy "
-        "accept;\n"
-        "  oifname \"lo\" accept\n";
-    const std::string dns = kInsideDns;
-    rules +=
-        "  ip daddr " + dns + " udp dport 53 accept\n  ip daddr " + dns + " tcp dport 53 accept\n";
-    // Neighbour discovery, without which IPv6 has no next hop.
-    rules +=
-        "  icmpv6 type { nd-neighbor-solicit, nd-neighbor-advert, nd-router-solicit } accept\n";
-    rules +=
-        "  ip daddr { 0.0.0.0/8, 10.0.0.0/8, 100.64.0.0/10, 127.0.0.0/8, 169.254.0.0/16, "
-        "172.16.0.0/12, "
-        "192.0.0.0/24, 192.168.0.0/16, 198.18.0.0/15, 224.0.0.0/4, 240.0.0.0/4 } drop\n";
-    // Also the forms of IPv6 that carry an IPv4 address: mapped, NAT64, 6to4.
-    rules +=
-        "  ip6 daddr { ::/96, ::ffff:0:0/96, 64:ff9b::/96, 64:ff9b:1::/48, 2002::/16, fc00::/7, "
-        "fe80::/10, "
-        "fec0::/10, ff00::/8 } drop\n";
-    for (const auto& address : host_addresses) {
-        rules += (address.find(':') == std::string::npos ? "  ip daddr " : "  ip6 daddr ") +
-                 address + " drop\n";
-    }
-    return rules + " }\n}\n";
+    return net::fence_rules({kInsideDns}, host_addresses);
 }
 
 Result<void> Sandbox::fence(const process::ProcessId& holder) const {
@@ -107,7 +51,7 @@ Result<void> Sandbox::fence(const process::ProcessId& holder) const {
     BERTH_ASSIGN(process::Child child, process::spawn(spec));
     rules.read.reset();
     complaint.write.reset();
-    const std::string text = fence_rules(host_addresses());  // far below a pipe's 64 KiB
+    const std::string text = fence_rules(net::host_addresses());  // far below a pipe's 64 KiB
     const bool written =
         ::write(rules.write.get(), text.data(), text.size()) == static_cast<ssize_t>(text.size());
     rules.write.reset();

@@ -37,17 +37,17 @@ Result<Message> decode(const std::string& payload) {
 
 }  // namespace
 
-Node::Node(Loop& loop, const Settings& settings, Sandbox& sandbox, bus::ConnectSettings bus)
+Node::Node(Loop& loop, const Settings& settings, Place& place, bus::ConnectSettings bus)
     : loop_(loop),
       settings_(settings),
-      sandbox_(sandbox),
+      place_(place),
       bus_(
           loop,
           std::move(bus),
           {[this](bus::Connection& connection) { on_bus_up(connection); },
            [this] { on_bus_down(); }}
       ),
-      context_{loop, bus_, settings, sandbox},
+      context_{loop, bus_, settings, place},
       renewal_(std::make_shared<Renewal>(context_)) {}
 
 Node::~Node() {
@@ -235,7 +235,7 @@ Result<void> Node::start_run(const v1::Start& command) {
         command.has_start_by() && service::to_wall_time(command.start_by()) < Clock::system().now();
     if (!late) {
         // Before it is recorded: where no sandbox can be made, the asker shall hear why.
-        auto holder = sandbox_.ensure_holder();
+        auto holder = place_.ensure();
         if (!holder) return std::move(holder).error();
     }
     BERTH_TRY(Run::record(settings_, command));

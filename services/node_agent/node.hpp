@@ -24,7 +24,7 @@ namespace berth::node {
 /// and started again, it goes on where it was.
 class Node {
 public:
-    Node(Loop& loop, const Settings& settings, Sandbox& sandbox, bus::ConnectSettings bus);
+    Node(Loop& loop, const Settings& settings, Place& place, bus::ConnectSettings bus);
     /// After the loop has ended. Runs go on without it.
     ~Node();
 
@@ -51,7 +51,7 @@ private:
 
     Loop& loop_;
     const Settings& settings_;
-    Sandbox& sandbox_;
+    Place& place_;
     BusLink bus_;
     NodeContext context_;
     std::shared_ptr<Renewal> renewal_;
@@ -65,7 +65,7 @@ private:
 };
 
 /// Kills everything that belongs to the machine of `dir` (supervisors with their trees, holder,
-/// pasta) by the recorded identities and waits until it is gone. Removes nothing. Idempotent.
+/// pasta, the container) by the recorded identities and waits until it is gone. Removes nothing. Idempotent.
 Result<void> destroy_machine(const std::filesystem::path& dir);
 
 }  // namespace berth::node

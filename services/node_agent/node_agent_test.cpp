@@ -456,8 +456,7 @@ TEST(NodeAgent, SyncsAWorkingTreeWithARealRsyncClient) {
     EXPECT_FALSE(fs::exists(world.machine.dir / "workspace/stale"));
     // What this client asks for is what the node starts.
     std::string expected = "machine rsync";
-    for (std::size_t i = 1; i < rsync_server_command().size(); ++i)
-        expected += " " + rsync_server_command()[i];
+    for (const std::string& argument : rsync_server_arguments()) expected += " " + argument;
     EXPECT_EQ(read_file(world.machine.dir / "asked").value(), expected + "\n");
 }
 

@@ -10,7 +10,7 @@
 #include "bus/message.hpp"
 #include "node_agent/bus_link.hpp"
 #include "node_agent/loop.hpp"
-#include "node_agent/sandbox.hpp"
+#include "node_agent/place.hpp"
 #include "node_agent/settings.hpp"
 
 namespace google::protobuf {
@@ -24,7 +24,7 @@ struct NodeContext {
     Loop& loop;
     BusLink& bus;
     const Settings& settings;
-    Sandbox& sandbox;
+    Place& place;
 };
 
 /// An event of this node: berth.evt.<org>.node.run.<fact>.<machine>. The same run and fact always

@@ -22,15 +22,10 @@ constexpr unsigned kStartAttempts = 5;  // of a supervisor that dies before it c
 constexpr std::size_t kMaxUnsent = 256;
 
 /// What every command finds in its environment, whatever the client sent.
-std::vector<std::string> environment_of(const Settings& settings, const v1::Start& spec) {
-    std::map<std::string, std::string> env{
-        {"PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"},
-        {"HOME", "/home/berth"},
-        {"USER", "berth"},
-        {"LOGNAME", "berth"},
-        {"SHELL", "/bin/bash"},
-        {"LANG", "C.UTF-8"},
-    };
+std::vector<std::string> environment_of(
+    const Settings& settings, const Place& place, const v1::Start& spec
+) {
+    std::map<std::string, std::string> env = place.environment();
     if (spec.tty()) env["TERM"] = "xterm-256color";
     for (const auto& [name, value] : spec.env()) {
         const bool usable = !name.empty() && name.find('=') == std::string::npos &&
@@ -52,7 +47,7 @@ std::vector<std::string> environment_of(const Settings& settings, const v1::Star
 
 Launch launch_of(
     const Settings& settings,
-    const Sandbox& sandbox,
+    const Place& place,
     const std::string& holder,
     const v1::Start& spec
 ) {
@@ -67,9 +62,10 @@ Launch launch_of(
     launch.holder = holder;
     launch.cwd =
         spec.cwd().starts_with('/') ? spec.cwd() : std::string(kInsideWorkspace) + "/" + spec.cwd();
-    launch.sandbox = sandbox.run_command();
+    launch.sandbox = place.run_command();
+    launch.relayed = place.relayed();
     launch.argv.assign(spec.argv().begin(), spec.argv().end());
-    launch.env = environment_of(settings, spec);
+    launch.env = environment_of(settings, place, spec);
     return launch;
 }
 
@@ -142,10 +138,10 @@ void Run::retry_resume() {
 }
 
 Result<void> Run::start_supervisor() {
-    BERTH_ASSIGN(const process::ProcessId holder, context_.sandbox.ensure_holder());
+    BERTH_ASSIGN(const std::string holder, context_.place.ensure());
     BERTH_TRY(write_quickly(
         folder_ / "launch",
-        launch_of(context_.settings, context_.sandbox, holder.to_text(), spec_).encode()
+        launch_of(context_.settings, context_.place, holder, spec_).encode()
     ));
     BERTH_ASSIGN(const Fd listener, listen_in(folder_));
     process::SpawnSpec spawn;

@@ -16,7 +16,7 @@
 namespace berth::node {
 namespace {
 
-constexpr std::string_view kMagic = "BERTHRUN1\n";
+constexpr std::string_view kMagic = "BERTHRUN2\n";
 constexpr std::string_view kStates[] = {"succeeded", "failed", "canceled", "timed_out", "lost"};
 constexpr std::uint64_t kMaxStrings = 65'536;  // far above any argv or environment the kernel takes
 
@@ -101,6 +101,7 @@ std::string Launch::encode() const {
     for (const std::uint64_t value :
          {std::uint64_t{tty},
           std::uint64_t{input},
+          std::uint64_t{relayed},
           std::uint64_t{rows},
           std::uint64_t{cols},
           output_cap,
@@ -125,6 +126,7 @@ Result<Launch> Launch::decode(std::string_view bytes) {
         source.good = false;
     launch.tty = source.number() != 0;
     launch.input = source.number() != 0;
+    launch.relayed = source.number() != 0;
     launch.rows = static_cast<std::uint32_t>(source.number());
     launch.cols = static_cast<std::uint32_t>(source.number());
     launch.output_cap = source.number();

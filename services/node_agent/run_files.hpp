@@ -27,6 +27,7 @@ namespace berth::node {
 struct Launch {
     bool tty = false;
     bool input = false;  ///< stdin comes over the socket; else /dev/null
+    bool relayed = false;  ///< the run's processes are not below `sandbox`: see Place::relayed()
     std::uint32_t rows = 0;
     std::uint32_t cols = 0;
     std::uint64_t output_cap = 0;  ///< bytes; 0: none

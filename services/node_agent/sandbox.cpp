@@ -239,6 +239,31 @@ std::vector<std::string> Sandbox::tool_command(const std::vector<std::string>& p
     return argv;
 }
 
+Result<std::string> Sandbox::ensure() {
+    BERTH_ASSIGN(const process::ProcessId holder, ensure_holder());
+    return holder.to_text();
+}
+
+Result<std::vector<std::string>> Sandbox::rsync() const {
+    constexpr const char* kRsync = "/usr/bin/rsync";
+    if (::access(kRsync, X_OK) != 0)
+        return unavailable(
+            "no_rsync", "rsync is not installed on the machine; install the package rsync"
+        );
+    return std::vector<std::string>{kRsync};
+}
+
+std::map<std::string, std::string> Sandbox::environment() const {
+    return {
+        {"PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"},
+        {"HOME", "/home/berth"},
+        {"USER", "berth"},
+        {"LOGNAME", "berth"},
+        {"SHELL", "/bin/bash"},
+        {"LANG", "C.UTF-8"},
+    };
+}
+
 Result<process::ProcessId> Sandbox::ensure_holder() {
     const fs::path record = settings_.dir / "node" / "holder";
     if (const auto text = read_file(record)) {

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "core/result.hpp"
+#include "node_agent/place.hpp"
 #include "process/process_id.hpp"
 
 namespace berth::node {
@@ -19,10 +20,6 @@ struct SandboxSettings {
     bool network = false;        ///< outbound network, fenced
 };
 
-/// The uid and gid of user `berth` inside.
-inline constexpr unsigned kInsideUid = 1000;
-/// Where the workspace is inside.
-inline constexpr const char* kInsideWorkspace = "/workspace";
 /// Address inside at which pasta answers DNS with the host's resolver.
 inline constexpr const char* kInsideDns = "169.254.1.1";
 
@@ -31,7 +28,7 @@ inline constexpr const char* kInsideDns = "169.254.1.1";
 /// A *holder* process owns a user and a network namespace in which every run of the machine starts,
 /// so that runs share a loopback and the network's fence is loaded once, before anything runs. The
 /// holder and pasta outlive the node agent; their identities are in node/holder and node/pasta.
-class Sandbox {
+class Sandbox final : public Place {
 public:
     /// Finds the programs and writes the files that are generated for /etc. Errors:
     /// "no_bubblewrap", "no_pasta", "no_nft", "network_unavailable" (the message names the remedy),
@@ -42,10 +39,15 @@ public:
     /// container forbids them), "network_unavailable".
     Result<process::ProcessId> ensure_holder();
 
-    /// argv that ends in `berth-init run` as pid 1; to be started inside the holder's namespaces.
-    std::vector<std::string> run_command() const;
-    /// argv of a program that sees the workspace and no network; needs no holder.
-    std::vector<std::string> tool_command(const std::vector<std::string>& program) const;
+    /// ensure() tells the holder; run_command() ends in `berth-init run` as pid 1 and is to be
+    /// started inside the holder's namespaces.
+    Result<std::string> ensure() override;
+    std::vector<std::string> run_command() const override;
+    bool relayed() const override { return false; }
+    /// Sees no network; needs no holder.
+    std::vector<std::string> tool_command(const std::vector<std::string>& program) const override;
+    Result<std::vector<std::string>> rsync() const override;
+    std::map<std::string, std::string> environment() const override;
 
     /// Kills the holder and pasta by their recorded identities and waits until they are gone.
     static Result<void> destroy(const std::filesystem::path& dir);

@@ -22,6 +22,10 @@ Result<Settings> load_settings(const std::filesystem::path& dir) {
     settings.nats_url = reader.require_string("nats_url");
     settings.creds_file = reader.get_string("creds_file");
     settings.network = reader.get_bool("network", false);
+    const std::string place = reader.get_string("place", "sandbox");
+    settings.container = place == "container";
+    if (place != "sandbox" && place != "container")
+        reader.reject("place", "must be sandbox or container");
     if (reader.get_string("workspace_quota", "none") != "none")
         reader.reject("workspace_quota", "only \"none\" is known");
     for (const auto& [key, value] :

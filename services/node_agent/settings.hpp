@@ -38,6 +38,7 @@ struct Settings {
     std::string nats_url;
     std::filesystem::path creds_file;  ///< empty: none
     bool network = false;
+    bool container = false;  ///< commands run in a container, through dir/door
 };
 
 /// Reads <dir>/node/node.yaml; a relative creds_file is relative to <dir>/node. Unknown keys are

@@ -34,6 +34,7 @@ constexpr milliseconds kLockPatience{2000};   // a predecessor that is just leav
 constexpr milliseconds kDiskRetry{500};       // a full disk is tried again this often
 constexpr std::size_t kErrorTextBytes = 512;  // of the sandbox's own complaint, for the reason
 constexpr int kLingerLook = 5'000;            // ms between looks for the folder of an ended run
+constexpr milliseconds kRelayPatience{15'000};  // of whoever ends a run elsewhere
 constexpr int kReadsPerTurn = 16;             // of one stream before the others get their turn
 
 using Steady = std::chrono::steady_clock;
@@ -98,6 +99,8 @@ private:
     std::optional<process::ExitStatus> command_end_;
     bool canceled_ = false;
     bool timed_out_ = false;
+    std::string memory_notice_;  // the kernel killed for want of memory
+    bool memory_notice_due_ = false;
     bool capped_ = false;
     bool cap_notice_due_ = false;
     bool ended_ = false;
@@ -107,6 +110,7 @@ private:
     std::uint64_t command_bytes_ = 0;
     std::optional<Steady::time_point> deadline_;
     std::optional<Steady::time_point> kill_at_;
+    std::optional<Steady::time_point> cut_at_;  // a relayed run that was told to end
     std::optional<Steady::time_point>
         wake_at_;          // to try again what the disk or the socket did not take
     std::string pending_;  // read, but the disk did not take it yet
@@ -269,6 +273,7 @@ int Supervisor::poll_timeout() const {
     };
     if (!ended_ && !timed_out_) consider(deadline_);
     if (!ended_) consider(kill_at_);
+    if (!ended_) consider(cut_at_);
     consider(wake_at_);
     if (!next) return ended_ ? kLingerLook : -1;
     const auto left = std::chrono::ceil<milliseconds>(*next - Steady::now()).count();
@@ -286,10 +291,18 @@ void Supervisor::on_timers() {
         kill_at_.reset();
         kill_all();
     }
+    if (!ended_ && cut_at_ && now >= *cut_at_) {
+        cut_at_.reset();
+        (void)sandbox_.signal(SIGKILL);  // gone is what we want
+    }
     if (wake_at_ && now >= *wake_at_) {
         wake_at_.reset();
         const std::string bytes = std::exchange(pending_, {});
         if (!bytes.empty()) store(pending_stream_, bytes);
+    }
+    if (memory_notice_due_ && pending_.empty()) {
+        memory_notice_due_ = false;
+        store(OutStream::kBerth, memory_notice_ + "\n");
     }
     if (cap_notice_due_ && pending_.empty()) {
         cap_notice_due_ = false;
@@ -340,6 +353,12 @@ void Supervisor::on_init_message(const InitMessage& message, pid_t sender, Fd pa
     if (message.kind == kInitExited) {
         command_end_ = process::to_exit_status(message.value);
         return;
+    }
+    if (message.kind == kInitMemory) {
+        memory_notice_ = "the machine's memory limit";
+        if (message.value > 0) memory_notice_ += " of " + std::to_string(message.value) + " MiB";
+        memory_notice_ += " was reached and the kernel killed a process";
+        memory_notice_due_ = true;
     }
     if (message.kind != kInitStarted || started_) return;
     started_ = true;
@@ -510,6 +529,15 @@ void Supervisor::signal_command(int number) {
 }
 
 void Supervisor::kill_all() {
+    if (launch_.relayed) {
+        // Where the processes run, their init ends them; the relay ends when none is left. Its own
+        // death says the same, but tells nothing about when.
+        const InitMessage message{kInitKill, 0};
+        if (control_)
+            (void)!::send(control_.get(), &message, sizeof message, MSG_DONTWAIT | MSG_NOSIGNAL);
+        cut_at_ = Steady::now() + kRelayPatience;
+        return;
+    }
     if (init_) ::syscall(SYS_pidfd_send_signal, init_.get(), SIGKILL, nullptr, 0);
     (void)sandbox_.signal(SIGKILL);  // gone is what we want
 }
@@ -527,7 +555,8 @@ void Supervisor::try_finish() {
         if (source.fd && source.drained) source.fd.reset();
     }
     on_timers();
-    if (out_[0].fd || out_[1].fd || !pending_.empty() || cap_notice_due_) {
+    if (out_[0].fd || out_[1].fd || !pending_.empty() || cap_notice_due_ ||
+        memory_notice_due_) {
         if (!spool_->full() && !wake_at_)
             wake_at_ = Steady::now();  // more to read: come back at once
         return;
@@ -549,6 +578,7 @@ ExitRecord Supervisor::make_record() const {
                             ::strsignal(end.signal) + ")";
         else if (end.code != 0)
             record.reason = "exit code " + std::to_string(end.code);
+        if (!memory_notice_.empty()) record.reason = memory_notice_ + "; " + record.reason;
     } else {
         record.state = EndState::kFailed;
         record.of_berth = true;

@@ -284,30 +284,6 @@ TEST(Supervisor, PassesTwoHundredMegabytesInLittleMemory) {
     );
 }
 
-TEST(Supervisor, IsQuick) {
-    Machine machine;
-    BERTH_NEEDS_SANDBOX(machine);
-    std::vector<long long> micros;
-    for (int i = 0; i < 20; ++i) {
-        const Launch launch = machine.launch_of({"true"});
-        const auto begin = std::chrono::steady_clock::now();
-        machine.start("q" + std::to_string(i), launch);
-        Reader run(machine.folder("q" + std::to_string(i)));
-        ASSERT_TRUE(run.until_ended());
-        micros.push_back(
-            std::chrono::duration_cast<microseconds>(std::chrono::steady_clock::now() - begin)
-                .count()
-        );
-        run.send({Word::kDone, 0, 0, 0, 0, {}});
-        ASSERT_TRUE(machine.supervisors.back().wait(kPatience));
-    }
-    std::sort(micros.begin(), micros.end());
-    std::printf("spawn of `true` and back: median %lld us\n", micros[10]);
-    if (!kSanitized) {
-        EXPECT_LT(micros[10], 100'000);  // ten times the goal: the machine may be busy
-    }
-}
-
 TEST(Supervisor, SaysWhyWhenTheSandboxCannotBeMade) {
     Machine machine;
     BERTH_NEEDS_SANDBOX(machine);

@@ -30,15 +30,8 @@ bool is_misunderstanding(int code) { return code == 1 || code == 2 || code == 4 
 /// -a is logDtp plus r, which --files-from takes out; R comes from --files-from; "e." and what
 /// follows are the client's capabilities. A client with other options, also without
 /// --delete-missing-args or --force, must not be used.
-std::vector<std::string> rsync_server_command() {
-    return {
-        "/usr/bin/rsync",
-        "--server",
-        "-logDtpRe.LsfxCIvu",
-        "--force",
-        "--delete-missing-args",
-        ".",
-        "."};
+std::vector<std::string> rsync_server_arguments() {
+    return {"--server", "-logDtpRe.LsfxCIvu", "--force", "--delete-missing-args", ".", "."};
 }
 
 Sync::Sync(
@@ -58,16 +51,13 @@ Sync::~Sync() {
 }
 
 Result<void> Sync::start(bus::Connection& connection) {
-    if (::access("/usr/bin/rsync", X_OK) != 0) {
-        return unavailable(
-            "no_rsync", "rsync is not installed on the machine; install the package rsync"
-        );
-    }
+    BERTH_ASSIGN(std::vector<std::string> server, context_.place.rsync());
+    for (std::string& argument : rsync_server_arguments()) server.push_back(std::move(argument));
     BERTH_ASSIGN(process::Pipe in, process::make_pipe());
     BERTH_ASSIGN(process::Pipe out, process::make_pipe());
     BERTH_ASSIGN(process::Pipe err, process::make_pipe());
     process::SpawnSpec spec;
-    spec.argv = context_.sandbox.tool_command(rsync_server_command());
+    spec.argv = context_.place.tool_command(server);
     spec.env = {{"PATH=/usr/bin:/bin", "HOME=/home/berth", "LANG=C.UTF-8"}};
     spec.cwd = "/";
     spec.stdin_fd = in.read.get();

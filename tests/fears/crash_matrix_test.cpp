@@ -3,10 +3,12 @@
 // acquire, sync, run, release; then nothing accepted is lost, no command ran twice, nothing is left
 // behind.
 //
-// BERTH_CRASH_ROUNDS repeats the whole matrix with other moments; BERTH_CRASH_SEED replays one.
+// BERTH_CRASH_ROUNDS repeats the whole matrix with other moments, BERTH_CRASH_FIRST tells where the
+// moments begin; BERTH_CRASH_SEED replays one.
 #include <signal.h>
 
 #include <cstdlib>
+#include <optional>
 #include <thread>
 
 #include "../system/system.hpp"
@@ -16,9 +18,17 @@ namespace berth::testing {
 namespace {
 
 enum class Step { kAcquire, kSync, kStart, kRunning, kRelease };
+constexpr std::uint64_t kSeedsOfOneStart = 1'000'000;  // between BERTH_CRASH_FIRST=1 and =2
 constexpr const char* kStepNames[] = {"acquire", "sync", "start", "running", "release"};
 
 using Case = std::tuple<const char*, Step>;
+
+/// A number that the environment gives.
+std::optional<std::uint64_t> number_in(const char* name) {
+    const char* given = std::getenv(name);
+    if (given == nullptr) return std::nullopt;
+    return std::strtoull(given, nullptr, 10);
+}
 
 class CrashMatrix : public SystemTest, public ::testing::WithParamInterface<Case> {
 protected:
@@ -92,11 +102,13 @@ protected:
 
 TEST_P(CrashMatrix, NothingIsLostDoubledOrLeftBehind) {
     const auto [part, step] = GetParam();
-    const char* given = std::getenv("BERTH_CRASH_SEED");
     static std::uint64_t round = 0;
-    const std::uint64_t seed = given != nullptr
-                                   ? std::strtoull(given, nullptr, 10)
-                                   : 1'000 * ++round + static_cast<std::uint64_t>(step);
+    const std::uint64_t seed =
+        number_in("BERTH_CRASH_SEED")
+            .value_or(
+                number_in("BERTH_CRASH_FIRST").value_or(0) * kSeedsOfOneStart + 1'000 * ++round +
+                static_cast<std::uint64_t>(step)
+            );
     SCOPED_TRACE("BERTH_CRASH_SEED=" + std::to_string(seed));
     SeededRandom random(seed);
     const std::string key = "crash-" + std::to_string(Random::system().next());
@@ -217,7 +229,7 @@ INSTANTIATE_TEST_SUITE_P(
 
 int main(int argc, char** argv) {
     ::testing::InitGoogleTest(&argc, argv);
-    if (const char* rounds = std::getenv("BERTH_CRASH_ROUNDS"); rounds != nullptr)
-        ::testing::GTEST_FLAG(repeat) = std::atoi(rounds);
+    if (const auto rounds = berth::testing::number_in("BERTH_CRASH_ROUNDS"))
+        ::testing::GTEST_FLAG(repeat) = static_cast<int>(*rounds);
     return RUN_ALL_TESTS();
 }

@@ -167,9 +167,10 @@ void Service::handle(const Delivery& delivery) {
     }
     if (message.stream != "EVT" && world_.now() > message.deadline) {
         world_.count("expired");
-        const Outcome expired{message.digest, deadline("expired", "the request came too late"), {}};
-        inbox_[inbox_id] = expired;
-        return answer(delivery, expired);
+        // Not stored: the same command asked anew, with time left, is carried out.
+        return answer(
+            delivery, {message.digest, deadline("expired", "the request came too late"), {}}
+        );
     }
     claiming_.insert(inbox_id);
     decide(

@@ -7,6 +7,7 @@
 #include <netinet/in.h>
 #include <signal.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -40,14 +41,51 @@ int free_port() {
     return ntohs(address.sin_port);
 }
 
-std::string bin(const std::string& name) {
-    const char* folder = std::getenv("BERTH_BIN_DIR");
-    if (folder == nullptr)
-        throw std::runtime_error("BERTH_BIN_DIR is not set; run the tests through ctest");
-    return std::string(folder) + "/" + name;
-}
+/// Where the programs are run from. Root's deployment lives as the system user berth, who may not
+/// enter a build folder below root's home: then they are copied, once in this process, to where it
+/// can.
+class Programs {
+public:
+    explicit Programs(const fs::path& built) : folder_(built) {
+        if (::geteuid() != 0 || open_to_all(built)) return;
+        std::string made = "/tmp/berth-suite-programs-XXXXXX";
+        if (::mkdtemp(made.data()) == nullptr || ::chmod(made.c_str(), 0755) != 0)
+            throw std::runtime_error("cannot make a folder for the programs");
+        folder_ = made;
+        owner_ = ::getpid();
+        for (const auto& program : fs::directory_iterator(built))
+            fs::copy_file(program.path(), folder_ / program.path().filename());
+    }
+    ~Programs() {
+        std::error_code ignored;
+        if (owner_ == ::getpid()) fs::remove_all(folder_, ignored);  // not in a forked child
+    }
+    Programs(const Programs&) = delete;
+    Programs& operator=(const Programs&) = delete;
+    const fs::path& folder() const { return folder_; }
+
+private:
+    static bool open_to_all(fs::path path) {
+        for (path = fs::canonical(path); path.has_relative_path(); path = path.parent_path()) {
+            if ((fs::status(path).permissions() & fs::perms::others_exec) == fs::perms::none)
+                return false;
+        }
+        return true;
+    }
+
+    fs::path folder_;
+    pid_t owner_ = -1;
+};
 
 }  // namespace
+
+std::string bin(const std::string& name) {
+    const char* built = std::getenv("BERTH_BIN_DIR");
+    if (built == nullptr)
+        throw std::runtime_error("BERTH_BIN_DIR is not set; run the tests through ctest");
+    static const Programs programs{built};
+    return (programs.folder() / name).string();
+}
 
 struct Running::State {
     std::mutex mutex;
@@ -165,10 +203,10 @@ Suite::Suite(const SuiteOptions& options) {
         fs::create_directories(data() / "etc");
         std::ofstream(data() / "etc" / "berth.yaml") << options.settings;
     }
-    const Said said =
-        berth({"up", "--detach", "--data", data().string(), "--port", std::to_string(free_port())});
+    port_ = std::to_string(free_port());
+    const Said said = up();
     if (said.exit_code != 0) throw std::runtime_error("berth up: " + said.out + said.err + logs());
-    up_ = true;
+    greeting_ = said.out;
     const Json now = status();
     url_ = now.string_or("url", "");
     for (const auto& entry : fs::directory_iterator(folder_ / "config" / "berth" / "tokens"))
@@ -186,10 +224,16 @@ Suite::~Suite() {
     if (std::getenv("BERTH_KEEP_SUITE") == nullptr) fs::remove_all(folder_, ignored);
 }
 
+Said Suite::up() {
+    Said said = berth({"up", "--detach", "--data", data().string(), "--port", port_});
+    if (said.exit_code == 0) up_ = true;
+    return said;
+}
+
 void Suite::down() {
     if (!up_) return;
     up_ = false;
-    const Said said = berth({"down", "--data", data().string()});
+    const Said said = berth({"down", "--all", "--data", data().string()});
     if (said.exit_code != 0) throw std::runtime_error(said.out + said.err);
 }
 
@@ -237,10 +281,20 @@ http::Response Suite::api(
     const std::string& body,
     const std::vector<std::pair<std::string, std::string>>& headers
 ) {
+    return api_at(url_, method, path, body, headers);
+}
+
+http::Response Suite::api_at(
+    const std::string& url,
+    const std::string& method,
+    const std::string& path,
+    const std::string& body,
+    const std::vector<std::pair<std::string, std::string>>& headers
+) {
     thread_local http::Client client;
     http::Request request;
     request.method = method;
-    request.url = url_ + path;
+    request.url = url + path;
     request.body = body;
     request.headers = headers;
     const auto has = [&](std::string_view name) {

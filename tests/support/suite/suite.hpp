@@ -86,6 +86,14 @@ public:
         const std::string& body = {},
         const std::vector<std::pair<std::string, std::string>>& headers = {}
     );
+    /// The same at another gateway of this deployment.
+    http::Response api_at(
+        const std::string& url,
+        const std::string& method,
+        const std::string& path,
+        const std::string& body = {},
+        const std::vector<std::pair<std::string, std::string>>& headers = {}
+    );
     /// Repeats a GET until `good`; every wait for convergence in the tests goes through here. The
     /// API's long-polls do the waiting where a path offers one.
     bool eventually(const std::function<bool()>& good, milliseconds patience = seconds{60});
@@ -95,6 +103,7 @@ public:
     void kill9(const std::string& part);
     /// Every part is ready again.
     bool wait_ready(milliseconds patience = seconds{60});
+    /// With no run left alive; a test that wants some left says `berth down` itself.
     void down();
 
     const std::filesystem::path& folder() const { return folder_; }
@@ -106,6 +115,10 @@ public:
     /// Folders of machines that are still there.
     std::vector<std::string> machines() const;
     std::string logs() const;
+    /// What `berth up` printed.
+    const std::string& greeting() const { return greeting_; }
+    /// `berth up --detach` on this deployment again, after a down().
+    Said up();
 
 private:
     std::map<std::string, std::string> environment(const std::map<std::string, std::string>& more
@@ -113,10 +126,13 @@ private:
     std::filesystem::path folder_;
     std::string url_;
     std::string token_;
+    std::string port_;
+    std::string greeting_;
     bool up_ = false;
 };
 
 /// Runs a program to its end. Throws when it cannot be started.
+std::string bin(const std::string& name);  ///< the path of one of our programs
 std::unique_ptr<Running> launch(
     const std::vector<std::string>& argv,
     const std::filesystem::path& cwd,

@@ -87,7 +87,8 @@ Result<void> LocalDriver::write_files(const MachineSpec& spec) {
                                  "\nnats_url: " + settings_.nats_url +
                                  "\ncreds_file: " + (root / "node" / "creds").string() +
                                  "\nnetwork: " + (spec.profile.network() ? "true" : "false") +
-                                 "\nprofile: " + spec.profile.name() + "\n";
+                                 "\nprofile: " + spec.profile.name() + "\n" +
+                                 settings_.node_settings;
     return write_file_atomic(root / "node" / "node.yaml", settings, 0600);
 }
 
@@ -106,6 +107,7 @@ Result<void> LocalDriver::start_node(const std::string& machine) {
     spec.cwd = "/";
     BERTH_ASSIGN(process::Child child, process::spawn(spec));
     log::info("node agent started", {{"machine", machine}, {"pid", child.pid()}});
+    reaper_.take(machine, std::move(child));
     return {};
 }
 

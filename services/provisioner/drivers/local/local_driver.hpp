@@ -5,6 +5,7 @@
 #include <filesystem>
 
 #include "provisioner/driver.hpp"
+#include "provisioner/drivers/local/reaper.hpp"
 #include "provisioner/enrolment.hpp"
 
 namespace berth::prov {
@@ -16,6 +17,8 @@ struct LocalDriverSettings {
     std::string nats_url;
     /// Written into each machine's folder; only folders that carry it are ours to delete.
     std::string deployment;
+    /// Further lines of each node.yaml, for a driver whose node agents put their commands elsewhere.
+    std::string node_settings{};
 };
 
 /// Thread-safe as Driver asks. The node agent is a process in a session of its own that outlives
@@ -43,6 +46,7 @@ private:
     const LocalDriverSettings settings_;
     Enrolment& enrolment_;
     Presences& presences_;
+    Reaper reaper_;
 };
 
 }  // namespace berth::prov

@@ -1,0 +1,310 @@
+// SPDX-License-Identifier: Apache-2.0
+// One run's first process: alone in a pid namespace, or one of many behind a container's door.
+#include "node_agent/init_run.hpp"
+
+#include <fcntl.h>
+#include <grp.h>
+#include <linux/close_range.h>
+#include <poll.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/signalfd.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <csignal>
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+
+#include "node_agent/init_tree.hpp"
+
+namespace berth::node::init {
+
+void die(const char* what) {
+    ::dprintf(2, "berth-init: %s: %s\n", what, ::strerror(errno));
+    ::_exit(125);
+}
+
+bool send_message(int to, const InitMessage& message, const int* fds, int count) {
+    InitMessage copy = message;
+    iovec part{&copy, sizeof copy};
+    alignas(cmsghdr) char control[CMSG_SPACE(8 * sizeof(int))] = {};
+    msghdr header{};
+    header.msg_iov = &part;
+    header.msg_iovlen = 1;
+    if (count > 0) {
+        const std::size_t bytes = static_cast<std::size_t>(count) * sizeof(int);
+        header.msg_control = control;
+        header.msg_controllen = CMSG_SPACE(bytes);
+        cmsghdr* entry = CMSG_FIRSTHDR(&header);
+        entry->cmsg_level = SOL_SOCKET;
+        entry->cmsg_type = SCM_RIGHTS;
+        entry->cmsg_len = CMSG_LEN(bytes);
+        std::memcpy(CMSG_DATA(entry), fds, bytes);
+    }
+    ssize_t sent = -1;
+    do {
+        sent = ::sendmsg(to, &header, MSG_NOSIGNAL);
+    } while (sent < 0 && errno == EINTR);
+    return sent >= 0;
+}
+
+namespace {
+
+struct Command {
+    InitLaunch head{};
+    const char* cwd = "";
+    char** argv = nullptr;
+    char** env = nullptr;
+};
+
+/// Walks NUL-ended strings and never past the end of the mapping.
+struct Cursor {
+    char* at;
+    char* end;
+    char* next() {
+        char* text = at;
+        char* stop = static_cast<char*>(std::memchr(at, 0, static_cast<std::size_t>(end - at)));
+        if (stop == nullptr) {
+            errno = EINVAL;
+            die("the launch description is cut short");
+        }
+        at = stop + 1;
+        return text;
+    }
+};
+
+char** make_list(std::size_t count) {
+    char** list = static_cast<char**>(std::calloc(count + 1U, sizeof(char*)));
+    if (list == nullptr) die("no memory");
+    return list;
+}
+
+Command read_command() {
+    struct stat info {};
+    Command command;
+    if (::fstat(kInitLaunchFd, &info) != 0) die("no launch description");
+    const auto size = static_cast<std::size_t>(info.st_size);
+    void* map = ::mmap(nullptr, size, PROT_READ | PROT_WRITE, MAP_PRIVATE, kInitLaunchFd, 0);
+    if (map == MAP_FAILED || size < sizeof command.head) die("cannot read the launch description");
+    ::close(kInitLaunchFd);
+    std::memcpy(&command.head, map, sizeof command.head);
+    char* start = static_cast<char*>(map);
+    Cursor cursor{start + sizeof command.head, start + size};
+    command.cwd = cursor.next();
+    const auto take = [&cursor](std::uint32_t count) {
+        char** list = make_list(count);
+        for (std::uint32_t i = 0; i < count; ++i) list[i] = cursor.next();
+        return list;
+    };
+    command.argv = take(command.head.argc);
+    command.env = take(command.head.envc);
+    return command;
+}
+
+std::size_t count_of(char** list) {
+    std::size_t count = 0;
+    while (list[count] != nullptr) ++count;
+    return count;
+}
+
+bool names(char** list, const char* entry) {
+    const char* equals = std::strchr(entry, '=');
+    const std::size_t size =
+        equals == nullptr ? std::strlen(entry) : static_cast<std::size_t>(equals - entry) + 1;
+    for (; *list != nullptr; ++list) {
+        if (std::strncmp(*list, entry, size) == 0) return true;
+    }
+    return false;
+}
+
+/// The container's environment is the image's: it holds where the launch says nothing else.
+void add_image_environment(Command& command) {
+    char** merged = make_list(count_of(command.env) + count_of(::environ));
+    std::size_t count = 0;
+    for (char** entry = command.env; *entry != nullptr; ++entry) merged[count++] = *entry;
+    for (char** entry = ::environ; *entry != nullptr; ++entry) {
+        if (!names(command.env, *entry)) merged[count++] = *entry;
+    }
+    command.env = merged;
+}
+
+void tell(char kind, std::int32_t value, int fd = -1) {
+    (void)send_message(kInitControlFd, {kind, value}, &fd, fd >= 0 ? 1 : 0);
+}
+
+/// A terminal of the sandbox's own /dev/pts, so that ttyname(3) works in the command.
+int open_terminal(const Command& command, uid_t owner, char* slave, std::size_t size) {
+    // Whoever opens the master owns the slave.
+    if (owner != 0 && ::seteuid(owner) != 0) die("seteuid");
+    const int master = ::open("/dev/ptmx", O_RDWR | O_NOCTTY | O_CLOEXEC);
+    int unlock = 0;
+    unsigned number = 0;
+    if (master < 0 || ::ioctl(master, TIOCSPTLCK, &unlock) != 0 ||
+        ::ioctl(master, TIOCGPTN, &number) != 0) {
+        die("cannot open a terminal");
+    }
+    if (owner != 0 && ::seteuid(0) != 0) die("seteuid");
+    std::snprintf(slave, size, "/dev/pts/%u", number);
+    winsize window{};
+    window.ws_row = static_cast<unsigned short>(command.head.rows);
+    window.ws_col = static_cast<unsigned short>(command.head.cols);
+    if (window.ws_row != 0 && window.ws_col != 0) ::ioctl(master, TIOCSWINSZ, &window);
+    return master;
+}
+
+/// From the container's root to its user, for good.
+void become(uid_t user) {
+    // The kernel shall choose a command when memory runs out, never the door.
+    constexpr char kOomScore[] = "500";
+    const int score = ::open("/proc/self/oom_score_adj", O_WRONLY | O_CLOEXEC);
+    if (score >= 0) (void)!::write(score, kOomScore, sizeof kOomScore - 1);
+    if (::setgroups(0, nullptr) != 0 || ::setresgid(user, user, user) != 0 ||
+        ::setresuid(user, user, user) != 0 || ::prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0)
+        die("cannot become the machine's user");
+    ::umask(0022);
+}
+
+[[noreturn]] void run_command(
+    const Command& command, const char* slave, const RunOptions& options
+) {
+    ::setsid();
+    if (options.connection >= 0) become(options.user);
+    if (command.head.tty != 0) {
+        const int terminal = ::open(slave, O_RDWR);
+        if (terminal < 0 || ::ioctl(terminal, TIOCSCTTY, 0) != 0) die("cannot take the terminal");
+        for (int i = 0; i < 3; ++i) ::dup2(terminal, i);
+        if (terminal > 2) ::close(terminal);
+    }
+    ::syscall(SYS_close_range, 3U, ~0U, 0U);
+    sigset_t none;
+    ::sigemptyset(&none);
+    ::sigprocmask(SIG_SETMASK, &none, nullptr);
+    if (::chdir(command.cwd) != 0) {
+        ::dprintf(2, "berth: cannot enter %s: %s\n", command.cwd, ::strerror(errno));
+        ::_exit(126);
+    }
+    ::environ = command.env;  // execvp looks PATH up in here
+    ::execvp(command.argv[0], command.argv);
+    if (errno == ENOENT) {
+        ::dprintf(2, "berth: %s: not found\n", command.argv[0]);
+        ::_exit(127);
+    }
+    ::dprintf(2, "berth: %s: %s\n", command.argv[0], ::strerror(errno));
+    ::_exit(126);
+}
+
+/// Ends everything of the run. Alone in its namespace, the exit of this process does.
+void end_all(const RunOptions& options) {
+    if (options.connection >= 0) end_tree(options.user);
+}
+
+/// Reads one message of the supervisor. Its end means the supervisor is dead, and so is this run.
+void obey(pid_t command, const RunOptions& options) {
+    InitMessage message{};
+    const ssize_t got = ::recv(kInitControlFd, &message, sizeof message, MSG_DONTWAIT);
+    if (got < 0 && (errno == EAGAIN || errno == EINTR)) return;
+    if (got <= 0 || message.kind == kInitKill) {
+        end_all(options);
+        ::_exit(137);
+    }
+    if (got == static_cast<ssize_t>(sizeof message) && message.kind == kInitSignal) {
+        // The leader may have moved to another group; then it alone is told.
+        if (::kill(-command, message.value) != 0) ::kill(command, message.value);
+    }
+}
+
+/// Reaps everything that is dead. True when the command itself is, with its wait status.
+bool reap(pid_t command, int& status) {
+    for (;;) {
+        int one = 0;
+        const pid_t pid = ::waitpid(-1, &one, WNOHANG);
+        if (pid <= 0) return false;
+        if (pid != command) continue;
+        status = one;
+        return true;
+    }
+}
+
+void tell_end(const RunOptions& options, int status, const MemoryKills& before) {
+    if (options.tool) {
+        end_all(options);
+        (void)send_message(options.connection, {kInitExited, status}, nullptr, 0);
+        return;
+    }
+    if (options.connection >= 0 && status != 0 && MemoryKills::read().count > before.count)
+        tell(kInitMemory, memory_limit_mib());
+    tell(kInitExited, status);
+    end_all(options);
+}
+
+pid_t start(const Command& command, const RunOptions& options) {
+    char slave[32] = "";
+    const int master = command.head.tty != 0
+                           ? open_terminal(command, options.user, slave, sizeof slave)
+                           : -1;
+    const pid_t pid = ::fork();
+    if (pid < 0) die("fork");
+    if (pid == 0) run_command(command, slave, options);
+    if (!options.tool) tell(kInitStarted, 0, master);
+    // Nothing of the run's stays open here: the reader of the output must see its end.
+    const int null = ::open("/dev/null", O_RDWR | O_CLOEXEC);
+    for (int i = 0; i < 3 && null >= 0; ++i) ::dup2(null, i);
+    if (master >= 0) ::close(master);
+    return pid;
+}
+
+}  // namespace
+
+int run(const RunOptions& options) {
+    ::prctl(PR_SET_NAME, "berth-init");
+    ::prctl(PR_SET_DUMPABLE, 0);  // a command of the same uid must not trace us
+    Command command = read_command();
+    if (command.head.argc == 0) {
+        errno = EINVAL;
+        die("no command");
+    }
+    MemoryKills before;
+    if (options.connection >= 0) {
+        // Whoever of the run loses its parent becomes our child: end_tree() misses nobody.
+        if (::prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) != 0) die("cannot become a subreaper");
+        if (!options.tool) add_image_environment(command);
+        before = MemoryKills::read();
+    }
+    ::fcntl(kInitControlFd, F_SETFD, FD_CLOEXEC);
+    sigset_t children;
+    ::sigemptyset(&children);
+    ::sigaddset(&children, SIGCHLD);
+    ::sigprocmask(SIG_BLOCK, &children, nullptr);
+    const int signals = ::signalfd(-1, &children, SFD_CLOEXEC | SFD_NONBLOCK);
+    if (signals < 0) die("signalfd");
+    const pid_t pid = start(command, options);
+    for (;;) {
+        pollfd wait[3] = {
+            {options.tool ? -1 : kInitControlFd, POLLIN, 0},
+            {signals, POLLIN, 0},
+            {options.connection, POLLIN, 0}};
+        if (::poll(wait, 3, -1) < 0 && errno != EINTR) ::_exit(125);
+        signalfd_siginfo info;
+        while (::read(signals, &info, sizeof info) > 0) {
+        }
+        int status = 0;
+        if (reap(pid, status)) {
+            tell_end(options, status, before);
+            return 0;
+        }
+        if (wait[0].revents != 0) obey(pid, options);
+        if (wait[2].revents != 0) {  // whoever asked for it is gone
+            end_all(options);
+            return 137;
+        }
+    }
+}
+
+}  // namespace berth::node::init

@@ -1,0 +1,354 @@
+// SPDX-License-Identifier: Apache-2.0
+// The command line as its user meets it: exit codes, tokens, Ctrl-C, a gateway that dies, up and
+// down.
+#include <signal.h>
+
+#include <fstream>
+
+#include "machine_processes.hpp"
+#include "system.hpp"
+
+namespace berth::testing {
+namespace {
+
+namespace fs = std::filesystem;
+
+class CliSystem : public SystemTest {
+protected:
+    static std::string only_run_of(const std::string& lease) {
+        const auto runs = json_of(suite().api("GET", "/v1/runs?lease=" + lease).body);
+        const Json* list = runs.find("runs");
+        return list == nullptr || list->as_array()->empty()
+                   ? ""
+                   : list->as_array()->front().string_or("id", "");
+    }
+    static Said with(
+        const std::map<std::string, std::string>& env,
+        const std::vector<std::string>& arguments,
+        const std::string& input = {}
+    ) {
+        Suite::CommandOptions options;
+        options.env = env;
+        options.input = input;
+        return suite().berth(arguments, options);
+    }
+};
+
+TEST_F(CliSystem, AKilledGatewayLosesAndDoublesNoByteOfAFollowedRun) {
+    const std::string lease = acquire();
+    auto running = suite().start(
+        {"run",
+         "--no-sync",
+         "--lease",
+         lease,
+         "--",
+         "sh",
+         "-c",
+         "pad=$(printf '%01000d' 0); i=0; while [ $i -lt 250 ]; do echo $i $pad; echo $i e >&2; "
+         "i=$((i+1)); sleep 0.01; done; exit 17"},
+        {}
+    );
+    for (const char* moment : {"\n20 ", "\n120 "}) {
+        ASSERT_TRUE(running->wait_out(moment)) << suite().logs();
+        suite().kill9("gateway");
+        ASSERT_TRUE(suite().wait_ready());
+    }
+    const Said said = running->finish();
+    std::string out;
+    std::string err;
+    for (int i = 0; i < 250; ++i) {
+        out += std::to_string(i) + " " + std::string(1'000, '0') + "\n";
+        err += std::to_string(i) + " e\n";
+    }
+    EXPECT_EQ(said.exit_code, 17) << said.err;
+    EXPECT_TRUE(said.out == out) << said.out.size() << " bytes of " << out.size();
+    EXPECT_EQ(said.err, err);
+    release(lease);
+}
+
+TEST_F(CliSystem, ExitCode122IsNoMachine) {
+    const Said broken = suite().berth({"run", "--profile", "broken", "--", "true"});
+    EXPECT_EQ(broken.exit_code, 122) << broken.err;
+    EXPECT_NE(broken.err.find("unknown_driver"), std::string::npos) << "and why: " << broken.err;
+    const Said none = suite().berth({"run", "--lease", "no-such-lease", "--", "true"});
+    EXPECT_EQ(none.exit_code, 122) << none.err;
+    const std::string lease = acquire();
+    release(lease);
+    const Said ended = suite().berth({"run", "--lease", lease, "--", "true"});
+    EXPECT_EQ(ended.exit_code, 122) << ended.err;
+}
+
+TEST_F(CliSystem, ExitCode123IsASyncThatFailed) {
+    const fs::path tree = suite().folder() / "unreadable";
+    fs::create_directories(tree);
+    shell(tree, "git init -q . && echo x > a");
+    // No rsync in the PATH of this berth.
+    const fs::path only_git = suite().folder() / "only-git";
+    fs::create_directories(only_git);
+    shell(tree, "ln -sf \"$(command -v git)\" '" + (only_git / "git").string() + "'");
+    Suite::CommandOptions options;
+    options.cwd = tree;
+    options.env = {{"PATH", only_git.string()}};
+    const Said said = suite().berth({"run", "--", "true"}, options);
+    if (said.exit_code == 0) GTEST_SKIP() << "rsync is found outside PATH on this host";
+    EXPECT_EQ(said.exit_code, 123) << said.err;
+    EXPECT_NE(said.err.find("rsync"), std::string::npos) << said.err;
+    EXPECT_NE(said.err.find("--no-sync"), std::string::npos) << "and what to do: " << said.err;
+    EXPECT_TRUE(machines_gone()) << "the machine is given back";
+}
+
+TEST_F(CliSystem, ExitCode125IsALostRun) {
+    const std::string lease = acquire();
+    const std::string machine = member(suite().api("GET", "/v1/leases/" + lease), "machine");
+    auto running = suite().start(
+        {"run", "--no-sync", "--lease", lease, "--", "sh", "-c", "echo begun; sleep 300"}, {}
+    );
+    ASSERT_TRUE(running->wait_out("begun"));
+    const std::string run = only_run_of(lease);
+    const fs::path started =
+        suite().data() / "machines" / machine / "runs" / run / "started";
+    const std::string text = read_file(started).value_or("");
+    const auto at = text.find("supervisor=") + 11;
+    const auto supervisor = process::ProcessId::parse(text.substr(at, text.find('\n', at) - at));
+    ASSERT_TRUE(supervisor) << text;
+    ASSERT_TRUE(supervisor->signal(SIGKILL));
+    const Said said = running->finish();
+    EXPECT_EQ(said.exit_code, 125) << said.err;
+    EXPECT_EQ(said.out, "begun\n");
+    EXPECT_NE(said.err.find("berth: the run's supervisor died"), std::string::npos) << said.err;
+    EXPECT_EQ(ended(run).string_or("state", ""), "RUN_STATE_LOST");
+    EXPECT_EQ(
+        suite().berth({"run", "--no-sync", "--lease", lease, "--", "echo", "next"}).out, "next\n"
+    ) << "the machine works on";
+    release(lease);
+}
+
+TEST_F(CliSystem, BadAndExpiredTokensAreToldWithTheWayIn) {
+    const std::map<std::string, std::string> nonsense{{"BERTH_TOKEN", "nonsense"}};
+    const Said whoami = with(nonsense, {"whoami"});
+    EXPECT_EQ(whoami.exit_code, 1);
+    EXPECT_EQ(whoami.out, "");
+    EXPECT_NE(whoami.err.find("berth login"), std::string::npos) << whoami.err;
+    EXPECT_EQ(with(nonsense, {"run", "--no-sync", "--", "true"}).exit_code, 120);
+    EXPECT_EQ(with(nonsense, {"leases"}).exit_code, 1);
+
+    const std::map<std::string, std::string> elsewhere{
+        {"XDG_CONFIG_HOME", (suite().folder() / "elsewhere").string()}};
+    EXPECT_EQ(with(elsewhere, {"whoami"}).exit_code, 1) << "no token at all";
+    const Said refused = with(elsewhere, {"login", "--token-stdin"}, "nonsense\n");
+    EXPECT_EQ(refused.exit_code, 1) << refused.err;
+    EXPECT_EQ(with(elsewhere, {"whoami"}).exit_code, 1) << "nothing was stored";
+    EXPECT_EQ(with(elsewhere, {"login", "--token-stdin"}, "\n").exit_code, 2);
+    EXPECT_EQ(with(elsewhere, {"login"}).exit_code, 2);
+    EXPECT_EQ(with(elsewhere, {"login", "--token-file", "/nonexistent"}).exit_code, 1);
+    const Said welcome = with(elsewhere, {"login", "--token-stdin"}, suite().token() + "\n");
+    EXPECT_EQ(welcome.exit_code, 0) << welcome.err;
+    EXPECT_EQ(welcome.out.find(suite().token()), std::string::npos);
+    EXPECT_EQ(with(elsewhere, {"whoami"}).out, "admin of default (admin)\n");
+
+    const auto brief = suite().api(
+        "POST",
+        "/v1/tokens",
+        "{\"label\":\"brief\",\"roles\":[\"operator\"],\"expires_at\":\"" +
+            to_rfc3339(Clock::system().now() + seconds{3}) + "\"}"
+    );
+    const std::map<std::string, std::string> soon{{"BERTH_TOKEN", member(brief, "text")}};
+    EXPECT_EQ(with(soon, {"whoami"}).exit_code, 0) << brief.body;
+    ASSERT_TRUE(suite().eventually([&] { return with(soon, {"whoami"}).exit_code == 1; }));
+    const Said late = with(soon, {"run", "--no-sync", "--", "true"});
+    EXPECT_EQ(late.exit_code, 120) << late.err;
+    EXPECT_NE(late.err.find("berth login"), std::string::npos) << late.err;
+}
+
+TEST_F(CliSystem, CancelEndsARunAndTellsItsFollower) {
+    const std::string lease = acquire();
+    auto running = suite().start(
+        {"run",
+         "--no-sync",
+         "--lease",
+         lease,
+         "--",
+         "sh",
+         "-c",
+         "trap 'echo told; exit 21' INT; echo ready; while :; do sleep 0.05; done"},
+        {}
+    );
+    ASSERT_TRUE(running->wait_out("ready"));
+    const std::string run = only_run_of(lease);
+    const Said canceled = suite().berth({"cancel", run});
+    EXPECT_EQ(canceled.exit_code, 0) << canceled.err;
+    const Said said = running->finish();
+    EXPECT_EQ(said.exit_code, 21) << said.err;
+    EXPECT_NE(said.out.find("told"), std::string::npos);
+    EXPECT_EQ(ended(run).string_or("state", ""), "RUN_STATE_CANCELED");
+    EXPECT_EQ(suite().berth({"cancel", run}).exit_code, 0) << "again is no mistake";
+    const Said unknown = suite().berth({"cancel", "rn_00000000000000000000000000"});
+    EXPECT_EQ(unknown.exit_code, 1);
+    EXPECT_NE(unknown.err.find("berth runs"), std::string::npos) << unknown.err;
+
+    auto deaf = suite().start(
+        {"run",
+         "--no-sync",
+         "--lease",
+         lease,
+         "--",
+         "sh",
+         "-c",
+         "trap '' INT; echo ready; while :; do sleep 0.05; done"},
+        {}
+    );
+    ASSERT_TRUE(deaf->wait_out("ready"));
+    EXPECT_EQ(suite().berth({"cancel", "--grace", "300ms", only_run_of(lease)}).exit_code, 0);
+    EXPECT_EQ(deaf->finish().exit_code, 137) << "who does not hear is killed after the grace";
+    release(lease);
+}
+
+TEST_F(CliSystem, ControlCOnceInterruptsTwiceCancelsThriceLeaves) {
+    const std::string lease = acquire();
+    auto running = suite().start(
+        {"run",
+         "--no-sync",
+         "--lease",
+         lease,
+         "--",
+         "sh",
+         "-c",
+         "n=0; trap 'n=$((n+1)); echo int $n; test $n -lt 2 || exit 43' INT; echo ready; while :; do "
+         "sleep 0.05; done"},
+        {}
+    );
+    ASSERT_TRUE(running->wait_out("ready"));
+    const std::string run = only_run_of(lease);
+    running->signal(SIGINT);
+    ASSERT_TRUE(running->wait_out("int 1"));
+    EXPECT_EQ(member(suite().api("GET", "/v1/runs/" + run), "state"), "RUN_STATE_RUNNING")
+        << "once is the command's own affair";
+    running->signal(SIGINT);
+    EXPECT_EQ(running->finish().exit_code, 43);
+    EXPECT_EQ(ended(run).string_or("state", ""), "RUN_STATE_CANCELED");
+
+    auto stubborn = suite().start(
+        {"run",
+         "--no-sync",
+         "--lease",
+         lease,
+         "--",
+         "sh",
+         "-c",
+         "n=0; trap 'n=$((n+1)); echo int $n' INT; echo ready; while :; do sleep 0.05; done"},
+        {}
+    );
+    ASSERT_TRUE(stubborn->wait_out("ready"));
+    const std::string left = only_run_of(lease);
+    for (int i = 1; i <= 2; ++i) {
+        stubborn->signal(SIGINT);
+        ASSERT_TRUE(stubborn->wait_out("int " + std::to_string(i))) << stubborn->out();
+    }
+    stubborn->signal(SIGINT);
+    const Said said = stubborn->finish();
+    EXPECT_EQ(said.exit_code, 130) << said.err;
+    EXPECT_NE(said.err.find("berth attach " + left), std::string::npos) << said.err;
+    EXPECT_EQ(suite().berth({"cancel", "--grace", "100ms", left}).exit_code, 0);
+    EXPECT_EQ(ended(left).string_or("state", ""), "RUN_STATE_CANCELED");
+    release(lease);
+}
+
+TEST_F(CliSystem, ASlipIsToldTheNearestCommand) {
+    for (const auto& [typed, meant] : {std::pair{"rnu", "'run'"}, {"lgoin", "'login'"}}) {
+        const Said said = suite().berth({typed});
+        EXPECT_EQ(said.exit_code, 2);
+        EXPECT_NE(said.err.find(meant), std::string::npos) << said.err;
+    }
+}
+
+TEST_F(CliSystem, TheFirstUpOnAnotherPortIsThisUsersDefaultAndSaysNothingElse) {
+    EXPECT_NE(suite().greeting().find("Berth is ready at " + suite().url()), std::string::npos);
+    EXPECT_EQ(suite().greeting().find("this shell talks to"), std::string::npos)
+        << suite().greeting();
+    // What it says is so: without any variable the CLI finds this deployment.
+    EXPECT_EQ(with({{"BERTH_SERVER", ""}}, {"whoami"}).exit_code, 0);
+}
+
+TEST_F(CliSystem, DownLeavesNothingButWhatStillRunsAndSaysWhich) {
+    Suite own;
+    const auto lease_of = [&](const char* label) {
+        const auto made =
+            own.api("POST", "/v1/leases", std::string("{\"label\":\"") + label + "\"}");
+        const auto active = own.api(
+            "GET", "/v1/leases/" + member(made, "id") + "?wait=active&timeout=30s"
+        );
+        EXPECT_EQ(member(active, "state"), "LEASE_STATE_ACTIVE") << active.body;
+        return std::pair(member(active, "id"), member(active, "machine"));
+    };
+    const auto [idle, idle_machine] = lease_of("idle");
+    const auto [busy, busy_machine] = lease_of("busy");
+    const fs::path go = own.data() / "machines" / busy_machine / "workspace" / "go";
+    EXPECT_EQ(own.berth({"run", "--no-sync", "--lease", idle, "--", "touch", "kept"}).exit_code, 0);
+    const Said started = own.berth(
+        {"run",
+         "--no-sync",
+         "--detach",
+         "--lease",
+         busy,
+         "--",
+         "sh",
+         "-c",
+         "echo before; while [ ! -e go ]; do sleep 0.05; done; echo after; exit 5"}
+    );
+    const std::string run = started.out.substr(0, started.out.find('\n'));
+    ASSERT_TRUE(own.eventually([&] { return own.berth({"logs", run}).out == "before\n"; }));
+
+    const std::vector<std::string> down{"down", "--data", own.data().string()};
+    const Said stopped = own.berth(down);
+    EXPECT_EQ(stopped.exit_code, 0) << stopped.err;
+    EXPECT_NE(stopped.err.find(busy_machine + " goes on with 1 run"), std::string::npos)
+        << stopped.err;
+    EXPECT_NE(stopped.err.find("--all"), std::string::npos) << "and how to end it";
+    EXPECT_EQ(stopped.err.find(idle_machine), std::string::npos);
+    EXPECT_TRUE(MachineProcesses(own, idle_machine).all().empty());
+    EXPECT_FALSE(MachineProcesses(own, busy_machine).all().empty());
+
+    // The run outlasts it, also its own end.
+    std::ofstream(go) << "\n";
+    ASSERT_EQ(own.up().exit_code, 0) << own.logs();
+    const auto end =
+        json_of(own.api("GET", "/v1/runs/" + run + "?wait=ended&timeout=30s").body);
+    EXPECT_EQ(end.string_or("state", ""), "RUN_STATE_FAILED") << end.dump();
+    EXPECT_EQ(end.int_or("exit_code", 0), 5);
+    EXPECT_EQ(own.berth({"logs", run}).out, "before\nafter\n");
+    // The idle lease is live as before, and so is its workspace.
+    const Said kept = own.berth({"run", "--no-sync", "--lease", idle, "--", "ls"});
+    EXPECT_EQ(kept.out, "kept\n") << kept.err;
+
+    // With --all nothing is left, whatever ran.
+    const Said again = own.berth(
+        {"run", "--no-sync", "--detach", "--lease", busy, "--", "sh", "-c", "sleep 300"}
+    );
+    ASSERT_EQ(again.exit_code, 0) << again.err;
+    ASSERT_EQ(own.berth(down).exit_code, 0);
+    const Said all = own.berth({"down", "--all", "--json", "--data", own.data().string()});
+    EXPECT_EQ(all.exit_code, 0) << all.err;
+    EXPECT_EQ(all.out, "{\"stopped\":false,\"left\":[]}\n") << "an earlier down is mended";
+    EXPECT_TRUE(MachineProcesses(own, busy_machine).all().empty());
+    ASSERT_EQ(own.up().exit_code, 0) << own.logs();
+    const std::string lost = again.out.substr(0, again.out.find('\n'));
+    EXPECT_EQ(
+        member(own.api("GET", "/v1/runs/" + lost + "?wait=ended&timeout=30s"), "state"),
+        "RUN_STATE_LOST"
+    );
+}
+
+}  // namespace
+}  // namespace berth::testing
+
+int main(int argc, char** argv) {
+    ::testing::InitGoogleTest(&argc, argv);
+    struct Access : berth::testing::SystemTest {
+        static void configure() {
+            settings_ =
+                "profiles:\n  default: {driver: local}\n  broken: {driver: nonesuch}\n";
+        }
+    };
+    Access::configure();
+    return RUN_ALL_TESTS();
+}

@@ -1,0 +1,302 @@
+// SPDX-License-Identifier: Apache-2.0
+// behaviours: runs and leases on machines that are containers of a real engine.
+#include <signal.h>
+
+#include <cstdlib>
+#include <fstream>
+
+#include "support/engine/container_engine.hpp"
+#include "system.hpp"
+
+namespace berth::testing {
+namespace {
+
+namespace fs = std::filesystem;
+
+ContainerEngine& engine() {
+    static ContainerEngine one;
+    return one;
+}
+
+class DockerSystem : public SystemTest {
+public:
+    static void SetUpTestSuite() {
+        const std::string image = ContainerEngine::kImage;
+        settings_ = "provisioner:\n  docker: {socket: " + engine().socket() +
+                    "}\n"
+                    "profiles:\n"
+                    "  default: {driver: docker, image: '" +
+                    image +
+                    "'}\n"
+                    "  small: {driver: docker, image: '" +
+                    image +
+                    "', memory: 64MiB, cpus: 0.5, pids: 64}\n"
+                    "  net: {driver: docker, image: '" +
+                    image + "', network: true}\n";
+        SystemTest::SetUpTestSuite();
+    }
+
+protected:
+    void TearDown() override {
+        EXPECT_TRUE(nothing_left()) << left();
+    }
+    static bool nothing_left(milliseconds patience = seconds{60}) {
+        return suite().eventually([] { return left().empty(); }, patience);
+    }
+    /// Everything of any machine, at the engine and on the host.
+    static std::string left() {
+        std::string text;
+        for (const std::string& thing : engine().labelled("berth.machine")) text += thing + "\n";
+        std::error_code error;
+        for (const auto& entry :
+             fs::directory_iterator(suite().data() / "machines" / "docker", error)) {
+            const std::string name = entry.path().filename().string();
+            if (name.starts_with("m_")) text += "folder " + name + "\n";
+        }
+        for (const std::string& machine : suite().machines()) text += "local " + machine + "\n";
+        return text;
+    }
+    static Said sh(
+        const std::string& script, const std::vector<std::string>& options = {"--no-sync"}
+    ) {
+        std::vector<std::string> words{"run"};
+        words.insert(words.end(), options.begin(), options.end());
+        words.insert(words.end(), {"--", "sh", "-c", script});
+        return suite().berth(words);
+    }
+    /// How many processes of this host have `mark` in their command line.
+    static int marked(const std::string& mark) {
+        int count = 0;
+        std::error_code error;
+        for (const auto& entry : fs::directory_iterator("/proc", error)) {
+            const auto line = read_file(entry.path() / "cmdline");
+            if (line && line->find(mark) != std::string::npos) ++count;
+        }
+        return count;
+    }
+};
+
+TEST_F(DockerSystem, Case1BothStreamsTheTreeAndTheExactExitCode) {
+    const Said said = sh("echo out; cat a.txt; echo err >&2; id -u; exit 37", {});
+    EXPECT_EQ(said.exit_code, 37) << said.err << suite().logs();
+    EXPECT_EQ(said.out, "out\nhello\n1000\n") << said.err;
+    EXPECT_NE(said.err.find("err\n"), std::string::npos);
+}
+
+TEST_F(DockerSystem, Case1EveryExitCodeAndSignalIsExactOnOneWarmMachine) {
+    const std::string lease = acquire();
+    for (const int code : {0, 1, 120, 125, 126, 255})
+        EXPECT_EQ(
+            sh("exit " + std::to_string(code), {"--no-sync", "--lease", lease}).exit_code, code
+        );
+    EXPECT_EQ(sh("kill -9 $$", {"--no-sync", "--lease", lease}).exit_code, 137);
+    EXPECT_EQ(
+        suite().berth({"run", "--no-sync", "--lease", lease, "--", "no-such-command"}).exit_code,
+        127
+    );
+    release(lease);
+}
+
+TEST_F(DockerSystem, Case2And6ArgumentsEnvironmentInputAndATerminal) {
+    const std::string lease = acquire();
+    Suite::CommandOptions options;
+    options.input = "one\ntwo\n";
+    const std::vector<std::string> words{
+        "run", "--no-sync", "--lease", lease, "--", "sh", "-c",
+        "printf '%s|' \"$@\"; echo; echo $HOME $USER $PATH; cat", "sh", "a b", "", "\n", "ü"};
+    const Said said = suite().berth(words, options);
+    EXPECT_EQ(said.exit_code, 0) << said.err;
+    EXPECT_EQ(
+        said.out,
+        "a b||\n|ü|\n/home/berth berth "
+        "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin\none\ntwo\n"
+    ) << "PATH is the image's";
+    const Said terminal = suite().berth(
+        {"run", "--no-sync", "--tty", "--lease", lease, "--", "sh", "-c",
+         "tty; test -t 0 && test -w $(tty) && echo terminal; exit 5"}
+    );
+    EXPECT_EQ(terminal.exit_code, 5) << terminal.err;
+    EXPECT_NE(terminal.out.find("/dev/pts/"), std::string::npos) << terminal.out;
+    EXPECT_NE(terminal.out.find("terminal"), std::string::npos) << terminal.out;
+    release(lease);
+}
+
+TEST_F(DockerSystem, Case3ChangesAndDeletionsFollow) {
+    const fs::path tree = suite().folder() / "docker-tree";
+    fs::create_directories(tree / "deep");
+    shell(tree, "git init -q . && echo 1 > a && echo 2 > b && echo 3 > deep/c");
+    Suite::CommandOptions options;
+    options.cwd = tree;
+    const std::string lease = acquire();
+    const std::vector<std::string> list{
+        "run", "--lease", lease, "--", "sh", "-c", "ls; cat deep/c; stat -c %U a"};
+    EXPECT_EQ(suite().berth(list, options).out, "a\nb\ndeep\n3\nberth\n");
+    shell(tree, "rm b && echo 4 > deep/c");
+    EXPECT_EQ(suite().berth(list, options).out, "a\ndeep\n4\nberth\n");
+    release(lease);
+}
+
+TEST_F(DockerSystem, Case5ControlCReachesTheWholeTree) {
+    auto running = suite().start(
+        {"run", "--no-sync", "--", "sh", "-c",
+         "trap 'echo interrupted; exit 42' INT; (setsid sh -c 'sleep 300; : berth-docker-mark' &) "
+         "; sh -c 'trap \"\" INT TERM; sleep 301; : berth-docker-mark' & echo ready; wait; wait"},
+        {}
+    );
+    ASSERT_TRUE(running->wait_out("ready")) << suite().logs();
+    EXPECT_GT(marked("berth-docker-mark"), 1);
+    running->signal(SIGINT);
+    const Said said = running->finish();
+    EXPECT_EQ(said.exit_code, 42) << said.err;
+    EXPECT_NE(said.out.find("interrupted"), std::string::npos);
+    EXPECT_TRUE(nothing_left());
+    EXPECT_EQ(marked("berth-docker-mark"), 0) << "no descendant is left";
+}
+
+TEST_F(DockerSystem, Case8ATimeoutAndACancelEndTheWholeTree) {
+    const std::string lease = acquire();
+    const std::string script =
+        "trap '' INT TERM; (setsid sh -c \"trap '' TERM; sleep 300; : berth-docker-mark\" &); echo "
+        "up; while :; do sleep 1; done";
+    const std::string run = start(lease, script);
+    ASSERT_TRUE(suite().eventually([] { return marked("berth-docker-mark") > 0; }));
+    EXPECT_LT(
+        suite().api("POST", "/v1/runs/" + run + "/cancel", "{\"grace\":\"0.2s\"}").status, 300
+    );
+    const Json end = ended(run);
+    EXPECT_EQ(end.string_or("state", ""), "RUN_STATE_CANCELED") << end.dump();
+    EXPECT_TRUE(suite().eventually([] { return marked("berth-docker-mark") == 0; }));
+    EXPECT_EQ(sh("echo alive", {"--no-sync", "--lease", lease}).out, "alive\n");
+    release(lease);
+}
+
+TEST_F(DockerSystem, ALimitOfMemoryIsToldInWords) {
+    const Said said =
+        sh("head -c 300m /dev/zero | tail -c 200m | wc -c; echo code $?",
+           {"--no-sync", "--profile", "small"});
+    EXPECT_NE(said.err.find("memory limit of 64 MiB was reached"), std::string::npos)
+        << said.exit_code << " " << said.out << said.err;
+    const Said killed = suite().berth(
+        {"run", "--no-sync", "--profile", "small", "--", "tail", "-c", "200m", "/dev/zero"}
+    );
+    EXPECT_EQ(killed.exit_code, 137) << killed.err;
+    EXPECT_NE(killed.err.find("memory limit of 64 MiB was reached"), std::string::npos)
+        << killed.err;
+}
+
+TEST_F(DockerSystem, LimitsOfProcessesAndOfTheCpuHold) {
+    const Said said = sh(
+        "i=0; while [ $i -lt 100 ]; do sleep 20 & i=$((i+1)); done 2>&1 | tail -1; cat "
+        "/sys/fs/cgroup/cpu/cpu.cfs_quota_us 2>/dev/null || cut -d' ' -f1 /sys/fs/cgroup/cpu.max",
+        {"--no-sync", "--profile", "small"}
+    );
+    EXPECT_NE(said.out.find("fork"), std::string::npos) << said.out << said.err;
+    const Said quota = sh(
+        "cat /sys/fs/cgroup/cpu/cpu.cfs_quota_us 2>/dev/null || cut -d' ' -f1 "
+        "/sys/fs/cgroup/cpu.max",
+        {"--no-sync", "--profile", "small"}
+    );
+    EXPECT_EQ(quota.out, "50000\n");
+}
+
+TEST_F(DockerSystem, ANetworkIsThereWhereTheProfileSaysSoAndOnlyThere) {
+    EXPECT_EQ(sh("ls /sys/class/net").out, "lo\n");
+    const Said with = sh("ls /sys/class/net | tr '\\n' ' '", {"--no-sync", "--profile", "net"});
+    EXPECT_EQ(with.out, "eth0 lo ") << with.err;
+}
+
+TEST_F(DockerSystem, Case9ANodeKilledMidRunLosesNothing) {
+    auto running = suite().start(
+        {"run", "--no-sync", "--", "sh", "-c",
+         "for i in 1 2 3 4 5 6 7 8; do echo $i; sleep 0.3; done; exit 6"},
+        {}
+    );
+    ASSERT_TRUE(running->wait_out("2\n")) << suite().logs();
+    for (const auto& entry : fs::directory_iterator(suite().data() / "machines" / "docker")) {
+        const auto pid = read_file(entry.path() / "node" / "pid");
+        if (pid) ::kill(std::atoi(pid->c_str()), SIGKILL);
+    }
+    const Said said = running->finish();
+    EXPECT_EQ(said.exit_code, 6) << said.err << suite().logs();
+    EXPECT_EQ(said.out, "1\n2\n3\n4\n5\n6\n7\n8\n");
+}
+
+TEST_F(DockerSystem, AContainerKilledByOthersEndsItsRunsAndComesBackWithItsWorkspace) {
+    const std::string lease = acquire();
+    EXPECT_EQ(
+        sh("echo kept > /workspace/kept", {"--no-sync", "--lease", lease}).exit_code, 0
+    );
+    const std::string run = start(lease, "echo up; sleep 600");
+    Json container;
+    ASSERT_TRUE(suite().eventually([&] {
+        for (const std::string& thing : engine().labelled("berth.machine")) {
+            if (thing.starts_with("container "))
+                container = engine().get("/containers/" + thing.substr(10) + "/top");
+        }
+        return container.dump().find("sleep") != std::string::npos;
+    }));
+    for (const std::string& thing : engine().labelled("berth.machine")) {
+        if (thing.starts_with("container "))
+            (void)engine().call("POST", "/containers/" + thing.substr(10) + "/kill");
+    }
+    const Json end = ended(run);
+    EXPECT_EQ(end.string_or("state", ""), "RUN_STATE_FAILED") << end.dump();
+    EXPECT_TRUE(suite().eventually([&] {
+        return sh("cat /workspace/kept", {"--no-sync", "--lease", lease}).out == "kept\n";
+    })) << suite().logs();
+    release(lease);
+}
+
+/// Lease case 7: killed at any of its steps. The kills are spread over the time a create and a
+/// destroy take, so that over the rounds every step is hit.
+TEST_F(DockerSystem, LeaseCase7AProvisionerKilledAtAnyStepLeavesNothing) {
+    constexpr int kRounds = 12;
+    constexpr milliseconds kStep{60};
+    for (int round = 0; round < kRounds; ++round) {
+        SCOPED_TRACE(round);
+        auto running = suite().start(
+            {"run", "--no-sync", "--profile", round % 3 == 0 ? "net" : "default", "--", "true"}, {}
+        );
+        // The moment is the point of the test: nothing can be awaited here.
+        std::this_thread::sleep_for(kStep * (round + 1));
+        suite().kill9("prov");
+        const Said said = running->finish(seconds{90});
+        EXPECT_GE(said.exit_code, 0) << said.err;
+        ASSERT_TRUE(nothing_left()) << left() << said.err << suite().logs();
+        ASSERT_TRUE(suite().wait_ready());
+    }
+}
+
+TEST_F(DockerSystem, DownEndsContainersAndUpTakesALiveLeaseUpAgain) {
+    const std::string lease = acquire();
+    EXPECT_EQ(
+        sh("echo kept > /workspace/kept", {"--no-sync", "--lease", lease}).exit_code, 0
+    );
+    suite().down();
+    for (const std::string& thing : engine().labelled("berth.machine")) {
+        if (!thing.starts_with("container ")) continue;
+        const Json state = engine().get("/containers/" + thing.substr(10) + "/json");
+        EXPECT_FALSE(state.find("State")->bool_or("Running", true)) << "nothing runs after down";
+    }
+    ASSERT_EQ(suite().up().exit_code, 0);
+    EXPECT_TRUE(suite().eventually([&] {
+        return sh("cat /workspace/kept", {"--no-sync", "--lease", lease}).out == "kept\n";
+    })) << suite().logs();
+    release(lease);
+}
+
+}  // namespace
+
+/// Why there is no engine; empty: there is one.
+const std::string& why_no_engine() { return engine().why_not(); }
+
+}  // namespace berth::testing
+
+int main(int argc, char** argv) {
+    ::testing::InitGoogleTest(&argc, argv);
+    if (const std::string& why = berth::testing::why_no_engine(); !why.empty()) {
+        std::fprintf(stderr, "DOCKER SYSTEM TEST SKIPPED, NOTHING WAS PROVEN: %s\n", why.c_str());
+        return 77;  // ctest: skipped
+    }
+    return RUN_ALL_TESTS();
+}

@@ -1,0 +1,280 @@
+// SPDX-License-Identifier: Apache-2.0
+// behaviours: runs 3, 7 and 8 where it hurts. What a sync refuses to do, a reader that does not
+// read, a machine that is gone.
+#include <fcntl.h>
+#include <signal.h>
+#include <unistd.h>
+
+#include <cstdlib>
+#include <fstream>
+
+#include "machine_processes.hpp"
+#include "system.hpp"
+
+namespace berth::testing {
+namespace {
+
+namespace fs = std::filesystem;
+
+class RunEdges : public SystemTest {
+protected:
+    /// A git working tree of `count` files f0, f1, …
+    static fs::path tree_of(const std::string& name, int count, const std::string& settings = {}) {
+        const fs::path tree = suite().folder() / name;
+        fs::create_directories(tree);
+        shell(
+            tree,
+            "git init -q . && i=0; while [ $i -lt " + std::to_string(count) +
+                " ]; do echo $i > f$i; i=$((i+1)); done"
+        );
+        if (!settings.empty()) std::ofstream(tree / "berth.yaml") << settings;
+        return tree;
+    }
+    static Said in(
+        const fs::path& folder,
+        const std::vector<std::string>& arguments,
+        const std::map<std::string, std::string>& env = {}
+    ) {
+        Suite::CommandOptions options;
+        options.cwd = folder;
+        options.env = env;
+        return suite().berth(arguments, options);
+    }
+    static std::string listing(const std::string& lease) {
+        return suite()
+            .berth({"run", "--no-sync", "--lease", lease, "--", "sh", "-c", "ls -A | sort | tr '\\n' ' '"})
+            .out;
+    }
+    /// The same command with a terminal as its stdin, stdout and stderr, where `answer` is typed.
+    static Said on_a_terminal(
+        const fs::path& folder, const std::string& arguments, const std::string& answer
+    ) {
+        const fs::path said = suite().folder() / "typescript";
+        fs::remove(said);
+        std::map<std::string, std::string> env{
+            {"PATH", std::getenv("PATH")},
+            {"HOME", (suite().folder() / "home").string()},
+            {"XDG_CONFIG_HOME", (suite().folder() / "config").string()},
+            {"XDG_CACHE_HOME", (suite().folder() / "cache").string()},
+            {"BERTH_SERVER", suite().url()},
+            {"LANG", "C.UTF-8"}};
+        auto script = launch(
+            {"script", "-qefc", bin("berth") + " " + arguments, said.string()}, folder, env, false
+        );
+        EXPECT_TRUE(script->wait_out("[y/N]")) << script->out();
+        script->write_in(answer);
+        return script->finish();
+    }
+};
+
+TEST_F(RunEdges, Case3ATreeOfTooManyFilesIsRefusedToldAndGivenBack) {
+    const fs::path tree = tree_of("many", 11, "sync:\n  max_files: 10\n");
+    const Said refused = in(tree, {"run", "--", "ls"});
+    EXPECT_EQ(refused.exit_code, 123) << refused.err;
+    EXPECT_EQ(refused.out, "") << "nothing ran";
+    for (const char* word : {"12 files", "sync.max_files (10)", ".berthignore", "--force-sync"})
+        EXPECT_NE(refused.err.find(word), std::string::npos) << word << ": " << refused.err;
+    EXPECT_TRUE(machines_gone()) << "the machine is given back";
+    const Said result = in(tree, {"run", "--json", "--", "ls"});
+    const Json exit = *json_of(result.out).find("exit");
+    EXPECT_EQ(exit.int_or("code", 0), 123) << result.out;
+    EXPECT_EQ(exit.string_or("origin", ""), "berth");
+    const Said forced = in(tree, {"run", "--force-sync", "--", "sh", "-c", "ls | wc -l"});
+    EXPECT_EQ(forced.out, "12\n") << forced.err;
+    const Said raised =
+        in(tree, {"run", "--", "sh", "-c", "ls | wc -l"}, {{"BERTH_SYNC_MAX_FILES", "12"}});
+    EXPECT_EQ(raised.out, "12\n") << raised.err;
+}
+
+TEST_F(RunEdges, Case3ATreeOfTooManyBytesIsRefused) {
+    const fs::path tree = tree_of("large", 1, "sync:\n  max_bytes: 1MiB\n");
+    std::ofstream(tree / "blob") << std::string(2U << 20U, 'x');
+    const Said refused = in(tree, {"run", "--", "ls"});
+    EXPECT_EQ(refused.exit_code, 123) << refused.err;
+    EXPECT_NE(refused.err.find("sync.max_bytes (1 MiB)"), std::string::npos) << refused.err;
+    std::ofstream(tree / ".berthignore") << "blob\n";
+    const Said left_out = in(tree, {"run", "--", "ls"});
+    EXPECT_EQ(left_out.exit_code, 0) << left_out.err;
+    EXPECT_EQ(left_out.out, "berth.yaml\nf0\n");
+}
+
+TEST_F(RunEdges, Case3AHomeFolderAndTheWholeFileSystemAreNobodysWorkingTree) {
+    const fs::path home = suite().folder() / "home";
+    const std::string lease = acquire();
+    for (const fs::path& folder : {home, fs::path("/"), suite().folder()}) {
+        const SteadyTime began = std::chrono::steady_clock::now();
+        const Said refused = in(folder, {"run", "--lease", lease, "--", "ls", "-A"});
+        EXPECT_EQ(refused.exit_code, 123) << folder << refused.err;
+        EXPECT_EQ(refused.out, "");
+        EXPECT_NE(refused.err.find("The working tree"), std::string::npos) << refused.err;
+        EXPECT_NE(refused.err.find("--no-sync"), std::string::npos) << refused.err;
+        EXPECT_LT(std::chrono::steady_clock::now() - began, seconds{10}) << "without a look at it";
+    }
+    EXPECT_EQ(listing(lease), "") << "nothing was sent";
+    const Said without = in(home, {"run", "--no-sync", "--lease", lease, "--", "echo", "fine"});
+    EXPECT_EQ(without.out, "fine\n") << without.err;
+    release(lease);
+}
+
+TEST_F(RunEdges, Case3AMassDeletionIsAskedBeforeItHappens) {
+    const fs::path tree = tree_of("shrinking", 12);
+    const std::string lease = acquire();
+    ASSERT_EQ(in(tree, {"sync", "--lease", lease}).exit_code, 0);
+    shell(tree, "rm f0 f1 f2 f3 f4 f5 f6");
+    const std::string before = listing(lease);
+    const Said refused = in(tree, {"sync", "--lease", lease});
+    EXPECT_EQ(refused.exit_code, 1);
+    for (const char* word : {"7 of the 12", "f0, f1, f2, ...", "max_delete_percent (50 %)"})
+        EXPECT_NE(refused.err.find(word), std::string::npos) << word << ": " << refused.err;
+    EXPECT_EQ(in(tree, {"run", "--lease", lease, "--", "ls"}).exit_code, 123);
+    EXPECT_EQ(listing(lease), before) << "nothing was deleted unasked";
+    const Said no = on_a_terminal(tree, "sync --lease " + lease, "n\n");
+    EXPECT_EQ(no.exit_code, 1) << no.out;
+    EXPECT_EQ(listing(lease), before) << "nor against the answer";
+    const Said yes = on_a_terminal(tree, "sync --lease " + lease, "y\n");
+    EXPECT_EQ(yes.exit_code, 0) << yes.out;
+    EXPECT_EQ(listing(lease), ".git f10 f11 f7 f8 f9 ");
+    release(lease);
+}
+
+TEST_F(RunEdges, Case3IgnoredFilesStayOnBothSidesUnlessTheyAreAskedFor) {
+    const fs::path tree = tree_of("picky", 1);
+    shell(
+        tree,
+        "printf 'out/\\n' > .gitignore; printf 'secret\\nf*.tmp\\n' > .berthignore; echo s > secret; "
+        "touch f1.tmp; mkdir out; echo wanted > out/report.json; echo no > out/object.o"
+    );
+    const std::string lease = acquire();
+    const auto remote = [&](const std::vector<std::string>& more, const std::string& script) {
+        std::vector<std::string> all{"run", "--lease", lease};
+        all.insert(all.end(), more.begin(), more.end());
+        all.insert(all.end(), {"--", "sh", "-c", script});
+        const Said said = in(tree, all);
+        EXPECT_EQ(said.exit_code, 0) << said.err;
+        return said.out;
+    };
+    EXPECT_EQ(
+        remote({}, "mkdir -p out; echo built > out/made-there; find . -path ./.git -prune -o -type f -print | sort"),
+        "./.berthignore\n./.gitignore\n./f0\n./out/made-there\n"
+    );
+    shell(tree, "rm -r out && mkdir out && echo wanted > out/report.json && echo more > f0");
+    EXPECT_EQ(
+        remote({"--include", "out/*.json", "--include", "f1.tmp"}, "ls out; cat f0"),
+        "made-there\nreport.json\nmore\n"
+    ) << "what is ignored is not deleted there, what is asked for comes";
+    release(lease);
+}
+
+// behaviours: runs 7.
+TEST_F(RunEdges, Case7AReaderThatStallsBoundsNothingButItself) {
+    constexpr std::size_t kPeriod = 64;
+    constexpr std::size_t kBytes = 320U << 20U;
+    const char* asked = std::getenv("BERTH_STALL_SECONDS");
+    const seconds stall{asked == nullptr ? 2 : std::atoi(asked)};
+    const std::string lease = acquire(R"({"profile":"much"})");
+    const std::string machine = member(suite().api("GET", "/v1/leases/" + lease), "machine");
+    std::string period;
+    for (std::size_t i = 0; i + 1 < kPeriod; ++i) period += static_cast<char>('A' + i * 7 % 26);
+    const std::string run =
+        start(lease, "yes '" + period + "' | head -c " + std::to_string(kBytes) + "; exit 3");
+    // Its stdout is a pipe that nobody reads for now.
+    process::Pipe out = process::make_pipe().value();
+    process::SpawnSpec spec;
+    spec.argv = {bin("berth"), "attach", run};
+    spec.cwd = suite().tree().string();
+    spec.env = std::vector<std::string>{
+        "PATH=/usr/bin:/bin",
+        "HOME=" + (suite().folder() / "home").string(),
+        "BERTH_SERVER=" + suite().url(),
+        "BERTH_TOKEN=" + suite().token()};
+    spec.stdin_fd = process::kNull;
+    spec.stdout_fd = out.write.get();
+    spec.death_signal = SIGKILL;
+    process::Child reader = process::spawn(spec).value();
+    out.write.reset();
+    const Json end = ended(run);
+    EXPECT_EQ(end.string_or("state", ""), "RUN_STATE_FAILED") << end.dump();
+    EXPECT_EQ(end.int_or("exit_code", 0), 3) << "the run ends though its reader has read nothing";
+    EXPECT_EQ(end.string_or("output_bytes", ""), std::to_string(kBytes)) << end.dump();
+    // Not a wait for something: the reader's absence is what is tested.
+    (void)reader.wait(stall);
+    EXPECT_FALSE(reader.poll()) << "the reader was given up";
+    std::size_t got = 0;
+    bool right = true;
+    std::string buffer(1U << 20U, '\0');
+    for (;;) {
+        const ssize_t count = ::read(out.read.get(), buffer.data(), buffer.size());
+        if (count < 0 && errno == EINTR) continue;
+        if (count <= 0) break;
+        for (ssize_t i = 0; i < count && right; ++i, ++got) {
+            const std::size_t place = got % kPeriod;
+            right = buffer[static_cast<std::size_t>(i)] ==
+                    (place + 1 == kPeriod ? '\n' : period[place]);
+        }
+        if (!right) break;
+    }
+    EXPECT_TRUE(right) << "a wrong byte at " << got;
+    EXPECT_EQ(got, kBytes);
+    const auto status = reader.wait(seconds{30});
+    ASSERT_TRUE(status);
+    EXPECT_EQ(status->code, 3);
+    const auto peak = [](pid_t pid) {  // resident, the most it ever was, in KiB
+        const std::string text = read_file("/proc/" + std::to_string(pid) + "/status").value_or("");
+        const auto at = text.find("VmHWM:");
+        return at == std::string::npos ? 0L : std::atol(text.c_str() + at + 6);
+    };
+    const auto node = MachineProcesses(suite(), machine).node();
+    ASSERT_TRUE(node);
+    for (const auto& [name, pid] :
+         {std::pair<const char*, pid_t>{"gateway", suite().pid("gateway")}, {"node", node->pid}}) {
+        const long most = peak(pid);
+        RecordProperty(std::string(name) + "_peak_kib", std::to_string(most));
+        EXPECT_GT(most, 0) << name;
+        EXPECT_LT(most, 100L << 10U) << name;
+    }
+    release(lease);
+}
+
+// behaviours: runs 8. The silent machine is in replicas_system_test.cpp; this one is provably gone.
+TEST_F(RunEdges, Case8AMachineThatVanishesTakesItsRunsAndItsLeaseWithIt) {
+    const std::string lease = acquire();
+    const std::string machine = member(suite().api("GET", "/v1/leases/" + lease), "machine");
+    auto asker = suite().start(
+        {"run", "--no-sync", "--lease", lease, "--", "sh", "-c", "echo begun; sleep 300"}, {}
+    );
+    ASSERT_TRUE(asker->wait_out("begun"));
+    const SteadyTime died = std::chrono::steady_clock::now();
+    const MachineProcesses dead(suite(), machine);
+    dead.die_for_good();
+    fs::remove_all(dead.folder);
+    const Said said = asker->finish();
+    EXPECT_LT(std::chrono::steady_clock::now() - died, seconds{30});
+    EXPECT_EQ(said.exit_code, 125) << said.err;
+    EXPECT_EQ(said.out, "begun\n");
+    EXPECT_NE(said.err.find("its machine is gone"), std::string::npos) << said.err;
+    ASSERT_TRUE(suite().eventually([&] {
+        return member(suite().api("GET", "/v1/leases/" + lease), "state") != "LEASE_STATE_ACTIVE";
+    }));
+    const auto over = suite().api("GET", "/v1/leases/" + lease);
+    EXPECT_EQ(member(over, "state"), "LEASE_STATE_FAILED") << over.body;
+    EXPECT_EQ(suite().api("POST", "/v1/leases/" + lease + "/heartbeat").status, 409);
+    EXPECT_TRUE(machines_gone()) << suite().logs();
+    EXPECT_TRUE(dead.all().empty());
+    EXPECT_TRUE(suite().eventually([&] { return zombies_of(suite().pid("prov")) == 0; }));
+}
+
+}  // namespace
+}  // namespace berth::testing
+
+int main(int argc, char** argv) {
+    ::testing::InitGoogleTest(&argc, argv);
+    struct Access : berth::testing::SystemTest {
+        static void configure() {
+            settings_ =
+                "profiles:\n  default: {driver: local}\n  much: {driver: local, output_cap: "
+                "1GiB}\n";
+        }
+    };
+    Access::configure();
+    return RUN_ALL_TESTS();
+}
