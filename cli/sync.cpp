@@ -26,7 +26,7 @@ constexpr seconds kLockPatience{120};  // another berth of this user is syncing 
 constexpr std::chrono::hours kRsyncPatience{6};  // a first sync of a huge tree over a slow line
 // Enough to recognise what happened to the tree.
 constexpr std::size_t kNamedDeletions = 3;
-constexpr int kTokenFd = 9;                      // of the transport; rsync passes it on
+constexpr int kTokenFd = 9;  // of the transport; rsync passes it on
 
 SyncRules rules_of(const config::Layers& settings) {
     return {
@@ -74,10 +74,7 @@ Result<void> permit(const std::string& trouble, std::string_view remedy) {
     if (trouble.empty()) return {};
     const bool person = ::isatty(STDIN_FILENO) == 1 && ::isatty(STDERR_FILENO) == 1;
     if (person && ask(trouble)) return {};
-    return invalid(
-        "sync_refused",
-        fmt::format("{} {}, or use --force-sync", trouble, remedy)
-    );
+    return invalid("sync_refused", fmt::format("{} {}, or use --force-sync", trouble, remedy));
 }
 
 std::string joined(const PathList& a, const PathList& b) {
@@ -215,7 +212,8 @@ Result<SyncReport> sync_locked(
 // What the receiving side is started with is fixed by the node agent and must agree with these: the
 // options decide the form of rsync's protocol.
 std::vector<std::string> rsync_arguments() {
-    return {"rsync", "-a", "--files-from=-", "--from0", "--delete-missing-args"};
+    return {
+        "rsync", "-a", "--files-from=-", "--from0", "--delete-missing-args", "--modify-window=-1"};
 }
 
 std::string check_root(const fs::path& root, const fs::path& home) {
@@ -229,9 +227,7 @@ std::string check_root(const fs::path& root, const fs::path& home) {
     const auto [in_folder, in_home] =
         std::mismatch(folder.begin(), folder.end(), own_home.begin(), own_home.end());
     if (in_folder == folder.end())
-        return fmt::format(
-            "The working tree ({}) holds your whole home folder.", folder.string()
-        );
+        return fmt::format("The working tree ({}) holds your whole home folder.", folder.string());
     return {};
 }
 

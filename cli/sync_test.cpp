@@ -209,7 +209,8 @@ TEST_F(SyncTest, RsyncMakesTheCopyExactAndLeavesIgnoredFilesAlone) {
     const fs::path shell = folder_ / "shell";
     std::ofstream(shell
     ) << "#!/bin/sh\ncd "
-      << copy << " && exec rsync --server -logDtpRe.LsfxCIvu --delete-missing-args --force . .\n";
+      << copy
+      << " && exec rsync --server -logDtpRe.LsfxCIvu --delete-missing-args --force -@-1 . .\n";
     fs::permissions(shell, fs::perms::owner_all);
     const auto sync = [&](const PathList& before) {
         const SyncRules rules{{}, {}, true};
@@ -232,12 +233,14 @@ TEST_F(SyncTest, RsyncMakesTheCopyExactAndLeavesIgnoredFilesAlone) {
         return all;
     };
     fs::create_directory(copy);
+    write("swift.txt", "one");
     PathList before = sync({});
     fs::create_directories(copy / "ignored");
     std::ofstream(copy / "ignored/remote") << "stays";
     std::ofstream(copy / "dir/b.o") << "stays";
     write("ignored/local", "stays here");
     write("a.txt", "modified");
+    write("swift.txt", "two");  // of the same size, most likely within the same second
     write("staged.txt", "staged");
     git_in(root_, {"add", "staged.txt"});
     write("untracked.txt", "untracked");
@@ -246,6 +249,7 @@ TEST_F(SyncTest, RsyncMakesTheCopyExactAndLeavesIgnoredFilesAlone) {
     write("dir/b.txt/now", "a folder");
     before = sync(before);
     EXPECT_EQ(read_file(copy / "a.txt").value(), "modified");
+    EXPECT_EQ(read_file(copy / "swift.txt").value(), "two");
     EXPECT_TRUE(fs::exists(copy / "staged.txt"));
     EXPECT_TRUE(fs::exists(copy / "untracked.txt"));
     EXPECT_TRUE(fs::exists(copy / "dir/b.txt/now"));

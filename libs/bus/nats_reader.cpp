@@ -13,6 +13,10 @@ namespace {
 constexpr seconds kPullExpires{20};
 constexpr seconds kHeartbeat{5};  // the server says it is alive; two missed ones mean it forgot us
 constexpr seconds kInactiveThreshold{60};  // the server drops a consumer that nobody pulls
+// A handler that waits for its own reader keeps us from pulling. After this long the server may be
+// about to forget the consumer, or has: without a word, so that it is made anew unasked. A healthy
+// one is pulled again when a pull expires at the latest.
+constexpr seconds kPullOverdue{30};
 constexpr milliseconds kRetry{200};
 constexpr milliseconds kTick{200};
 
@@ -87,7 +91,7 @@ private:
         consumer_sequence_ = 0;
         asked_ = 0;
         epoch_ = core_->epoch();
-        last_heard_ = std::chrono::steady_clock::now();
+        last_heard_ = last_pull_ = std::chrono::steady_clock::now();
         return {};
     }
 
@@ -123,7 +127,8 @@ private:
             gap_ = false;
             return true;
         }
-        return std::chrono::steady_clock::now() - last_heard_ > 2 * kHeartbeat + seconds{1};
+        const SteadyTime now = std::chrono::steady_clock::now();
+        return now - last_pull_ > kPullOverdue || now - last_heard_ > 2 * kHeartbeat + seconds{1};
     }
 
     void pull() {
@@ -134,6 +139,7 @@ private:
             ",\"expires\":" + std::to_string(std::chrono::nanoseconds(kPullExpires).count()) +
             ",\"idle_heartbeat\":" + std::to_string(std::chrono::nanoseconds(kHeartbeat).count()) +
             "}";
+        last_pull_ = std::chrono::steady_clock::now();
         if (core_->publish_raw(
                 "$JS.API.CONSUMER.MSG.NEXT." + settings_.stream + "." + consumer_, inbox_, body, {}
             ))
@@ -188,6 +194,7 @@ private:
     std::uint64_t epoch_ = 0;
     bool gap_ = false;
     SteadyTime last_heard_{};
+    SteadyTime last_pull_{};  // the loop thread, after start
     std::mutex mutex_;
     std::condition_variable changed_;
     bool stopping_ = false;  // by mutex_

@@ -33,9 +33,24 @@ TEST(Time, RefusesWhatIsNotRfc3339) {
 TEST(Duration, ReadsWhatPeopleWriteAndNothingElse) {
     EXPECT_EQ(*parse_duration("1h30m"), std::chrono::minutes{90});
     EXPECT_EQ(*parse_duration("250ms"), milliseconds{250});
+    EXPECT_EQ(*parse_duration("0.2s"), milliseconds{200});
+    EXPECT_EQ(*parse_duration("1.5h2.5s"), milliseconds{5'402'500});
+    EXPECT_EQ(*parse_duration("0.0019s"), milliseconds{1});
     EXPECT_EQ(format_duration(std::chrono::minutes{90}), "1h30m");
     for (const char* bad :
-         {"", "5", "-5s", "5m1h", "5x", "s", "99999999999999999999d", "222222602226d"}) {
+         {"",
+          "5",
+          "-5s",
+          "5m1h",
+          "5x",
+          "s",
+          "99999999999999999999d",
+          "222222602226d",
+          "1.s",
+          ".5s",
+          "1.5",
+          "1..5s",
+          "1.0000000001s"}) {
         EXPECT_FALSE(parse_duration(bad)) << bad;
     }
 }

@@ -124,6 +124,9 @@ Result<WallTime> parse_rfc3339(std::string_view text) {
     return WallTime{duration_cast<microseconds>(whole.time_since_epoch()) + microseconds{micro}};
 }
 
+// More digits after the point than a millisecond of a day can tell apart.
+constexpr long long kMaxFraction = 1'000'000'000;
+
 Result<milliseconds> parse_duration(std::string_view text) {
     if (text.empty()) return bad_duration(text);
     long long total = 0;
@@ -136,17 +139,27 @@ Result<milliseconds> parse_duration(std::string_view text) {
             value = value * 10 + (text[at] - '0');
             if (value > kMaxMillis) return bad_duration(text);
         }
+        const std::size_t last = at;
+        long long fraction = 0, scale = 1;  // as fraction / scale
+        if (at < text.size() && text[at] == '.') {
+            for (++at; at < text.size() && text[at] >= '0' && text[at] <= '9'; ++at) {
+                if (scale == kMaxFraction) return bad_duration(text);
+                fraction = fraction * 10 + (text[at] - '0');
+                scale *= 10;
+            }
+            if (scale == 1) return bad_duration(text);
+        }
         std::size_t end = at;
         while (end < text.size() && (text[end] < '0' || text[end] > '9')) ++end;
         const std::string_view unit = text.substr(at, end - at);
         std::size_t index = 0;
         while (index < kUnits.size() && kUnits[index].name != unit) ++index;
-        if (first == at || index == kUnits.size() || (first > 0 && index <= last_unit)) {
+        if (first == last || index == kUnits.size() || (first > 0 && index <= last_unit)) {
             return bad_duration(text);
         }
         last_unit = index;
         if (value > (kMaxMillis - total) / kUnits[index].millis) return bad_duration(text);
-        total += value * kUnits[index].millis;
+        total += value * kUnits[index].millis + fraction * kUnits[index].millis / scale;
         at = end;
     }
     return milliseconds{total};

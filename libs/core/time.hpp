@@ -32,8 +32,8 @@ public:
 std::string to_rfc3339(WallTime time);
 Result<WallTime> parse_rfc3339(std::string_view text);
 
-/// A duration as people write it: "250ms", "90s", "15m", "2h", "1h30m", "7d". No sign, no bare
-/// numbers.
+/// A duration as people write it: "250ms", "90s", "15m", "2h", "1h30m", "7d", "0.5s", "1.5h". No
+/// sign, no bare numbers; what is below a millisecond is cut off.
 Result<milliseconds> parse_duration(std::string_view text);
 /// The shortest such text: "1h30m", "450ms".
 std::string format_duration(milliseconds duration);

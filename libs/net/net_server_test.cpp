@@ -405,6 +405,26 @@ TEST(HttpServerTest, ServesAUnixSocketAndReplacesADeadOne) {
     EXPECT_TRUE(HttpClient("unix:" + path).send({}));
 }
 
+TEST(WireTest, GivesNothingMoreOnceCanceled) {
+    Server server;
+    Interrupter interrupter;
+    auto wire = open_wire(*parse_base_url(server.server->url()), in(5s), &interrupter);
+    ASSERT_TRUE(wire);
+    ASSERT_TRUE((*wire)->write("GET /a HTTP/1.1\r\nHost: x\r\n\r\n", in(5s)));
+    const auto limit = in(5s);
+    while ((*wire)->reusable() && std::chrono::steady_clock::now() < limit)
+        std::this_thread::yield();  // the answer is on its way
+    ASSERT_FALSE((*wire)->reusable());
+    interrupter.fire();
+    char byte = 0;
+    const auto got = (*wire)->read(&byte, 1, in(5s));
+    ASSERT_FALSE(got) << "an answer that waits to be read is not read any more";
+    EXPECT_EQ(got.error().code, "canceled");
+    const auto put = (*wire)->write("GET", in(5s));
+    ASSERT_FALSE(put);
+    EXPECT_EQ(put.error().code, "canceled");
+}
+
 TEST(HttpClientTest, SaysWhatWentWrong) {
     EXPECT_EQ(HttpClient("nonsense").send({}).error().code, "bad_url");
     EXPECT_EQ(HttpClient("unix:/nonexistent.sock").send({}).error().code, "connect_failed");

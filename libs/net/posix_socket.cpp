@@ -112,6 +112,7 @@ public:
 
     Result<std::size_t> read(char* data, std::size_t size, SteadyTime deadline) override {
         while (true) {
+            BERTH_TRY(go_on(interrupter_));
             const auto got = ::recv(fd_.get(), data, size, 0);
             if (got >= 0) return static_cast<std::size_t>(got);
             if (errno == EINTR) continue;
@@ -122,6 +123,7 @@ public:
 
     Result<void> write(std::string_view bytes, SteadyTime deadline) override {
         while (!bytes.empty()) {
+            BERTH_TRY(go_on(interrupter_));
             const auto put = ::send(fd_.get(), bytes.data(), bytes.size(), MSG_NOSIGNAL);
             if (put >= 0) {
                 bytes.remove_prefix(static_cast<std::size_t>(put));
@@ -195,6 +197,12 @@ void Interrupter::fire() {
     [[maybe_unused]] const auto written = ::write(fd_.get(), &one, sizeof one);
 }
 
+Result<void> go_on(const Interrupter* interrupter) {
+    if (interrupter != nullptr && interrupter->fired())
+        return Error{Fault::kCanceled, "canceled", "canceled", {}};
+    return {};
+}
+
 Result<void> wait_for(int fd, short events, SteadyTime until, const Interrupter* interrupter) {
     std::array<pollfd, 2> fds{
         {{fd, events, 0}, {interrupter != nullptr ? interrupter->fd() : -1, POLLIN, 0}}};
@@ -207,8 +215,7 @@ Result<void> wait_for(int fd, short events, SteadyTime until, const Interrupter*
             wait = static_cast<int>(std::min<long long>(left, 3'600'000));
         }
         const int ready = poll(fds.data(), fds.size(), wait);
-        if (interrupter != nullptr && interrupter->fired())
-            return Error{Fault::kCanceled, "canceled", "canceled", {}};
+        BERTH_TRY(go_on(interrupter));
         if (ready < 0 && errno != EINTR) return system_error("poll", errno);
         if (ready > 0 && fds[0].revents != 0) return {};
     }

@@ -60,6 +60,10 @@ Result<std::unique_ptr<Wire>> open_wire(
 /// The far future, for waits without a deadline of their own.
 inline constexpr SteadyTime kNever = SteadyTime::max();
 
+/// "canceled" once `interrupter` has fired. Asked before each step and not only where one waits: a
+/// peer that always has more to give must not keep a canceled reader busy.
+Result<void> go_on(const Interrupter* interrupter);
+
 /// Waits for poll(2) `events` on `fd`. Errors: "timeout", "canceled".
 Result<void> wait_for(int fd, short events, SteadyTime deadline, const Interrupter* interrupter);
 

@@ -170,6 +170,7 @@ private:
     template <typename Step>
     Result<void> drive(SteadyTime deadline, Step step) {
         while (true) {
+            BERTH_TRY(go_on(interrupter_));
             int error = 0;
             {
                 const std::lock_guard lock(mutex_);

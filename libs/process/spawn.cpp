@@ -17,6 +17,7 @@
 #include <cerrno>
 #include <csignal>
 #include <cstdlib>
+#include <thread>
 
 #include "core/text.hpp"
 
@@ -107,6 +108,21 @@ void reset_signals() {
     ::sigprocmask(SIG_SETMASK, &none, nullptr);
 }
 
+#ifdef __SANITIZE_THREAD__
+/// ThreadSanitizer gives the forked child of a one-threaded program a thread of its own again, and
+/// a process with two threads may not enter a user namespace (EINVAL). Of a program with several
+/// threads it leaves the child alone, so there is one more that only sleeps.
+void have_two_threads() {
+    static const bool once = [] {
+        std::thread([] {
+            while (true) ::pause();
+        }).detach();
+        return true;
+    }();
+    (void)once;
+}
+#endif
+
 /// Async-signal-safe calls only: other threads of the parent may have held any lock at the fork.
 [[noreturn]] void run_child(Plan& plan) {
     const SpawnSpec& spec = *plan.spec;
@@ -193,6 +209,9 @@ Result<Child> spawn(const SpawnSpec& spec) {
     sigset_t all, before;
     ::sigfillset(&all);
     ::pthread_sigmask(SIG_SETMASK, &all, &before);
+#ifdef __SANITIZE_THREAD__
+    if (!spec.namespaces.empty()) have_two_threads();  // here: it takes no signal either
+#endif
     const pid_t pid = ::fork();
     if (pid == 0) run_child(plan);
     const int fork_error = errno;

@@ -42,9 +42,12 @@ protected:
                                 "CREATE TABLE effects (command_id text NOT NULL);";
         const store::Migration first{1, "base", sql};
         ASSERT_TRUE(store::migrate(*pool_, settings.schema, {&first, 1}));
-        relay_.emplace(*pool_, [](const store::OutboxMessage&, const std::function<void(Result<void>)>& done) {
-            done({});
-        });
+        relay_.emplace(
+            *pool_,
+            [](const store::OutboxMessage&, const std::function<void(Result<void>)>& done) {
+                done({});
+            }
+        );
         bus_ = server_.connect();
         asker_ = server_.connect();
         auto replies = asker_->subscribe(std::string(kReplyTo) + ".>", [this](bus::Message reply) {

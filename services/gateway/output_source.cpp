@@ -62,6 +62,7 @@ void OutputSource::watch() {
 bool OutputSource::hear(const bus::ReadMessage& message) {
     if (over_.load()) return false;
     seen_.store(true);
+    more_stored_.store(message.pending > 0);
     run::v1::OutputFrame frame;
     bool more = true;
     // The stream may hold a frame twice or before its turn (a publish repeated across a reconnect):
@@ -122,7 +123,10 @@ void OutputSource::check() {
     }
     if (!options_.follow && !seen_.load() && quiet > kNoOutput) return finish({{}, has_gap()});
     const bool waiting = in_take_.load();  // for its client: that is no silence of the run
-    if (ended && !waiting && quiet > (started ? kLostEndFrame : kNeverStarted))
+    const milliseconds patience = more_stored_.load() ? kStoredOutput
+                                  : started           ? kLostEndFrame
+                                                      : kNeverStarted;
+    if (ended && !waiting && quiet > patience)
         return finish({synthetic_end(), has_gap()});
     if (!ended && stale) query();
     const std::weak_ptr<OutputSource> weak = weak_from_this();

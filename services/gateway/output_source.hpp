@@ -62,6 +62,7 @@ private:
     std::atomic<std::uint64_t> expected_{0};  // written by the reader's thread
     std::atomic<bool> in_take_{false};
     std::atomic<bool> seen_{false};
+    std::atomic<bool> more_stored_{false};
     std::atomic<bool> over_{false};
     std::shared_ptr<void> watch_;
     std::unique_ptr<bus::Receiver> reader_;  // last: ended first

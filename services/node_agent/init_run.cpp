@@ -238,7 +238,7 @@ void tell_end(const RunOptions& options, int status, const MemoryKills& before) 
         (void)send_message(options.connection, {kInitExited, status}, nullptr, 0);
         return;
     }
-    if (options.connection >= 0 && status != 0 && MemoryKills::read().count > before.count)
+    if (options.connection >= 0 && MemoryKills::read().count > before.count)
         tell(kInitMemory, memory_limit_mib());
     tell(kInitExited, status);
     end_all(options);

@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <cerrno>
 
 #include "berth/common/v1/common.pb.h"
 #include "core/id.hpp"
@@ -195,6 +196,12 @@ void Node::reply(const std::shared_ptr<bus::Delivery>& delivery, const Result<vo
 }
 
 void Node::tell_presence() {
+    // Destroyed while this agent was on its way up, too late for its identity to be found: nobody
+    // else would ever end it.
+    if (::access((settings_.dir / "node").c_str(), F_OK) != 0 && errno == ENOENT) {
+        log::info("the machine's folder is gone; its node agent ends");
+        return loop_.stop();
+    }
     loop_.after(kPresenceEvery, [this] { tell_presence(); });
     send_presence();
 }

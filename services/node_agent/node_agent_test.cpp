@@ -391,6 +391,7 @@ TEST(NodeAgent, SyncsAWorkingTreeWithARealRsyncClient) {
         "-a",
         "--delete-missing-args",
         "--force",
+        "--modify-window=-1",
         "--files-from=" + (world.machine.dir / "list").string(),
         "--from0",
         "-e",

@@ -578,7 +578,8 @@ ExitRecord Supervisor::make_record() const {
                             ::strsignal(end.signal) + ")";
         else if (end.code != 0)
             record.reason = "exit code " + std::to_string(end.code);
-        if (!memory_notice_.empty()) record.reason = memory_notice_ + "; " + record.reason;
+        if (!memory_notice_.empty() && !record.reason.empty())
+            record.reason = memory_notice_ + "; " + record.reason;
     } else {
         record.state = EndState::kFailed;
         record.of_berth = true;

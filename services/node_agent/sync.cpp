@@ -23,15 +23,23 @@ bool is_misunderstanding(int code) { return code == 1 || code == 2 || code == 4 
 
 }  // namespace
 
-/// What `rsync -a --delete-missing-args --force --files-from=LIST --from0 SRC/ HOST:.` (rsync 3.2
-/// or later, both ends) asks its remote shell to run, as printed by a remote shell that echoes its
-/// arguments:
-///     rsync --server -logDtpRe.LsfxCIvu --force --delete-missing-args . .
+/// What `rsync -a --delete-missing-args --force --modify-window=-1 --files-from=LIST --from0 SRC/
+/// HOST:.` (rsync 3.2 or later, both ends) asks its remote shell to run, as printed by a remote
+/// shell that echoes its arguments:
+///     rsync --server -logDtpRe.LsfxCIvu --force --delete-missing-args -@-1 . .
 /// -a is logDtp plus r, which --files-from takes out; R comes from --files-from; "e." and what
 /// follows are the client's capabilities. A client with other options, also without
-/// --delete-missing-args or --force, must not be used.
+/// --delete-missing-args or --force, must not be used. The window of -1 compares times to the
+/// nanosecond: an edit that keeps a file's size is else lost when it follows within a second.
 std::vector<std::string> rsync_server_arguments() {
-    return {"--server", "-logDtpRe.LsfxCIvu", "--force", "--delete-missing-args", ".", "."};
+    return {
+        "--server",
+        "-logDtpRe.LsfxCIvu",
+        "--force",
+        "--delete-missing-args",
+        "--modify-window=-1",
+        ".",
+        "."};
 }
 
 Sync::Sync(

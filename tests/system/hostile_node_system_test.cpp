@@ -21,7 +21,7 @@ namespace {
 
 class HostileNode : public SystemTest {
 protected:
-    static constexpr int kLines = 120;
+    static constexpr int kLines = 60;
 
     void SetUp() override {
         for (const char* part : {"gateway", "lease", "prov", "run", "nats", "postgres"})

@@ -263,6 +263,21 @@ TEST_F(RunEdges, Case8AMachineThatVanishesTakesItsRunsAndItsLeaseWithIt) {
     EXPECT_TRUE(suite().eventually([&] { return zombies_of(suite().pid("prov")) == 0; }));
 }
 
+// Destroying a machine ends what it finds by its records; an agent that was just starting is in none
+// of them yet.
+TEST_F(RunEdges, AnAgentWhoseMachineIsRemovedUnderItEndsItself) {
+    const std::string lease = acquire();
+    const std::string machine = member(suite().api("GET", "/v1/leases/" + lease), "machine");
+    const auto node = MachineProcesses(suite(), machine).node();
+    ASSERT_TRUE(node);
+    fs::remove_all(suite().data() / "machines" / machine);
+    EXPECT_TRUE(node->wait_gone(seconds{15}));
+    EXPECT_TRUE(suite().eventually([&] {
+        return member(suite().api("GET", "/v1/leases/" + lease), "state") == "LEASE_STATE_FAILED";
+    }));
+    EXPECT_TRUE(machines_gone());
+}
+
 }  // namespace
 }  // namespace berth::testing
 

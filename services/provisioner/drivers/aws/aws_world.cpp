@@ -270,6 +270,8 @@ bool AwsWorld::plant_foreign(const std::string& machine) {
         {{"Action", "RunInstances"},
          {"ImageId", "ami-1e749f67"},
          {"InstanceType", "t3.micro"},
+         // As another deployment's driver would make it: the deployment's tag alone tells.
+         {"ClientToken", machine + "-0"},
          {"MinCount", "1"},
          {"MaxCount", "1"},
          {"TagSpecification.1.ResourceType", "instance"},

@@ -28,6 +28,7 @@ namespace fs = std::filesystem;
 // From the start of a container to its open door; an engine under load takes seconds.
 constexpr seconds kDoorPatience{10};
 constexpr milliseconds kDoorLook{10};  // nothing tells of a socket that appears
+constexpr int kLooksPerInspection = 20;  // the engine is asked less often than the file system
 constexpr seconds kFencePatience{10};
 constexpr seconds kRemovePatience{15};
 constexpr milliseconds kRemoveLook{100};
@@ -200,10 +201,20 @@ Result<void> DockerDriver::load_fence(const MachineSpec& spec) {
     return gone(engine_.remove("/containers/" + fence + "?force=1&v=1"));
 }
 
-Result<void> DockerDriver::wait_door(const std::string& machine) const {
+Result<bool> DockerDriver::is_running(const std::string& machine) {
+    BERTH_ASSIGN(const Json found, engine_.get("/containers/" + container_name(machine) + "/json"));
+    const Json* running = at(found, {"State", "Running"});
+    return running != nullptr && running->as_bool() != nullptr && *running->as_bool();
+}
+
+Result<void> DockerDriver::wait_door(const std::string& machine) {
     const fs::path door = folder(machine) / "door";
     const SteadyTime until = std::chrono::steady_clock::now() + kDoorPatience;
-    while (!door_answers(door)) {
+    for (int look = 1; !door_answers(door); ++look) {
+        if (look % kLooksPerInspection == 0) {
+            BERTH_ASSIGN(const bool running, is_running(machine));
+            if (!running) return unavailable("no_door", "the machine's container has ended");
+        }
         if (const auto words = read_file(door / "error", Engine::kLogBytes))
             return unavailable("no_door", "the machine's container gave up: " + *words);
         if (std::chrono::steady_clock::now() > until)
@@ -219,16 +230,13 @@ Result<void> DockerDriver::wait_door(const std::string& machine) const {
 
 Result<void> DockerDriver::ensure_serving(const MachineSpec& spec) {
     const fs::path door = folder(spec.machine) / "door";
-    const std::string path = "/containers/" + container_name(spec.machine);
-    BERTH_ASSIGN(const Json found, engine_.get(path + "/json"));
-    const Json* running = at(found, {"State", "Running"});
-    const bool runs = running != nullptr && running->as_bool() != nullptr && *running->as_bool();
+    BERTH_ASSIGN(const bool runs, is_running(spec.machine));
     if (runs && door_answers(door)) return {};
     if (!runs) {
         // A word that an earlier start did not use up would open this one before its fence stands.
         std::error_code ignored;
         for (const char* name : {"go", "error", "sock"}) fs::remove(door / name, ignored);
-        const auto started = engine_.post(path + "/start");
+        const auto started = engine_.post("/containers/" + container_name(spec.machine) + "/start");
         if (!started && started.error().fault == Fault::kConflict)  // it is being removed
             return unavailable("not_started", started.error().message);
         if (!started) return started.error();

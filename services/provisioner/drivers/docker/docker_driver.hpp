@@ -82,7 +82,9 @@ private:
     /// Starts the container where it does not run and opens its door.
     Result<void> ensure_serving(const MachineSpec& spec);
     Result<void> load_fence(const MachineSpec& spec);
-    Result<void> wait_door(const std::string& machine) const;
+    /// As the engine sees it, which is a moment behind.
+    Result<bool> is_running(const std::string& machine);
+    Result<void> wait_door(const std::string& machine);
     /// Error kNotOurs when something of this machine's name is another's.
     Result<void> check_ours(const std::string& machine);
     Result<void> remove_containers(const std::string& machine);
