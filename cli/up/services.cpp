@@ -61,7 +61,7 @@ Result<std::string> profiles(const Layout& layout) {
     config::Reader reader(document.root());
     const bool given = reader.has("profiles");
     (void)reader.has("provisioner");  // goes to the provisioner
-    BERTH_TRY(reader.finish());  // the keys of a profile are checked by the service
+    BERTH_TRY(reader.finish());       // the keys of a profile are checked by the service
     std::string out = "profiles:\n";
     if (given) append_yaml(out, *document.root().find("profiles"), "  ");
     return given ? out : std::string();
@@ -73,8 +73,7 @@ Result<std::string> provisioner(const Layout& layout) {
     std::string out;
     if (!fs::exists(layout.user_settings(), ignored)) return out;
     BERTH_ASSIGN(const config::Document document, config::Document::load(layout.user_settings()));
-    if (const auto section = document.root().find("provisioner"))
-        append_yaml(out, *section, "");
+    if (const auto section = document.root().find("provisioner")) append_yaml(out, *section, "");
     return out;
 }
 

@@ -144,9 +144,7 @@ bool tell_left(const Context& context, const std::vector<up::LeftMachine>& left)
     for (const auto& one : left) {
         if (!one.trouble.empty()) {
             good = false;
-            context.complain(
-                fmt::format("machine {} still runs: {}", one.machine, one.trouble)
-            );
+            context.complain(fmt::format("machine {} still runs: {}", one.machine, one.trouble));
             continue;
         }
         context.progress(fmt::format(

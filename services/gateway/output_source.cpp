@@ -126,8 +126,7 @@ void OutputSource::check() {
     const milliseconds patience = more_stored_.load() ? kStoredOutput
                                   : started           ? kLostEndFrame
                                                       : kNeverStarted;
-    if (ended && !waiting && quiet > patience)
-        return finish({synthetic_end(), has_gap()});
+    if (ended && !waiting && quiet > patience) return finish({synthetic_end(), has_gap()});
     if (!ended && stale) query();
     const std::weak_ptr<OutputSource> weak = weak_from_this();
     api_.workers.after(ended || !options_.follow ? kCheckEnded : kCheckLive, [weak] {

@@ -56,9 +56,9 @@ private:
     const Take take_;
     const End end_;
     std::mutex mutex_;
-    run::v1::Run run_;                       // by mutex_
-    SteadyTime queried_;                     // by mutex_
-    std::atomic<SteadyTime::rep> progress_;  // when a frame was last dealt with
+    run::v1::Run run_;                        // by mutex_
+    SteadyTime queried_;                      // by mutex_
+    std::atomic<SteadyTime::rep> progress_;   // when a frame was last dealt with
     std::atomic<std::uint64_t> expected_{0};  // written by the reader's thread
     std::atomic<bool> in_take_{false};
     std::atomic<bool> seen_{false};

@@ -38,8 +38,8 @@ inline constexpr milliseconds kWaitRecheck{5'000};
 inline constexpr milliseconds kSseKeepAlive{15'000};
 /// A run known to have ended whose output has been silent this long lost its last frame.
 inline constexpr milliseconds kLostEndFrame{3'000};
-/// The same where the bus says that more of its output is stored: it comes, if only after the reader
-/// was made anew.
+/// The same where the bus says that more of its output is stored: it comes, if only after the
+/// reader was made anew.
 inline constexpr milliseconds kStoredOutput{60'000};
 /// The same where the command never started: there was never anything to come.
 inline constexpr milliseconds kNeverStarted{300};

@@ -81,8 +81,7 @@ Result<std::unique_ptr<Place>> make_place(const Settings& settings) {
         return std::unique_ptr<Place>(std::make_unique<Container>(std::move(container)));
     }
     BERTH_ASSIGN(
-        Sandbox sandbox,
-        Sandbox::prepare({settings.dir, init, settings.slug, settings.network})
+        Sandbox sandbox, Sandbox::prepare({settings.dir, init, settings.slug, settings.network})
     );
     return std::unique_ptr<Place>(std::make_unique<Sandbox>(std::move(sandbox)));
 }

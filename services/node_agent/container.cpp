@@ -40,11 +40,7 @@ Fd connect_to_door(const std::filesystem::path& dir) {
     sockaddr_un address{};
     address.sun_family = AF_UNIX;
     std::snprintf(
-        address.sun_path,
-        sizeof address.sun_path,
-        "/proc/self/fd/%d/%s",
-        folder.get(),
-        kDoorSocket
+        address.sun_path, sizeof address.sun_path, "/proc/self/fd/%d/%s", folder.get(), kDoorSocket
     );
     if (::connect(fd.get(), reinterpret_cast<sockaddr*>(&address), sizeof address) != 0) return {};
     return fd;
@@ -55,7 +51,7 @@ Fd connect_to_door(const std::filesystem::path& dir) {
 Result<std::string> Container::ensure() {
     if (connect_to_door(settings_.dir)) return std::string();
     return unavailable(
-        "no_container", "the machine's container does not answer; it is being started again"
+        kPlaceComing, "the machine's container does not answer; it is being started again"
     );
 }
 
@@ -89,7 +85,8 @@ std::vector<std::string> Container::tool_command(const std::vector<std::string>&
     return argv;
 }
 
-Result<std::vector<std::string>> Container::rsync() const {
+Result<std::vector<std::string>> Container::rsync() {
+    BERTH_TRY(ensure());
     // Ours, with its own loader and libraries: an image need not have one.
     const std::string tools = kInsideTools;
     return std::vector<std::string>{

@@ -23,12 +23,12 @@ class Container final : public Place {
 public:
     static Result<Container> prepare(ContainerSettings settings);
 
-    /// Error unavailable "no_container" when the door does not answer.
+    /// Error kPlaceComing when the door does not answer.
     Result<std::string> ensure() override;
     std::vector<std::string> run_command() const override;
     bool relayed() const override { return true; }
     std::vector<std::string> tool_command(const std::vector<std::string>& program) const override;
-    Result<std::vector<std::string>> rsync() const override;
+    Result<std::vector<std::string>> rsync() override;
     /// Little: the rest is the image's own, which the door adds.
     std::map<std::string, std::string> environment() const override;
 

@@ -31,11 +31,11 @@
 namespace berth::node::init {
 namespace {
 
-constexpr int kGoLookMs = 10;           // nothing tells of a file across a mount
+constexpr int kGoLookMs = 10;  // nothing tells of a file across a mount
 constexpr int kRequestPatienceMs = 5'000;
 constexpr int kBacklog = 64;
-constexpr int kMaxChildren = 512;       // above the node agent's own limits of runs and syncs
-constexpr int kParked = 64;             // above every descriptor that is about to be placed
+constexpr int kMaxChildren = 512;  // above the node agent's own limits of runs and syncs
+constexpr int kParked = 64;        // above every descriptor that is about to be placed
 
 /// Which mistake the machine died of: nobody reads a container's stderr.
 [[noreturn]] void give_up(const char* what) {

@@ -246,9 +246,8 @@ void tell_end(const RunOptions& options, int status, const MemoryKills& before) 
 
 pid_t start(const Command& command, const RunOptions& options) {
     char slave[32] = "";
-    const int master = command.head.tty != 0
-                           ? open_terminal(command, options.user, slave, sizeof slave)
-                           : -1;
+    const int master =
+        command.head.tty != 0 ? open_terminal(command, options.user, slave, sizeof slave) : -1;
     const pid_t pid = ::fork();
     if (pid < 0) die("fork");
     if (pid == 0) run_command(command, slave, options);

@@ -19,6 +19,7 @@ namespace {
 
 constexpr milliseconds kReplyPause{
     1'000};  // a reply that was not stored: its command comes again after this
+constexpr milliseconds kPlacePause{250};      // a machine that is being started again
 constexpr milliseconds kConsumePause{2'000};  // a durable that is not there yet
 constexpr milliseconds kTombstoneSweep{3'600'000};
 
@@ -106,6 +107,8 @@ void Node::consume(bus::Connection& connection) {
 
 void Node::handle(const std::shared_ptr<bus::Delivery>& delivery) {
     const Result<void> outcome = dispatch(delivery->message());
+    // Asked again until the machine is back or the command's deadline has passed.
+    if (!outcome && outcome.error().code == kPlaceComing) return delivery->nak(kPlacePause);
     if (!outcome && outcome.error().fault == Fault::kInternal) {
         log::warning(
             "a command failed",
@@ -139,7 +142,8 @@ Result<void> Node::dispatch(const bus::Message& message) {
         auto command = decode<v1::OpenSync>(message.payload);
         outcome = command ? open_sync(*command) : Result<void>(command.error());
     }
-    if (!id.empty()) {
+    const bool passing = !outcome && outcome.error().fault == Fault::kUnavailable;
+    if (!id.empty() && !passing) {
         outcomes_.emplace(id, outcome);
         outcome_order_.push_back(id);
         if (outcome_order_.size() > kRememberedCommands) {
@@ -240,15 +244,10 @@ Result<void> Node::start_run(const v1::Start& command) {
         return Error{Fault::kLimit, "too_many_runs", "the machine has too many live runs", {}};
     const bool late =
         command.has_start_by() && service::to_wall_time(command.start_by()) < Clock::system().now();
-    if (!late) {
-        // Before it is recorded: where no sandbox can be made, the asker shall hear why.
-        auto holder = place_.ensure();
-        if (!holder) return std::move(holder).error();
-    }
+    // Recorded in any case: nobody waits for this answer, and where the run cannot be started its
+    // end says why.
     BERTH_TRY(Run::record(settings_, command));
     adopt(command);
-    // Recorded all the same: its end as lost must reach the run's owner even if this answer does
-    // not.
     if (late)
         return deadline("start_expired", "the machine got the run too late; it was not started");
     return {};

@@ -65,7 +65,8 @@ private:
 };
 
 /// Kills everything that belongs to the machine of `dir` (supervisors with their trees, holder,
-/// pasta, the container) by the recorded identities and waits until it is gone. Removes nothing. Idempotent.
+/// pasta, the container) by the recorded identities and waits until it is gone. Removes nothing.
+/// Idempotent.
 Result<void> destroy_machine(const std::filesystem::path& dir);
 
 }  // namespace berth::node

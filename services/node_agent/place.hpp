@@ -16,6 +16,9 @@ inline constexpr unsigned kInsideUid = 1000;
 /// Where the workspace is inside.
 inline constexpr const char* kInsideWorkspace = "/workspace";
 
+/// The code of the error "unavailable" of a place that is being started again: asking again helps.
+inline constexpr const char* kPlaceComing = "no_container";
+
 /// Not thread-safe.
 class Place {
 public:
@@ -32,8 +35,8 @@ public:
     /// argv of a program that sees the workspace; its exit status is the program's.
     virtual std::vector<std::string> tool_command(const std::vector<std::string>& program
     ) const = 0;
-    /// How rsync is called as such a program. Error "no_rsync".
-    virtual Result<std::vector<std::string>> rsync() const = 0;
+    /// How rsync is called as such a program. Errors "no_rsync", kPlaceComing.
+    virtual Result<std::vector<std::string>> rsync() = 0;
     /// What a command finds in its environment where its client says nothing else.
     virtual std::map<std::string, std::string> environment() const = 0;
 };

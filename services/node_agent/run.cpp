@@ -46,10 +46,7 @@ std::vector<std::string> environment_of(
 }
 
 Launch launch_of(
-    const Settings& settings,
-    const Place& place,
-    const std::string& holder,
-    const v1::Start& spec
+    const Settings& settings, const Place& place, const std::string& holder, const v1::Start& spec
 ) {
     Launch launch;
     launch.tty = spec.tty();
@@ -112,14 +109,18 @@ void Run::resume() {
         }
         lost.reason = "the run's supervisor died";
     } else if (start_by_passed()) {
-        lost.reason = "the machine could not start it in time";
+        lost.reason = "the machine could not start it in time" + obstacle_;
     } else if (++attempts_ > kStartAttempts) {
-        lost.reason = "its supervisor could not be started";
+        lost.reason = "its supervisor could not be started" + obstacle_;
     } else {
         if (auto started = start_supervisor(); !started) {
-            log::warning(
-                "a supervisor does not start", {{"run", id()}, {"error", started.error()}}
-            );
+            // A machine that is being started again comes back; how often it is asked is no matter.
+            if (started.error().code == kPlaceComing) --attempts_;
+            if (obstacle_.empty())
+                log::warning(
+                    "a supervisor does not start", {{"run", id()}, {"error", started.error()}}
+                );
+            obstacle_ = ": " + started.error().message;
             return retry_resume();
         }
         if (join()) return;
@@ -140,8 +141,7 @@ void Run::retry_resume() {
 Result<void> Run::start_supervisor() {
     BERTH_ASSIGN(const std::string holder, context_.place.ensure());
     BERTH_TRY(write_quickly(
-        folder_ / "launch",
-        launch_of(context_.settings, context_.place, holder, spec_).encode()
+        folder_ / "launch", launch_of(context_.settings, context_.place, holder, spec_).encode()
     ));
     BERTH_ASSIGN(const Fd listener, listen_in(folder_));
     process::SpawnSpec spawn;

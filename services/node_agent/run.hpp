@@ -88,6 +88,7 @@ private:
     std::optional<ExitRecord> end_;
     bool end_sent_ = false;
     unsigned attempts_ = 0;
+    std::string obstacle_;  // why the last attempt failed, as the end of a sentence
     char buffer_[kWordBytes];
 };
 

@@ -26,7 +26,7 @@ namespace berth::node {
 /// What the supervisor has to do.
 struct Launch {
     bool tty = false;
-    bool input = false;  ///< stdin comes over the socket; else /dev/null
+    bool input = false;    ///< stdin comes over the socket; else /dev/null
     bool relayed = false;  ///< the run's processes are not below `sandbox`: see Place::relayed()
     std::uint32_t rows = 0;
     std::uint32_t cols = 0;

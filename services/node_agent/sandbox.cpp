@@ -244,7 +244,7 @@ Result<std::string> Sandbox::ensure() {
     return holder.to_text();
 }
 
-Result<std::vector<std::string>> Sandbox::rsync() const {
+Result<std::vector<std::string>> Sandbox::rsync() {
     constexpr const char* kRsync = "/usr/bin/rsync";
     if (::access(kRsync, X_OK) != 0)
         return unavailable(

@@ -46,7 +46,7 @@ public:
     bool relayed() const override { return false; }
     /// Sees no network; needs no holder.
     std::vector<std::string> tool_command(const std::vector<std::string>& program) const override;
-    Result<std::vector<std::string>> rsync() const override;
+    Result<std::vector<std::string>> rsync() override;
     std::map<std::string, std::string> environment() const override;
 
     /// Kills the holder and pasta by their recorded identities and waits until they are gone.

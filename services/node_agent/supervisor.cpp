@@ -30,12 +30,12 @@ namespace {
 
 constexpr int kPipeBytes =
     1 << 20;  // fewer wake-ups; the kernel may grant less to a user with many
-constexpr milliseconds kLockPatience{2000};   // a predecessor that is just leaving
-constexpr milliseconds kDiskRetry{500};       // a full disk is tried again this often
-constexpr std::size_t kErrorTextBytes = 512;  // of the sandbox's own complaint, for the reason
-constexpr int kLingerLook = 5'000;            // ms between looks for the folder of an ended run
+constexpr milliseconds kLockPatience{2000};     // a predecessor that is just leaving
+constexpr milliseconds kDiskRetry{500};         // a full disk is tried again this often
+constexpr std::size_t kErrorTextBytes = 512;    // of the sandbox's own complaint, for the reason
+constexpr int kLingerLook = 5'000;              // ms between looks for the folder of an ended run
 constexpr milliseconds kRelayPatience{15'000};  // of whoever ends a run elsewhere
-constexpr int kReadsPerTurn = 16;             // of one stream before the others get their turn
+constexpr int kReadsPerTurn = 16;               // of one stream before the others get their turn
 
 using Steady = std::chrono::steady_clock;
 
@@ -555,8 +555,7 @@ void Supervisor::try_finish() {
         if (source.fd && source.drained) source.fd.reset();
     }
     on_timers();
-    if (out_[0].fd || out_[1].fd || !pending_.empty() || cap_notice_due_ ||
-        memory_notice_due_) {
+    if (out_[0].fd || out_[1].fd || !pending_.empty() || cap_notice_due_ || memory_notice_due_) {
         if (!spool_->full() && !wake_at_)
             wake_at_ = Steady::now();  // more to read: come back at once
         return;

@@ -32,14 +32,7 @@ bool is_misunderstanding(int code) { return code == 1 || code == 2 || code == 4 
 /// --delete-missing-args or --force, must not be used. The window of -1 compares times to the
 /// nanosecond: an edit that keeps a file's size is else lost when it follows within a second.
 std::vector<std::string> rsync_server_arguments() {
-    return {
-        "--server",
-        "-logDtpRe.LsfxCIvu",
-        "--force",
-        "--delete-missing-args",
-        "--modify-window=-1",
-        ".",
-        "."};
+    return {"--server", "-logDtpRe.LsfxCIvu", "--force", "--delete-missing-args", "-@-1", ".", "."};
 }
 
 Sync::Sync(

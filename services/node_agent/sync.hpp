@@ -14,9 +14,9 @@
 
 namespace berth::node {
 
-/// The server's arguments. rsync's client sends such a list to its remote shell; Berth never takes it
-/// from a client and builds it here. It must be what the CLI's client would have asked for, or the
-/// two disagree on the wire: see sync.cpp for the client's command this belongs to.
+/// The server's arguments. rsync's client sends such a list to its remote shell; Berth never takes
+/// it from a client and builds it here. It must be what the CLI's client would have asked for, or
+/// the two disagree on the wire: see sync.cpp for the client's command this belongs to.
 std::vector<std::string> rsync_server_arguments();
 
 /// One sync, on channel berth.io.<machine>.<channel>. Lives on the loop's thread, ends with the

@@ -115,8 +115,7 @@ void read_docker_settings(config::Reader& reader, ProvSettings& settings) {
     docker.engine_dir = section.get_string("engine_dir", docker.dir);
     const auto resolv_conf = read_file("/etc/resolv.conf");
     docker.resolvers = section.get_list(
-        "resolvers",
-        resolv_conf ? usable_resolvers(*resolv_conf) : std::vector<std::string>{}
+        "resolvers", resolv_conf ? usable_resolvers(*resolv_conf) : std::vector<std::string>{}
     );
     if (docker.dir.empty()) section.reject("dir", "is needed where there is no machines_dir");
     if (settings.node_binary.empty())

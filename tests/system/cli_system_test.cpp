@@ -105,8 +105,7 @@ TEST_F(CliSystem, ExitCode125IsALostRun) {
     );
     ASSERT_TRUE(running->wait_out("begun"));
     const std::string run = only_run_of(lease);
-    const fs::path started =
-        suite().data() / "machines" / machine / "runs" / run / "started";
+    const fs::path started = suite().data() / "machines" / machine / "runs" / run / "started";
     const std::string text = read_file(started).value_or("");
     const auto at = text.find("supervisor=") + 11;
     const auto supervisor = process::ProcessId::parse(text.substr(at, text.find('\n', at) - at));
@@ -213,7 +212,8 @@ TEST_F(CliSystem, ControlCOnceInterruptsTwiceCancelsThriceLeaves) {
          "--",
          "sh",
          "-c",
-         "n=0; trap 'n=$((n+1)); echo int $n; test $n -lt 2 || exit 43' INT; echo ready; while :; do "
+         "n=0; trap 'n=$((n+1)); echo int $n; test $n -lt 2 || exit 43' INT; echo ready; while :; "
+         "do "
          "sleep 0.05; done"},
         {}
     );
@@ -274,9 +274,8 @@ TEST_F(CliSystem, DownLeavesNothingButWhatStillRunsAndSaysWhich) {
     const auto lease_of = [&](const char* label) {
         const auto made =
             own.api("POST", "/v1/leases", std::string("{\"label\":\"") + label + "\"}");
-        const auto active = own.api(
-            "GET", "/v1/leases/" + member(made, "id") + "?wait=active&timeout=30s"
-        );
+        const auto active =
+            own.api("GET", "/v1/leases/" + member(made, "id") + "?wait=active&timeout=30s");
         EXPECT_EQ(member(active, "state"), "LEASE_STATE_ACTIVE") << active.body;
         return std::pair(member(active, "id"), member(active, "machine"));
     };
@@ -311,8 +310,7 @@ TEST_F(CliSystem, DownLeavesNothingButWhatStillRunsAndSaysWhich) {
     // The run outlasts it, also its own end.
     std::ofstream(go) << "\n";
     ASSERT_EQ(own.up().exit_code, 0) << own.logs();
-    const auto end =
-        json_of(own.api("GET", "/v1/runs/" + run + "?wait=ended&timeout=30s").body);
+    const auto end = json_of(own.api("GET", "/v1/runs/" + run + "?wait=ended&timeout=30s").body);
     EXPECT_EQ(end.string_or("state", ""), "RUN_STATE_FAILED") << end.dump();
     EXPECT_EQ(end.int_or("exit_code", 0), 5);
     EXPECT_EQ(own.berth({"logs", run}).out, "before\nafter\n");
@@ -321,9 +319,8 @@ TEST_F(CliSystem, DownLeavesNothingButWhatStillRunsAndSaysWhich) {
     EXPECT_EQ(kept.out, "kept\n") << kept.err;
 
     // With --all nothing is left, whatever ran.
-    const Said again = own.berth(
-        {"run", "--no-sync", "--detach", "--lease", busy, "--", "sh", "-c", "sleep 300"}
-    );
+    const Said again =
+        own.berth({"run", "--no-sync", "--detach", "--lease", busy, "--", "sh", "-c", "sleep 300"});
     ASSERT_EQ(again.exit_code, 0) << again.err;
     ASSERT_EQ(own.berth(down).exit_code, 0);
     const Said all = own.berth({"down", "--all", "--json", "--data", own.data().string()});
@@ -345,8 +342,7 @@ int main(int argc, char** argv) {
     ::testing::InitGoogleTest(&argc, argv);
     struct Access : berth::testing::SystemTest {
         static void configure() {
-            settings_ =
-                "profiles:\n  default: {driver: local}\n  broken: {driver: nonesuch}\n";
+            settings_ = "profiles:\n  default: {driver: local}\n  broken: {driver: nonesuch}\n";
         }
     };
     Access::configure();

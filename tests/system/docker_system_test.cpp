@@ -37,9 +37,7 @@ public:
     }
 
 protected:
-    void TearDown() override {
-        EXPECT_TRUE(nothing_left()) << left();
-    }
+    void TearDown() override { EXPECT_TRUE(nothing_left()) << left(); }
     static bool nothing_left(milliseconds patience = seconds{60}) {
         return suite().eventually([] { return left().empty(); }, patience);
     }
@@ -102,8 +100,19 @@ TEST_F(DockerSystem, Case2And6ArgumentsEnvironmentInputAndATerminal) {
     Suite::CommandOptions options;
     options.input = "one\ntwo\n";
     const std::vector<std::string> words{
-        "run", "--no-sync", "--lease", lease, "--", "sh", "-c",
-        "printf '%s|' \"$@\"; echo; echo $HOME $USER $PATH; cat", "sh", "a b", "", "\n", "ü"};
+        "run",
+        "--no-sync",
+        "--lease",
+        lease,
+        "--",
+        "sh",
+        "-c",
+        "printf '%s|' \"$@\"; echo; echo $HOME $USER $PATH; cat",
+        "sh",
+        "a b",
+        "",
+        "\n",
+        "ü"};
     const Said said = suite().berth(words, options);
     EXPECT_EQ(said.exit_code, 0) << said.err;
     EXPECT_EQ(
@@ -112,7 +121,14 @@ TEST_F(DockerSystem, Case2And6ArgumentsEnvironmentInputAndATerminal) {
         "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin\none\ntwo\n"
     ) << "PATH is the image's";
     const Said terminal = suite().berth(
-        {"run", "--no-sync", "--tty", "--lease", lease, "--", "sh", "-c",
+        {"run",
+         "--no-sync",
+         "--tty",
+         "--lease",
+         lease,
+         "--",
+         "sh",
+         "-c",
          "tty; test -t 0 && test -w $(tty) && echo terminal; exit 5"}
     );
     EXPECT_EQ(terminal.exit_code, 5) << terminal.err;
@@ -138,7 +154,11 @@ TEST_F(DockerSystem, Case3ChangesAndDeletionsFollow) {
 
 TEST_F(DockerSystem, Case5ControlCReachesTheWholeTree) {
     auto running = suite().start(
-        {"run", "--no-sync", "--", "sh", "-c",
+        {"run",
+         "--no-sync",
+         "--",
+         "sh",
+         "-c",
          "trap 'echo interrupted; exit 42' INT; (setsid sh -c 'sleep 300; : berth-docker-mark' &) "
          "; sh -c 'trap \"\" INT TERM; sleep 301; : berth-docker-mark' & echo ready; wait; wait"},
         {}
@@ -193,11 +213,10 @@ TEST_F(DockerSystem, LimitsOfProcessesAndOfTheCpuHold) {
         {"--no-sync", "--profile", "small"}
     );
     EXPECT_NE(said.out.find("fork"), std::string::npos) << said.out << said.err;
-    const Said quota = sh(
-        "cat /sys/fs/cgroup/cpu/cpu.cfs_quota_us 2>/dev/null || cut -d' ' -f1 "
-        "/sys/fs/cgroup/cpu.max",
-        {"--no-sync", "--profile", "small"}
-    );
+    const Said quota =
+        sh("cat /sys/fs/cgroup/cpu/cpu.cfs_quota_us 2>/dev/null || cut -d' ' -f1 "
+           "/sys/fs/cgroup/cpu.max",
+           {"--no-sync", "--profile", "small"});
     EXPECT_EQ(quota.out, "50000\n");
 }
 
@@ -209,7 +228,11 @@ TEST_F(DockerSystem, ANetworkIsThereWhereTheProfileSaysSoAndOnlyThere) {
 
 TEST_F(DockerSystem, Case9ANodeKilledMidRunLosesNothing) {
     auto running = suite().start(
-        {"run", "--no-sync", "--", "sh", "-c",
+        {"run",
+         "--no-sync",
+         "--",
+         "sh",
+         "-c",
          "for i in 1 2 3 4 5 6 7 8; do echo $i; sleep 0.3; done; exit 6"},
         {}
     );
@@ -225,9 +248,7 @@ TEST_F(DockerSystem, Case9ANodeKilledMidRunLosesNothing) {
 
 TEST_F(DockerSystem, AContainerKilledByOthersEndsItsRunsAndComesBackWithItsWorkspace) {
     const std::string lease = acquire();
-    EXPECT_EQ(
-        sh("echo kept > /workspace/kept", {"--no-sync", "--lease", lease}).exit_code, 0
-    );
+    EXPECT_EQ(sh("echo kept > /workspace/kept", {"--no-sync", "--lease", lease}).exit_code, 0);
     const std::string run = start(lease, "echo up; sleep 600");
     Json container;
     ASSERT_TRUE(suite().eventually([&] {
@@ -271,9 +292,7 @@ TEST_F(DockerSystem, LeaseCase7AProvisionerKilledAtAnyStepLeavesNothing) {
 
 TEST_F(DockerSystem, DownEndsContainersAndUpTakesALiveLeaseUpAgain) {
     const std::string lease = acquire();
-    EXPECT_EQ(
-        sh("echo kept > /workspace/kept", {"--no-sync", "--lease", lease}).exit_code, 0
-    );
+    EXPECT_EQ(sh("echo kept > /workspace/kept", {"--no-sync", "--lease", lease}).exit_code, 0);
     suite().down();
     for (const std::string& thing : engine().labelled("berth.machine")) {
         if (!thing.starts_with("container ")) continue;

@@ -69,15 +69,13 @@ protected:
     }
     std::unique_ptr<RawNatsClient> raw() const {
         const auto creds = identity::read_creds(creds_file_).value();
-        auto key = std::make_shared<identity::KeyPair>(
-            identity::KeyPair::from_seed(creds.seed).value()
-        );
+        auto key =
+            std::make_shared<identity::KeyPair>(identity::KeyPair::from_seed(creds.seed).value());
         const int port = std::stoi(nats_url_.substr(nats_url_.rfind(':') + 1));
         return std::make_unique<RawNatsClient>(
             port,
-            RawNatsClient::Login{creds.jwt, [key](std::string_view nonce) {
-                                     return key->sign(nonce);
-                                 }}
+            RawNatsClient::Login{
+                creds.jwt, [key](std::string_view nonce) { return key->sign(nonce); }}
         );
     }
     std::string out_subject(const std::string& run) const {
@@ -250,7 +248,9 @@ TEST_F(HostileNode, OutputThatIsMissingIsToldToEveryReader) {
     const std::string run = runs.find("runs")->as_array()->front().string_or("id", "");
     // It says that the run ended well and wrote 1000 bytes; five of them are in the stream.
     ASSERT_TRUE(connection->publish_wait(as_event(
-        "berth.evt.default.node.run.ended." + bad_, ended_event(run, 1'000), "berth.node.v1.RunEnded"
+        "berth.evt.default.node.run.ended." + bad_,
+        ended_event(run, 1'000),
+        "berth.node.v1.RunEnded"
     )));
     const Said said = reader->finish();
     EXPECT_EQ(said.out, "here\n");
@@ -272,25 +272,22 @@ TEST_F(HostileNode, ItEndsStartsAndRenewsNothingOfItsNeighbour) {
     ASSERT_TRUE(connection->publish_wait(
         as_event(base + "ended." + bad_, ended_event(good_run_, 0), "berth.node.v1.RunEnded")
     ));
-    ASSERT_TRUE(connection->publish_wait(as_event(
-        base + "started." + bad_, started.SerializeAsString(), "berth.node.v1.RunStarted"
-    )));
+    ASSERT_TRUE(connection->publish_wait(
+        as_event(base + "started." + bad_, started.SerializeAsString(), "berth.node.v1.RunStarted")
+    ));
     // It lists the neighbour's run as its own, and asks for the neighbour's credential.
     node::v1::Presence presence;
     presence.set_machine(good_);
     presence.set_org("default");
-    ASSERT_TRUE(
-        connection->publish_plain("berth.live.node." + bad_, presence.SerializeAsString())
-    );
+    ASSERT_TRUE(connection->publish_plain("berth.live.node." + bad_, presence.SerializeAsString()));
     const auto key = identity::KeyPair::create(identity::KeyKind::kUser);
     prov::v1::Renew renew;
     renew.set_machine(good_);
     renew.set_user_public_key(key.public_key());
     renew.set_nonce("n");
     renew.set_signature("nonsense");
-    auto ask = as_event(
-        "berth.cmd.prov.renew." + bad_, renew.SerializeAsString(), "berth.prov.v1.Renew"
-    );
+    auto ask =
+        as_event("berth.cmd.prov.renew." + bad_, renew.SerializeAsString(), "berth.prov.v1.Renew");
     const std::string mine = "berth.rpl.node." + bad_;
     ask.headers.emplace_back(bus::kReplyTo, mine);
     std::mutex mutex;
@@ -364,10 +361,13 @@ TEST_F(HostileNode, RubbishOnEverySubjectItMaySpeakOnDisturbsNobody) {
     for (const std::string& subject : subjects) {
         for (const std::string& payload : payloads) {
             EXPECT_TRUE(connection->publish_plain(subject, payload));  // no header at all
-            for (const char* cause : {"", "x", "x/y-z", "/--", "00000000000000000000000000/x-1-1"}) {
+            for (const char* cause :
+                 {"", "x", "x/y-z", "/--", "00000000000000000000000000/x-1-1"}) {
                 auto message = as_event(subject, payload, "berth.node.v1.RunEnded");
                 message.headers.emplace_back(bus::kCausationId, cause);
-                message.headers.emplace_back(bus::kStatus, payload.size() % 2 == 0 ? "ok" : "failure");
+                message.headers.emplace_back(
+                    bus::kStatus, payload.size() % 2 == 0 ? "ok" : "failure"
+                );
                 message.headers.emplace_back(bus::kReplyTo, "berth.rpl.gateway.>");
                 message.headers.emplace_back(bus::kDeadline, "yesterday");
                 EXPECT_TRUE(connection->publish_plain(subject, message.payload, message.headers));
@@ -383,9 +383,7 @@ TEST_F(HostileNode, RubbishOnEverySubjectItMaySpeakOnDisturbsNobody) {
         suite().berth({"run", "--no-sync", "--profile", "default", "--", "echo", "others work"});
     EXPECT_EQ(said.exit_code, 0) << said.err;
     EXPECT_EQ(said.out, "others work\n");
-    EXPECT_EQ(
-        suite().api("POST", "/v1/runs/" + own + "/cancel", R"({"grace":"1s"})").status, 200
-    );
+    EXPECT_EQ(suite().api("POST", "/v1/runs/" + own + "/cancel", R"({"grace":"1s"})").status, 200);
     EXPECT_NE(ended(own).string_or("state", ""), "RUN_STATE_RUNNING");
 }
 

@@ -29,8 +29,7 @@ struct MachineProcesses {
         for (const auto& entry : std::filesystem::directory_iterator("/proc", error)) {
             const auto command = read_file(entry.path() / "cmdline");
             if (!command || command->find(folder.string()) == std::string::npos) continue;
-            const auto id =
-                process::ProcessId::of(std::atoi(entry.path().filename().c_str()));
+            const auto id = process::ProcessId::of(std::atoi(entry.path().filename().c_str()));
             if (id && id->pid != ::getpid()) found.push_back(*id);
         }
         if (const auto holder = recorded(folder / "node" / "holder")) found.push_back(*holder);

@@ -177,7 +177,10 @@ TEST_P(Replicas, KilledOneAfterTheOtherNothingIsLostDoubledOrLeftBehind) {
             EXPECT_TRUE(suite().eventually([&] { return killed_first.load(); }));
             std::size_t door = i;  // what is canceled before it spoke has nothing to lose
             EXPECT_TRUE(suite().eventually(
-                [&] { return cli(door++, {"logs", flow.run}).out == "start\n"; }, kConvergence
+                [&] {
+                    return cli(door++, {"logs", flow.run}).out == "start\n";
+                },
+                kConvergence
             ));
             insist(i, "POST", "/v1/runs/" + flow.run + "/cancel", R"({"grace":"1s"})");
         }
@@ -186,10 +189,13 @@ TEST_P(Replicas, KilledOneAfterTheOtherNothingIsLostDoubledOrLeftBehind) {
         });
         Said said;
         std::size_t turn = i;
-        EXPECT_TRUE(suite().eventually([&] {
-            said = cli(turn++, {"logs", flow.run});
-            return said.exit_code == 0 && !said.out.empty();
-        }, kConvergence)) << said.err;
+        EXPECT_TRUE(suite().eventually(
+            [&] {
+                said = cli(turn++, {"logs", flow.run});
+                return said.exit_code == 0 && !said.out.empty();
+            },
+            kConvergence
+        )) << said.err;
         flow.output = said.out;
         insist(i, "POST", "/v1/leases/" + flow.lease + "/release");
         flow.lease_state = insist_state(i, "/v1/leases/" + flow.lease, [](const Json& lease) {
@@ -247,7 +253,8 @@ private:
 TEST_F(Replicas, TheSecondOnesTakeOverWhatTheLeadersDidAndASilentMachinesRunIsLost) {
     const std::string silent = acquire();
     const std::string working = acquire();
-    const std::string silent_machine = member(suite().api("GET", "/v1/leases/" + silent), "machine");
+    const std::string silent_machine =
+        member(suite().api("GET", "/v1/leases/" + silent), "machine");
     const std::string working_machine =
         member(suite().api("GET", "/v1/leases/" + working), "machine");
     const std::string long_run = start(working, "sleep 2; echo survived");
@@ -293,9 +300,11 @@ TEST_F(Replicas, TheSecondOnesTakeOverWhatTheLeadersDidAndASilentMachinesRunIsLo
         }
         Json end;
         ASSERT_TRUE(suite().eventually([&] {
-            end = json_of(suite()
-                              .api_at(second, "GET", "/v1/runs/" + long_run + "?wait=ended&timeout=5s")
-                              .body);
+            end = json_of(
+                suite()
+                    .api_at(second, "GET", "/v1/runs/" + long_run + "?wait=ended&timeout=5s")
+                    .body
+            );
             return end.find("ended_at") != nullptr;
         }));
         EXPECT_EQ(end.string_or("state", ""), "RUN_STATE_SUCCEEDED") << end.dump();
@@ -308,14 +317,15 @@ TEST_F(Replicas, TheSecondOnesTakeOverWhatTheLeadersDidAndASilentMachinesRunIsLo
         EXPECT_EQ(said.out, "begun\n");
         EXPECT_NE(said.err.find("has not been heard"), std::string::npos) << said.err;
         EXPECT_LT(took, seconds{30});
-        const auto runs =
-            json_of(suite().api_at(second, "GET", "/v1/runs?lease=" + silent).body);
+        const auto runs = json_of(suite().api_at(second, "GET", "/v1/runs?lease=" + silent).body);
         EXPECT_EQ(runs.find("runs")->as_array()->front().string_or("state", ""), "RUN_STATE_LOST")
             << runs.dump();
 
         // The lease ends properly, and with it what is left of the machine.
         for (const std::string& lease : {silent, working})
-            EXPECT_EQ(suite().api_at(second, "POST", "/v1/leases/" + lease + "/release").status, 200);
+            EXPECT_EQ(
+                suite().api_at(second, "POST", "/v1/leases/" + lease + "/release").status, 200
+            );
         EXPECT_TRUE(machines_gone()) << suite().logs();
         EXPECT_TRUE(dead.all().empty());
         EXPECT_TRUE(suite().eventually([&] { return zombies_of(extra_["prov"]->pid()) == 0; }))

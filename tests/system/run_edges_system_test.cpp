@@ -42,7 +42,16 @@ protected:
     }
     static std::string listing(const std::string& lease) {
         return suite()
-            .berth({"run", "--no-sync", "--lease", lease, "--", "sh", "-c", "ls -A | sort | tr '\\n' ' '"})
+            .berth(
+                {"run",
+                 "--no-sync",
+                 "--lease",
+                 lease,
+                 "--",
+                 "sh",
+                 "-c",
+                 "ls -A | sort | tr '\\n' ' '"}
+            )
             .out;
     }
     /// The same command with a terminal as its stdin, stdout and stderr, where `answer` is typed.
@@ -141,7 +150,8 @@ TEST_F(RunEdges, Case3IgnoredFilesStayOnBothSidesUnlessTheyAreAskedFor) {
     const fs::path tree = tree_of("picky", 1);
     shell(
         tree,
-        "printf 'out/\\n' > .gitignore; printf 'secret\\nf*.tmp\\n' > .berthignore; echo s > secret; "
+        "printf 'out/\\n' > .gitignore; printf 'secret\\nf*.tmp\\n' > .berthignore; echo s > "
+        "secret; "
         "touch f1.tmp; mkdir out; echo wanted > out/report.json; echo no > out/object.o"
     );
     const std::string lease = acquire();
@@ -154,7 +164,11 @@ TEST_F(RunEdges, Case3IgnoredFilesStayOnBothSidesUnlessTheyAreAskedFor) {
         return said.out;
     };
     EXPECT_EQ(
-        remote({}, "mkdir -p out; echo built > out/made-there; find . -path ./.git -prune -o -type f -print | sort"),
+        remote(
+            {},
+            "mkdir -p out; echo built > out/made-there; find . -path ./.git -prune -o -type f "
+            "-print | sort"
+        ),
         "./.berthignore\n./.gitignore\n./f0\n./out/made-there\n"
     );
     shell(tree, "rm -r out && mkdir out && echo wanted > out/report.json && echo more > f0");
@@ -263,8 +277,8 @@ TEST_F(RunEdges, Case8AMachineThatVanishesTakesItsRunsAndItsLeaseWithIt) {
     EXPECT_TRUE(suite().eventually([&] { return zombies_of(suite().pid("prov")) == 0; }));
 }
 
-// Destroying a machine ends what it finds by its records; an agent that was just starting is in none
-// of them yet.
+// Destroying a machine ends what it finds by its records; an agent that was just starting is in
+// none of them yet.
 TEST_F(RunEdges, AnAgentWhoseMachineIsRemovedUnderItEndsItself) {
     const std::string lease = acquire();
     const std::string machine = member(suite().api("GET", "/v1/leases/" + lease), "machine");

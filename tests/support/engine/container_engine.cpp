@@ -112,9 +112,9 @@ void ContainerEngine::start() {
 }
 
 void ContainerEngine::launch() {
-    const Fd log(::open(
-        (data_ / "dockerd.log").c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644
-    ));
+    const Fd log(
+        ::open((data_ / "dockerd.log").c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644)
+    );
     process::SpawnSpec spec;
     spec.argv = {
         "dockerd",
@@ -199,8 +199,7 @@ void ContainerEngine::make_image() {
     const char* source = std::getenv("BERTH_SOURCE_DIR");
     const fs::path shared = fs::path(source == nullptr ? "" : source) /
                             "build/compose_check/debian-bookworm-slim.tar.gz";
-    const fs::path tarball =
-        fs::exists(shared) ? shared : data_ / "debian-bookworm-slim.tar.gz";
+    const fs::path tarball = fs::exists(shared) ? shared : data_ / "debian-bookworm-slim.tar.gz";
     const fs::path log = data_ / "image.log";
     if (!fs::exists(tarball)) {
         const char* mirror = std::getenv("BERTH_DEBIAN_MIRROR");

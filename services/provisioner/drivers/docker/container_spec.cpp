@@ -42,8 +42,7 @@ Json mounts_of(const MachineSpec& spec, const Json& labels, const EnginePaths& p
     mounts.push(bind(paths.tools, kInsideTools, true));
     mounts.push(bind(paths.machine / "door", kInsideDoor, false));
     for (const char* name : {"passwd", "group"})
-        mounts.push(
-            bind(paths.machine / "etc" / name, (std::string("/etc/") + name).c_str(), true)
+        mounts.push(bind(paths.machine / "etc" / name, (std::string("/etc/") + name).c_str(), true)
         );
     return mounts;
 }
@@ -128,7 +127,8 @@ Json fence_request(
     const EnginePaths& paths,
     const std::string& container
 ) {
-    Json host = walls({"NET_ADMIN"});  // for its own short life; the machine's container never has it
+    Json host =
+        walls({"NET_ADMIN"});  // for its own short life; the machine's container never has it
     host.set("LogConfig", Json().set("Type", "json-file"));  // a refusal's words are read from it
     host.set("NetworkMode", "container:" + container);
     Json mounts = Json::array();

@@ -27,7 +27,7 @@ namespace fs = std::filesystem;
 
 // From the start of a container to its open door; an engine under load takes seconds.
 constexpr seconds kDoorPatience{10};
-constexpr milliseconds kDoorLook{10};  // nothing tells of a socket that appears
+constexpr milliseconds kDoorLook{10};    // nothing tells of a socket that appears
 constexpr int kLooksPerInspection = 20;  // the engine is asked less often than the file system
 constexpr seconds kFencePatience{10};
 constexpr seconds kRemovePatience{15};
@@ -66,9 +66,7 @@ bool door_answers(const fs::path& door) {
     const Fd fd(::socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
     sockaddr_un address{};
     address.sun_family = AF_UNIX;
-    std::snprintf(
-        address.sun_path, sizeof address.sun_path, "/proc/self/fd/%d/sock", folder.get()
-    );
+    std::snprintf(address.sun_path, sizeof address.sun_path, "/proc/self/fd/%d/sock", folder.get());
     return folder && fd &&
            ::connect(fd.get(), reinterpret_cast<sockaddr*>(&address), sizeof address) == 0;
 }
@@ -84,7 +82,9 @@ const Json* at(const Json& json, std::initializer_list<const char*> path) {
 }  // namespace
 
 DockerDriver::DockerDriver(DockerDriverSettings settings, std::unique_ptr<Driver> node)
-    : settings_(std::move(settings)), engine_(settings_.socket, settings_.transport), node_(std::move(node)) {}
+    : settings_(std::move(settings)),
+      engine_(settings_.socket, settings_.transport),
+      node_(std::move(node)) {}
 
 Result<fs::path> DockerDriver::tools() {
     const std::lock_guard lock(tools_mutex_);
@@ -117,9 +117,7 @@ Result<void> DockerDriver::write_folder(const MachineSpec& spec) const {
         0644
     ));
     BERTH_TRY(write_file_atomic(
-        root / "etc" / "group",
-        "root:x:0:\ntty:x:5:\nberth:x:" + id + ":\nnogroup:x:65534:\n",
-        0644
+        root / "etc" / "group", "root:x:0:\ntty:x:5:\nberth:x:" + id + ":\nnogroup:x:65534:\n", 0644
     ));
     if (!spec.profile.network()) return {};
     BERTH_TRY(make_folder(root / "fence", 0755));
@@ -179,10 +177,7 @@ Result<void> DockerDriver::load_fence(const MachineSpec& spec) {
     const auto made = engine_.post(
         "/containers/create?name=" + fence,
         fence_request(
-            spec,
-            labels_of(spec, settings_.deployment),
-            paths,
-            container_name(spec.machine)
+            spec, labels_of(spec, settings_.deployment), paths, container_name(spec.machine)
         )
     );
     if (!made) return made.error();
@@ -250,7 +245,8 @@ Result<void> DockerDriver::create(const MachineSpec& spec, Attempts& attempts) {
     if (!is_id("m", spec.machine)) return invalid("bad_id", "the machine's id is malformed");
     if (spec.profile.image().empty())
         return invalid(
-            "no_image", "profile '" + spec.profile.name() + "' of driver docker needs an image",
+            "no_image",
+            "profile '" + spec.profile.name() + "' of driver docker needs an image",
             "profile"
         );
     BERTH_TRY(check_ours(spec.machine));
@@ -277,9 +273,9 @@ Result<void> DockerDriver::remove_containers(const std::string& machine) {
         BERTH_ASSIGN(const Json::Array left, items("/containers/json?all=1&" + filter));
         if (left.empty()) return {};
         for (const Json& container : left) {
-            const auto removed = gone(engine_.remove(
-                "/containers/" + container.string_or("Id", "") + "?force=1&v=1"
-            ));
+            const auto removed =
+                gone(engine_.remove("/containers/" + container.string_or("Id", "") + "?force=1&v=1")
+                );
             if (!removed && removed.error().code != "not_removed") return removed.error();
         }
         if (std::chrono::steady_clock::now() > until)

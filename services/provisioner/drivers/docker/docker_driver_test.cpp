@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 // Proves with a real engine that a machine's container is made once, walled in, and gone without a
 // trace.
-#include <gtest/gtest.h>
+#include "provisioner/drivers/docker/docker_driver.hpp"
 
 #include <arpa/inet.h>
+#include <gtest/gtest.h>
 #include <netinet/in.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -14,7 +15,6 @@
 
 #include "core/fd.hpp"
 #include "provisioner/driver_contract.hpp"
-#include "provisioner/drivers/docker/docker_driver.hpp"
 #include "support/engine/container_engine.hpp"
 
 namespace berth::prov {
@@ -48,7 +48,7 @@ public:
     Result<Condition> tend(const MachineSpec& spec) override {
         std::error_code error;
         return fs::exists(dir_ / spec.machine / "node" / "owner", error) ? Condition::kWorking
-                                                                       : Condition::kMissing;
+                                                                         : Condition::kMissing;
     }
     Result<std::vector<std::string>> list() override {
         std::vector<std::string> found;
@@ -88,9 +88,10 @@ public:
         settings.dir = settings.engine_dir = dir_;
         settings.init = fs::path(std::getenv("BERTH_BIN_DIR")) / "berth-init";
         settings.deployment = kDeployment;
-        settings.transport = [this, crash, url = "unix:" + engine().socket(),
-                              count = std::make_shared<int>(0)](const net::HttpRequest& request)
-            -> Result<net::HttpResponse> {
+        settings.transport =
+            [this, crash, url = "unix:" + engine().socket(), count = std::make_shared<int>(0)](
+                const net::HttpRequest& request
+            ) -> Result<net::HttpResponse> {
             const int number = ++*count;
             if (number == crash.request && !crash.carried_out) throw Crashed();
             if (broken_list_ && request.path.find("/volumes?") != std::string::npos) {
@@ -116,9 +117,7 @@ public:
         spec.profile.set_memory_bytes(64U << 20U);
         return spec;
     }
-    int machines() override {
-        return count("container ");
-    }
+    int machines() override { return count("container "); }
     int leftovers() override {
         int folders = 0;
         for (const auto& entry : fs::directory_iterator(dir_))
@@ -215,7 +214,8 @@ TEST_F(DockerDriverTest, ACommandIsAUserWithoutAnyRight) {
     EXPECT_EQ(
         inside(
             spec,
-            "id -u; id -un; id -G; hostname; pwd; grep -E '^(Cap(Prm|Eff|Amb)|NoNewPrivs|Seccomp):' "
+            "id -u; id -un; id -G; hostname; pwd; grep -E "
+            "'^(Cap(Prm|Eff|Amb)|NoNewPrivs|Seccomp):' "
             "/proc/self/status | tr -d '\\t'; touch /workspace/a ~/b /tmp/c && echo wrote; touch "
             "/usr/x /etc/x /.berth/x 2>/dev/null || echo walls; ls /.berth-door 2>/dev/null || "
             "echo no door; kill -9 1 2>/dev/null || echo no kill"
@@ -247,8 +247,10 @@ TEST_F(DockerDriverTest, ExitCodesAreExactAndNothingOutlivesItsCommand) {
     );
     EXPECT_EQ(inside(spec, "cat /proc/[0-9]*/comm | grep -c sleep"), "0\n");
     (void)inside(spec, "f() { f & } ; f & sh -c 'f() { sleep 0; f & }; f' & exit 0");
-    EXPECT_EQ(inside(spec, "cat /proc/[0-9]*/comm | sort -u | tr '\\n' ' '").find("sleep"),
-              std::string::npos);
+    EXPECT_EQ(
+        inside(spec, "cat /proc/[0-9]*/comm | sort -u | tr '\\n' ' '").find("sleep"),
+        std::string::npos
+    );
     EXPECT_TRUE(driver->destroy(spec.machine));
 }
 

@@ -19,8 +19,7 @@ constexpr Json::Limits kAnswerLimits{16U << 20U, 64};
 
 Error away(const std::string& socket, const Error& why) {
     return unavailable(
-        "engine_away",
-        "the container engine does not answer at " + socket + ": " + why.message
+        "engine_away", "the container engine does not answer at " + socket + ": " + why.message
     );
 }
 
@@ -49,9 +48,8 @@ Engine::Engine(std::string socket, Transport transport)
     : socket_(std::move(socket)),
       transport_(
           transport ? std::move(transport)
-                    : [url = "unix:" + socket_](const net::HttpRequest& request) {
-                          return net::HttpClient(url).send(request);
-                      }
+                    : [url = "unix:" + socket_](const net::HttpRequest& request
+                      ) { return net::HttpClient(url).send(request); }
       ) {}
 
 Result<std::string> Engine::version() {
@@ -100,8 +98,7 @@ Result<Json> Engine::call(
         return failure(answer->status, answer->body);
     if (answer->body.empty()) return Json();
     auto json = Json::parse(answer->body, kAnswerLimits);
-    if (!json)
-        return unavailable("engine_failed", "the container engine's answer is not JSON");
+    if (!json) return unavailable("engine_failed", "the container engine's answer is not JSON");
     return std::move(*json);
 }
 

@@ -38,8 +38,8 @@ public:
     Result<Json> remove(const std::string& path) { return call("DELETE", path, {}, kPatience); }
     /// The text a container wrote, without the stream's frames; at most kLogBytes.
     Result<std::string> logs(const std::string& container);
-    /// Fetches an image, which may take minutes. `begun` is given what makes it fail early; that may
-    /// be called from any thread and at any time, also later.
+    /// Fetches an image, which may take minutes. `begun` is given what makes it fail early; that
+    /// may be called from any thread and at any time, also later.
     Result<void> pull(
         const std::string& image, const std::function<void(std::function<void()>)>& begun
     );

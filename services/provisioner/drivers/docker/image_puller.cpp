@@ -52,8 +52,7 @@ Result<void> ImagePuller::ensure(const std::string& image) {
     });
     if (!done)
         return unavailable(
-            "image_pulling",
-            "the image " + image + " is still being fetched; ask again in a minute"
+            "image_pulling", "the image " + image + " is still being fetched; ask again in a minute"
         );
     const auto pull = pulls_.find(image);
     if (pull == pulls_.end()) return {};  // another who waited has seen its end; create will tell

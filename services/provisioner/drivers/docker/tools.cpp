@@ -34,8 +34,9 @@ Result<fs::path> program(const char* name, const char* package) {
     if (!found)
         return unavailable(
             "no_tool",
-            std::string(name) + " is not installed here, and machines of the docker driver need "
-                                "it; install the package " +
+            std::string(name) +
+                " is not installed here, and machines of the docker driver need "
+                "it; install the package " +
                 package
         );
     return fs::path(*found);

@@ -82,13 +82,12 @@ Result<void> LocalDriver::write_files(const MachineSpec& spec) {
     );
     BERTH_TRY(identity::write_creds(root / "node" / "creds", {std::move(jwt), key.seed()}));
     BERTH_TRY(write_file_atomic(root / "node" / "key.pub", key.public_key(), 0600));
-    const std::string settings = "machine: " + spec.machine + "\norg: " + spec.org +
-                                 "\nlease: " + spec.lease + "\nslug: " + spec.slug +
-                                 "\nnats_url: " + settings_.nats_url +
-                                 "\ncreds_file: " + (root / "node" / "creds").string() +
-                                 "\nnetwork: " + (spec.profile.network() ? "true" : "false") +
-                                 "\nprofile: " + spec.profile.name() + "\n" +
-                                 settings_.node_settings;
+    const std::string settings =
+        "machine: " + spec.machine + "\norg: " + spec.org + "\nlease: " + spec.lease +
+        "\nslug: " + spec.slug + "\nnats_url: " + settings_.nats_url +
+        "\ncreds_file: " + (root / "node" / "creds").string() +
+        "\nnetwork: " + (spec.profile.network() ? "true" : "false") +
+        "\nprofile: " + spec.profile.name() + "\n" + settings_.node_settings;
     return write_file_atomic(root / "node" / "node.yaml", settings, 0600);
 }
 

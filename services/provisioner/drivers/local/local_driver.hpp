@@ -17,7 +17,8 @@ struct LocalDriverSettings {
     std::string nats_url;
     /// Written into each machine's folder; only folders that carry it are ours to delete.
     std::string deployment;
-    /// Further lines of each node.yaml, for a driver whose node agents put their commands elsewhere.
+    /// Further lines of each node.yaml, for a driver whose node agents put their commands
+    /// elsewhere.
     std::string node_settings{};
 };
 

@@ -12,8 +12,7 @@
 
 namespace berth::prov {
 
-Reaper::Reaper()
-    : wake_(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)), thread_([this] { run(); }) {}
+Reaper::Reaper() : wake_(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)), thread_([this] { run(); }) {}
 
 Reaper::~Reaper() {
     {

@@ -39,8 +39,10 @@ TEST(ReaperTest, NoZombieIsLeftHoweverManyEndAtOnce) {
     Reaper reaper;
     std::vector<pid_t> pids;
     for (int i = 0; i < 20; ++i) {
-        auto child = start(i % 2 == 0 ? std::vector<std::string>{"true"}
-                                      : std::vector<std::string>{"sh", "-c", "kill -9 $$"});
+        auto child = start(
+            i % 2 == 0 ? std::vector<std::string>{"true"}
+                       : std::vector<std::string>{"sh", "-c", "kill -9 $$"}
+        );
         pids.push_back(child.pid());
         reaper.take("m", std::move(child));
     }
