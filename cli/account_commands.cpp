@@ -168,6 +168,11 @@ int run_help(Context& context, const Arguments& arguments) {
     return 0;
 }
 
+int run_man(Context& context, const Arguments&) {
+    context.print(manual_page());
+    return 0;
+}
+
 int run_docs(Context& context, const Arguments&) {
     context.print(markdown());
     return 0;

@@ -107,7 +107,7 @@ Result<std::string> Api::call(
     request.headers.set("Accept", "application/json");
     if (!body.empty()) request.headers.set("Content-Type", "application/json");
     request.body = std::move(body);
-    request.timeout = timeout;
+    request.timeout = timeout.count() > 0 ? timeout : patience_;
     auto answer = client_.send(request);
     if (!answer) return explain(std::move(answer).error());
     if (answer->status < 200 || answer->status > 299) return problem(answer->status, answer->body);
@@ -152,11 +152,10 @@ Result<lease::v1::Lease> Api::release(std::string_view id) {
     return ask<lease::v1::Lease>("POST", path_of("leases", id, "/release"), "{}");
 }
 
-Result<lease::v1::ListReply> Api::leases(bool all) {
+Result<lease::v1::ListReply> Api::leases(bool all, int pages) {
     lease::v1::ListReply out;
     std::string cursor;
-    constexpr int kMaxPages = 100;  // a list on a terminal; the API pages for programs
-    for (int page = 0; page < kMaxPages; ++page) {
+    for (int page = 0; page < pages; ++page) {
         std::string path = std::string("/v1/leases?limit=100") + (all ? "&all=true" : "");
         if (!cursor.empty()) path += "&cursor=" + net::percent_encode(cursor);
         BERTH_ASSIGN(const auto reply, ask<lease::v1::ListReply>("GET", path));
@@ -201,6 +200,8 @@ Result<void> Api::signal(std::string_view id, int number) {
 
 Result<gateway::v1::Whoami> Api::whoami() { return ask<gateway::v1::Whoami>("GET", "/v1/whoami"); }
 Result<gateway::v1::Status> Api::status() { return ask<gateway::v1::Status>("GET", "/v1/status"); }
+
+Result<std::string> Api::get(const std::string& path) { return call("GET", path, {}); }
 
 Result<void> Api::stream(
     const std::string& path, const std::function<bool(std::string_view)>& on_chunk

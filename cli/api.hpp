@@ -21,6 +21,8 @@ namespace berth::cli {
 class Api {
 public:
     Api(std::string server, Secret token);
+    /// How long an answer may take; 30 s unless it is said.
+    void set_patience(milliseconds patience) { patience_ = patience; }
 
     Result<lease::v1::Lease> acquire(const gateway::v1::AcquireBody& body);
     Result<lease::v1::Lease> lease(std::string_view id);
@@ -28,7 +30,8 @@ public:
     Result<lease::v1::Lease> wait_active(std::string_view id, milliseconds patience);
     Result<lease::v1::Lease> heartbeat(std::string_view id);
     Result<lease::v1::Lease> release(std::string_view id);
-    Result<lease::v1::ListReply> leases(bool all);
+    /// The newest first, at most `pages` of 100.
+    Result<lease::v1::ListReply> leases(bool all, int pages = 100);
 
     Result<run::v1::Run> start(const gateway::v1::RunBody& body);
     Result<run::v1::Run> run(std::string_view id);
@@ -41,6 +44,8 @@ public:
     Result<gateway::v1::Whoami> whoami();
     Result<gateway::v1::Status> status();
 
+    /// The body of any GET.
+    Result<std::string> get(const std::string& path);
     /// Any GET whose body is taken as it comes.
     Result<void> stream(
         const std::string& path, const std::function<bool(std::string_view)>& on_chunk
@@ -56,19 +61,23 @@ public:
 
 private:
     Result<std::string> call(
-        std::string_view method, const std::string& path, std::string body, milliseconds timeout
+        std::string_view method,
+        const std::string& path,
+        std::string body,
+        milliseconds timeout = milliseconds{0}
     );
     template <typename Message>
     Result<Message> ask(
         std::string_view method,
         const std::string& path,
         std::string body = {},
-        milliseconds timeout = milliseconds{30'000}
+        milliseconds timeout = milliseconds{0}
     );
 
     std::string server_;
     Secret token_;
     net::HttpClient client_;
+    milliseconds patience_{30'000};
 };
 
 /// JSON of a message as the API spells it (snake_case, enums by name), on one line.

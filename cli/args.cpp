@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Reads a command line by the table and renders the table as help and as Markdown.
+// Reads a command line by the table.
 #include "cli/args.hpp"
 
 #include <fmt/format.h>
@@ -49,9 +49,6 @@ Error unknown_flag(const Command& command, std::string_view word) {
         )
     );
 }
-
-// The command of a run begins at the first operand even without "--".
-bool takes_command(const Command& command) { return command.operands.starts_with("--"); }
 
 struct Parser {
     const std::vector<std::string>& words;
@@ -104,7 +101,7 @@ struct Parser {
                 continue;
             }
             out.operands.push_back(word);
-            if (takes_command(*out.command)) {
+            if (out.command->takes_command()) {
                 out.operands.insert(
                     out.operands.end(), words.begin() + static_cast<std::ptrdiff_t>(at), words.end()
                 );
@@ -114,26 +111,6 @@ struct Parser {
         return {};
     }
 };
-
-std::string flag_usage(const Flag& flag) {
-    std::string out = flag.letter == '\0' ? "" : fmt::format("-{}, ", flag.letter);
-    out += fmt::format("--{}", flag.name);
-    if (!flag.value.empty()) out += fmt::format(" <{}>", flag.value);
-    return out;
-}
-
-std::string flag_help(const Flag& flag) {
-    std::string out(flag.help);
-    if (flag.repeated) out += "; may be repeated";
-    if (!flag.setting.empty()) out += fmt::format(" (setting: {})", flag.setting);
-    return out;
-}
-
-std::string usage_line(const Command& command) {
-    return fmt::format(
-        "berth {} [flags]{}{}", command.name, command.operands.empty() ? "" : " ", command.operands
-    );
-}
 
 }  // namespace
 
@@ -209,72 +186,6 @@ Result<Arguments> parse_arguments(const std::vector<std::string>& words) {
         );
     }
     return std::move(parser.out);
-}
-
-std::string general_help() {
-    std::string out =
-        "Berth runs a command of your working tree on a leased machine, as if it ran here.\n\n"
-        "usage: berth <command> [flags]\n\ncommands:\n";
-    for (const Command& command : commands()) {
-        if (!command.hidden) out += fmt::format("  {:<9} {}\n", command.name, command.summary);
-    }
-    out +=
-        "\n'berth help <command>' tells more about one. Start with 'berth up', then 'berth run -- "
-        "<command>'.\n";
-    return out;
-}
-
-std::string command_help(const Command& command) {
-    std::string out = fmt::format("{}\n\nusage: {}\n", command.summary, usage_line(command));
-    if (!command.description.empty()) out += fmt::format("\n{}\n", command.description);
-    std::size_t width = 0;
-    for (const auto* list : {&command.flags, &common_flags()}) {
-        for (const Flag& flag : *list) width = std::max(width, flag_usage(flag).size());
-    }
-    out += "\nflags:\n";
-    for (const auto* list : {&command.flags, &common_flags()}) {
-        for (const Flag& flag : *list)
-            out += fmt::format("  {:<{}}  {}\n", flag_usage(flag), width, flag_help(flag));
-    }
-    return out;
-}
-
-std::string markdown() {
-    std::string out =
-        "# The command line\n\n"
-        "<!-- Written by `berth __docs` from the table in cli/commands.cpp; a test compares. Do "
-        "not edit. -->\n\n"
-        "State goes to stdout, progress and messages to stderr. `--json` makes stdout one JSON "
-        "document.\n"
-        "Settings are taken from flags, then the environment (`BERTH_<KEY>`, dots as underscores), "
-        "then\n"
-        "`berth.yaml` at the root of the repository, then `$XDG_CONFIG_HOME/berth/config.yaml`, "
-        "then defaults.\n\n"
-        "Exit codes: that of the command for `run` and `attach` (128 + n where signal n ended it); "
-        "Berth's own\n"
-        "failures there are 120 (usage or settings), 121 (gateway not reachable), 122 (no "
-        "machine), 123 (sync\n"
-        "failed), 124 (the run timed out), 125 (the run was lost, or an internal error) and 126 "
-        "(refused by\n"
-        "policy). Every other command exits 0, 1 for a failure and 2 for wrong usage.\n";
-    for (const Command& command : commands()) {
-        if (command.hidden) continue;
-        out += fmt::format(
-            "\n## berth {}\n\n{}.\n\n```\n{}\n```\n",
-            command.name,
-            command.summary,
-            usage_line(command)
-        );
-        if (!command.description.empty()) out += fmt::format("\n{}\n", command.description);
-        if (!command.flags.empty()) out += "\n| flag | meaning |\n|---|---|\n";
-        for (const Flag& flag : command.flags) {
-            out += fmt::format("| `{}` | {} |\n", flag_usage(flag), flag_help(flag));
-        }
-    }
-    out += "\n## Flags of every command\n\n| flag | meaning |\n|---|---|\n";
-    for (const Flag& flag : common_flags())
-        out += fmt::format("| `{}` | {} |\n", flag_usage(flag), flag_help(flag));
-    return out;
 }
 
 }  // namespace berth::cli

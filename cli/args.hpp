@@ -37,6 +37,10 @@ struct Command {
     std::size_t most = 0;   ///< operands taken
     bool hidden = false;    ///< started by Berth itself; not in help
     int (*run)(Context& context, const Arguments& arguments) = nullptr;
+    std::string_view group = {};  ///< the heading under which help lists it; the first of a group
+
+    /// What follows the first operand is somebody else's command line, flags and all.
+    bool takes_command() const { return operands.find("<command>...") != std::string_view::npos; }
 };
 
 /// Every command, in the order of help. cli/commands.cpp.
@@ -67,6 +71,8 @@ std::string general_help();
 std::string command_help(const Command& command);
 /// docs/cli.md as a whole.
 std::string markdown();
+/// The manual page berth(1), in the man macros of roff.
+std::string manual_page();
 
 /// The nearest of `known` to a mistyped word, or "" where none is near.
 std::string nearest(std::string_view word, const std::vector<std::string_view>& known);

@@ -34,6 +34,25 @@ Flag include_flag() {
         true,
         "sync.include"};
 }
+Flag junit_flag() {
+    return {
+        "junit",
+        "pattern",
+        "Test reports in JUnit XML, like 'reports/*.xml'",
+        '\0',
+        true,
+        "results.junit"};
+}
+Flag artifact_flag() {
+    return {
+        "artifact",
+        "pattern",
+        "Files to fetch when the command has ended, like 'dist/**'",
+        '\0',
+        true,
+        "results.artifacts"};
+}
+Flag env_flag() { return {"env", "name", "Forward this environment variable", 'e', true}; }
 Flag profile_flag() { return {"profile", "name", "The kind of machine", 'p', false, "profile"}; }
 
 std::vector<Command> run_group() {
@@ -48,7 +67,10 @@ std::vector<Command> run_group() {
          "run, a\n"
          "third leaves it running. With --json the command's output goes to stderr and the result "
          "to\n"
-         "stdout.",
+         "stdout.\n"
+         "\n"
+         "Reports and artifacts are fetched before the machine is given back, and kept for 'berth "
+         "results'.",
          {profile_flag(),
           lease_flag(),
           {"keep", "", "Keep the lease for the next run instead of releasing it", 'k'},
@@ -57,13 +79,44 @@ std::vector<Command> run_group() {
           include_flag(),
           {"tty", "", "Give the command a terminal", 't'},
           {"timeout", "duration", "End the command after this time, like 90s or 2h"},
-          {"env", "name", "Forward this environment variable", 'e', true},
+          env_flag(),
+          junit_flag(),
+          artifact_flag(),
+          {"fail-on-test-failures", "", "Exit with 1 where a report names a failed test"},
           {"result-file", "file", "Write the result as JSON to this file"},
           {"detach", "", "Start it, print its id and return", 'd'}},
          1,
          kAny,
          false,
-         &run_run},
+         &run_run,
+         "run"},
+        {"shell",
+         "",
+         "Open a shell in the working tree on a leased machine",
+         "Like 'berth run --tty' with the login shell: leases a machine (or uses the one this "
+         "working\n"
+         "tree has), sends what changed, and gives the machine back when the shell ends.",
+         {profile_flag(),
+          lease_flag(),
+          {"keep", "", "Keep the lease instead of releasing it", 'k'},
+          {"no-sync", "", "Do not send the working tree"},
+          {"force-sync", "", "Send the working tree although a limit asks to stop"},
+          env_flag()},
+         0,
+         0,
+         false,
+         &run_shell},
+        {"ssh",
+         "[<lease>] [<command>...]",
+         "Open a shell on a lease, or run a command there, as ssh would",
+         "Never sends files, never makes or ends a lease. Without a lease: the one of this working "
+         "tree.\n"
+         "No sshd and no open port is needed: the session travels over the gateway.",
+         {lease_flag(), {"tty", "", "Give the command a terminal", 't'}, env_flag()},
+         0,
+         kAny,
+         false,
+         &run_ssh},
         {"attach",
          "<run>",
          "Follow a run: its output from the start, its input, its exit code",
@@ -95,6 +148,30 @@ std::vector<Command> run_group() {
          0,
          false,
          &run_runs},
+        {"history",
+         "",
+         "List the runs of this working tree, the newest first",
+         "Runs of every lease this tree has had, also of those that ended long ago.",
+         {{"lease", "lease", "Those of this lease instead", '\0', false, "lease"},
+          {"limit", "number", "At most so many (default: 20)"}},
+         0,
+         0,
+         false,
+         &run_history},
+        {"results",
+         "[<run>]",
+         "Show what a run's tests said, and its artifacts",
+         "Without a run: the newest of this working tree. Shows what 'berth run' fetched; of other "
+         "runs\n"
+         "the files are fetched now, where the machine is still there.",
+         {junit_flag(),
+          artifact_flag(),
+          {"fetch", "", "Fetch again, although something is kept"},
+          {"download", "dir", "Copy the artifacts into this folder"}},
+         0,
+         1,
+         false,
+         &run_results},
         {"cancel",
          "<run>",
          "End a run: interrupt, then kill after a grace",
@@ -122,7 +199,8 @@ std::vector<Command> lease_group() {
          0,
          0,
          false,
-         &run_lease},
+         &run_lease,
+         "machines"},
         {"release",
          "[<lease>]",
          "Give a machine back",
@@ -175,7 +253,8 @@ std::vector<Command> deployment_group() {
          0,
          0,
          false,
-         &run_up},
+         &run_up,
+         "deployment"},
         {"down",
          "",
          "Stop what 'berth up' started",
@@ -212,7 +291,8 @@ std::vector<Command> account_group() {
          0,
          0,
          false,
-         &run_events},
+         &run_events,
+         "account and more"},
         {"whoami", "", "Show who the gateway takes you for", "", {}, 0, 0, false, &run_whoami},
         {"login",
          "",
@@ -233,11 +313,55 @@ std::vector<Command> account_group() {
          0,
          false,
          &run_config},
+        {"doctor",
+         "",
+         "Check what Berth needs here and there, with a remedy for each fault",
+         "Looks at the programs, the gateway, clock, token, services and versions; on the "
+         "gateway's "
+         "own\n"
+         "host also at what the local driver needs. An admin is shown what differs between the\n"
+         "provisioner's records and its providers. Exits 1 where something must be mended.",
+         {},
+         0,
+         0,
+         false,
+         &run_doctor},
+        {"completion",
+         "bash|zsh|fish",
+         "Print the completion script of a shell",
+         "Put it where the shell reads it at its start:\n"
+         "\n"
+         "    bash    echo 'source <(berth completion bash)' >> ~/.bashrc\n"
+         "    zsh     echo 'source <(berth completion zsh)' >> ~/.zshrc\n"
+         "    fish    berth completion fish > ~/.config/fish/completions/berth.fish",
+         {},
+         1,
+         1,
+         false,
+         &run_completion},
+        {"man",
+         "",
+         "Print the manual page",
+         "Read it with 'berth man | man -l -', or keep it as berth.1 in a man1 folder.",
+         {},
+         0,
+         0,
+         false,
+         &run_man},
         {"version", "", "Print the version", "", {}, 0, 0, false, &run_version},
         {"help", "[<command>]", "Explain Berth or one command", "", {}, 0, 1, false, &run_help},
+        {"__complete",
+         "-- <word>...",
+         "Print what may stand at the end of a command line",
+         "",
+         {},
+         0,
+         kAny,
+         true,
+         &run_complete},
         {"__docs", "", "Print docs/cli.md", "", {}, 0, 0, true, &run_docs},
         {"__rsync-transport",
-         "-- ...",
+         "-- <command>...",
          "Carry rsync's protocol to a lease",
          "",
          {},

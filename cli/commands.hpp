@@ -14,6 +14,11 @@ int run_status(Context& context, const Arguments& arguments);
 // run_command.cpp
 int run_run(Context& context, const Arguments& arguments);
 int run_attach(Context& context, const Arguments& arguments);
+int run_shell(Context& context, const Arguments& arguments);
+int run_ssh(Context& context, const Arguments& arguments);
+// results_command.cpp, history.cpp
+int run_results(Context& context, const Arguments& arguments);
+int run_history(Context& context, const Arguments& arguments);
 // run_queries.cpp
 int run_logs(Context& context, const Arguments& arguments);
 int run_runs(Context& context, const Arguments& arguments);
@@ -33,5 +38,10 @@ int run_config(Context& context, const Arguments& arguments);
 int run_version(Context& context, const Arguments& arguments);
 int run_help(Context& context, const Arguments& arguments);
 int run_docs(Context& context, const Arguments& arguments);
+int run_man(Context& context, const Arguments& arguments);
+// doctor.cpp, completion.cpp
+int run_doctor(Context& context, const Arguments& arguments);
+int run_completion(Context& context, const Arguments& arguments);
+int run_complete(Context& context, const Arguments& arguments);
 
 }  // namespace berth::cli

@@ -27,6 +27,8 @@ void declare_all(config::Layers& layers) {
     layers.declare("lease", Kind::kText, {""});
     // Names, or prefixes ending in *; the profile's own list cuts again.
     layers.declare("env", Kind::kList, {"LANG", "LC_*", "TZ", "CI"});
+    layers.declare("results.artifacts", Kind::kList);
+    layers.declare("results.junit", Kind::kList);
     layers.declare("sync.include", Kind::kList);
     layers.declare("sync.exclude", Kind::kList);
     layers.declare("sync.git", Kind::kBool, {"true"});

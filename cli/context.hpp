@@ -36,6 +36,11 @@ public:
     /// A stable mark of this host and working tree: the label of its lease.
     std::string tree_label() const;
 
+    /// From now on this lease is the one meant, as by --lease.
+    Result<void> use_lease(const std::string& id) {
+        return settings_.set_flag("lease", {id}, "<lease>");
+    }
+
     bool json() const { return json_; }
     bool color() const { return color_; }
 

@@ -15,7 +15,4 @@ Result<lease::v1::Lease> chosen_lease(const Context& context, Api& api, std::str
 /// The error of a lease that ended instead of becoming active.
 Error lease_failure(const lease::v1::Lease& lease);
 
-/// "active" for LEASE_STATE_ACTIVE.
-std::string state_name(lease::v1::LeaseState state);
-
 }  // namespace berth::cli

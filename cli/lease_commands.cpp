@@ -2,11 +2,10 @@
 // `berth lease`, `release` and `leases`.
 #include <fmt/format.h>
 
-#include <algorithm>
-
 #include "cli/commands.hpp"
 #include "cli/context.hpp"
 #include "cli/lease_choice.hpp"
+#include "cli/words.hpp"
 
 namespace berth::cli {
 namespace {
@@ -16,11 +15,6 @@ constexpr std::chrono::minutes kMachinePatience{10};  // a cloud's slow day
 int fail(const Context& context, const Error& error) {
     context.complain(error);
     return 1;
-}
-
-std::string when(const google::protobuf::Timestamp& time) {
-    if (time.seconds() == 0) return "-";
-    return to_rfc3339(from_unix_micros(time.seconds() * 1'000'000)).substr(0, 19) + "Z";
 }
 
 void show(const Context& context, const lease::v1::Lease& lease) {
@@ -34,16 +28,6 @@ void show(const Context& context, const lease::v1::Lease& lease) {
 }
 
 }  // namespace
-
-std::string state_name(lease::v1::LeaseState state) {
-    std::string name = lease::v1::LeaseState_Name(state);
-    constexpr std::string_view kPrefix = "LEASE_STATE_";
-    if (name.starts_with(kPrefix)) name.erase(0, kPrefix.size());
-    std::transform(name.begin(), name.end(), name.begin(), [](char c) {
-        return c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c;
-    });
-    return name;
-}
 
 Error lease_failure(const lease::v1::Lease& lease) {
     const std::string why = lease.end_reason().empty() ? "no reason was given" : lease.end_reason();

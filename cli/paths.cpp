@@ -31,6 +31,7 @@ fs::path xdg(const char* variable, const char* below_home) {
 
 fs::path config_folder() { return xdg("XDG_CONFIG_HOME", ".config"); }
 fs::path cache_folder() { return xdg("XDG_CACHE_HOME", ".cache"); }
+fs::path state_folder() { return xdg("XDG_STATE_HOME", ".local/state"); }
 
 fs::path default_data_folder() {
     if (std::getenv("XDG_DATA_HOME") == nullptr && ::geteuid() == 0) return "/var/lib/berth";

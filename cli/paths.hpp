@@ -16,6 +16,8 @@ std::filesystem::path home_folder();
 std::filesystem::path config_folder();
 /// $XDG_CACHE_HOME/berth, or ~/.cache/berth.
 std::filesystem::path cache_folder();
+/// $XDG_STATE_HOME/berth, or ~/.local/state/berth.
+std::filesystem::path state_folder();
 /// Of the embedded deployment: $XDG_DATA_HOME/berth or ~/.local/share/berth, and /var/lib/berth for
 /// root, whose home an unprivileged user cannot enter.
 std::filesystem::path default_data_folder();

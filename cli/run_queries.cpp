@@ -3,13 +3,13 @@
 #include <fmt/format.h>
 #include <unistd.h>
 
-#include <algorithm>
 #include <charconv>
 
 #include "cli/commands.hpp"
 #include "cli/context.hpp"
 #include "cli/exit_codes.hpp"
 #include "cli/lease_choice.hpp"
+#include "cli/words.hpp"
 #include "net/http_types.hpp"
 
 namespace berth::cli {
@@ -18,28 +18,6 @@ namespace {
 int fail(const Context& context, const Error& error) {
     context.complain(error);
     return error.code == "usage" ? kExitUsage : 1;
-}
-
-std::string state_of(const run::v1::Run& run) {
-    std::string name = run::v1::RunState_Name(run.state());
-    constexpr std::string_view kPrefix = "RUN_STATE_";
-    if (name.starts_with(kPrefix)) name.erase(0, kPrefix.size());
-    std::transform(name.begin(), name.end(), name.begin(), [](char c) {
-        return c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c;
-    });
-    return name;
-}
-
-// The command on one line, fit for a terminal: control characters could drive it.
-std::string command_line(const run::v1::Run& run) {
-    std::string out;
-    for (const auto& word : run.argv()) {
-        if (!out.empty()) out += ' ';
-        for (const char c : word)
-            out += static_cast<unsigned char>(c) < 0x20 || c == 0x7F ? '?' : c;
-    }
-    constexpr std::size_t kWidth = 60;
-    return out.size() <= kWidth ? out : out.substr(0, kWidth - 3) + "...";
 }
 
 }  // namespace
@@ -59,7 +37,7 @@ int run_runs(Context& context, const Arguments& arguments) {
     for (const auto& run : reply->runs()) {
         rows.push_back(
             {run.id(),
-             state_of(run),
+             state_name(run.state()),
              run.has_exit_code() ? std::to_string(run.exit_code()) : "-",
              command_line(run)}
         );
@@ -119,7 +97,8 @@ int run_cancel(Context& context, const Arguments& arguments) {
     const auto run = api.cancel(arguments.operands[0], arguments.get("grace"));
     if (!run) return fail(context, run.error());
     context.print(
-        context.json() ? to_json(*run) + "\n" : fmt::format("{} {}\n", run->id(), state_of(*run))
+        context.json() ? to_json(*run) + "\n"
+                       : fmt::format("{} {}\n", run->id(), state_name(run->state()))
     );
     return 0;
 }

@@ -5,16 +5,14 @@
 
 #include <fcntl.h>
 #include <fmt/format.h>
-#include <sys/mman.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <array>
-#include <csignal>
-#include <cstdlib>
 
-#include "cli/capture.hpp"
 #include "cli/paths.hpp"
+#include "cli/rsync.hpp"
+#include "cli/words.hpp"
 #include "core/fd.hpp"
 #include "process/file_lock.hpp"
 
@@ -23,10 +21,8 @@ namespace fs = std::filesystem;
 namespace {
 
 constexpr seconds kLockPatience{120};  // another berth of this user is syncing to the same machine
-constexpr std::chrono::hours kRsyncPatience{6};  // a first sync of a huge tree over a slow line
 // Enough to recognise what happened to the tree.
 constexpr std::size_t kNamedDeletions = 3;
-constexpr int kTokenFd = 9;  // of the transport; rsync passes it on
 
 SyncRules rules_of(const config::Layers& settings) {
     return {
@@ -40,14 +36,6 @@ SyncLimits limits_of(const config::Layers& settings) {
         static_cast<std::uint64_t>(
             std::clamp<std::int64_t>(settings.integer("sync.max_delete_percent"), 0, 100)
         )};
-}
-
-// A file's name on a terminal: control characters could drive it.
-std::string printable(std::string text) {
-    for (char& c : text) {
-        if (static_cast<unsigned char>(c) < 0x20 || c == 0x7F) c = '?';
-    }
-    return text;
 }
 
 bool is_own(const std::string& path) { return !path.starts_with(".git/") && path != ".git"; }
@@ -88,57 +76,28 @@ std::string joined(const PathList& a, const PathList& b) {
     return out;
 }
 
-// The token travels in memory: a file would outlive us, an argument or a variable can be read by
-// others.
-Result<Fd> token_in_memory(const Secret& token) {
-    Fd fd(::memfd_create("berth-token", MFD_CLOEXEC));
-    if (!fd) return system_error("cannot pass the token on", errno);
-    if (!write_all(fd.get(), token.reveal()))
-        return system_error("cannot pass the token on", errno);
-    ::lseek(fd.get(), 0, SEEK_SET);
-    return fd;
-}
-
-Result<int> run_rsync(
+Result<int> send(
     const Context& context, const Secret& token, const SyncTarget& target, std::string_view input
 ) {
-    BERTH_ASSIGN(const Fd secret, token_in_memory(token));
-    process::SpawnSpec spec;
-    spec.argv = rsync_arguments();
-    for (std::string word :
-         {std::string("--blocking-io"),
-          std::string("-e"),
-          fmt::format("'{}' __rsync-transport", own_path().string()),
-          context.root().string() + "/",
-          std::string("berth:.")}) {
-        spec.argv.push_back(std::move(word));
-    }
-    spec.env = environment_without({"RSYNC_", "BERTH_TRANSPORT_", "BERTH_TOKEN="});
-    spec.env->push_back("BERTH_TRANSPORT_SERVER=" + context.server());
-    spec.env->push_back("BERTH_TRANSPORT_LEASE=" + target.lease);
-    spec.env->push_back("BERTH_TRANSPORT_TOKEN_FD=" + std::to_string(kTokenFd));
-    spec.fds = {{secret.get(), kTokenFd}};
-    spec.death_signal = SIGTERM;  // an interrupted berth leaves no transfer behind
-    auto result = capture(std::move(spec), kRsyncPatience, input);
-    if (!result && result.error().code == "not_found") {
-        return unavailable(
-            "rsync_missing",
-            "rsync is needed to send the working tree; install it, or use --no-sync"
-        );
-    }
-    if (!result) return std::move(result).error();
+    std::vector<std::string> arguments = rsync_arguments();
+    arguments.push_back(context.root().string() + "/");
+    arguments.push_back("berth:.");
+    BERTH_ASSIGN(
+        const Captured result,
+        run_rsync({context.server(), token, target.lease, false}, std::move(arguments), input)
+    );
     constexpr int kSomeVanished = 24;  // files were deleted while it ran: the next sync tells
-    if (result->code != 0 && result->code != kSomeVanished) {
-        std::string words = result->err;
+    if (result.code != 0 && result.code != kSomeVanished) {
+        std::string words = result.err;
         while (!words.empty() && words.back() == '\n') words.pop_back();
         return unavailable(
             "sync_failed",
             fmt::format(
-                "the working tree could not be sent (rsync ended with {}): {}", result->code, words
+                "the working tree could not be sent (rsync ended with {}): {}", result.code, words
             )
         );
     }
-    return result->code;
+    return result.code;
 }
 
 Result<SyncReport> sync_locked(
@@ -193,7 +152,7 @@ Result<SyncReport> sync_locked(
             "Leave files out in .berthignore, raise the limit in berth.yaml (sync.*)"
         ));
     }
-    BERTH_ASSIGN(const int code, run_rsync(context, token, target, joined(all, gone)));
+    BERTH_ASSIGN(const int code, send(context, token, target, joined(all, gone)));
     // rsync calls the folders we told it to delete vanished; look whether something really did.
     bool same = code == 0;
     if (!same) {
@@ -212,8 +171,7 @@ Result<SyncReport> sync_locked(
 // What the receiving side is started with is fixed by the node agent and must agree with these: the
 // options decide the form of rsync's protocol.
 std::vector<std::string> rsync_arguments() {
-    return {
-        "rsync", "-a", "--files-from=-", "--from0", "--delete-missing-args", "--modify-window=-1"};
+    return {"-a", "--files-from=-", "--from0", "--delete-missing-args", "--modify-window=-1"};
 }
 
 std::string check_root(const fs::path& root, const fs::path& home) {

@@ -43,7 +43,7 @@ std::string check_limits(
 /// keys and browser profile included.
 std::string check_root(const std::filesystem::path& root, const std::filesystem::path& home);
 
-/// rsync and its options, up to source and destination; the list of paths goes to its stdin,
+/// rsync's options, up to source and destination; the list of paths goes to its stdin,
 /// NUL-separated.
 std::vector<std::string> rsync_arguments();
 

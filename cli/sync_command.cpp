@@ -101,7 +101,9 @@ int run_rsync_transport(Context& context, const Arguments&) {
     };
     net::WsRefusal refusal;
     const std::string path = fmt::format(
-        "/v1/leases/{}/sync?delete=1", net::percent_encode(variable("BERTH_TRANSPORT_LEASE"))
+        "/v1/leases/{}/sync?{}=1",
+        net::percent_encode(variable("BERTH_TRANSPORT_LEASE")),
+        variable("BERTH_TRANSPORT_FETCH") == "1" ? "fetch" : "delete"
     );
     auto socket =
         net::WsClient::connect(api.server(), path, std::move(options), std::move(events), &refusal);

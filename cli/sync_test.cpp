@@ -224,6 +224,7 @@ TEST_F(SyncTest, RsyncMakesTheCopyExactAndLeavesIgnoredFilesAlone) {
         for (const auto& path : sent) input += path + '\0';
         process::SpawnSpec spec;
         spec.argv = rsync_arguments();
+        spec.argv.insert(spec.argv.begin(), "rsync");
         for (const std::string& word :
              {std::string("-e"), shell.string(), root_.string() + "/", std::string("machine:.")})
             spec.argv.push_back(word);

@@ -121,6 +121,7 @@ void sync_lease(Api& api, const CallPtr& call) {
     fill_actor(call->principal, *command.mutable_actor());
     command.set_lease(call->param("id"));
     command.set_delete_extraneous(call->request.query.flag("delete"));
+    command.set_fetch(call->request.query.flag("fetch"));
     const auto bridge = std::make_shared<SyncBridge>(api, std::move(slot));
     ask<run::v1::SyncOpened>(
         api,

@@ -319,7 +319,9 @@ Result<void> Node::open_sync(const v1::OpenSync& command) {
         std::make_shared<Sync>(context_, command.channel(), [this](const std::string& channel) {
             loop_.post([this, channel] { syncs_.erase(channel); });
         });
-    BERTH_TRY(sync->start(*bus_.connection()));
+    BERTH_TRY(sync->start(
+        *bus_.connection(), command.fetch() ? rsync_sender_arguments() : rsync_server_arguments()
+    ));
     syncs_[command.channel()] = std::move(sync);
     return {};
 }

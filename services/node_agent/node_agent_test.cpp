@@ -461,6 +461,33 @@ TEST(NodeAgent, SyncsAWorkingTreeWithARealRsyncClient) {
     EXPECT_EQ(read_file(world.machine.dir / "asked").value(), expected + "\n");
 }
 
+TEST(NodeAgent, AFetchingRsyncAsksForWhatTheNodeStarts) {
+    const Machine machine;
+    const fs::path shell = machine.dir / "shell";
+    std::ofstream(shell) << "#!/bin/sh\necho \"$@\" > " << (machine.dir / "asked").string()
+                         << "\nexit 1\n";
+    fs::permissions(shell, fs::perms::owner_all);
+    process::SpawnSpec spec;
+    spec.argv = {
+        "/usr/bin/rsync",
+        "-rt",
+        "--prune-empty-dirs",
+        "--max-size=1G",
+        "--include=/a",
+        "--exclude=*",
+        "--blocking-io",
+        "-e",
+        shell.string(),
+        "machine:.",
+        (machine.dir / "to").string() + "/"};
+    spec.stderr_fd = process::kNull;
+    process::Child client = process::spawn(spec).value();
+    ASSERT_TRUE(client.wait(kPatience));
+    std::string expected = "machine rsync";
+    for (const std::string& argument : rsync_sender_arguments()) expected += " " + argument;
+    EXPECT_EQ(read_file(machine.dir / "asked").value(), expected + "\n");
+}
+
 TEST(NodeAgent, ATermLeavesRunsAliveAndDestroyEndsThem) {
     World world;
     BERTH_NEEDS_SANDBOX(world.machine);

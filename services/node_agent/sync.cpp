@@ -35,6 +35,12 @@ std::vector<std::string> rsync_server_arguments() {
     return {"--server", "-logDtpRe.LsfxCIvu", "--force", "--delete-missing-args", "-@-1", ".", "."};
 }
 
+/// The same of `rsync -rt --include=... --exclude=* HOST:. DEST/`; what is included goes over the
+/// protocol.
+std::vector<std::string> rsync_sender_arguments() {
+    return {"--server", "--sender", "-tre.LsfxCIvu", ".", "."};
+}
+
 Sync::Sync(
     NodeContext context, std::string channel, std::function<void(const std::string&)> finished
 )
@@ -51,9 +57,9 @@ Sync::~Sync() {
     if (limit_ != 0) context_.loop.cancel(limit_);
 }
 
-Result<void> Sync::start(bus::Connection& connection) {
+Result<void> Sync::start(bus::Connection& connection, const std::vector<std::string>& arguments) {
     BERTH_ASSIGN(std::vector<std::string> server, context_.place.rsync());
-    for (std::string& argument : rsync_server_arguments()) server.push_back(std::move(argument));
+    server.insert(server.end(), arguments.begin(), arguments.end());
     BERTH_ASSIGN(process::Pipe in, process::make_pipe());
     BERTH_ASSIGN(process::Pipe out, process::make_pipe());
     BERTH_ASSIGN(process::Pipe err, process::make_pipe());

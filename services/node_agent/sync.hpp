@@ -18,6 +18,8 @@ namespace berth::node {
 /// it from a client and builds it here. It must be what the CLI's client would have asked for, or
 /// the two disagree on the wire: see sync.cpp for the client's command this belongs to.
 std::vector<std::string> rsync_server_arguments();
+/// The same for a client that fetches files: it may read the workspace and write nothing.
+std::vector<std::string> rsync_sender_arguments();
 
 /// One sync, on channel berth.io.<machine>.<channel>. Lives on the loop's thread, ends with the
 /// node agent.
@@ -30,7 +32,7 @@ public:
     );
     ~Sync();
     /// Errors: "no_rsync", and those of spawn and the channel.
-    Result<void> start(bus::Connection& connection);
+    Result<void> start(bus::Connection& connection, const std::vector<std::string>& arguments);
     /// The connection is going away: the sync fails, its client asks for another.
     void abandon();
 

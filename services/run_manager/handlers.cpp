@@ -286,6 +286,7 @@ RunHandlers::open_sync(const Context& context, const std::string& payload, store
     node::v1::OpenSync open;
     open.set_channel("ch_" + service::child_command_id(context.command_id, "channel"));
     open.set_delete_extraneous(request.delete_extraneous());
+    open.set_fetch(request.fetch());
     bus::Ask ask;
     ask.subject = "berth.cmd.node." + attached.lease().machine() + ".open_sync";
     ask.type = open.GetTypeName();

@@ -253,6 +253,154 @@ TEST_F(CliSystem, ControlCOnceInterruptsTwiceCancelsThriceLeaves) {
     release(lease);
 }
 
+TEST_F(CliSystem, ResultsOfARunAreFetchedBeforeItsMachineGoesAndKept) {
+    const fs::path tree = suite().folder() / "tested";
+    fs::create_directories(tree);
+    shell(
+        tree,
+        "git init -q . && echo x > a && printf 'results:\\n  junit: [\"out/*.xml\"]\\n' > "
+        "berth.yaml"
+    );
+    Suite::CommandOptions options;
+    options.cwd = tree;
+    options.env = {{"XDG_STATE_HOME", (suite().folder() / "state").string()}};
+    const std::string script =
+        "mkdir -p out dist/deep; echo bin > dist/deep/app; echo no > dist/other.txt; "
+        "printf '<testsuite name=\"s\"><testcase name=\"good\"/><testcase name=\"bad\">"
+        "<failure message=\"not 1\">line 7</failure></testcase></testsuite>' > out/r.xml";
+    const Said said = suite().berth(
+        {"run",
+         "--json",
+         "--fail-on-test-failures",
+         "--artifact",
+         "dist/deep/*",
+         "--",
+         "sh",
+         "-c",
+         script},
+        options
+    );
+    EXPECT_EQ(said.exit_code, 1) << said.err;
+    const Json result = json_of(said.out);
+    const Json* exit = result.find("exit");
+    ASSERT_NE(exit, nullptr) << said.out;
+    EXPECT_EQ(exit->string_or("origin", ""), "berth");
+    const Json* results = result.find("results");
+    ASSERT_NE(results, nullptr) << said.out;
+    EXPECT_EQ(results->find("tests")->int_or("failed", 0), 1);
+    EXPECT_TRUE(machines_gone()) << "the machine is given back all the same";
+    EXPECT_FALSE(fs::exists(tree / "dist")) << "nothing is written into the tree";
+
+    const std::string run = results->string_or("run", "");
+    const Said shown = suite().berth({"results"}, options);
+    EXPECT_EQ(shown.exit_code, 0) << shown.err;
+    EXPECT_EQ(shown.out.find(run + " 2 tests: 1 passed, 1 failed"), 0U) << shown.out;
+    EXPECT_NE(shown.out.find("FAILED s > bad\n  not 1\n    line 7\n"), std::string::npos)
+        << shown.out;
+    EXPECT_NE(shown.out.find("\ndist/deep/app\n"), std::string::npos);
+    const fs::path copies = suite().folder() / "copies";
+    EXPECT_EQ(suite().berth({"results", run, "--download", copies.string()}, options).exit_code, 0);
+    EXPECT_EQ(read_file(copies / "dist/deep/app").value_or(""), "bin\n");
+    EXPECT_FALSE(fs::exists(copies / "dist/other.txt"));
+
+    const Said gone = suite().berth({"results", "--fetch"}, options);
+    EXPECT_EQ(gone.exit_code, 1);
+    EXPECT_NE(gone.err.find("is gone"), std::string::npos) << gone.err;
+
+    const Said history = suite().berth({"history"}, options);
+    EXPECT_EQ(history.exit_code, 0) << history.err;
+    EXPECT_NE(history.out.find(run), std::string::npos) << history.out;
+    const Json list = json_of(suite().berth({"history", "--json"}, options).out);
+    ASSERT_NE(list.find("runs"), nullptr);
+    EXPECT_EQ(list.find("runs")->as_array()->size(), 1U) << "only this tree's";
+}
+
+TEST_F(CliSystem, ResultsOfAKeptLeaseCountOnlyWhatThisRunWrote) {
+    const std::map<std::string, std::string> env{
+        {"XDG_STATE_HOME", (suite().folder() / "state2").string()}};
+    const std::string lease = acquire();
+    const auto run = [&](const std::string& script) {
+        return with(
+            env,
+            {"run", "--no-sync", "--lease", lease, "--junit", "*.xml", "--", "sh", "-c", script}
+        );
+    };
+    const std::string report = "<testsuite><testcase name=\"a\"/></testsuite>";
+    const Said first = run("echo '" + report + "' > one.xml; touch -d '1 minute ago' one.xml");
+    EXPECT_EQ(first.exit_code, 0) << first.err;
+    EXPECT_NE(first.err.find("no report"), std::string::npos) << first.err;
+    const Said second = run("echo '" + report + "' > two.xml");
+    EXPECT_NE(second.err.find("1 test: 1 passed"), std::string::npos) << second.err;
+    // A run that was started without a word about results: they are fetched when asked for.
+    const Said later = with(
+        env,
+        {"run",
+         "--no-sync",
+         "--lease",
+         lease,
+         "--detach",
+         "--",
+         "sh",
+         "-c",
+         "echo '" + report + "' > three.xml"}
+    );
+    const std::string id = later.out.substr(0, later.out.find('\n'));
+    EXPECT_EQ(ended(id).string_or("state", ""), "RUN_STATE_SUCCEEDED");
+    EXPECT_EQ(with(env, {"results", id}).exit_code, 2) << "nothing says where they are";
+    const Json results = json_of(with(env, {"results", id, "--json", "--junit", "three.xml"}).out);
+    EXPECT_EQ(results.find("tests")->int_or("passed", 0), 1);
+    release(lease);
+}
+
+TEST_F(CliSystem, SshAndShellAreSessionsOnAMachine) {
+    const std::string lease = acquire();
+    const Said listed = suite().berth({"ssh", lease, "sh", "-c", "pwd; exit 6"});
+    EXPECT_EQ(listed.exit_code, 6) << listed.err;
+    EXPECT_EQ(listed.out, "/workspace\n");
+    Suite::CommandOptions typed;
+    typed.no_input = false;
+    typed.input = "echo $((40+2)); exit 9\n";
+    const Said shell = suite().berth({"ssh", lease}, typed);
+    EXPECT_EQ(shell.exit_code, 9) << shell.err;
+    EXPECT_EQ(shell.out, "42\n");
+    EXPECT_EQ(suite().berth({"ssh", "no-such-lease"}).exit_code, 122);
+    release(lease);
+    // The shell has the tree, and its machine goes with it.
+    typed.input = "cat *.txt | wc -l >&2; exit 4\n";
+    const Said own = suite().berth({"shell"}, typed);
+    EXPECT_EQ(own.exit_code, 4) << own.err;
+    EXPECT_TRUE(machines_gone());
+}
+
+TEST_F(CliSystem, DoctorIsWellHereAndNamesWhatIsMissing) {
+    const Said well = suite().berth({"doctor", "--json"});
+    EXPECT_EQ(well.exit_code, 0) << well.out << well.err;
+    EXPECT_TRUE(json_of(well.out).bool_or("well", false)) << well.out;
+    const Said poor = with({{"PATH", "/nonexistent"}, {"BERTH_TOKEN", "nonsense"}}, {"doctor"});
+    EXPECT_EQ(poor.exit_code, 1);
+    EXPECT_NE(poor.out.find("rsync"), std::string::npos) << poor.out;
+    EXPECT_NE(poor.out.find("install the package rsync"), std::string::npos) << poor.out;
+    EXPECT_NE(poor.out.find("log in again"), std::string::npos) << poor.out;
+    const Said away = suite().berth({"doctor", "--server", "http://127.0.0.1:1"});
+    EXPECT_EQ(away.exit_code, 1);
+    EXPECT_NE(away.out.find("berth up"), std::string::npos) << away.out;
+}
+
+TEST_F(CliSystem, CompletionKnowsLiveNames) {
+    const std::string lease = acquire();
+    const std::string slug = member(suite().api("GET", "/v1/leases/" + lease), "slug");
+    const Said names = suite().berth({"__complete", "--", "release", ""});
+    EXPECT_NE(names.out.find(slug + "\tactive"), std::string::npos) << names.out << names.err;
+    const std::string run = start(lease, "true");
+    const Said runs = suite().berth({"__complete", "--", "logs", ""});
+    EXPECT_NE(runs.out.find(run + "\t"), std::string::npos) << runs.out;
+    const Said away =
+        suite().berth({"__complete", "--server", "http://127.0.0.1:1", "--", "logs", ""});
+    EXPECT_EQ(away.exit_code, 0) << "Tab never complains";
+    EXPECT_EQ(away.out + away.err, "");
+    release(lease);
+}
+
 TEST_F(CliSystem, ASlipIsToldTheNearestCommand) {
     for (const auto& [typed, meant] : {std::pair{"rnu", "'run'"}, {"lgoin", "'login'"}}) {
         const Said said = suite().berth({typed});

@@ -1,0 +1,28 @@
+// SPDX-License-Identifier: Apache-2.0
+// Starts rsync with Berth as its remote shell: the one way files go to a machine and come back.
+#pragma once
+
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "cli/capture.hpp"
+#include "core/result.hpp"
+#include "core/secret.hpp"
+
+namespace berth::cli {
+
+struct RsyncPeer {
+    std::string server;
+    Secret token;
+    std::string lease;
+    bool fetch = false;  ///< the machine sends
+};
+
+/// `arguments` as after "rsync", the machine's workspace is "berth:."; `input` goes to its stdin.
+/// Error "rsync_missing", and capture's own; an exit code that is not zero is the caller's to judge.
+Result<Captured> run_rsync(
+    const RsyncPeer& peer, std::vector<std::string> arguments, std::string_view input = {}
+);
+
+}  // namespace berth::cli
