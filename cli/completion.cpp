@@ -90,7 +90,8 @@ const Command* command_named(std::string_view name) {
 const Flag* flag_named(const Command& command, std::string_view word) {
     for (const auto* list : {&command.flags, &common_flags()}) {
         for (const Flag& flag : *list) {
-            const bool by_letter = word.size() == 2 && flag.letter != '\0' && word[1] == flag.letter;
+            const bool by_letter =
+                word.size() == 2 && flag.letter != '\0' && word[1] == flag.letter;
             if (by_letter || (word.starts_with("--") && word.substr(2) == flag.name)) return &flag;
         }
     }
@@ -118,7 +119,8 @@ std::vector<Candidate> choices(std::string_view alternatives) {
 std::vector<Candidate> command_names() {
     std::vector<Candidate> out;
     for (const Command& command : commands()) {
-        if (!command.hidden) out.push_back({std::string(command.name), std::string(command.summary)});
+        if (!command.hidden)
+            out.push_back({std::string(command.name), std::string(command.summary)});
     }
     return out;
 }

@@ -47,7 +47,9 @@ Result<std::string> output_of(std::vector<std::string> argv) {
     return unavailable("failed", result.err.empty() ? "it failed" : result.err);
 }
 
-std::string first_line(const std::string& text) { return printable(text.substr(0, text.find('\n'))); }
+std::string first_line(const std::string& text) {
+    return printable(text.substr(0, text.find('\n')));
+}
 
 bool is_here(std::string_view server) {
     for (const char* each : {"unix:", "http://127.", "http://localhost", "http://[::1]"}) {
@@ -65,7 +67,11 @@ void check_clock(const net::HttpResponse& answer, Findings& out) {
     } else {
         out.push_back(failure(
             "clock",
-            fmt::format("this machine's clock is {} s {} the gateway's", size, *skew > 0 ? "before" : "behind"),
+            fmt::format(
+                "this machine's clock is {} s {} the gateway's",
+                size,
+                *skew > 0 ? "before" : "behind"
+            ),
             "set it by NTP (timedatectl set-ntp true); tokens and leases are judged by the clock"
         ));
     }
@@ -81,7 +87,9 @@ void check_services(Api& api, Findings& out) {
     std::set<std::string> versions;
     for (const auto& service : status->services()) {
         if (!service.ready())
-            away += fmt::format("{}{} ({})", away.empty() ? "" : ", ", service.name(), service.reason());
+            away += fmt::format(
+                "{}{} ({})", away.empty() ? "" : ", ", service.name(), service.reason()
+            );
         if (!service.version().empty()) versions.insert(service.version());
     }
     if (away.empty()) {
@@ -119,7 +127,8 @@ void check_program(Findings& out, const char* name, const char* package, bool ne
 
 std::optional<long long> clock_skew(std::string_view http_date, WallTime now) {
     std::tm parts{};
-    const char* end = ::strptime(std::string(http_date).c_str(), "%a, %d %b %Y %H:%M:%S GMT", &parts);
+    const char* end =
+        ::strptime(std::string(http_date).c_str(), "%a, %d %b %Y %H:%M:%S GMT", &parts);
     if (end == nullptr) return std::nullopt;
     return to_unix_micros(now) / 1'000'000 - static_cast<long long>(::timegm(&parts));
 }
@@ -199,7 +208,8 @@ void check_host(const Context& context, Findings& out) {
     if (!is_here(context.server())) return;
     check_program(out, "nats-server", "nats-server", true);
     if (!process::find_program("bwrap")) {
-        out.push_back(failure("sandbox", "bwrap is not installed", "install the package bubblewrap"));
+        out.push_back(failure("sandbox", "bwrap is not installed", "install the package bubblewrap")
+        );
     } else if (const auto tried = output_of(
                    {"bwrap", "--unshare-user", "--unshare-pid", "--ro-bind", "/", "/", "true"}
                );
@@ -267,11 +277,13 @@ Findings findings_of_drift(const Json& drift) {
         ));
     });
     if (out.empty() && drift.string_or("looked_at", "").empty()) {
-        out.push_back(warning(
-            "drift", "the provisioner has not looked yet", "look again in a minute"
-        ));
+        out.push_back(
+            warning("drift", "the provisioner has not looked yet", "look again in a minute")
+        );
     } else if (out.empty()) {
-        out.push_back(ok("drift", fmt::format("none at {} driver{}", drivers, drivers == 1 ? "" : "s")));
+        out.push_back(
+            ok("drift", fmt::format("none at {} driver{}", drivers, drivers == 1 ? "" : "s"))
+        );
     }
     return out;
 }
@@ -316,7 +328,8 @@ void show(const Context& context, const Findings& findings) {
             width,
             each.detail
         ));
-        if (!each.remedy.empty()) context.print(fmt::format("{:{}}-> {}\n", "", width + 11, each.remedy));
+        if (!each.remedy.empty())
+            context.print(fmt::format("{:{}}-> {}\n", "", width + 11, each.remedy));
     }
 }
 
@@ -338,7 +351,9 @@ int run_doctor(Context& context, const Arguments&) {
                       .set("remedy", each.remedy));
     }
     if (context.json()) {
-        context.print(Json::object().set("well", well).set("findings", std::move(list)).dump() + "\n");
+        context.print(
+            Json::object().set("well", well).set("findings", std::move(list)).dump() + "\n"
+        );
     } else {
         show(context, findings);
     }

@@ -140,12 +140,11 @@ std::string manual_page() {
         "working tree on leased machines\n.SH SYNOPSIS\n.B berth\n.I command\n[flags]\n",
         kVersion
     );
-    out += ".SH DESCRIPTION\nState goes to stdout, progress and messages to stderr.\n.SH COMMANDS\n";
+    out +=
+        ".SH DESCRIPTION\nState goes to stdout, progress and messages to stderr.\n.SH COMMANDS\n";
     for (const Command& command : commands()) {
         if (command.hidden) continue;
-        out += fmt::format(
-            ".SS {}\n{}.\n", roff(usage_line(command)), roff(command.summary)
-        );
+        out += fmt::format(".SS {}\n{}.\n", roff(usage_line(command)), roff(command.summary));
         if (!command.description.empty())
             out += fmt::format(".PP\n{}\n", roff(command.description));
         out += roff_flags(command.flags);

@@ -37,9 +37,7 @@ Result<void> check_pattern(const std::string& pattern) {
     if (inside) return {};
     return invalid(
         "bad_pattern",
-        fmt::format(
-            "'{}' must be a path inside the working tree, like reports/*.xml", pattern
-        )
+        fmt::format("'{}' must be a path inside the working tree, like reports/*.xml", pattern)
     );
 }
 
@@ -168,8 +166,7 @@ bool matches(std::string_view pattern, std::string_view path) {
             return false;
         }
         if (n == n_end) return false;
-        const int found =
-            ::fnmatch(std::string(*p).c_str(), std::string(*n).c_str(), FNM_NOESCAPE);
+        const int found = ::fnmatch(std::string(*p).c_str(), std::string(*n).c_str(), FNM_NOESCAPE);
         return found == 0 && self(self, std::next(p), p_end, std::next(n), n_end);
     };
     const auto pattern_parts = split(pattern, '/');

@@ -35,11 +35,7 @@ Result<run::v1::Run> chosen_run(const Context& context, Api& api, const Argument
 }
 
 Result<Results> results_of(
-    const Context& context,
-    const Secret& token,
-    Api& api,
-    const run::v1::Run& run,
-    bool again
+    const Context& context, const Secret& token, Api& api, const run::v1::Run& run, bool again
 ) {
     if (!again) {
         if (auto kept = kept_results(run.id())) return std::move(*kept);
@@ -115,8 +111,7 @@ int run_results(Context& context, const Arguments& arguments) {
     if (!results) return fail(context, results.error());
     const std::string folder = arguments.get("download");
     if (!folder.empty()) {
-        if (const auto done = download(*results, folder); !done)
-            return fail(context, done.error());
+        if (const auto done = download(*results, folder); !done) return fail(context, done.error());
     }
     if (context.json()) {
         context.print(to_json(*results).dump() + "\n");
@@ -128,8 +123,7 @@ int run_results(Context& context, const Arguments& arguments) {
     for (const auto& path : results->artifacts) context.print(printable(path) + "\n");
     for (const auto& why : results->skipped) context.progress("not counted: " + printable(why));
     if (!folder.empty())
-        context.progress(
-            fmt::format("copied {} artifacts to {}", results->artifacts.size(), folder)
+        context.progress(fmt::format("copied {} artifacts to {}", results->artifacts.size(), folder)
         );
     return 0;
 }

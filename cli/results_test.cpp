@@ -130,8 +130,16 @@ TEST(PatternTest, RsyncBringsWhatAPatternNames) {
         std::ofstream(folder / "from" / file) << "x";
     }
     const std::vector<std::vector<std::string>> cases = {
-        {"reports/*.xml"}, {"**/*.xml"}, {"dist"}, {"./dist/"}, {"dist/**", "a.xml"}, {"d*t/*"},
-        {"**/sub/**"}, {"reports/**/*.xml"}, {"none"}, {"**"}};
+        {"reports/*.xml"},
+        {"**/*.xml"},
+        {"dist"},
+        {"./dist/"},
+        {"dist/**", "a.xml"},
+        {"d*t/*"},
+        {"**/sub/**"},
+        {"reports/**/*.xml"},
+        {"none"},
+        {"**"}};
     for (const auto& patterns : cases) {
         fs::remove_all(folder / "to");
         process::SpawnSpec spec;
@@ -174,9 +182,7 @@ TEST(CompletionTest, OffersWhatTheTableHas) {
     EXPECT_FALSE(has(all, "__docs"));
     EXPECT_TRUE(has(words_of({"run", "--"}), "--profile"));
     EXPECT_TRUE(has(words_of({"run", "--"}), "--json")) << "the common ones too";
-    EXPECT_EQ(
-        words_of({"completion", ""}), (std::vector<std::string>{"bash", "zsh", "fish"})
-    );
+    EXPECT_EQ(words_of({"completion", ""}), (std::vector<std::string>{"bash", "zsh", "fish"}));
     EXPECT_TRUE(has(words_of({"help", "r"}), "results"));
     EXPECT_TRUE(words_of({"nonesuch", ""}).empty());
     EXPECT_TRUE(words_of({"run", "make", "--"}).empty()) << "these are make's flags";

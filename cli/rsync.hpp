@@ -20,7 +20,8 @@ struct RsyncPeer {
 };
 
 /// `arguments` as after "rsync", the machine's workspace is "berth:."; `input` goes to its stdin.
-/// Error "rsync_missing", and capture's own; an exit code that is not zero is the caller's to judge.
+/// Error "rsync_missing", and capture's own; an exit code that is not zero is the caller's to
+/// judge.
 Result<Captured> run_rsync(
     const RsyncPeer& peer, std::vector<std::string> arguments, std::string_view input = {}
 );

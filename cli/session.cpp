@@ -79,9 +79,8 @@ private:
         if (!leased) return outcome_of(leased.error(), kExitNoLease);
         const Heartbeat heartbeat(context_.server(), token_, lease_.id());
         if (options_.sync) {
-            auto synced = sync_tree(
-                context_, token_, {lease_.id(), lease_.machine()}, options_.force_sync
-            );
+            auto synced =
+                sync_tree(context_, token_, {lease_.id(), lease_.machine()}, options_.force_sync);
             lap("sync", watch);
             if (!synced) return give_back(outcome_of(synced.error(), kExitSync), kExitSync, watch);
             if (!synced->skipped && synced->took > kWorthTelling) {
@@ -116,11 +115,10 @@ private:
 
     Result<gateway::v1::RunBody> describe() {
         gateway::v1::RunBody body;
-        const bool text = std::all_of(
-            options_.argv.begin(),
-            options_.argv.end(),
-            [](const auto& word) { return is_utf8(word); }
-        );
+        const bool text =
+            std::all_of(options_.argv.begin(), options_.argv.end(), [](const auto& word) {
+                return is_utf8(word);
+            });
         for (const auto& word : options_.argv)
             text ? body.add_argv(word) : body.add_argv_bytes(word);
         BERTH_TRY(describe_environment(body));
@@ -242,8 +240,7 @@ private:
     Result<std::optional<lease::v1::Lease>> kept_lease() {
         auto found = chosen_lease(context_, api_, "");
         if (!found && found.error().code != "no_lease") return std::move(found).error();
-        if (!found || found->one_shot() ||
-            found->profile() != context_.settings().text("profile"))
+        if (!found || found->one_shot() || found->profile() != context_.settings().text("profile"))
             return std::optional<lease::v1::Lease>();
         return std::optional<lease::v1::Lease>(std::move(*found));
     }

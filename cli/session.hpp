@@ -18,7 +18,7 @@ struct SessionOptions {
     Wanted wanted;                 ///< files to fetch when the command has ended
     bool fail_on_test_failures = false;
     bool keep = false;  ///< the lease outlives the session
-    bool here = true;    ///< in the folder that matches the current one, else in the workspace
+    bool here = true;   ///< in the folder that matches the current one, else in the workspace
     bool sync = true;
     bool force_sync = false;
     bool tty = false;

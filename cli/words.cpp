@@ -81,9 +81,7 @@ std::string short_duration(milliseconds duration) {
 std::string duration_of(const run::v1::Run& run, WallTime now) {
     if (!run.has_started_at()) return "-";
     const WallTime end = run.has_ended_at() ? wall(run.ended_at()) : now;
-    return short_duration(
-        std::chrono::duration_cast<milliseconds>(end - wall(run.started_at()))
-    );
+    return short_duration(std::chrono::duration_cast<milliseconds>(end - wall(run.started_at())));
 }
 
 }  // namespace berth::cli

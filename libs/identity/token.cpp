@@ -36,6 +36,11 @@ Secret make_token() {
     return Secret(std::string(kPrefix) + text.reveal());
 }
 
+Secret derive_token(const Secret& key, std::string_view bytes) {
+    const Secret text(base64url(hmac_sha256(key.reveal(), bytes)));
+    return Secret(std::string(kPrefix) + text.reveal());
+}
+
 bool looks_like_token(std::string_view text) {
     if (text.size() != kPrefix.size() + kTokenText || text.substr(0, kPrefix.size()) != kPrefix)
         return false;

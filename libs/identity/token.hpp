@@ -12,6 +12,10 @@ namespace berth::identity {
 /// "berth_" and 256 random bits in base64url: 49 characters.
 Secret make_token();
 
+/// A token that this key and these bytes always give again: the answer to a request that is
+/// repeated can then hold the secret that nobody has kept. `key` has at least 32 random bytes.
+Secret derive_token(const Secret& key, std::string_view bytes);
+
 /// True for the form make_token gives; anything else need not be looked up.
 bool looks_like_token(std::string_view text);
 

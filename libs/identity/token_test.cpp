@@ -6,6 +6,7 @@
 
 #include "core/id.hpp"
 #include "core/text.hpp"
+#include "identity/seal.hpp"
 
 namespace berth::identity {
 namespace {
@@ -53,6 +54,28 @@ TEST(DerivedCommandId, IsStableAndSeparatesCallers) {
     EXPECT_NE(id, derive_command_id("other", "us_1", "key"));
     EXPECT_NE(id, derive_command_id("default", "us_1", "key2"));
     EXPECT_NE(derive_command_id("a", "bc", ""), derive_command_id("ab", "c", ""));
+}
+
+TEST(Tokens, AreDerivedFromKeyAndBytes) {
+    const Secret key(std::string(32, 'k'));
+    const Secret token = derive_token(key, "a");
+    EXPECT_TRUE(looks_like_token(token.reveal()));
+    EXPECT_EQ(derive_token(key, "a").reveal(), token.reveal());
+    EXPECT_NE(derive_token(key, "b").reveal(), token.reveal());
+    EXPECT_NE(derive_token(Secret(std::string(32, 'x')), "a").reveal(), token.reveal());
+}
+
+TEST(Seals, OpenForTheirKeyAndUnchanged) {
+    const Secret key(std::string(32, 'k'));
+    const std::string sealed = seal(key, Secret("device code"));
+    EXPECT_NE(seal(key, Secret("device code")), sealed);
+    EXPECT_EQ(unseal(key, sealed)->reveal(), "device code");
+    EXPECT_EQ(unseal(key, seal(key, Secret("")))->reveal(), "");
+    EXPECT_EQ(unseal(Secret(std::string(32, 'x')), sealed).error().code, "bad_seal");
+    std::string changed = sealed;
+    changed[40] = changed[40] == 'A' ? 'B' : 'A';
+    for (const std::string& text : {changed, std::string(), std::string("!"), sealed.substr(0, 20)})
+        EXPECT_FALSE(unseal(key, text));
 }
 
 }  // namespace

@@ -17,7 +17,7 @@ LAYERS = [
     ["schemas"],
     ["core"],
     ["log", "config", "metrics"],
-    ["bus", "store", "http", "net", "process", "identity", "topology"],
+    ["bus", "store", "http", "net", "process", "identity", "jose", "topology"],
     ["chat", "service"],
 ]
 SERVICE_LAYER = len(LAYERS)  # services/* and channels/*: they know neither each other nor what is above
@@ -32,6 +32,7 @@ VENDORS = [
     ("Boost.Asio", ("boost/asio",), (), {"net", "service"}),
     ("Boost", ("boost/",), ("Boost::",), {"net"}),
     ("prometheus-cpp", ("prometheus/",), ("prometheus-cpp",), {"metrics"}),
+    ("libcrypto", ("openssl/",), ("OpenSSL::", "crypto"), {"jose"}),
     ("libsodium", ("sodium.h", "sodium/"), ("PkgConfig::SODIUM", "sodium"), {"identity"}),
     ("yaml-cpp", ("yaml-cpp/", "yaml.h"), ("yaml-cpp",), {"config"}),
 ]
