@@ -132,6 +132,7 @@ const std::vector<Endpoint>& endpoints() {
         {"POST", "/v1/leases/{id}/heartbeat", Need::kOperator, heartbeat_lease},
         {"POST", "/v1/leases/{id}/release", Need::kOperator, release_lease},
         {"GET", "/v1/leases/{id}/sync", Need::kOperator, sync_lease},
+        {"GET", "/v1/leases/{id}/tree", Need::kOperator, get_tree},
         {"POST", "/v1/runs", Need::kOperator, start_run},
         {"GET", "/v1/runs", Need::kViewer, list_runs},
         {"GET", "/v1/runs/{id}", Need::kViewer, get_run},

@@ -47,6 +47,9 @@ Result<void> fill_start(const v1::RunBody& body, run::v1::Start& command) {
         }
         (*command.mutable_env())[name] = value;
     }
+    if (!body.tree().empty() && !plausible_id(body.tree()))
+        return invalid("bad_tree", "'tree' must be what a sync named its tree", "tree");
+    command.set_tree(body.tree());
     command.set_lease(body.lease());
     command.set_cwd(body.cwd());
     command.set_tty(body.tty());

@@ -122,6 +122,16 @@ void sync_lease(Api& api, const CallPtr& call) {
     command.set_lease(call->param("id"));
     command.set_delete_extraneous(call->request.query.flag("delete"));
     command.set_fetch(call->request.query.flag("fetch"));
+    command.set_beside_runs(call->request.query.flag("beside_runs"));
+    command.set_tree(call->request.query.get_or("tree", ""));
+    command.set_had(call->request.query.get_or("had", ""));
+    for (const auto& [name, value] :
+         {std::pair("tree", command.tree()), std::pair("had", command.had())}) {
+        if (!value.empty() && !plausible_id(value))
+            return call->fail(
+                invalid("bad_tree", "a tree is named like an id", name)
+            );
+    }
     const auto bridge = std::make_shared<SyncBridge>(api, std::move(slot));
     ask<run::v1::SyncOpened>(
         api,
@@ -139,6 +149,22 @@ void sync_lease(Api& api, const CallPtr& call) {
                 );
             }
         }
+    );
+}
+
+void get_tree(Api& api, const CallPtr& call) {
+    if (!plausible_id(call->param("id")))
+        return call->fail(not_found("lease_not_found", "there is no such lease"));
+    run::v1::GetTree query;
+    fill_actor(call->principal, *query.mutable_actor());
+    query.set_lease(call->param("id"));
+    ask<run::v1::Tree>(
+        api,
+        call,
+        "berth.qry.run.tree",
+        query,
+        {},
+        [call](const run::v1::Tree& tree) { call->json(200, tree); }
     );
 }
 

@@ -314,6 +314,8 @@ Result<void> Node::open_sync(const v1::OpenSync& command) {
             "too_many_syncs",
             "too many syncs at once on this machine; wait for one",
             {}};
+    if (syncs_.contains(sending_))
+        return conflict("sync_busy", "another sync is sending to this machine; wait for it");
     if (bus_.connection() == nullptr) return unavailable("bus_away", "the bus is away");
     auto sync =
         std::make_shared<Sync>(context_, command.channel(), [this](const std::string& channel) {
@@ -323,6 +325,7 @@ Result<void> Node::open_sync(const v1::OpenSync& command) {
         *bus_.connection(), command.fetch() ? rsync_sender_arguments() : rsync_server_arguments()
     ));
     syncs_[command.channel()] = std::move(sync);
+    sending_ = command.channel();
     return {};
 }
 

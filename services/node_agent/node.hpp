@@ -58,6 +58,7 @@ private:
     std::unique_ptr<bus::Receiver> consumer_;
     std::map<std::string, std::shared_ptr<Run>> runs_;
     std::map<std::string, std::shared_ptr<Sync>> syncs_;
+    std::string sending_;  // the newest sync, which may have ended
     // Outcomes of commands that are not recorded in a folder: a redelivered signal is not sent
     // twice.
     std::map<std::string, Result<void>> outcomes_;

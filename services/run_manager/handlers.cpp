@@ -122,6 +122,9 @@ void RunHandlers::bind(service::Handlers& handlers) {
     handlers.query("get", [this](const Context& context, const std::string& payload) {
         return get(context, payload);
     });
+    handlers.query("tree", [this](const Context& context, const std::string& payload) {
+        return tree(context, payload);
+    });
     handlers.query("list", [this](const Context& context, const std::string& payload) {
         return list(context, payload);
     });
@@ -200,6 +203,14 @@ RunHandlers::Outcome RunHandlers::start(
     run.spec = spec.SerializeAsString();
 
     BERTH_TRY(repo::lock_lease(tx, run.lease));
+    if (!request.tree().empty()) {
+        BERTH_ASSIGN(const std::string held, repo::tree_of(tx, run.lease));
+        if (held != request.tree())
+            return conflict(
+                "tree_changed",
+                "the machine's workspace does not hold this working tree (any more); send it again"
+            );
+    }
     BERTH_ASSIGN(const std::int64_t placed, repo::count_placed(tx, run.lease));
     if (placed < std::max<std::int64_t>(1, profile.parallel_runs())) place(run);
     BERTH_TRY(repo::insert(tx, run));
@@ -283,6 +294,21 @@ RunHandlers::open_sync(const Context& context, const std::string& payload, store
     BERTH_ASSIGN(
         const lease::v1::Attached attached, attach(context, request.actor(), request.lease(), {})
     );
+    const std::string& lease = attached.lease().id();
+    // From here to the commit no run of the lease starts: it would see a tree half sent.
+    BERTH_TRY(repo::lock_lease(tx, lease));
+    BERTH_ASSIGN(const std::string held, repo::tree_of(tx, lease));
+    BERTH_ASSIGN(const std::string busy, repo::live_run_on(tx, lease));
+    // A run sees one working tree from its start to its end. Where runs go on side by side they
+    // share the tree of who sent it last, and it may follow its own edits.
+    const bool beside = request.beside_runs() ||
+                        (attached.profile().parallel_runs() > 1 && held == request.had());
+    if (!busy.empty() && !beside)
+        return conflict("workspace_busy", "run " + busy + " is using the machine's workspace");
+    if (held != request.had())
+        return conflict(
+            "tree_changed", "another working tree was sent to the machine's workspace meanwhile"
+        );
     node::v1::OpenSync open;
     open.set_channel("ch_" + service::child_command_id(context.command_id, "channel"));
     open.set_delete_extraneous(request.delete_extraneous());
@@ -305,6 +331,8 @@ RunHandlers::open_sync(const Context& context, const std::string& payload, store
         }
         return error;
     }
+    // Also where it will fail half-way: it no longer holds what it held.
+    BERTH_TRY(repo::set_tree(tx, lease, request.tree(), context.now));
     v1::SyncOpened reply;
     reply.set_channel(open.channel());
     reply.set_machine(attached.lease().machine());
@@ -316,6 +344,16 @@ RunHandlers::Outcome RunHandlers::get(const Context&, const std::string& payload
     BERTH_ASSIGN(const auto run, repo::find(pool_, normal(request.run())));
     if (!run || !may_see(request.actor(), *run)) return no_such_run(request.run());
     return reply_with(to_proto(*run));
+}
+
+RunHandlers::Outcome RunHandlers::tree(const Context& context, const std::string& payload) {
+    BERTH_ASSIGN(const v1::GetTree request, decode<v1::GetTree>(payload));
+    BERTH_ASSIGN(
+        const lease::v1::Attached attached, attach(context, request.actor(), request.lease(), {})
+    );
+    v1::Tree reply;
+    BERTH_ASSIGN(*reply.mutable_tree(), repo::tree_of(pool_, attached.lease().id()));
+    return reply_with(reply);
 }
 
 RunHandlers::Outcome RunHandlers::list(const Context&, const std::string& payload) {

@@ -29,6 +29,7 @@ private:
     Outcome open_sync(const Context& context, const std::string& payload, store::Transaction& tx);
     Outcome get(const Context& context, const std::string& payload);
     Outcome list(const Context& context, const std::string& payload);
+    Outcome tree(const Context& context, const std::string& payload);
     Outcome node_fact(const Context& context, const std::string& payload, store::Transaction& tx);
     Outcome machine_fact(
         const Context& context, const std::string& payload, store::Transaction& tx

@@ -44,6 +44,14 @@ CREATE INDEX runs_of_lease ON runs (lease, created_at DESC, id DESC);
 CREATE INDEX runs_purgeable ON runs (ended_at) WHERE ended_at IS NOT NULL AND NOT output_purged;
 )";
 
+constexpr std::string_view kTrees = R"(
+CREATE TABLE trees (
+    lease text PRIMARY KEY,
+    tree text NOT NULL,
+    sent_at timestamptz NOT NULL
+);
+)";
+
 #define RUN_COLUMNS                                                                             \
     "id, org, owner, lease, machine, state, spec, created_at, started_at, ended_at, deadline, " \
     "exit_code, signal, reason, origin, "                                                       \
@@ -72,6 +80,15 @@ constexpr Statement kNextQueued{
     " FROM runs WHERE lease = $1 AND ended_at IS NULL AND state = 'queued' ORDER BY created_at, id "
     "LIMIT 1 FOR UPDATE",
     "next_queued"};
+constexpr Statement kLiveRunOn{
+    "SELECT id FROM runs WHERE lease = $1 AND ended_at IS NULL ORDER BY created_at, id LIMIT 1",
+    "live_run_on"};
+constexpr Statement kTreeOf{"SELECT tree FROM trees WHERE lease = $1", "tree_of"};
+constexpr Statement kSetTree{
+    "INSERT INTO trees (lease, tree, sent_at) VALUES ($1, $2, $3) ON CONFLICT (lease) DO UPDATE "
+    "SET tree = EXCLUDED.tree, sent_at = EXCLUDED.sent_at",
+    "set_tree"};
+constexpr Statement kForgetTrees{"DELETE FROM trees WHERE sent_at < $1", "forget_trees"};
 // Three statements so that each has its own index: the planner sees no OR.
 constexpr Statement kListOrg{
     "SELECT " RUN_COLUMNS
@@ -137,7 +154,7 @@ Result<std::optional<Run>> one_run(Result<Rows> rows) {
 std::span<const store::Migration> migrations() {
     static const std::string first =
         std::string(store::kInboxOutboxDdl) + std::string(store::kLeaderDdl) + std::string(kTables);
-    static const std::array<store::Migration, 1> all{{{1, "runs", first}}};
+    static const std::array<store::Migration, 2> all{{{1, "runs", first}, {2, "trees", kTrees}}};
     return all;
 }
 
@@ -202,6 +219,28 @@ Result<std::int64_t> count_placed(store::Transaction& tx, const std::string& lea
 }
 Result<std::optional<Run>> lock_next_queued(store::Transaction& tx, const std::string& lease) {
     return one_run(tx.exec(kNextQueued, {lease}));
+}
+
+Result<std::string> live_run_on(store::Transaction& tx, const std::string& lease) {
+    BERTH_ASSIGN(const Rows rows, tx.exec(kLiveRunOn, {lease}));
+    return rows.empty() ? std::string() : rows[0].text(0);
+}
+Result<std::string> tree_of(store::Transaction& tx, const std::string& lease) {
+    BERTH_ASSIGN(const Rows rows, tx.exec(kTreeOf, {lease}));
+    return rows.empty() ? std::string() : rows[0].text(0);
+}
+Result<std::string> tree_of(store::Pool& pool, const std::string& lease) {
+    BERTH_ASSIGN(const Rows rows, pool.exec_autocommit(kTreeOf, {lease}, store::OnLoss::kRetry));
+    return rows.empty() ? std::string() : rows[0].text(0);
+}
+Result<void>
+set_tree(store::Transaction& tx, const std::string& lease, const std::string& tree, WallTime now) {
+    BERTH_TRY(tx.exec(kSetTree, {lease, tree, now}));
+    return {};
+}
+Result<void> forget_trees(store::Pool& pool, WallTime before) {
+    BERTH_TRY(pool.exec_autocommit(kForgetTrees, {before}, store::OnLoss::kRetry));
+    return {};
 }
 
 std::string cursor_of(const Run& run) {

@@ -83,6 +83,7 @@ Result<void> Watch::look(std::int64_t fence) {
     }
     if (now >= next_purge_) {
         next_purge_ = now + kPurgeEvery;
+        BERTH_TRY(repo::forget_trees(runtime_.pool(), Clock::system().now() - kTreeKept));
         return make_room();
     }
     return {};
