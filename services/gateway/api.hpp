@@ -74,9 +74,9 @@ void list_runs(Api&, const CallPtr&);
 void get_run(Api&, const CallPtr&);
 void cancel_run(Api&, const CallPtr&);
 void signal_run(Api&, const CallPtr&);
-void read_output(Api&, const CallPtr&);    // output.cpp
-void attach_run(Api&, const CallPtr&);     // attach.cpp
-void sync_lease(Api&, const CallPtr&);     // sync.cpp
+void read_output(Api&, const CallPtr&);  // output.cpp
+void attach_run(Api&, const CallPtr&);   // attach.cpp
+void sync_lease(Api&, const CallPtr&);   // sync.cpp
 void get_tree(Api&, const CallPtr&);
 void stream_events(Api&, const CallPtr&);  // events_stream.cpp
 void whoami(Api&, const CallPtr&);         // api_tokens.cpp

@@ -128,9 +128,7 @@ void sync_lease(Api& api, const CallPtr& call) {
     for (const auto& [name, value] :
          {std::pair("tree", command.tree()), std::pair("had", command.had())}) {
         if (!value.empty() && !plausible_id(value))
-            return call->fail(
-                invalid("bad_tree", "a tree is named like an id", name)
-            );
+            return call->fail(invalid("bad_tree", "a tree is named like an id", name));
     }
     const auto bridge = std::make_shared<SyncBridge>(api, std::move(slot));
     ask<run::v1::SyncOpened>(

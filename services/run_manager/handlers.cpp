@@ -301,8 +301,8 @@ RunHandlers::open_sync(const Context& context, const std::string& payload, store
     BERTH_ASSIGN(const std::string busy, repo::live_run_on(tx, lease));
     // A run sees one working tree from its start to its end. Where runs go on side by side they
     // share the tree of who sent it last, and it may follow its own edits.
-    const bool beside = request.beside_runs() ||
-                        (attached.profile().parallel_runs() > 1 && held == request.had());
+    const bool beside =
+        request.beside_runs() || (attached.profile().parallel_runs() > 1 && held == request.had());
     if (!busy.empty() && !beside)
         return conflict("workspace_busy", "run " + busy + " is using the machine's workspace");
     if (held != request.had())

@@ -233,8 +233,9 @@ Result<std::string> tree_of(store::Pool& pool, const std::string& lease) {
     BERTH_ASSIGN(const Rows rows, pool.exec_autocommit(kTreeOf, {lease}, store::OnLoss::kRetry));
     return rows.empty() ? std::string() : rows[0].text(0);
 }
-Result<void>
-set_tree(store::Transaction& tx, const std::string& lease, const std::string& tree, WallTime now) {
+Result<void> set_tree(
+    store::Transaction& tx, const std::string& lease, const std::string& tree, WallTime now
+) {
     BERTH_TRY(tx.exec(kSetTree, {lease, tree, now}));
     return {};
 }

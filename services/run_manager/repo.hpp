@@ -30,8 +30,9 @@ Result<std::optional<Run>> lock_next_queued(store::Transaction& tx, const std::s
 /// Which working tree the workspace of a lease holds; "" where none was sent to it.
 Result<std::string> tree_of(store::Transaction& tx, const std::string& lease);
 Result<std::string> tree_of(store::Pool& pool, const std::string& lease);
-Result<void>
-set_tree(store::Transaction& tx, const std::string& lease, const std::string& tree, WallTime now);
+Result<void> set_tree(
+    store::Transaction& tx, const std::string& lease, const std::string& tree, WallTime now
+);
 /// The oldest run of the lease that has not ended, by id; "" where there is none.
 Result<std::string> live_run_on(store::Transaction& tx, const std::string& lease);
 /// Drops what is known of workspaces nobody has sent anything to since `before`.

@@ -77,9 +77,11 @@ int run(int rounds) {
         std::fprintf(stderr, "no engine: %s\n", engine.why_not().c_str());
         return 77;
     }
-    Suite suite({.settings = "provisioner:\n  docker: {socket: " + engine.socket() +
-                             "}\nprofiles:\n  default: {driver: docker, image: '" +
-                             std::string(ContainerEngine::kImage) + "'}\n"});
+    Suite suite(
+        {.settings = "provisioner:\n  docker: {socket: " + engine.socket() +
+                     "}\nprofiles:\n  default: {driver: docker, image: '" +
+                     std::string(ContainerEngine::kImage) + "'}\n"}
+    );
     bare_container(engine);
     const Spread bare = timed(rounds, [&] { bare_container(engine); });
     (void)first_byte(suite, 1, {});
