@@ -144,6 +144,20 @@ Result<lease::v1::Lease> Api::wait_active(std::string_view id, milliseconds pati
     }
 }
 
+Result<std::string> Api::tree(std::string_view lease) {
+    BERTH_ASSIGN(const auto found, ask<run::v1::Tree>("GET", path_of("leases", lease, "/tree")));
+    return found.tree();
+}
+
+Result<run::v1::Run> Api::wait_ended(std::string_view id) {
+    const std::string query = fmt::format("?wait=ended&timeout={}ms", kLongPoll.count());
+    for (;;) {
+        auto run =
+            ask<run::v1::Run>("GET", path_of("runs", id, query), {}, kLongPoll + seconds{15});
+        if (!run || run->has_ended_at()) return run;
+    }
+}
+
 Result<lease::v1::Lease> Api::heartbeat(std::string_view id) {
     return ask<lease::v1::Lease>("POST", path_of("leases", id, "/heartbeat"), "{}", seconds{10});
 }

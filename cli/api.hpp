@@ -33,8 +33,13 @@ public:
     /// The newest first, at most `pages` of 100.
     Result<lease::v1::ListReply> leases(bool all, int pages = 100);
 
+    /// Which working tree the lease's workspace holds; "" for none.
+    Result<std::string> tree(std::string_view lease);
+
     Result<run::v1::Run> start(const gateway::v1::RunBody& body);
     Result<run::v1::Run> run(std::string_view id);
+    /// Waits, however long it takes, until the run has ended.
+    Result<run::v1::Run> wait_ended(std::string_view id);
     Result<run::v1::ListReply> runs(
         std::string_view lease, std::string_view cursor, std::string_view limit
     );

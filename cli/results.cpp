@@ -120,7 +120,7 @@ Result<void> fetch(
     arguments.push_back(folder.string() + "/");
     BERTH_ASSIGN(
         const Captured result,
-        run_rsync({context.server(), token, lease, true}, std::move(arguments))
+        run_rsync({context.server(), token, lease, "fetch=1"}, std::move(arguments))
     );
     constexpr int kPartial = 23;  // a file could not be read there: the others are here
     constexpr int kVanished = 24;

@@ -7,8 +7,11 @@
 #include <unistd.h>
 
 #include <cerrno>
+#include <charconv>
 #include <csignal>
+#include <optional>
 
+#include "cli/api.hpp"
 #include "cli/context.hpp"
 #include "cli/paths.hpp"
 #include "core/fd.hpp"
@@ -17,7 +20,10 @@ namespace berth::cli {
 namespace {
 
 constexpr std::chrono::hours kRsyncPatience{6};  // a first sync of a huge tree over a slow line
-constexpr int kTokenFd = 9;                      // of the transport; rsync passes it on
+// Of the transport; rsync passes them on.
+constexpr int kTokenFd = 9;
+constexpr int kRefusalFd = 8;
+constexpr std::size_t kRefusalBytes = 64U << 10U;
 
 // The token travels in memory: a file would outlive us, an argument or a variable can be read by
 // others.
@@ -30,12 +36,28 @@ Result<Fd> token_in_memory(const Secret& token) {
     return fd;
 }
 
+/// What the gateway said where it refused the transport's channel: the status, a line end, the
+/// body.
+std::optional<Error> refusal_in(const Fd& memory) {
+    std::string text(kRefusalBytes, '\0');
+    const auto got = ::pread(memory.get(), text.data(), text.size(), 0);
+    if (got <= 0) return std::nullopt;
+    text.resize(static_cast<std::size_t>(got));
+    const std::size_t line = text.find('\n');
+    int status = 0;
+    std::from_chars(text.data(), text.data() + std::min(line, text.size()), status);
+    if (line == std::string::npos || status == 0) return std::nullopt;
+    return Api::problem(status, std::string_view(text).substr(line + 1));
+}
+
 }  // namespace
 
 Result<Captured> run_rsync(
     const RsyncPeer& peer, std::vector<std::string> arguments, std::string_view input
 ) {
     BERTH_ASSIGN(const Fd secret, token_in_memory(peer.token));
+    const Fd refusal(::memfd_create("berth-refusal", MFD_CLOEXEC));
+    if (!refusal) return system_error("cannot start rsync", errno);
     process::SpawnSpec spec;
     spec.argv = {
         "rsync", "--blocking-io", "-e", fmt::format("'{}' __rsync-transport", own_path().string())};
@@ -43,9 +65,10 @@ Result<Captured> run_rsync(
     spec.env = environment_without({"RSYNC_", "BERTH_TRANSPORT_", "BERTH_TOKEN="});
     spec.env->push_back("BERTH_TRANSPORT_SERVER=" + peer.server);
     spec.env->push_back("BERTH_TRANSPORT_LEASE=" + peer.lease);
-    spec.env->push_back(fmt::format("BERTH_TRANSPORT_FETCH={}", peer.fetch ? 1 : 0));
+    spec.env->push_back("BERTH_TRANSPORT_QUERY=" + peer.query);
+    spec.env->push_back("BERTH_TRANSPORT_REFUSAL_FD=" + std::to_string(kRefusalFd));
     spec.env->push_back("BERTH_TRANSPORT_TOKEN_FD=" + std::to_string(kTokenFd));
-    spec.fds = {{secret.get(), kTokenFd}};
+    spec.fds = {{secret.get(), kTokenFd}, {refusal.get(), kRefusalFd}};
     spec.death_signal = SIGTERM;  // an interrupted berth leaves no transfer behind
     auto result = capture(std::move(spec), kRsyncPatience, input);
     if (!result && result.error().code == "not_found") {
@@ -53,6 +76,9 @@ Result<Captured> run_rsync(
             "rsync_missing",
             "rsync is needed to move files to and from a machine; install it, or use --no-sync"
         );
+    }
+    if (result && result->code != 0) {
+        if (auto refused = refusal_in(refusal)) return std::move(*refused);
     }
     return result;
 }

@@ -16,12 +16,13 @@ struct RsyncPeer {
     std::string server;
     Secret token;
     std::string lease;
-    bool fetch = false;  ///< the machine sends
+    std::string query;  ///< of GET /v1/leases/{id}/sync: "fetch=1" where the machine sends
 };
 
-/// `arguments` as after "rsync", the machine's workspace is "berth:."; `input` goes to its stdin.
-/// Error "rsync_missing", and capture's own; an exit code that is not zero is the caller's to
-/// judge.
+/// Errors: that of the gateway where it refused the channel, "rsync_missing". rsync's own failure
+/// is in the result's code and words. `arguments` as after "rsync", the machine's workspace is
+/// "berth:."; `input` goes to its stdin. Error "rsync_missing", and capture's own; an exit code
+/// that is not zero is the caller's to judge.
 Result<Captured> run_rsync(
     const RsyncPeer& peer, std::vector<std::string> arguments, std::string_view input = {}
 );

@@ -34,6 +34,9 @@ constexpr std::chrono::minutes kMachinePatience{10};  // a cloud's slow day
 constexpr milliseconds kWorthTelling{500};
 
 // How often and how patiently the record of an ended run is looked at for its end.
+// Another working tree was sent between our sync and our start. Each time its runs came first, so
+// this many in a row means that something else is wrong.
+constexpr int kRounds = 20;
 constexpr int kRecordLooks = 40;
 constexpr milliseconds kRecordPause{25};
 
@@ -78,20 +81,19 @@ private:
         lap("lease", watch);
         if (!leased) return outcome_of(leased.error(), kExitNoLease);
         const Heartbeat heartbeat(context_.server(), token_, lease_.id());
-        if (options_.sync) {
-            auto synced =
-                sync_tree(context_, token_, {lease_.id(), lease_.machine()}, options_.force_sync);
-            lap("sync", watch);
-            if (!synced) return give_back(outcome_of(synced.error(), kExitSync), kExitSync, watch);
-            if (!synced->skipped && synced->took > kWorthTelling) {
-                context_.detail(
-                    fmt::format("sent {} files in {}", synced->files, format_duration(synced->took))
-                );
-            }
-        }
         body->set_lease(lease_.id());
-        auto run = api_.start(*body);
-        lap("start", watch);
+        auto run = Result<run::v1::Run>(conflict("tree_changed", "nothing is sent yet"));
+        for (int round = 0; !run && run.error().code == "tree_changed" && round < kRounds;
+             ++round) {
+            if (options_.sync) {
+                const auto synced = send_tree(*body, round > 0);
+                lap("sync", watch);
+                if (!synced)
+                    return give_back(outcome_of(synced.error(), kExitSync), kExitSync, watch);
+            }
+            run = api_.start(*body);
+            lap("start", watch);
+        }
         if (!run) return give_back(outcome_of(run.error(), kExitLost), 0, watch);
         run_ = std::move(run).value();
         if (options_.detach) return Outcome{};
@@ -111,7 +113,26 @@ private:
         return outcome;
     }
 
-    void lap(const char* phase, Stopwatch& watch) { timings_[phase] = watch.lap().count(); }
+    /// `doubt`: the workspace turned out not to hold what was sent last.
+    Result<void> send_tree(gateway::v1::RunBody& body, bool doubt) {
+        BERTH_ASSIGN(
+            const SyncReport report,
+            sync_tree(
+                context_,
+                token_,
+                {lease_.id(), lease_.machine()},
+                {.force = options_.force_sync, .verify = doubt}
+            )
+        );
+        body.set_tree(report.tree);
+        if (!report.skipped && report.took > kWorthTelling)
+            context_.detail(
+                fmt::format("sent {} files in {}", report.files, format_duration(report.took))
+            );
+        return {};
+    }
+
+    void lap(const char* phase, Stopwatch& watch) { timings_[phase] += watch.lap().count(); }
 
     Result<gateway::v1::RunBody> describe() {
         gateway::v1::RunBody body;

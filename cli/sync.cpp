@@ -9,11 +9,14 @@
 
 #include <algorithm>
 #include <array>
+#include <thread>
 
 #include "cli/paths.hpp"
 #include "cli/rsync.hpp"
 #include "cli/words.hpp"
 #include "core/fd.hpp"
+#include "core/id.hpp"
+#include "core/random.hpp"
 #include "process/file_lock.hpp"
 
 namespace berth::cli {
@@ -22,6 +25,7 @@ namespace {
 
 constexpr seconds kLockPatience{120};  // another berth of this user is syncing to the same machine
 // Enough to recognise what happened to the tree.
+constexpr milliseconds kSyncPause{500};  // another client is sending; nothing tells of its end
 constexpr std::size_t kNamedDeletions = 3;
 
 SyncRules rules_of(const config::Layers& settings) {
@@ -76,15 +80,41 @@ std::string joined(const PathList& a, const PathList& b) {
     return out;
 }
 
+/// Every file of the workspace, sorted, as rsync lists them.
+Result<PathList> list_workspace(
+    const Context& context, const Secret& token, const SyncTarget& target
+) {
+    BERTH_ASSIGN(
+        const Captured result,
+        run_rsync(
+            {context.server(), token, target.lease, "fetch=1"}, {"-rt", "-8", "--no-h", "berth:."}
+        )
+    );
+    if (result.code != 0)
+        return unavailable(
+            "sync_failed",
+            fmt::format(
+                "the machine's files could not be listed (rsync ended with {}): {}",
+                result.code,
+                result.err
+            )
+        );
+    return parse_listing(result.out);
+}
+
 Result<int> send(
-    const Context& context, const Secret& token, const SyncTarget& target, std::string_view input
+    const Context& context,
+    const Secret& token,
+    const SyncTarget& target,
+    const std::string& query,
+    std::string_view input
 ) {
     std::vector<std::string> arguments = rsync_arguments();
     arguments.push_back(context.root().string() + "/");
     arguments.push_back("berth:.");
     BERTH_ASSIGN(
         const Captured result,
-        run_rsync({context.server(), token, target.lease, false}, std::move(arguments), input)
+        run_rsync({context.server(), token, target.lease, query}, std::move(arguments), input)
     );
     constexpr int kSomeVanished = 24;  // files were deleted while it ran: the next sync tells
     if (result.code != 0 && result.code != kSomeVanished) {
@@ -100,17 +130,27 @@ Result<int> send(
     return result.code;
 }
 
+/// Until the runs that are using the workspace now have ended.
+Result<void> wait_for_runs(const Context& context, const Secret& token, const SyncTarget& target) {
+    Api api(context.server(), token);
+    BERTH_ASSIGN(const auto list, api.runs(target.lease, "", "100"));
+    for (const auto& run : list.runs()) {
+        if (!run.has_ended_at()) BERTH_TRY(api.wait_ended(run.id()));
+    }
+    return {};
+}
+
 Result<SyncReport> sync_locked(
     const Context& context,
     const Secret& token,
     const SyncTarget& target,
-    bool force,
+    const SyncOptions& options,
     const fs::path& record_path
 ) {
     const auto begin = std::chrono::steady_clock::now();
     const SyncRules rules = rules_of(context.settings());
     // Before the list: that of a whole file system takes minutes.
-    if (!force) {
+    if (!options.force) {
         BERTH_TRY(permit(
             check_root(context.root(), home_folder()),
             "Go to the folder of a project, use --no-sync"
@@ -119,11 +159,19 @@ Result<SyncReport> sync_locked(
     BERTH_ASSIGN(const PathList listed, list_files(context.root(), rules));
     BERTH_ASSIGN(Scan now, scan(context.root(), listed, rules));
     const auto text = read_file(record_path, 512U << 20U);
-    const SyncRecord before = text ? parse_record(*text) : SyncRecord{};
+    SyncRecord before = text ? parse_record(*text) : SyncRecord{};
     SyncReport report;
     report.files = now.paths.size();
     report.bytes = now.bytes;
-    if (!force && before.fingerprint == now.fingerprint && before.root == context.root().string()) {
+    const bool unchanged = !options.force && before.fingerprint == now.fingerprint &&
+                           before.root == context.root().string();
+    Api api(context.server(), token);
+    std::string held = before.tree;
+    if (!unchanged || options.verify) {
+        BERTH_ASSIGN(held, api.tree(target.lease));
+    }
+    if (unchanged && held == before.tree) {
+        report.tree = held;
         report.skipped = true;
         report.took =
             std::chrono::duration_cast<milliseconds>(std::chrono::steady_clock::now() - begin);
@@ -134,6 +182,12 @@ Result<SyncReport> sync_locked(
         const PathList git = list_git_folder(context.root());
         all.insert(all.end(), git.begin(), git.end());
         std::sort(all.begin(), all.end());
+    }
+    if (held.empty()) {
+        before.paths.clear();
+    } else if (held != before.tree) {
+        // Somebody else's tree, or one whose record is lost: nothing of it may stay.
+        BERTH_ASSIGN(before.paths, list_workspace(context, token, target));
     }
     const PathList gone = vanished_paths(context.root(), before.paths, all);
     PathList gone_files;
@@ -146,20 +200,25 @@ Result<SyncReport> sync_locked(
     );
     const PathList gone_own = own(gone_files);
     report.deleted = gone_own.size();
-    if (!force) {
+    if (!options.force) {
         BERTH_TRY(permit(
             check_limits(now, count_own(before.paths), gone_own, limits_of(context.settings())),
             "Leave files out in .berthignore, raise the limit in berth.yaml (sync.*)"
         ));
     }
-    BERTH_ASSIGN(const int code, send(context, token, target, joined(all, gone)));
+    report.tree = "tr_" + make_ulid(Clock::system().now(), Random::system());
+    const std::string query = fmt::format(
+        "delete=1&tree={}&had={}{}", report.tree, held, options.beside_runs ? "&beside_runs=1" : ""
+    );
+    BERTH_ASSIGN(const int code, send(context, token, target, query, joined(all, gone)));
     // rsync calls the folders we told it to delete vanished; look whether something really did.
     bool same = code == 0;
     if (!same) {
         BERTH_ASSIGN(const Scan again, scan(context.root(), listed, rules));
         same = again.fingerprint == now.fingerprint;
     }
-    const SyncRecord record{same ? now.fingerprint : "", context.root().string(), std::move(all)};
+    const SyncRecord record{
+        same ? now.fingerprint : "", context.root().string(), report.tree, std::move(all)};
     BERTH_TRY(write_file_atomic(record_path, format_record(record), 0600));
     report.took =
         std::chrono::duration_cast<milliseconds>(std::chrono::steady_clock::now() - begin);
@@ -225,16 +284,36 @@ std::string check_limits(
 }
 
 Result<SyncReport> sync_tree(
-    const Context& context, const Secret& token, const SyncTarget& target, bool force
+    const Context& context,
+    const Secret& token,
+    const SyncTarget& target,
+    const SyncOptions& options
 ) {
     const fs::path folder = cache_folder() / "sync";
     BERTH_TRY(make_private_folder(folder));
-    auto lock = process::FileLock::acquire(folder / (target.machine + ".lock"), kLockPatience);
-    if (!lock)
-        return conflict(
-            "sync_busy", "another berth is still syncing to this machine; try again when it is done"
-        );
-    return sync_locked(context, token, target, force, folder / (target.machine + ".list"));
+    const auto until = std::chrono::steady_clock::now() + kLockPatience;
+    for (bool told = false;; told = true) {
+        auto lock = process::FileLock::acquire(folder / (target.lease + ".lock"), kLockPatience);
+        if (!lock)
+            return conflict(
+                "sync_busy",
+                "another berth is still syncing to this machine; try again when it is done"
+            );
+        auto report =
+            sync_locked(context, token, target, options, folder / (target.lease + ".list"));
+        if (report || report.error().fault != Fault::kConflict) return report;
+        lock->release();  // while it waits, another may sync
+        const Error& refused = report.error();
+        if (refused.code == "workspace_busy") {
+            if (!told) context.progress("waiting: " + refused.message);
+            BERTH_TRY(wait_for_runs(context, token, target));
+        } else if (refused.code == "sync_busy" || refused.code == "tree_changed") {
+            if (std::chrono::steady_clock::now() > until) return report;
+            std::this_thread::sleep_for(kSyncPause);
+        } else {
+            return report;
+        }
+    }
 }
 
 }  // namespace berth::cli

@@ -18,7 +18,16 @@ struct SyncTarget {
     std::string machine;
 };
 
+struct SyncOptions {
+    bool force = false;        ///< overrides the guards and the fingerprint
+    bool beside_runs = false;  ///< does not wait for the runs that are using the workspace
+    /// Asks whether the workspace still holds what was sent last. Else the one who starts a run
+    /// finds out: a run names its tree.
+    bool verify = true;
+};
+
 struct SyncReport {
+    std::string tree;      ///< tr_<ulid>: what the workspace holds now, for the run that needs it
     bool skipped = false;  ///< nothing had changed
     std::size_t files = 0;
     std::size_t deleted = 0;
@@ -47,11 +56,16 @@ std::string check_root(const std::filesystem::path& root, const std::filesystem:
 /// NUL-separated.
 std::vector<std::string> rsync_arguments();
 
-/// Sends what changed since the last sync to that machine. A guard that strikes asks on a terminal
-/// and refuses elsewhere ("sync_refused"); `force` overrides it, and the fingerprint. Other errors:
-/// "sync_failed" with rsync's words, "rsync_missing", "sync_busy", those of list_files().
+/// Makes the workspace equal to the working tree, by what changed since the last sync; after
+/// another working tree was there nothing of that stays. Waits until the workspace is free. A guard
+/// that strikes asks on a terminal and refuses elsewhere ("sync_refused"). Other errors:
+/// "sync_failed" with rsync's words, "rsync_missing", "sync_busy", those of list_files() and of the
+/// gateway.
 Result<SyncReport> sync_tree(
-    const Context& context, const Secret& token, const SyncTarget& target, bool force
+    const Context& context,
+    const Secret& token,
+    const SyncTarget& target,
+    const SyncOptions& options
 );
 
 }  // namespace berth::cli

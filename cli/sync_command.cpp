@@ -45,6 +45,14 @@ Result<Secret> inherited_token() {
     return Secret(std::string(buffer.data(), static_cast<std::size_t>(count)));
 }
 
+/// For the berth that started rsync: its own words end between others' on stderr.
+void tell_refusal(const std::string& text) {
+    const std::string number = variable("BERTH_TRANSPORT_REFUSAL_FD");
+    int fd = -1;
+    std::from_chars(number.data(), number.data() + number.size(), fd);
+    if (fd > STDERR_FILENO) write_all(fd, text);
+}
+
 struct Transport {
     std::atomic<int> close_code{0};
     std::string close_reason;  // written before close_code
@@ -101,13 +109,14 @@ int run_rsync_transport(Context& context, const Arguments&) {
     };
     net::WsRefusal refusal;
     const std::string path = fmt::format(
-        "/v1/leases/{}/sync?{}=1",
+        "/v1/leases/{}/sync?{}",
         net::percent_encode(variable("BERTH_TRANSPORT_LEASE")),
-        variable("BERTH_TRANSPORT_FETCH") == "1" ? "fetch" : "delete"
+        variable("BERTH_TRANSPORT_QUERY")
     );
     auto socket =
         net::WsClient::connect(api.server(), path, std::move(options), std::move(events), &refusal);
     if (!socket) {
+        if (refusal.status != 0) tell_refusal(fmt::format("{}\n{}", refusal.status, refusal.body));
         context.complain(
             refusal.status != 0 ? Api::problem(refusal.status, refusal.body)
                                 : api.explain(socket.error())
@@ -140,8 +149,12 @@ int run_sync(Context& context, const Arguments& arguments) {
         context.complain(lease.error());
         return 1;
     }
-    auto report =
-        sync_tree(context, *token, {lease->id(), lease->machine()}, arguments.has("force-sync"));
+    auto report = sync_tree(
+        context,
+        *token,
+        {lease->id(), lease->machine()},
+        {.force = arguments.has("force-sync"), .beside_runs = true}
+    );
     if (!report) {
         context.complain(report.error());
         return 1;

@@ -302,13 +302,15 @@ Result<Scan> scan(const fs::path& root, const PathList& listed, const SyncRules&
 }
 
 namespace {
-constexpr std::string_view kRecordMagic = "berth-sync 1 ";
+constexpr std::string_view kRecordMagic = "berth-sync 2 ";
 }
 
 std::string format_record(const SyncRecord& record) {
     std::string out = fmt::format("{}{}", kRecordMagic, record.fingerprint);
     out += '\0';
     out += record.root;
+    out += '\0';
+    out += record.tree;
     for (const auto& path : record.paths) {
         out += '\0';
         out += path;
@@ -320,10 +322,53 @@ SyncRecord parse_record(std::string_view text) {
     SyncRecord out;
     if (!text.starts_with(kRecordMagic)) return out;
     const auto pieces = split(text.substr(kRecordMagic.size()), '\0');
-    if (pieces.size() < 2) return out;
+    if (pieces.size() < 3) return out;
     out.fingerprint = pieces[0];
     out.root = pieces[1];
-    for (std::size_t i = 2; i < pieces.size(); ++i) out.paths.emplace_back(pieces[i]);
+    out.tree = pieces[2];
+    for (std::size_t i = 3; i < pieces.size(); ++i) out.paths.emplace_back(pieces[i]);
+    return out;
+}
+
+namespace {
+
+std::string unescaped(std::string_view name) {
+    std::string out;
+    const auto octal = [](char c, char most) { return c >= '0' && c <= most; };
+    for (std::size_t i = 0; i < name.size(); ++i) {
+        if (name.compare(i, 2, "\\#") == 0 && i + 4 < name.size() && octal(name[i + 2], '3') &&
+            octal(name[i + 3], '7') && octal(name[i + 4], '7')) {
+            out += static_cast<char>(
+                (name[i + 2] - '0') * 64 + (name[i + 3] - '0') * 8 + (name[i + 4] - '0')
+            );
+            i += 4;
+        } else {
+            out += name[i];
+        }
+    }
+    return out;
+}
+
+}  // namespace
+
+PathList parse_listing(std::string_view text) {
+    PathList out;
+    for (std::string_view line : split(text, '\n')) {
+        if (line.empty() || line[0] == 'd') continue;
+        const bool link = line[0] == 'l';
+        bool whole = true;
+        for (int field = 0; field < 4 && whole; ++field) {
+            const std::size_t begin = line.find_first_not_of(' ');
+            const std::size_t end = line.find(' ', begin == line.npos ? 0 : begin);
+            whole = begin != line.npos && end != line.npos;
+            if (whole) line.remove_prefix(end);
+        }
+        if (!whole) continue;
+        line.remove_prefix(1);
+        if (link) line = line.substr(0, line.find(" -> "));
+        if (!line.empty()) out.push_back(unescaped(line));
+    }
+    std::sort(out.begin(), out.end());
     return out;
 }
 

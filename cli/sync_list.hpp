@@ -48,11 +48,17 @@ Result<Scan> scan(
 struct SyncRecord {
     std::string fingerprint;
     std::string root;
+    std::string tree;  ///< tr_<ulid>: the name under which it was sent
     PathList paths;
 };
 std::string format_record(const SyncRecord& record);
 /// An empty record when the text is not one: then everything is sent again.
 SyncRecord parse_record(std::string_view text);
+
+/// The files and links, sorted, of what rsync prints where it has no destination: permissions,
+/// size, date, time, name; bytes no terminal should get are written \#ooo, a link's name ends in "
+/// -> ".
+PathList parse_listing(std::string_view text);
 
 /// Of the paths sent last, those that are gone here, with each topmost folder that is gone with
 /// them.

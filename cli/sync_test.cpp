@@ -152,8 +152,9 @@ TEST_F(SyncTest, TheFingerprintSeesEveryKindOfChange) {
 }
 
 TEST_F(SyncTest, RecordsComeBackAndRubbishIsNone) {
-    const SyncRecord record{"f", "/r", {"a", "b c", "d\ne"}};
+    const SyncRecord record{"f", "/r", "tr_1", {"a", "b c", "d\ne"}};
     const SyncRecord back = parse_record(format_record(record));
+    EXPECT_EQ(back.tree, record.tree);
     EXPECT_EQ(back.fingerprint, "f");
     EXPECT_EQ(back.root, "/r");
     EXPECT_EQ(back.paths, record.paths);

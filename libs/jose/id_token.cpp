@@ -47,7 +47,8 @@ Result<void> check_audience(const Json& claims, const IdTokenRules& rules) {
         return bad("is for another client (aud)");
     const Json* party = claims.find("azp");
     if (party == nullptr && audiences.size() > 1) return bad("has several audiences and no azp");
-    if (party != nullptr && (party->as_string() == nullptr || *party->as_string() != rules.audience))
+    if (party != nullptr &&
+        (party->as_string() == nullptr || *party->as_string() != rules.audience))
         return bad("was given to another client (azp)");
     return {};
 }
@@ -95,7 +96,9 @@ public:
                 fitting.push_back(&entry);
         }
         if (fitting.empty())
-            return invalid("unknown_key", "the ID token is signed by a key the issuer does not list");
+            return invalid(
+                "unknown_key", "the ID token is signed by a key the issuer does not list"
+            );
         // Without a kid the one key there is must be meant.
         if (fitting.size() > 1) return bad("does not say which key signed it (kid)");
         if (!fitting.front()->key->verify(signed_bytes, signature))
@@ -114,9 +117,10 @@ Result<KeySet> KeySet::parse(std::string_view text) {
     KeySet out;
     for (const Json& each : *list->as_array()) {
         const std::string type = each.string_or("kty", "");
-        const std::string algorithm = type == "RSA"                                           ? "RS256"
-                                      : type == "EC" && each.string_or("crv", "") == "P-256" ? "ES256"
-                                                                                              : "";
+        const std::string algorithm = type == "RSA" ? "RS256"
+                                      : type == "EC" && each.string_or("crv", "") == "P-256"
+                                          ? "ES256"
+                                          : "";
         if (algorithm.empty() || each.string_or("use", "sig") != "sig" ||
             each.string_or("alg", algorithm) != algorithm)
             continue;

@@ -88,7 +88,9 @@ TEST(IdToken, JudgesWhatAnotherImplementationMade) {
     const Json made = made_by_pyjwt();
     if (!made.is_object()) GTEST_SKIP() << "python3-jwt and python3-cryptography are not installed";
     const KeySet keys = KeySet::parse(made.find("keys")->dump()).value();
-    EXPECT_EQ(keys.size(), 2U) << "neither the small, nor the symmetric, nor the one for encryption";
+    EXPECT_EQ(
+        keys.size(), 2U
+    ) << "neither the small, nor the symmetric, nor the one for encryption";
     for (const Json& token : *made.find("good")->as_array()) {
         const auto claims = verify_id_token(*token.as_string(), keys, kRules, kNow);
         ASSERT_TRUE(claims) << claims.error().message;
@@ -149,8 +151,13 @@ TEST(IdToken, TakesTheSignaturesOfRfc7515) {
 TEST(IdToken, RefusesWhatIsNone) {
     const KeySet keys = KeySet::parse(R"({"keys":[]})").value();
     const std::string huge(kMaxIdToken + 1, 'a');
-    for (const std::string& text : {std::string(), std::string("."), std::string(".."),
-                                    std::string("a.b.c"), std::string("e30.e30."), huge}) {
+    for (const std::string& text :
+         {std::string(),
+          std::string("."),
+          std::string(".."),
+          std::string("a.b.c"),
+          std::string("e30.e30."),
+          huge}) {
         const auto claims = verify_id_token(text, keys, kRules, kNow);
         ASSERT_FALSE(claims);
         EXPECT_EQ(claims.error().code, "bad_id_token");

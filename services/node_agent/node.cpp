@@ -314,7 +314,7 @@ Result<void> Node::open_sync(const v1::OpenSync& command) {
             "too_many_syncs",
             "too many syncs at once on this machine; wait for one",
             {}};
-    if (syncs_.contains(sending_))
+    if (!command.fetch() && syncs_.contains(sending_))
         return conflict("sync_busy", "another sync is sending to this machine; wait for it");
     if (bus_.connection() == nullptr) return unavailable("bus_away", "the bus is away");
     auto sync =
@@ -325,7 +325,7 @@ Result<void> Node::open_sync(const v1::OpenSync& command) {
         *bus_.connection(), command.fetch() ? rsync_sender_arguments() : rsync_server_arguments()
     ));
     syncs_[command.channel()] = std::move(sync);
-    sending_ = command.channel();
+    if (!command.fetch()) sending_ = command.channel();
     return {};
 }
 

@@ -85,6 +85,32 @@ store::OutboxMessage start_command(const service::Context& context, const Run& r
     );
 }
 
+/// The workspace becomes the sync's: no run of the lease starts from here to the commit, since it
+/// would see a tree half sent.
+Result<void> take_turn(
+    const service::Context& context,
+    const v1::OpenSync& request,
+    const lease::v1::Attached& attached,
+    store::Transaction& tx
+) {
+    const std::string& lease = attached.lease().id();
+    BERTH_TRY(repo::lock_lease(tx, lease));
+    BERTH_ASSIGN(const std::string held, repo::tree_of(tx, lease));
+    BERTH_ASSIGN(const std::string busy, repo::live_run_on(tx, lease));
+    // A run sees one working tree from its start to its end. Where runs go on side by side they
+    // share the tree of who sent it last, and it may follow its own edits.
+    const bool beside =
+        request.beside_runs() || (attached.profile().parallel_runs() > 1 && held == request.had());
+    if (!busy.empty() && !beside)
+        return conflict("workspace_busy", "run " + busy + " is using the machine's workspace");
+    if (held != request.had())
+        return conflict(
+            "tree_changed", "another working tree was sent to the machine's workspace meanwhile"
+        );
+    // Also where the sync will fail half-way: the workspace no longer holds what it held.
+    return repo::set_tree(tx, lease, request.tree(), context.now);
+}
+
 /// The same for one command however often it is delivered, in time order where the command id is a
 /// real ULID.
 std::string run_id_of(const std::string& command_id) {
@@ -288,27 +314,14 @@ RunHandlers::Outcome RunHandlers::signal(
     return decision;
 }
 
-RunHandlers::Outcome
-RunHandlers::open_sync(const Context& context, const std::string& payload, store::Transaction&) {
+RunHandlers::Outcome RunHandlers::open_sync(
+    const Context& context, const std::string& payload, store::Transaction& tx
+) {
     BERTH_ASSIGN(const v1::OpenSync request, decode<v1::OpenSync>(payload));
     BERTH_ASSIGN(
         const lease::v1::Attached attached, attach(context, request.actor(), request.lease(), {})
     );
-    const std::string& lease = attached.lease().id();
-    // From here to the commit no run of the lease starts: it would see a tree half sent.
-    BERTH_TRY(repo::lock_lease(tx, lease));
-    BERTH_ASSIGN(const std::string held, repo::tree_of(tx, lease));
-    BERTH_ASSIGN(const std::string busy, repo::live_run_on(tx, lease));
-    // A run sees one working tree from its start to its end. Where runs go on side by side they
-    // share the tree of who sent it last, and it may follow its own edits.
-    const bool beside =
-        request.beside_runs() || (attached.profile().parallel_runs() > 1 && held == request.had());
-    if (!busy.empty() && !beside)
-        return conflict("workspace_busy", "run " + busy + " is using the machine's workspace");
-    if (held != request.had())
-        return conflict(
-            "tree_changed", "another working tree was sent to the machine's workspace meanwhile"
-        );
+    if (!request.fetch()) BERTH_TRY(take_turn(context, request, attached, tx));
     node::v1::OpenSync open;
     open.set_channel("ch_" + service::child_command_id(context.command_id, "channel"));
     open.set_delete_extraneous(request.delete_extraneous());
@@ -331,8 +344,6 @@ RunHandlers::open_sync(const Context& context, const std::string& payload, store
         }
         return error;
     }
-    // Also where it will fail half-way: it no longer holds what it held.
-    BERTH_TRY(repo::set_tree(tx, lease, request.tree(), context.now));
     v1::SyncOpened reply;
     reply.set_channel(open.channel());
     reply.set_machine(attached.lease().machine());

@@ -223,15 +223,15 @@ Result<std::optional<Run>> lock_next_queued(store::Transaction& tx, const std::s
 
 Result<std::string> live_run_on(store::Transaction& tx, const std::string& lease) {
     BERTH_ASSIGN(const Rows rows, tx.exec(kLiveRunOn, {lease}));
-    return rows.empty() ? std::string() : rows[0].text(0);
+    return rows.empty() ? std::string() : std::string(rows[0].text(0));
 }
 Result<std::string> tree_of(store::Transaction& tx, const std::string& lease) {
     BERTH_ASSIGN(const Rows rows, tx.exec(kTreeOf, {lease}));
-    return rows.empty() ? std::string() : rows[0].text(0);
+    return rows.empty() ? std::string() : std::string(rows[0].text(0));
 }
 Result<std::string> tree_of(store::Pool& pool, const std::string& lease) {
     BERTH_ASSIGN(const Rows rows, pool.exec_autocommit(kTreeOf, {lease}, store::OnLoss::kRetry));
-    return rows.empty() ? std::string() : rows[0].text(0);
+    return rows.empty() ? std::string() : std::string(rows[0].text(0));
 }
 Result<void> set_tree(
     store::Transaction& tx, const std::string& lease, const std::string& tree, WallTime now

@@ -125,6 +125,47 @@ TEST_F(RunEdges, Case3AHomeFolderAndTheWholeFileSystemAreNobodysWorkingTree) {
     release(lease);
 }
 
+TEST_F(RunEdges, Case10TwoTreesOnOneLeaseNeverMix) {
+    const fs::path one = tree_of("one", 2), two = tree_of("two", 1);
+    std::ofstream(one / "only-one") << "1";
+    std::ofstream(two / "only-two") << "2";
+    const std::string lease = acquire();
+    const std::vector<std::string> list{
+        "run", "--lease", lease, "--", "sh", "-c", "ls | tr '\\n' ' '"};
+    EXPECT_EQ(in(one, list).out, "f0 f1 only-one ");
+    EXPECT_EQ(in(two, list).out, "f0 only-two ") << "nothing of the other tree is left";
+    EXPECT_EQ(in(one, list).out, "f0 f1 only-one ") << "unchanged here, and yet sent again";
+
+    // A second command line waits with its tree until the first one's run has ended.
+    Suite::CommandOptions options;
+    options.cwd = one;
+    options.no_input = false;
+    auto first = suite().start(
+        {"run", "--lease", lease, "--", "sh", "-c", "echo up; read x; ls | tr '\\n' ' '"}, options
+    );
+    options.no_input = true;
+    ASSERT_TRUE(first->wait_out("up")) << suite().logs();
+    options.cwd = two;
+    auto second = suite().start(list, options);
+    ASSERT_TRUE(second->wait_err("waiting: run ")) << suite().logs();
+    first->write_in("go\n");
+    EXPECT_EQ(first->finish().out, "up\nf0 f1 only-one ");
+    EXPECT_EQ(second->finish().out, "f0 only-two ");
+
+    // An explicit sync is for those who want it at once, into what is running.
+    options.cwd = two;
+    options.no_input = false;
+    auto server = suite().start(
+        {"run", "--lease", lease, "--", "sh", "-c", "echo up; read x; cat only-two"}, options
+    );
+    ASSERT_TRUE(server->wait_out("up")) << suite().logs();
+    std::ofstream(two / "only-two") << "edited";
+    const Said synced = in(two, {"sync", "--lease", lease});
+    EXPECT_EQ(synced.exit_code, 0) << synced.err;
+    server->write_in("go\n");
+    EXPECT_EQ(server->finish().out, "up\nedited");
+    release(lease);
+}
 TEST_F(RunEdges, Case3AMassDeletionIsAskedBeforeItHappens) {
     const fs::path tree = tree_of("shrinking", 12);
     const std::string lease = acquire();

@@ -125,6 +125,13 @@ bool Running::wait_out(const std::string& text, milliseconds patience) {
     });
 }
 
+bool Running::wait_err(const std::string& text, milliseconds patience) {
+    std::unique_lock lock(state_->mutex);
+    return state_->changed.wait_for(lock, patience, [&] {
+        return state_->err.find(text) != std::string::npos;
+    });
+}
+
 void Running::write_in(std::string_view bytes) {
     while (!bytes.empty()) {
         const ssize_t put = ::write(in_.get(), bytes.data(), bytes.size());

@@ -40,6 +40,8 @@ public:
     void signal(int number) { (void)child_.signal(number); }
     /// Waits until stdout (so far) holds `text`.
     bool wait_out(const std::string& text, milliseconds patience = seconds{30});
+    /// The same of stderr.
+    bool wait_err(const std::string& text, milliseconds patience = seconds{30});
     void write_in(std::string_view bytes);
     void close_in() { in_.reset(); }
     Said finish(milliseconds patience = seconds{60});
