@@ -61,19 +61,20 @@ Result<std::string> profiles(const Layout& layout) {
     config::Reader reader(document.root());
     const bool given = reader.has("profiles");
     (void)reader.has("provisioner");  // goes to the provisioner
+    (void)reader.has("broker");       // goes to the lease broker
     BERTH_TRY(reader.finish());       // the keys of a profile are checked by the service
     std::string out = "profiles:\n";
     if (given) append_yaml(out, *document.root().find("profiles"), "  ");
     return given ? out : std::string();
 }
 
-/// The user's section `provisioner`, whose keys are the provisioner's own.
-Result<std::string> provisioner(const Layout& layout) {
+/// A section of the user's file whose keys are one service's own: `provisioner`, `broker`.
+Result<std::string> section_of(const Layout& layout, std::string_view name) {
     std::error_code ignored;
     std::string out;
     if (!fs::exists(layout.user_settings(), ignored)) return out;
     BERTH_ASSIGN(const config::Document document, config::Document::load(layout.user_settings()));
-    if (const auto section = document.root().find("provisioner")) append_yaml(out, *section, "");
+    if (const auto section = document.root().find(name)) append_yaml(out, *section, "");
     return out;
 }
 
@@ -102,11 +103,12 @@ Result<void> write_settings(
         out += setting("account_seed_file", nats.deployment.account_seed.string());
         out += setting("machines_dir", layout.machines().string());
         out += setting("node_binary", (own_path().parent_path() / "berth-node").string());
-        BERTH_ASSIGN(const std::string text, provisioner(layout));
+        BERTH_ASSIGN(const std::string text, section_of(layout, "provisioner"));
         out += text;
     } else if (service.token == "lease") {
         BERTH_ASSIGN(const std::string text, profiles(layout));
-        out += text;
+        BERTH_ASSIGN(const std::string own, section_of(layout, "broker"));
+        out += text + own;
     }
     BERTH_TRY(make_private_folder(layout.data / service.token));
     return write_file_atomic(layout.etc() / fmt::format("{}.yaml", service.token), out, 0600);

@@ -15,7 +15,7 @@ struct Row {
     bool retryable;
 };
 
-constexpr std::array<Row, 11> kRows{{
+constexpr std::array<Row, 12> kRows{{
     {Fault::kInvalid, "invalid", 400, false},
     {Fault::kUnauthenticated, "unauthenticated", 401, false},
     {Fault::kForbidden, "forbidden", 403, false},
@@ -25,6 +25,7 @@ constexpr std::array<Row, 11> kRows{{
     {Fault::kLimit, "limit", 429, true},
     {Fault::kInternal, "internal", 500, false},
     {Fault::kUnavailable, "unavailable", 503, true},
+    {Fault::kExhausted, "exhausted", 503, false},
     {Fault::kDeadline, "deadline", 504, true},
     {Fault::kCanceled, "canceled", 499, false},
 }};

@@ -20,6 +20,7 @@ enum class Fault {
     kLimit,            ///< 429: a limit of the caller's own
     kInternal,         ///< 500: a bug of ours
     kUnavailable,      ///< 503: something Berth needs is away; trying again may help
+    kExhausted,        ///< 503: nothing is left of what was asked for; its owner's last word
     kDeadline,         ///< 504: no answer in time; the effect may have happened
     kCanceled,         ///< 499: the caller took it back
 };
@@ -61,6 +62,12 @@ inline Error forbidden(std::string code, std::string message) {
 }
 inline Error unavailable(std::string code, std::string message) {
     return {Fault::kUnavailable, std::move(code), std::move(message), {}};
+}
+inline Error exhausted(std::string code, std::string message) {
+    return {Fault::kExhausted, std::move(code), std::move(message), {}};
+}
+inline Error limit(std::string code, std::string message) {
+    return {Fault::kLimit, std::move(code), std::move(message), {}};
 }
 inline Error deadline(std::string code, std::string message) {
     return {Fault::kDeadline, std::move(code), std::move(message), {}};

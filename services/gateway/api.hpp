@@ -69,6 +69,20 @@ void list_leases(Api&, const CallPtr&);
 void get_lease(Api&, const CallPtr&);
 void heartbeat_lease(Api&, const CallPtr&);
 void release_lease(Api&, const CallPtr&);
+void share_lease(Api&, const CallPtr&);  // api_shares.cpp
+void unshare_lease(Api&, const CallPtr&);
+void list_shares(Api&, const CallPtr&);
+void list_pools(Api&, const CallPtr&);  // api_pools.cpp
+void drain_pool(Api&, const CallPtr&);
+void resume_pool(Api&, const CallPtr&);
+void drain_fleet(Api&, const CallPtr&);
+void resume_fleet(Api&, const CallPtr&);
+void list_machines(Api&, const CallPtr&);
+void get_machine(Api&, const CallPtr&);
+void drain_machine(Api&, const CallPtr&);
+void resume_machine(Api&, const CallPtr&);
+void list_profiles(Api&, const CallPtr&);
+void get_usage(Api&, const CallPtr&);  // api_usage.cpp
 void start_run(Api&, const CallPtr&);  // api_runs.cpp
 void list_runs(Api&, const CallPtr&);
 void get_run(Api&, const CallPtr&);

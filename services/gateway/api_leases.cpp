@@ -56,6 +56,11 @@ void acquire_lease(Api& api, const CallPtr& call) {
         if (!idle) return call->fail(idle.error());
         *command.mutable_idle_timeout() = service::to_duration(*idle);
     }
+    if (!body.wait().empty()) {
+        const auto wait = read_duration(body.wait(), "wait");
+        if (!wait) return call->fail(wait.error());
+        *command.mutable_wait() = service::to_duration(*wait);
+    }
     ask<Lease>(
         api,
         call,

@@ -55,6 +55,7 @@ constexpr Statement kTouch{
     "touch_token"};
 constexpr Statement kAddOrg{
     "INSERT INTO orgs (name) VALUES ($1) ON CONFLICT DO NOTHING", "add_org"};
+constexpr Statement kHasUser{"SELECT 1 FROM users WHERE org = $1 AND name = $2", "has_user"};
 constexpr Statement kAddUser{
     "INSERT INTO users (org, name) VALUES ($1, $2) ON CONFLICT DO NOTHING", "add_user"};
 constexpr Statement kAdd{
@@ -146,6 +147,11 @@ Result<std::vector<TokenRow>> list_tokens(
     std::vector<TokenRow> out;
     for (const auto row : rows) out.push_back(read(row));
     return out;
+}
+
+Result<bool> has_user(store::Pool& pool, const std::string& org, const std::string& user) {
+    BERTH_ASSIGN(const auto rows, pool.exec_autocommit(kHasUser, {org, user}, OnLoss::kRetry));
+    return !rows.empty();
 }
 
 Result<bool> revoke_token(

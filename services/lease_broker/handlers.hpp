@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
-// What lease_broker does with each message: decode, decide (lease.hpp), write (repo.hpp), tell.
+// What lease_broker does with each message: decode, decide (lease.hpp, machine.hpp), write
+// (repo.hpp, pools.hpp), tell.
 #pragma once
 
 #include "core/random.hpp"
+#include "lease_broker/fleet.hpp"
 #include "lease_broker/repo.hpp"
 #include "lease_broker/settings.hpp"
 #include "service/handlers.hpp"
@@ -12,8 +14,8 @@ namespace berth::lease {
 /// Thread-safe: everything changing is in the database.
 class LeaseHandlers {
 public:
-    LeaseHandlers(LeaseSettings settings, store::Pool& pool, Random& random)
-        : settings_(std::move(settings)), pool_(pool), random_(random) {}
+    LeaseHandlers(const LeaseSettings& settings, store::Pool& pool, Random& random, Fleet& fleet)
+        : settings_(settings), pool_(pool), random_(random), fleet_(fleet) {}
 
     /// Registers everything with `handlers`.
     void bind(service::Handlers& handlers);
@@ -31,35 +33,79 @@ public:
 private:
     using Context = service::Context;
     using Outcome = Result<service::Decision>;
-    Outcome acquire(const Context& context, const std::string& payload, store::Transaction& tx);
+    // handlers.cpp
     Outcome heartbeat(const Context& context, const std::string& payload, store::Transaction& tx);
     Outcome release(const Context& context, const std::string& payload, store::Transaction& tx);
     Outcome attach(const Context& context, const std::string& payload, store::Transaction& tx);
-    Outcome get(const Context& context, const std::string& payload);
-    Outcome list(const Context& context, const std::string& payload);
+    Outcome run_fact(const Context& context, const std::string& payload, store::Transaction& tx);
+    // handlers_acquire.cpp
+    Outcome acquire(const Context& context, const std::string& payload, store::Transaction& tx);
+    Result<Lease> new_lease(const v1::Acquire& request, const Context& context);
+    Result<void> check_limits(const Work& work, const Lease& lease);
+    // handlers_machines.cpp
     Outcome machine_fact(
         const Context& context, const std::string& payload, store::Transaction& tx
     );
-    Outcome run_fact(const Context& context, const std::string& payload, store::Transaction& tx);
+    Outcome node_fact(const Context& context, const std::string& payload, store::Transaction& tx);
+    Result<void> machine_ready(
+        const Work& work, std::optional<Lease>& lease, Machine& machine, bool cleanable
+    );
+    Result<void> machine_lost(
+        const Work& work,
+        std::optional<Lease>& lease,
+        Machine& machine,
+        bool failed,
+        const std::string& code,
+        const std::string& reason
+    );
+    // handlers_shares.cpp
+    Outcome share(const Context& context, const std::string& payload, store::Transaction& tx);
+    Outcome unshare(const Context& context, const std::string& payload, store::Transaction& tx);
+    Outcome list_shares(const Context& context, const std::string& payload);
+    // handlers_pools.cpp
+    Outcome drain(const Context& context, const std::string& payload, store::Transaction& tx);
+    Outcome resume(const Context& context, const std::string& payload, store::Transaction& tx);
+    Outcome list_pools(const Context& context, const std::string& payload);
+    Outcome list_profiles(const Context& context, const std::string& payload);
+    Outcome change_drain(
+        const Work& work,
+        const common::v1::Actor& actor,
+        const std::string& machine,
+        Drain scope,
+        bool drain
+    );
+    Outcome drain_machine(
+        const Work& work, const std::string& org, const std::string& id, bool drain
+    );
+    Result<std::vector<v1::Pool>> pools(
+        repo::Reader reader, const std::string& org, const std::string& profile
+    );
+    // handlers_queries.cpp
+    Outcome get(const Context& context, const std::string& payload);
+    Outcome list(const Context& context, const std::string& payload);
+    Outcome list_machines(const Context& context, const std::string& payload);
+    Outcome get_machine(const Context& context, const std::string& payload);
+    Outcome usage(const Context& context, const std::string& payload);
 
-    Result<Lease> new_lease(const v1::Acquire& request, const Context& context);
-    /// The caller's lease, locked; "lease_not_found" for strangers.
-    Result<Lease> owned(
+    /// A lease the caller may use, locked, and the caller's access to it: "owner", "admin",
+    /// "manage" or "use". Error "lease_not_found" for strangers.
+    struct Held {
+        Lease lease;
+        std::string access;
+        bool may_manage() const { return access != "use"; }
+    };
+    Result<Held> held(
         store::Transaction& tx, const common::v1::Actor& actor, const std::string& id_or_slug
     );
-    /// Ends `lease` and sends its machine away.
-    Result<bool> finish(
-        const Context& context,
-        store::Transaction& tx,
-        Lease& lease,
-        LeaseState to,
-        std::string_view reason,
-        std::vector<store::OutboxMessage>& out
+    /// Empty for strangers.
+    Result<std::string> access(
+        repo::Reader reader, const common::v1::Actor& actor, const Lease& lease
     );
 
-    const LeaseSettings settings_;
+    const LeaseSettings& settings_;
     store::Pool& pool_;
     Random& random_;
+    Fleet& fleet_;
 };
 
 }  // namespace berth::lease

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 
+#include "lease_broker/money.hpp"
 #include "service/proto_time.hpp"
 
 namespace berth::lease {
@@ -16,15 +17,6 @@ constexpr std::array<std::pair<std::string_view, LeaseState>, 5> kLeaseNames{{
     {"expired", LeaseState::LEASE_STATE_EXPIRED},
     {"failed", LeaseState::LEASE_STATE_FAILED},
 }};
-constexpr std::array<std::pair<std::string_view, MachineState>, 6> kMachineNames{{
-    {"provisioning", MachineState::MACHINE_STATE_PROVISIONING},
-    {"idle", MachineState::MACHINE_STATE_IDLE},
-    {"leased", MachineState::MACHINE_STATE_LEASED},
-    {"draining", MachineState::MACHINE_STATE_DRAINING},
-    {"failed", MachineState::MACHINE_STATE_FAILED},
-    {"gone", MachineState::MACHINE_STATE_GONE},
-}};
-
 template <typename Table, typename State>
 std::string_view name_of(const Table& table, State state) {
     for (const auto& [name, value] : table) {
@@ -53,10 +45,6 @@ Error ended(const Lease& lease) {
 
 std::string_view state_name(LeaseState state) { return name_of(kLeaseNames, state); }
 LeaseState lease_state(std::string_view name) { return state_of<LeaseState>(kLeaseNames, name); }
-std::string_view state_name(MachineState state) { return name_of(kMachineNames, state); }
-MachineState machine_state(std::string_view name) {
-    return state_of<MachineState>(kMachineNames, name);
-}
 
 bool may_move(LeaseState from, LeaseState to) {
     return std::find(kLeaseMoves.begin(), kLeaseMoves.end(), std::pair{from, to}) !=
@@ -64,18 +52,19 @@ bool may_move(LeaseState from, LeaseState to) {
 }
 
 WallTime Lease::expires_at() const {
-    const WallTime by_ttl = created_at + ttl;
+    const WallTime by_ttl = ttl_from() + ttl;
+    if (queued()) return wait_until;
     // While the machine is being made nobody can use it: idle time begins with activation.
     if (live_runs > 0) return by_ttl;
     return std::min(by_ttl, touched_at + idle_timeout);
 }
 
-Result<void> check_duration(milliseconds value, std::string_view field) {
-    if (value < kLeastDuration || value > kMostTtl) {
+Result<void> check_duration(milliseconds value, std::string_view field, milliseconds most) {
+    if (value < kLeastDuration || value > most) {
         return invalid(
             "bad_duration",
             std::string(field) + " must be between " + format_duration(kLeastDuration) + " and " +
-                format_duration(kMostTtl),
+                format_duration(most),
             std::string(field)
         );
     }
@@ -84,7 +73,8 @@ Result<void> check_duration(milliseconds value, std::string_view field) {
 
 std::string_view overdue(const Lease& lease, WallTime now) {
     if (!lease.live()) return {};
-    if (now >= lease.created_at + lease.ttl) return "ttl";
+    if (lease.queued()) return now >= lease.wait_until ? "pool_exhausted" : "";
+    if (now >= lease.ttl_from() + lease.ttl) return "ttl";
     if (now >= lease.expires_at()) return "idle";
     return {};
 }
@@ -93,6 +83,7 @@ Result<void> activate(Lease& lease, WallTime now) {
     if (!may_move(lease.state, LeaseState::LEASE_STATE_ACTIVE)) return ended(lease);
     lease.state = LeaseState::LEASE_STATE_ACTIVE;
     lease.touched_at = now;
+    lease.activated_at = now;
     ++lease.revision;
     return {};
 }
@@ -126,8 +117,29 @@ bool end(Lease& lease, LeaseState to, std::string_view reason, WallTime now) {
     lease.state = to;
     lease.end_reason = reason;
     lease.ended_at = now;
+    lease.spent = settled_price(lease.price_per_hour, lease.reserved, active_time(lease));
+    lease.reserved = 0;
     ++lease.revision;
     return true;
+}
+
+milliseconds active_time(const Lease& lease) {
+    if (lease.live() || lease.activated_at == WallTime{}) return milliseconds{0};
+    return std::chrono::ceil<milliseconds>(
+        std::max(lease.ended_at, lease.activated_at) - lease.activated_at
+    );
+}
+
+void stand_in_line(Lease& lease, WallTime until) {
+    lease.machine.clear();
+    lease.wait_until = until;
+}
+
+void leave_line(Lease& lease, std::string machine, WallTime now) {
+    lease.machine = std::move(machine);
+    lease.begun_at = now;
+    lease.touched_at = std::max(lease.touched_at, now);
+    ++lease.revision;
 }
 
 v1::Lease to_proto(const Lease& lease) {
@@ -150,6 +162,12 @@ v1::Lease to_proto(const Lease& lease) {
     out.set_live_runs(static_cast<std::uint32_t>(lease.live_runs));
     out.set_end_reason(lease.end_reason);
     out.set_revision(static_cast<std::uint64_t>(lease.revision));
+    *out.mutable_begun_at() = service::to_timestamp(lease.ttl_from());
+    if (lease.queued()) *out.mutable_wait_until() = service::to_timestamp(lease.wait_until);
+    out.set_end_detail(lease.end_detail);
+    out.set_price_micros_per_hour(static_cast<std::uint64_t>(lease.price_per_hour));
+    out.set_reserved_micros(static_cast<std::uint64_t>(lease.reserved));
+    out.set_spent_micros(static_cast<std::uint64_t>(lease.spent));
     return out;
 }
 

@@ -4,6 +4,8 @@
 
 #include <gtest/gtest.h>
 
+#include "lease_broker/machine.hpp"
+
 namespace berth::lease {
 namespace {
 

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
-// The SQL of the lease broker.
+// The SQL of leases and attachments; pools.cpp has that of machines and pools.
 #include "lease_broker/repo.hpp"
 
 #include "core/id.hpp"
-#include "service/proto_time.hpp"
+#include "lease_broker/sql.hpp"
 
 namespace berth::lease {
 namespace {
@@ -14,70 +14,28 @@ using store::Row;
 using store::Rows;
 using store::Statement;
 
-// Nothing ended is ever on a hot path: every index a live query uses is partial.
-constexpr std::string_view kTables = R"(
-CREATE TABLE leases (
-    id text PRIMARY KEY,
-    slug text NOT NULL,
-    org text NOT NULL,
-    owner text NOT NULL,
-    profile text NOT NULL,
-    machine text NOT NULL,
-    state text NOT NULL,
-    created_at timestamptz NOT NULL,
-    touched_at timestamptz NOT NULL,
-    expires_at timestamptz NOT NULL,
-    ended_at timestamptz,
-    ttl_ms bigint NOT NULL,
-    idle_ms bigint NOT NULL,
-    label text NOT NULL,
-    one_shot boolean NOT NULL,
-    live_runs integer NOT NULL,
-    end_reason text NOT NULL,
-    revision bigint NOT NULL
-);
-CREATE UNIQUE INDEX leases_live_slug ON leases (org, slug) WHERE state IN ('pending', 'active');
-CREATE INDEX leases_slug ON leases (org, slug, id);
-CREATE INDEX leases_live_expiry ON leases (expires_at) WHERE state IN ('pending', 'active');
-CREATE INDEX leases_live_owner ON leases (org, owner, id) WHERE state IN ('pending', 'active');
-CREATE INDEX leases_owner ON leases (org, owner, id);
-CREATE INDEX leases_org ON leases (org, id);
-CREATE INDEX leases_live_machine ON leases (machine) WHERE state IN ('pending', 'active');
-CREATE TABLE machines (
-    id text PRIMARY KEY,
-    org text NOT NULL,
-    profile text NOT NULL,
-    driver text NOT NULL,
-    state text NOT NULL,
-    lease text NOT NULL,
-    created_at timestamptz NOT NULL,
-    revision bigint NOT NULL
-);
-CREATE TABLE attachments (
-    work text PRIMARY KEY,
-    lease text NOT NULL,
-    confirmed boolean NOT NULL DEFAULT false,
-    created_at timestamptz NOT NULL
-);
-CREATE INDEX attachments_unconfirmed ON attachments (created_at) WHERE NOT confirmed;
-)";
-
-#define LEASE_COLUMNS                                                                           \
-    "id, slug, org, owner, profile, machine, state, created_at, touched_at, ended_at, ttl_ms, " \
-    "idle_ms, label, "                                                                          \
-    "one_shot, live_runs, end_reason, revision"
+#define LEASE_COLUMNS                                                                             \
+    "id, slug, org, owner, profile, machine, state, created_at, touched_at, ended_at, ttl_ms, "   \
+    "idle_ms, label, "                                                                            \
+    "one_shot, live_runs, end_reason, revision, end_detail, begun_at, wait_until, activated_at, " \
+    "price_micros, reserved_micros, spent_micros"
 
 constexpr Statement kInsertLease{
     "INSERT INTO leases (id, slug, org, owner, profile, machine, state, created_at, touched_at, "
-    "expires_at, ttl_ms, idle_ms, label, one_shot, "
-    "live_runs, end_reason, revision) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, "
-    "$13, $14, $15, $16, $17) "
-    "ON CONFLICT DO NOTHING",
+    "expires_at, ttl_ms, idle_ms, label, one_shot, live_runs, end_reason, revision, wait_until, "
+    "activated_at, price_micros, reserved_micros) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, "
+    "$11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21) ON CONFLICT DO NOTHING",
     "insert_lease"};
+// What a heartbeat changes is this much and no more; the rest changes with the state.
 constexpr Statement kUpdateLease{
-    "UPDATE leases SET state = $2, touched_at = $3, expires_at = $4, ended_at = $5, live_runs = "
-    "$6, end_reason = $7, revision = $8 WHERE id = $1",
+    "UPDATE leases SET touched_at = $2, expires_at = $3, live_runs = $4, revision = $5 WHERE id = "
+    "$1",
     "update_lease"};
+constexpr Statement kMoveLease{
+    "UPDATE leases SET state = $2, touched_at = $3, expires_at = $4, ended_at = $5, live_runs = "
+    "$6, end_reason = $7, revision = $8, machine = $9, end_detail = $10, begun_at = $11, "
+    "activated_at = $12, reserved_micros = $13, spent_micros = $14 WHERE id = $1",
+    "move_lease"};
 constexpr Statement kLeaseById{
     "SELECT " LEASE_COLUMNS " FROM leases WHERE id = $1 AND org = $2", "lease_by_id"};
 constexpr Statement kLeaseByIdLocked{
@@ -98,17 +56,31 @@ constexpr Statement kLeaseByMachine{
     "SELECT " LEASE_COLUMNS
     " FROM leases WHERE machine = $1 AND state IN ('pending', 'active') FOR UPDATE",
     "lease_by_machine"};
+constexpr Statement kWaitingLocked{
+    "SELECT " LEASE_COLUMNS
+    " FROM leases WHERE id = $1 AND state = 'pending' AND machine = '' FOR UPDATE",
+    "lock_waiting"};
 constexpr Statement kReusable{
     "SELECT " LEASE_COLUMNS
     " FROM leases WHERE org = $1 AND owner = $2 AND profile = $3 AND label = $4 AND NOT one_shot "
     "AND state IN ('pending', 'active') ORDER BY id DESC LIMIT 1 FOR UPDATE",
     "reusable_lease"};
-constexpr Statement kListLive{
+// Of one owner, with the leases that are shared with that owner; each half by an index of live
+// ones.
+constexpr Statement kListLiveOfOwner{
+    "(SELECT " LEASE_COLUMNS
+    " FROM leases WHERE org = $1 AND owner = $2 AND ($3 = '' OR id < $3) AND state IN ('pending', "
+    "'active') ORDER BY id DESC LIMIT $4) UNION ALL (SELECT " LEASE_COLUMNS
+    " FROM leases WHERE org = $1 AND ($3 = '' OR id < $3) AND state IN ('pending', 'active') AND "
+    "id "
+    "= ANY(ARRAY(SELECT lease FROM shares WHERE org = $1 AND user_name = $2 AND live)) ORDER BY id "
+    "DESC LIMIT $4) ORDER BY id DESC LIMIT $4",
+    "list_live_owner"};
+constexpr Statement kListLiveOfOrg{
     "SELECT " LEASE_COLUMNS
-    " FROM leases WHERE org = $1 AND ($2 = '' OR owner = $2) AND ($3 = '' OR id < $3) AND state IN "
-    "('pending', 'active') "
-    "ORDER BY id DESC LIMIT $4",
-    "list_live"};
+    " FROM leases WHERE org = $1 AND $2 = '' AND ($3 = '' OR id < $3) AND state IN ('pending', "
+    "'active') ORDER BY id DESC LIMIT $4",
+    "list_live_org"};
 constexpr Statement kListAllOfOwner{
     "SELECT " LEASE_COLUMNS
     " FROM leases WHERE org = $1 AND owner = $2 AND ($3 = '' OR id < $3) ORDER BY id DESC LIMIT $4",
@@ -121,16 +93,6 @@ constexpr Statement kOverdue{
     "SELECT id, org FROM leases WHERE state IN ('pending', 'active') AND expires_at <= $1 ORDER BY "
     "expires_at LIMIT $2",
     "overdue"};
-constexpr Statement kInsertMachine{
-    "INSERT INTO machines (id, org, profile, driver, state, lease, created_at, revision) VALUES "
-    "($1, $2, $3, $4, $5, $6, $7, $8)",
-    "insert_machine"};
-constexpr Statement kUpdateMachine{
-    "UPDATE machines SET state = $2, lease = $3, revision = $4 WHERE id = $1", "update_machine"};
-constexpr Statement kLockMachine{
-    "SELECT id, org, profile, driver, state, lease, created_at, revision FROM machines WHERE id = "
-    "$1 FOR UPDATE",
-    "lock_machine"};
 constexpr Statement kInsertAttachment{
     "INSERT INTO attachments (work, lease, created_at) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING",
     "insert_attachment"};
@@ -165,6 +127,13 @@ Lease to_lease(const Row& row) {
     lease.live_runs = static_cast<int>(row.int64(14));
     lease.end_reason = row.text(15);
     lease.revision = row.int64(16);
+    lease.end_detail = row.text(17);
+    if (!row.is_null(18)) lease.begun_at = row.time(18);
+    if (!row.is_null(19)) lease.wait_until = row.time(19);
+    if (!row.is_null(20)) lease.activated_at = row.time(20);
+    lease.price_per_hour = row.int64(21);
+    lease.reserved = row.int64(22);
+    lease.spent = row.int64(23);
     return lease;
 }
 
@@ -175,26 +144,6 @@ Result<std::optional<Lease>> one_lease(Result<Rows> rows) {
 }
 
 }  // namespace
-
-std::span<const store::Migration> migrations() {
-    static const std::string first =
-        std::string(store::kInboxOutboxDdl) + std::string(store::kLeaderDdl) + std::string(kTables);
-    static const std::array<store::Migration, 1> all{{{1, "leases", first}}};
-    return all;
-}
-
-v1::Machine to_proto(const Machine& machine) {
-    v1::Machine out;
-    out.set_id(machine.id);
-    out.set_org(machine.org);
-    out.set_profile(machine.profile);
-    out.set_driver(machine.driver);
-    out.set_state(machine.state);
-    out.set_lease(machine.lease);
-    *out.mutable_created_at() = service::to_timestamp(machine.created_at);
-    out.set_revision(static_cast<std::uint64_t>(machine.revision));
-    return out;
-}
 
 namespace repo {
 
@@ -219,24 +168,41 @@ Result<bool> insert_lease(store::Transaction& tx, const Lease& lease) {
              lease.one_shot,
              lease.live_runs,
              lease.end_reason,
-             lease.revision}
+             lease.revision,
+             or_null(lease.wait_until),
+             or_null(lease.activated_at),
+             lease.price_per_hour,
+             lease.reserved}
         )
     );
     return rows.affected() == 1;
 }
 
 Result<void> update_lease(store::Transaction& tx, const Lease& lease) {
-    const Param ended = lease.live() ? Param(nullptr) : Param(lease.ended_at);
     BERTH_TRY(tx.exec(
         kUpdateLease,
+        {lease.id, lease.touched_at, lease.expires_at(), lease.live_runs, lease.revision}
+    ));
+    return {};
+}
+
+Result<void> move_lease(store::Transaction& tx, const Lease& lease) {
+    BERTH_TRY(tx.exec(
+        kMoveLease,
         {lease.id,
          state_name(lease.state),
          lease.touched_at,
          lease.expires_at(),
-         ended,
+         lease.live() ? Param(nullptr) : Param(lease.ended_at),
          lease.live_runs,
          lease.end_reason,
-         lease.revision}
+         lease.revision,
+         lease.machine,
+         lease.end_detail,
+         or_null(lease.begun_at),
+         or_null(lease.activated_at),
+         lease.reserved,
+         lease.spent}
     ));
     return {};
 }
@@ -247,6 +213,9 @@ Result<std::optional<Lease>> lock_lease(
     return one_lease(
         tx.exec(is_id("ls", id_or_slug) ? kLeaseByIdLocked : kLeaseBySlugLocked, {id_or_slug, org})
     );
+}
+Result<std::optional<Lease>> lock_waiting(store::Transaction& tx, const std::string& lease) {
+    return one_lease(tx.exec(kWaitingLocked, {lease}));
 }
 Result<std::optional<Lease>> lock_lease_by_machine(
     store::Transaction& tx, const std::string& machine
@@ -273,9 +242,9 @@ Result<std::optional<Lease>> lock_reusable(
 }
 
 Result<std::vector<Lease>> list_leases(store::Pool& pool, const ListFilter& filter) {
-    const Statement& statement = !filter.ended          ? kListLive
-                                 : filter.owner.empty() ? kListAllOfOrg
-                                                        : kListAllOfOwner;
+    const Statement& live = filter.owner.empty() ? kListLiveOfOrg : kListLiveOfOwner;
+    const Statement& all = filter.owner.empty() ? kListAllOfOrg : kListAllOfOwner;
+    const Statement& statement = filter.ended ? all : live;
     BERTH_ASSIGN(
         const Rows rows,
         pool.exec_autocommit(
@@ -299,41 +268,6 @@ Result<std::vector<std::pair<std::string, std::string>>> overdue_leases(
     std::vector<std::pair<std::string, std::string>> due;
     for (const Row row : rows) due.emplace_back(row.text(0), row.text(1));
     return due;
-}
-
-Result<void> insert_machine(store::Transaction& tx, const Machine& machine) {
-    BERTH_TRY(tx.exec(
-        kInsertMachine,
-        {machine.id,
-         machine.org,
-         machine.profile,
-         machine.driver,
-         state_name(machine.state),
-         machine.lease,
-         machine.created_at,
-         machine.revision}
-    ));
-    return {};
-}
-Result<void> update_machine(store::Transaction& tx, const Machine& machine) {
-    BERTH_TRY(tx.exec(
-        kUpdateMachine, {machine.id, state_name(machine.state), machine.lease, machine.revision}
-    ));
-    return {};
-}
-Result<std::optional<Machine>> lock_machine(store::Transaction& tx, const std::string& id) {
-    BERTH_ASSIGN(const Rows rows, tx.exec(kLockMachine, {id}));
-    if (rows.empty()) return std::optional<Machine>{};
-    const Row row = rows[0];
-    return std::optional<Machine>(Machine{
-        std::string(row.text(0)),
-        std::string(row.text(1)),
-        std::string(row.text(2)),
-        std::string(row.text(3)),
-        machine_state(row.text(4)),
-        std::string(row.text(5)),
-        row.time(6),
-        row.int64(7)});
 }
 
 Result<bool> insert_attachment(

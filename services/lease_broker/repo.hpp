@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Leases, machines and attachments as rows. Every statement of the lease broker stands in repo.cpp.
+// Leases and attachments as rows.
 #pragma once
 
 #include <optional>
@@ -15,25 +15,16 @@ namespace berth::lease {
 
 std::span<const store::Migration> migrations();
 
-struct Machine {
-    std::string id;
-    std::string org;
-    std::string profile;
-    std::string driver;
-    MachineState state = MachineState::MACHINE_STATE_PROVISIONING;
-    std::string lease;
-    WallTime created_at;
-    std::int64_t revision = 1;
-};
-v1::Machine to_proto(const Machine& machine);
-
 /// Stateless; the transaction's thread rules hold. "lock" reads FOR UPDATE: whoever changes a lease
 /// holds its row first, which also orders its events.
 namespace repo {
 
 /// False when the slug is taken among the org's live leases.
 Result<bool> insert_lease(store::Transaction& tx, const Lease& lease);
+/// Of a lease that was touched, attached or detached.
 Result<void> update_lease(store::Transaction& tx, const Lease& lease);
+/// Of a lease whose state or machine changed.
+Result<void> move_lease(store::Transaction& tx, const Lease& lease);
 /// By id or slug. A slug means the live lease, else the newest ended one that had it.
 Result<std::optional<Lease>> lock_lease(
     store::Transaction& tx, const std::string& org, const std::string& id_or_slug
@@ -53,8 +44,8 @@ Result<std::optional<Lease>> lock_reusable(
 );
 struct ListFilter {
     std::string org;
-    std::string owner;   // empty: everybody's
-    bool ended = false;  // ended ones too
+    std::string owner;   // with the live leases shared with that user; empty: everybody's
+    bool ended = false;  // ended ones too; then without those shared
     std::string before;  // ids below this; empty: from the newest
     int limit = 50;
 };
@@ -63,10 +54,6 @@ Result<std::vector<Lease>> list_leases(store::Pool& pool, const ListFilter& filt
 Result<std::vector<std::pair<std::string, std::string>>> overdue_leases(
     store::Pool& pool, WallTime now, int limit
 );
-
-Result<void> insert_machine(store::Transaction& tx, const Machine& machine);
-Result<void> update_machine(store::Transaction& tx, const Machine& machine);
-Result<std::optional<Machine>> lock_machine(store::Transaction& tx, const std::string& id);
 
 /// False when this work is attached already.
 Result<bool> insert_attachment(

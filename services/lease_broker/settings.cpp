@@ -3,6 +3,7 @@
 #include "lease_broker/settings.hpp"
 
 #include "core/id.hpp"
+#include "lease_broker/money.hpp"
 #include "service/proto_time.hpp"
 
 namespace berth::lease {
@@ -33,9 +34,36 @@ v1::Profile read_profile(const std::string& name, config::Reader& reader) {
     profile.set_cpu_millis(static_cast<std::uint32_t>(reader.get_double("cpus", 0) * 1'000));
     profile.set_memory_bytes(reader.get_bytes("memory", 0));
     profile.set_pids(static_cast<std::uint32_t>(reader.get_int("pids", 0, 0, 1'000'000)));
+    for (const std::string& type : reader.get_list("types")) profile.add_types(type);
+    for (const std::string& place : reader.get_list("locations")) profile.add_locations(place);
+    profile.set_disk_gib(static_cast<std::uint32_t>(reader.get_int("disk_gib", 0, 0, 16'384)));
+    profile.set_spot(reader.get_bool("spot", false));
+    profile.set_ssh(reader.get_bool("ssh", false));
+    profile.set_warm_min(static_cast<std::uint32_t>(reader.get_int("warm_min", 0, 0, 10'000)));
+    profile.set_max_machines(
+        static_cast<std::uint32_t>(reader.get_int("max_machines", 0, 0, 100'000))
+    );
+    profile.set_price_micros_per_hour(
+        static_cast<std::uint64_t>(reader.get_int("price_micros_per_hour", 0, 0, kMostPrice))
+    );
+    if (profile.max_machines() > 0 && profile.warm_min() > profile.max_machines())
+        reader.reject("warm_min", "is more than max_machines");
     if (!is_subject_token(name))
         reader.reject("driver", "the profile's name must be 1 to 64 characters of a-z 0-9 _ -");
     return profile;
+}
+
+void read_limits(config::Reader& reader, LeaseSettings& settings) {
+    config::Reader limits = reader.get_section("limits");
+    constexpr std::int64_t kMostLeases = 1'000'000;
+    constexpr std::int64_t kMostBudget = 1'000'000'000'000'000;
+    const auto leases = [&](const char* key) { return limits.get_int(key, 0, 0, kMostLeases); };
+    const auto money = [&](const char* key) { return limits.get_int(key, 0, 0, kMostBudget); };
+    settings.leases_per_owner = leases("leases_per_owner");
+    settings.leases_per_org = leases("leases_per_org");
+    settings.leases_per_profile = leases("leases_per_profile");
+    settings.budget_per_owner = money("budget_per_owner_micros");
+    settings.budget_per_org = money("budget_per_org_micros");
 }
 
 }  // namespace
@@ -43,6 +71,10 @@ v1::Profile read_profile(const std::string& name, config::Reader& reader) {
 LeaseSettings read_lease_settings(config::Reader& reader) {
     LeaseSettings settings;
     settings.reap_every = reader.get_duration("reap_every", settings.reap_every);
+    settings.pool_every = reader.get_duration("pool_every", settings.pool_every);
+    settings.warm_orgs = reader.get_list("warm_orgs", settings.warm_orgs);
+    settings.currency = reader.get_string("currency", settings.currency);
+    read_limits(reader, settings);
     for (auto& [name, section] : reader.get_sections("profiles"))
         settings.profiles[name] = read_profile(name, section);
     if (!settings.profiles.contains("default")) {

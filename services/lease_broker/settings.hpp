@@ -4,6 +4,7 @@
 
 #include <map>
 #include <string>
+#include <vector>
 
 #include "berth/lease/v1/lease.pb.h"
 #include "config/config.hpp"
@@ -15,6 +16,18 @@ struct LeaseSettings {
     std::map<std::string, v1::Profile> profiles;
     /// How often overdue leases are looked for: an expiry is at most this late.
     milliseconds reap_every{500};
+    /// How often pools are looked at: a warm machine is missed at most this long.
+    milliseconds pool_every{500};
+    /// Orgs for which machines are held warm: a machine's rights on the bus are one org's.
+    std::vector<std::string> warm_orgs{"default"};
+    std::string currency = "EUR";
+    /// Live leases at once; 0: no limit.
+    std::int64_t leases_per_owner = 0;
+    std::int64_t leases_per_org = 0;
+    std::int64_t leases_per_profile = 0;  ///< of one org
+    /// Micros of the currency a month; 0: no limit.
+    std::int64_t budget_per_owner = 0;
+    std::int64_t budget_per_org = 0;
 };
 
 /// Leases ended per look, so that a flood of expiries shares the database with everyone else.
@@ -25,6 +38,15 @@ inline constexpr seconds kUnconfirmedAttachment{120};
 inline constexpr seconds kCreateDeadline{600};
 /// A destroy must happen, however late.
 inline constexpr seconds kDestroyDeadline{24 * 3'600};
+
+/// From the end of a lease to its machine being clean: past it the machine is removed instead.
+inline constexpr seconds kCleanDeadline{60};
+/// Machines made or dropped per profile and look, so that a refill shares the database.
+inline constexpr int kPoolBatch = 256;
+/// Leases in line for one profile: more would only wait past their deadlines.
+inline constexpr std::int64_t kMostWaiting = 1'000;
+/// People a lease is shared with.
+inline constexpr std::size_t kMostShares = 64;
 
 LeaseSettings read_lease_settings(config::Reader& reader);
 

@@ -29,6 +29,9 @@ public:
     bool relayed() const override { return true; }
     std::vector<std::string> tool_command(const std::vector<std::string>& program) const override;
     Result<std::vector<std::string>> rsync() override;
+    Result<void> reset() override {
+        return conflict("not_cleanable", "a container is made anew for its next owner");
+    }
     /// Little: the rest is the image's own, which the door adds.
     std::map<std::string, std::string> environment() const override;
 

@@ -50,11 +50,13 @@ Node::Node(Loop& loop, const Settings& settings, Place& place, bus::ConnectSetti
            [this] { on_bus_down(); }}
       ),
       context_{loop, bus_, settings, place},
-      renewal_(std::make_shared<Renewal>(context_)) {}
+      renewal_(std::make_shared<Renewal>(context_)),
+      cleaning_(std::make_shared<Cleaning>(context_, [this] { return quiet(); })) {}
 
 Node::~Node() {
     bus_.stop();  // its last event reaches members that are destroyed before it
     on_bus_down();
+    cleaning_.reset();
     syncs_.clear();
     runs_.clear();
 }
@@ -63,6 +65,7 @@ void Node::start() {
     ::mkdir((settings_.dir / "node" / "done").c_str(), 0700);
     take_up_runs();
     forget_old_tombstones();
+    cleaning_->start();
     bus_.start();
     tell_presence();
     renewal_->start();
@@ -141,6 +144,9 @@ Result<void> Node::dispatch(const bus::Message& message) {
     } else if (verb == "open_sync") {
         auto command = decode<v1::OpenSync>(message.payload);
         outcome = command ? open_sync(*command) : Result<void>(command.error());
+    } else if (verb == "clean") {
+        auto command = decode<v1::Clean>(message.payload);
+        outcome = command ? cleaning_->begin(*command) : Result<void>(command.error());
     }
     const bool passing = !outcome && outcome.error().fault == Fault::kUnavailable;
     if (!id.empty() && !passing) {
@@ -246,8 +252,12 @@ Result<void> Node::start_run(const v1::Start& command) {
         command.has_start_by() && service::to_wall_time(command.start_by()) < Clock::system().now();
     // Recorded in any case: nobody waits for this answer, and where the run cannot be started its
     // end says why.
-    BERTH_TRY(Run::record(settings_, command));
-    adopt(command);
+    v1::Start spec = command;
+    // Its lease has ended and left the machine: the time for it is past.
+    if (cleaning_->bars(command.lease()))
+        *spec.mutable_start_by() = service::to_timestamp(from_unix_micros(1));
+    BERTH_TRY(Run::record(settings_, spec));
+    adopt(std::move(spec));
     if (late)
         return deadline("start_expired", "the machine got the run too late; it was not started");
     return {};
@@ -303,6 +313,18 @@ Result<void> Node::signal_run(const v1::Signal& command) {
     std::optional<milliseconds> kill_after;
     if (command.has_kill_after()) kill_after = service::to_milliseconds(command.kill_after());
     return found->second->signal(command.signal(), kill_after);
+}
+
+bool Node::quiet() {
+    syncs_.clear();  // each kills its rsync
+    bool none = true;
+    for (const auto& [id, run] : runs_) {
+        if (!run->live()) continue;
+        none = false;
+        // One that is just starting does not take it yet: it is asked again.
+        (void)run->signal(0, milliseconds{0});
+    }
+    return none;
 }
 
 Result<void> Node::open_sync(const v1::OpenSync& command) {

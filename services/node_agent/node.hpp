@@ -9,6 +9,7 @@
 #include <string>
 
 #include "bus/connection.hpp"
+#include "node_agent/cleaning.hpp"
 #include "node_agent/node_context.hpp"
 #include "node_agent/renewal.hpp"
 #include "node_agent/run.hpp"
@@ -42,6 +43,8 @@ private:
     Result<void> start_run(const v1::Start& command);
     Result<void> signal_run(const v1::Signal& command);
     Result<void> open_sync(const v1::OpenSync& command);
+    /// Ends syncs and runs; true once none is left.
+    bool quiet();
     void adopt(v1::Start spec);
     void take_up_runs();
     void forget_old_tombstones();
@@ -59,6 +62,7 @@ private:
     std::map<std::string, std::shared_ptr<Run>> runs_;
     std::map<std::string, std::shared_ptr<Sync>> syncs_;
     std::string sending_;  // the newest sync, which may have ended
+    std::shared_ptr<Cleaning> cleaning_;
     // Outcomes of commands that are not recorded in a folder: a redelivered signal is not sent
     // twice.
     std::map<std::string, Result<void>> outcomes_;

@@ -321,6 +321,78 @@ TEST(NodeAgent, SignalsAndCancels) {
     EXPECT_EQ(world.output("rn_1").end->state(), run::v1::RUN_STATE_CANCELED);
 }
 
+v1::Cleaned cleaned(World& world, const std::string& lease) {
+    v1::Cleaned event;
+    EXPECT_TRUE(world.read(
+        "EVT",
+        "berth.evt.acme.node.machine.cleaned.m_1",
+        [&](const bus::Message& message) {
+            EXPECT_TRUE(event.ParseFromString(message.payload));
+            return event.lease() == lease;
+        }
+    ));
+    return event;
+}
+
+v1::Clean clean_command(const std::string& lease) {
+    v1::Clean clean;
+    clean.set_lease(lease);
+    return clean;
+}
+
+TEST(NodeAgent, ACleaningEndsWhatRunsAndLeavesNothingOfTheLastOwner) {
+    World world;
+    BERTH_NEEDS_SANDBOX(world.machine);
+    world.start_agent();
+    v1::Start start = world.command(
+        "rn_1",
+        "echo secret > /workspace/token; echo secret > /home/berth/.netrc; echo secret > /tmp/x; "
+        "mkdir /workspace/shut && echo y > /workspace/shut/y && chmod 0 /workspace/shut; "
+        "setsid sleep 1000 & echo on; sleep 1000"
+    );
+    start.set_lease("ls_1");
+    ASSERT_TRUE(world.ask("start", start));
+    ASSERT_TRUE(eventually([&] { return fs::exists(world.machine.dir / "workspace/shut"); }));
+    const auto holder = read_file(world.machine.dir / "node/holder");
+    ASSERT_TRUE(world.ask("clean", clean_command("ls_1")));
+    EXPECT_EQ(cleaned(world, "ls_1").error(), "");
+    EXPECT_EQ(world.ended("rn_1").end().state(), run::v1::RUN_STATE_CANCELED);
+    for (const char* folder : {"workspace", "home", "tmp"})
+        EXPECT_TRUE(fs::is_empty(world.machine.dir / folder)) << folder;
+    EXPECT_FALSE(fs::exists(world.machine.dir / "node/trash"));
+    ASSERT_TRUE(holder);
+    EXPECT_FALSE(process::ProcessId::parse(*holder)->alive()) << "its namespaces went too";
+    // What was asked for by the last owner and comes late never runs; the next owner's does.
+    v1::Start late = world.command("rn_2", "echo late > /workspace/late");
+    late.set_lease("ls_1");
+    ASSERT_TRUE(world.ask("start", late));
+    EXPECT_EQ(world.ended("rn_2").end().state(), run::v1::RUN_STATE_LOST);
+    v1::Start next =
+        world.command("rn_3", "ls -A /workspace /home/berth /tmp; ps ax | grep -c slee[p]");
+    next.set_lease("ls_2");
+    ASSERT_TRUE(world.ask("start", next));
+    EXPECT_EQ(world.output("rn_3").out, "/home/berth:\n\n/tmp:\n\n/workspace:\n0\n");
+}
+
+TEST(NodeAgent, ACleaningSurvivesAKillAndIsNeverRepeatedForTheNextOwner) {
+    World world;
+    BERTH_NEEDS_SANDBOX(world.machine);
+    fs::create_directories(world.machine.dir / "node/trash/workspace-0/deep/er");
+    std::ofstream(world.machine.dir / "node/trash/workspace-0/deep/er/file") << "left";
+    std::ofstream(world.machine.dir / "workspace/file") << "left";
+    std::ofstream(world.machine.dir / "node/cleaning") << "ls_1";  // as a killed agent leaves it
+    world.start_agent();
+    EXPECT_EQ(cleaned(world, "ls_1").error(), "");
+    EXPECT_TRUE(fs::is_empty(world.machine.dir / "workspace"));
+    EXPECT_FALSE(fs::exists(world.machine.dir / "node/trash"));
+    std::ofstream(world.machine.dir / "workspace/next") << "the next owner's";
+    ASSERT_TRUE(world.ask("clean", clean_command("ls_1")));
+    world.agent.kill();
+    world.start_agent();
+    ASSERT_TRUE(world.ask("clean", clean_command("ls_1"))) << "known as done";
+    EXPECT_TRUE(fs::exists(world.machine.dir / "workspace/next"));
+}
+
 TEST(NodeAgent, FeedsStdinThroughAChannel) {
     World world;
     BERTH_NEEDS_SANDBOX(world.machine);

@@ -16,10 +16,20 @@ bus::Message make_run_event(
     std::string_view fact,
     const google::protobuf::Message& payload
 ) {
-    const std::string id = run + "/" + std::string(fact);
+    return make_node_event(settings, "run", run, fact, payload);
+}
+
+bus::Message make_node_event(
+    const Settings& settings,
+    std::string_view noun,
+    const std::string& about,
+    std::string_view fact,
+    const google::protobuf::Message& payload
+) {
+    const std::string id = about + "/" + std::string(fact);
     bus::Message message;
-    message.subject =
-        "berth.evt." + settings.org + ".node.run." + std::string(fact) + "." + settings.machine;
+    message.subject = "berth.evt." + settings.org + ".node." + std::string(noun) + "." +
+                      std::string(fact) + "." + settings.machine;
     message.payload = payload.SerializeAsString();
     message.headers = {
         {std::string(bus::kMsgId), id},
@@ -29,7 +39,7 @@ bus::Message make_run_event(
         {std::string(bus::kCeType), payload.GetTypeName()},
         {std::string(bus::kCeSource), "berth/node/" + settings.machine},
         {std::string(bus::kCeTime), to_rfc3339(Clock::system().now())},
-        {std::string(bus::kCeSubject), run},
+        {std::string(bus::kCeSubject), about},
         {std::string(bus::kCeContentType), "application/protobuf"},
     };
     return message;

@@ -36,6 +36,15 @@ bus::Message make_run_event(
     const google::protobuf::Message& payload
 );
 
+/// The same of any noun: berth.evt.<org>.node.<noun>.<fact>.<machine>, about `about`.
+bus::Message make_node_event(
+    const Settings& settings,
+    std::string_view noun,
+    const std::string& about,
+    std::string_view fact,
+    const google::protobuf::Message& payload
+);
+
 /// Publishes until the PubAck came, with a growing pause; `done` then runs on the loop. Stops when
 /// `alive` is gone.
 void publish_surely(

@@ -37,6 +37,9 @@ public:
     ) const = 0;
     /// How rsync is called as such a program. Errors "no_rsync", kPlaceComing.
     virtual Result<std::vector<std::string>> rsync() = 0;
+    /// Ends what outlives the commands, so that the next one starts as on a new machine. Error
+    /// conflict "not_cleanable" where that takes a new machine.
+    virtual Result<void> reset() = 0;
     /// What a command finds in its environment where its client says nothing else.
     virtual std::map<std::string, std::string> environment() const = 0;
 };

@@ -47,6 +47,7 @@ public:
     /// Sees no network; needs no holder.
     std::vector<std::string> tool_command(const std::vector<std::string>& program) const override;
     Result<std::vector<std::string>> rsync() override;
+    Result<void> reset() override { return destroy(settings_.dir); }
     std::map<std::string, std::string> environment() const override;
 
     /// Kills the holder and pasta by their recorded identities and waits until they are gone.

@@ -164,10 +164,15 @@ Result<void> Actors::record(
             std::vector<store::OutboxMessage> out;
             BERTH_ASSIGN(auto resource, repo::lock(tx, machine));
             if (!resource) return out;
-            if (const auto code = change(*resource))
-                out.push_back(
-                    fact(context_of(*resource, state_name(resource->state)), *resource, *code)
-                );
+            if (const auto code = change(*resource)) {
+                const auto driver = parts_.drivers.find(resource->driver);
+                out.push_back(fact(
+                    context_of(*resource, state_name(resource->state)),
+                    *resource,
+                    *code,
+                    driver != parts_.drivers.end() && driver->second->cleanable()
+                ));
+            }
             BERTH_TRY(repo::update(tx, *resource));
             if (!out.empty()) BERTH_TRY(store::Outbox::add_all(tx, out));
             return out;

@@ -64,6 +64,9 @@ public:
     virtual std::string_view name() const = 0;
     /// True when create() has no effect outside the database: it is then not queued.
     virtual bool instant() const { return false; }
+    /// True when the node's `clean` leaves nothing of one owner to the next; else a machine is
+    /// removed and made anew between owners.
+    virtual bool cleanable() const { return false; }
     /// Returns when the machine's node has been heard on the bus. Repeating it after a crash at any
     /// point completes the same machine. What the provider was asked for is added to `attempts`.
     virtual Result<void> create(const MachineSpec& spec, Attempts& attempts) = 0;

@@ -20,7 +20,7 @@ constexpr std::string_view kToken = "prov";
 }  // namespace
 
 store::OutboxMessage fact(
-    const service::Context& context, const Resource& resource, std::string_view code
+    const service::Context& context, const Resource& resource, std::string_view code, bool cleanable
 ) {
     v1::MachineFact event;
     event.set_machine(resource.machine);
@@ -28,6 +28,7 @@ store::OutboxMessage fact(
     event.set_lease(resource.lease);
     event.set_driver(resource.driver);
     event.set_revision(static_cast<std::uint64_t>(resource.revision));
+    event.set_cleanable(cleanable && resource.state == ResourceState::kReady);
     if (resource.state == ResourceState::kFailed) {
         event.set_reason(resource.error);
         event.set_code(std::string(code));
@@ -100,7 +101,9 @@ ProvHandlers::Outcome ProvHandlers::create(
     BERTH_ASSIGN(const bool inserted, repo::insert(tx, resource));
     if (!inserted) return decision;
     if (resource.state != ResourceState::kCreating) {
-        decision.messages.push_back(fact(context, resource, code));
+        decision.messages.push_back(
+            fact(context, resource, code, driver != drivers_.end() && driver->second->cleanable())
+        );
     } else {
         wake_();
     }

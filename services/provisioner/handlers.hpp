@@ -13,9 +13,12 @@ namespace berth::prov {
 
 using Drivers = std::map<std::string, std::unique_ptr<Driver>, std::less<>>;
 
-/// The event of a resource's present state: ready, failed or gone.
+/// The event of a resource's present state: ready, failed or gone. `cleanable`: Driver's.
 store::OutboxMessage fact(
-    const service::Context& context, const Resource& resource, std::string_view code
+    const service::Context& context,
+    const Resource& resource,
+    std::string_view code,
+    bool cleanable = false
 );
 /// What a driver needs, from a resource's stored command.
 Result<MachineSpec> spec_of(const Resource& resource);

@@ -6,6 +6,7 @@
 #include <optional>
 
 #include "lease_broker/lease.hpp"
+#include "lease_broker/machine.hpp"
 #include "participant.hpp"
 #include "provisioner/resource.hpp"
 #include "run_manager/run.hpp"

@@ -1,0 +1,344 @@
+// SPDX-License-Identifier: Apache-2.0
+// The steps by which machines come, change hands and go.
+#include "lease_broker/fleet.hpp"
+
+#include <algorithm>
+
+#include "berth/node/v1/node.pb.h"
+#include "berth/prov/v1/prov.pb.h"
+#include "core/id.hpp"
+#include "lease_broker/repo.hpp"
+#include "service/proto_time.hpp"
+
+namespace berth::lease {
+namespace {
+
+using service::make_command;
+using service::make_event;
+
+constexpr std::string_view kToken = "lease";
+// Waiters served in one transaction; the keeper comes back for the rest.
+constexpr int kServeBatch = 64;
+
+store::OutboxMessage clean_command(const service::Context& context, const Machine& machine) {
+    node::v1::Clean clean;
+    clean.set_lease(machine.lease);
+    *clean.mutable_deadline() = service::to_timestamp(machine.clean_by);
+    return make_command(
+        context,
+        kToken,
+        "berth.cmd.node." + machine.id + ".clean",
+        "clean/" + machine.id + "/" + machine.lease,
+        "machine/" + machine.id,
+        clean,
+        kCleanDeadline
+    );
+}
+
+int everywhere(const repo::PoolCounts& counts) {
+    int sum = 0;
+    for (const auto& [key, count] : counts) sum += count.all();
+    return sum;
+}
+
+}  // namespace
+
+store::OutboxMessage lease_event(
+    const service::Context& context, const Lease& lease, std::string_view fact
+) {
+    v1::LeaseChanged event;
+    *event.mutable_lease() = to_proto(lease);
+    return make_event(
+        context,
+        kToken,
+        lease.org,
+        "lease",
+        fact,
+        lease.id,
+        static_cast<std::uint64_t>(lease.revision),
+        event
+    );
+}
+
+store::OutboxMessage machine_event(
+    const service::Context& context, const Machine& machine, std::string_view fact
+) {
+    v1::MachineChanged event;
+    *event.mutable_machine() = to_proto(machine);
+    return make_event(
+        context,
+        kToken,
+        machine.org,
+        "machine",
+        fact,
+        machine.id,
+        static_cast<std::uint64_t>(machine.revision),
+        event
+    );
+}
+
+store::OutboxMessage machine_event(const service::Context& context, const Machine& machine) {
+    return machine_event(context, machine, state_name(machine.state));
+}
+
+store::OutboxMessage destroy_command(const service::Context& context, const Machine& machine) {
+    prov::v1::Destroy destroy;
+    destroy.set_machine(machine.id);
+    destroy.set_org(machine.org);
+    return make_command(
+        context,
+        kToken,
+        "berth.cmd.prov.destroy",
+        "destroy/" + machine.id,
+        "machine/" + machine.id,
+        destroy,
+        kDestroyDeadline
+    );
+}
+
+service::Context own_context(const std::string& id, const std::string& cause, WallTime now) {
+    service::Context context;
+    context.command_id = service::child_command_id(id, cause);
+    context.correlation_id = context.command_id;
+    context.now = now;
+    return context;
+}
+
+const v1::Profile* Fleet::profile(const std::string& name) const {
+    const auto found = settings_.profiles.find(name);
+    return found == settings_.profiles.end() ? nullptr : &found->second;
+}
+
+Result<PoolRule> Fleet::rule(
+    repo::Reader reader, const std::string& org, const std::string& name
+) const {
+    PoolRule rule;
+    if (const v1::Profile* known = profile(name)) {
+        const auto& orgs = settings_.warm_orgs;
+        if (std::find(orgs.begin(), orgs.end(), org) != orgs.end())
+            rule.warm_min = static_cast<int>(known->warm_min());
+        rule.max_machines = static_cast<int>(known->max_machines());
+    }
+    BERTH_ASSIGN(const auto drain, repo::drain_of(reader, org, name));
+    rule.draining = drain.has_value();
+    return rule;
+}
+
+Result<Place> Fleet::find_place(
+    const Work& work, const Lease& lease, bool may_wait, std::vector<Machine>& idle
+) {
+    const v1::Profile& wanted = *profile(lease.profile);
+    const bool pooled = wanted.warm_min() > 0 || wanted.max_machines() > 0;
+    if (!pooled) return Place::kMake;
+    const auto take = [&]() -> Result<bool> {
+        // Whoever waits was here first.
+        BERTH_ASSIGN(
+            const auto waiting,
+            wanted.max_machines() == 0 ? Result<std::int64_t>(0)
+                                       : repo::count_waiters(&work.tx, lease.profile)
+        );
+        if (waiting > 0) return false;
+        BERTH_ASSIGN(idle, repo::take_idle(work.tx, lease.org, lease.profile, 1));
+        return !idle.empty();
+    };
+    BERTH_ASSIGN(bool found, take());
+    if (found) return Place::kIdle;
+    if (wanted.max_machines() == 0) return Place::kMake;
+
+    BERTH_TRY(repo::lock_pool(work.tx, lease.profile));
+    BERTH_ASSIGN(found, take());
+    if (found) return Place::kIdle;
+    BERTH_ASSIGN(const auto waiting, repo::count_waiters(&work.tx, lease.profile));
+    BERTH_ASSIGN(const auto counts, repo::count_machines(&work.tx, lease.profile));
+    if (waiting == 0 && everywhere(counts) < static_cast<int>(wanted.max_machines()))
+        return Place::kMake;
+    if (may_wait && waiting < kMostWaiting) return Place::kLine;
+    return exhausted(
+        "pool_exhausted",
+        "all " + std::to_string(wanted.max_machines()) + " machines of profile '" + lease.profile +
+            "' are taken" +
+            (waiting > 0 ? " and " + std::to_string(waiting) + " leases wait for one" : "") +
+            "; wait in line with `wait`, or try again later"
+    );
+}
+
+Machine Fleet::new_machine(const Work& work, const std::string& org, const v1::Profile& wanted) {
+    Machine machine;
+    machine.id = make_id("m", work.context.now, random_);
+    machine.org = org;
+    machine.profile = wanted.name();
+    machine.driver = wanted.driver();
+    machine.created_at = work.context.now;
+    machine.changed_at = work.context.now;
+    return machine;
+}
+
+Result<void> Fleet::make_machine(
+    const Work& work, const Machine& machine, const v1::Profile& wanted, const Lease* lease
+) {
+    BERTH_TRY(repo::insert_machine(work.tx, machine));
+    prov::v1::Create create;
+    create.set_machine(machine.id);
+    create.set_org(machine.org);
+    // Its name outlives the lease it may be made for.
+    create.set_slug(lease == nullptr ? make_slug(random_, 0) : lease->slug);
+    if (lease != nullptr) create.set_lease(lease->id);
+    *create.mutable_profile() = wanted;
+    work.out.push_back(machine_event(work.context, machine));
+    work.out.push_back(make_command(
+        work.context,
+        kToken,
+        "berth.cmd.prov.create",
+        "create/" + machine.id,
+        "machine/" + machine.id,
+        create,
+        kCreateDeadline
+    ));
+    return {};
+}
+
+Result<void> Fleet::hand_over(const Work& work, Machine& machine, const Lease& lease) {
+    if (!become_leased(machine, lease.id, work.context.now))
+        return internal("not_idle", "machine " + machine.id + " cannot be leased now");
+    BERTH_TRY(repo::update_machine(work.tx, machine));
+    work.out.push_back(machine_event(work.context, machine));
+    return {};
+}
+
+Result<void> Fleet::settle(const Work& work, const Lease& lease) {
+    BERTH_TRY(repo::add_spend(work.tx, lease));
+    return repo::end_shares(work.tx, lease.id);
+}
+
+Result<bool> Fleet::finish(
+    const Work& work,
+    Lease& lease,
+    LeaseState to,
+    std::string_view reason,
+    std::string_view detail
+) {
+    if (!end(lease, to, reason, work.context.now)) return false;
+    lease.end_detail = detail;
+    BERTH_TRY(repo::move_lease(work.tx, lease));
+    work.out.push_back(lease_event(work.context, lease, state_name(lease.state)));
+    if (!lease.machine.empty()) {
+        BERTH_ASSIGN(auto machine, repo::lock_machine(work.tx, lease.machine));
+        if (machine && machine->lease == lease.id) BERTH_TRY(after_lease(work, *machine));
+    }
+    // Last: the month's row is shared by all leases of its owner.
+    BERTH_TRY(settle(work, lease));
+    return true;
+}
+
+Result<void> Fleet::after_lease(const Work& work, Machine& machine) {
+    const v1::Profile* known = profile(machine.profile);
+    const bool pooled = known != nullptr && (known->warm_min() > 0 || known->max_machines() > 0);
+    if (!pooled || !machine.cleanable || machine.drain) return remove(work, machine, kRemoving);
+    BERTH_ASSIGN(const PoolRule bounds, rule(&work.tx, machine.org, machine.profile));
+    BERTH_ASSIGN(const auto counts, repo::count_machines(&work.tx, machine.profile));
+    BERTH_ASSIGN(const auto waiting, repo::count_waiters(&work.tx, machine.profile));
+    const auto count = counts.find({machine.profile, machine.org});
+    const bool keep = worth_keeping(
+        machine,
+        bounds,
+        count == counts.end() ? PoolCount{} : count->second,
+        static_cast<int>(waiting)
+    );
+    if (!keep ||
+        !begin_cleaning(machine, work.context.now + kCleanDeadline, work.context.now))
+        return remove(work, machine, kRemoving);
+    BERTH_TRY(repo::update_machine(work.tx, machine));
+    work.out.push_back(machine_event(work.context, machine));
+    work.out.push_back(clean_command(work.context, machine));
+    return {};
+}
+
+Result<void> Fleet::remove(const Work& work, Machine& machine, std::string_view why) {
+    if (!begin_removal(machine, why, work.context.now)) return {};
+    BERTH_TRY(repo::update_machine(work.tx, machine));
+    work.out.push_back(machine_event(work.context, machine));
+    work.out.push_back(destroy_command(work.context, machine));
+    return {};
+}
+
+Result<void> Fleet::put_to_use(const Work& work, Machine& machine) {
+    const v1::Profile* known = profile(machine.profile);
+    BERTH_ASSIGN(const PoolRule bounds, rule(&work.tx, machine.org, machine.profile));
+    if (known == nullptr || machine.drain || bounds.draining)
+        return remove(work, machine, kRemoving);
+    if (!become_idle(machine, work.context.now)) return {};
+    BERTH_TRY(repo::update_machine(work.tx, machine));
+    work.out.push_back(machine_event(work.context, machine));
+    return serve_line(work, machine.profile);
+}
+
+Result<void> Fleet::serve_line(const Work& work, const std::string& name) {
+    const v1::Profile* wanted = profile(name);
+    if (wanted == nullptr || wanted->max_machines() == 0) return {};
+    BERTH_TRY(repo::lock_pool(work.tx, name));
+    BERTH_ASSIGN(auto waiting, repo::waiters(&work.tx, name));
+    leave_late(waiting, work.context.now);
+    if (waiting.empty()) return {};
+    BERTH_ASSIGN(const Turns last, repo::turns(&work.tx, name));
+    int served = 0;
+    for (const Waiter& waiter : line_order(std::move(waiting), last)) {
+        if (++served > kServeBatch) break;
+        BERTH_ASSIGN(const auto drained, repo::drain_of(&work.tx, waiter.org, name));
+        if (drained) continue;  // they wait until it is resumed, or their time is over
+        BERTH_ASSIGN(auto lease, repo::lock_waiting(work.tx, waiter.lease));
+        if (!lease) continue;  // it left by itself
+        BERTH_ASSIGN(auto idle, repo::take_idle(work.tx, waiter.org, name, 1));
+        if (idle.empty()) {
+            BERTH_ASSIGN(const auto counts, repo::count_machines(&work.tx, name));
+            if (everywhere(counts) >= static_cast<int>(wanted->max_machines())) {
+                // An idle machine of another org cannot change hands, but can make room.
+                BERTH_ASSIGN(auto others, repo::take_idle(work.tx, waiter.org, name, 1, true));
+                for (Machine& other : others) BERTH_TRY(remove(work, other, kRemoving));
+                return {};
+            }
+            Machine machine = new_machine(work, waiter.org, *wanted);
+            machine.lease = lease->id;
+            leave_line(*lease, machine.id, work.context.now);
+            BERTH_TRY(repo::move_lease(work.tx, *lease));
+            BERTH_TRY(make_machine(work, machine, *wanted, &*lease));
+        } else {
+            leave_line(*lease, idle.front().id, work.context.now);
+            BERTH_TRY(activate(*lease, work.context.now));
+            BERTH_TRY(repo::move_lease(work.tx, *lease));
+            work.out.push_back(lease_event(work.context, *lease, "activated"));
+            BERTH_TRY(hand_over(work, idle.front(), *lease));
+        }
+        BERTH_TRY(repo::note_turn(work.tx, name, waiter));
+    }
+    return {};
+}
+
+Result<int> Fleet::drop_idle(
+    const Work& work,
+    const std::string& org,
+    const std::string& name,
+    int limit,
+    std::string_view why
+) {
+    BERTH_ASSIGN(auto idle, repo::take_idle(work.tx, org, name, std::max(limit, 2)));
+    int dropped = 0;
+    for (Machine& machine : idle) {
+        if (dropped == limit) break;
+        BERTH_TRY(remove(work, machine, why));
+        ++dropped;
+    }
+    return dropped;
+}
+
+Result<v1::Lease> Fleet::answer(repo::Reader reader, const Lease& lease) const {
+    v1::Lease out = to_proto(lease);
+    if (!lease.queued()) return out;
+    BERTH_ASSIGN(auto waiting, repo::waiters(reader, lease.profile));
+    BERTH_ASSIGN(const Turns last, repo::turns(reader, lease.profile));
+    out.set_queue_position(static_cast<std::uint32_t>(
+        line_position(line_order(std::move(waiting), last), lease.id)
+    ));
+    return out;
+}
+
+}  // namespace berth::lease

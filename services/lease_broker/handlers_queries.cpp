@@ -1,0 +1,141 @@
+// SPDX-License-Identifier: Apache-2.0
+// What people ask about leases, machines and money.
+#include "lease_broker/handlers.hpp"
+#include "lease_broker/request.hpp"
+
+namespace berth::lease {
+namespace {
+
+using service::reply_with;
+
+constexpr int kMostMonths = 36;
+
+}  // namespace
+
+LeaseHandlers::Outcome LeaseHandlers::get(const Context&, const std::string& payload) {
+    BERTH_ASSIGN(const v1::Get request, decode<v1::Get>(payload));
+    BERTH_ASSIGN(
+        const auto lease, repo::find_lease(pool_, request.actor().org(), normal(request.lease()))
+    );
+    if (!lease) return no_such_lease(request.lease());
+    BERTH_ASSIGN(const std::string right, access(&pool_, request.actor(), *lease));
+    if (right.empty()) return no_such_lease(request.lease());
+    BERTH_ASSIGN(v1::Lease answer, fleet_.answer(&pool_, *lease));
+    answer.set_access(right);
+    return reply_with(answer);
+}
+
+LeaseHandlers::Outcome LeaseHandlers::list(const Context&, const std::string& payload) {
+    BERTH_ASSIGN(const v1::List request, decode<v1::List>(payload));
+    const common::v1::Actor& actor = request.actor();
+    repo::ListFilter filter;
+    filter.org = actor.org();
+    if (!has_role(actor, "admin")) filter.owner = actor.user();
+    filter.ended = request.all();
+    filter.before = request.page().cursor();
+    BERTH_ASSIGN(const int limit, page_limit(request.page(), "ls"));
+    filter.limit = limit + 1;  // one more tells whether there is a next page
+    BERTH_ASSIGN(const auto leases, repo::list_leases(pool_, filter));
+    v1::ListReply reply;
+    for (const Lease& lease : leases) {
+        if (reply.leases_size() == limit) {
+            reply.set_next_cursor(reply.leases(limit - 1).id());
+            break;
+        }
+        v1::Lease& out = *reply.add_leases();
+        BERTH_ASSIGN(out, fleet_.answer(&pool_, lease));
+        if (lease.owner == actor.user()) {
+            out.set_access("owner");
+        } else {
+            BERTH_ASSIGN(const std::string right, access(&pool_, actor, lease));
+            out.set_access(right);
+        }
+    }
+    return reply_with(reply);
+}
+
+LeaseHandlers::Outcome LeaseHandlers::list_machines(const Context&, const std::string& payload) {
+    BERTH_ASSIGN(const v1::ListMachines request, decode<v1::ListMachines>(payload));
+    repo::MachineFilter filter;
+    filter.org = request.actor().org();
+    filter.profile = request.profile();
+    if (request.state() != MachineState::MACHINE_STATE_UNSPECIFIED)
+        filter.state = state_name(request.state());
+    filter.gone = request.all() || request.state() == MachineState::MACHINE_STATE_GONE;
+    filter.before = request.page().cursor();
+    BERTH_ASSIGN(const int limit, page_limit(request.page(), "m"));
+    filter.limit = limit + 1;
+    BERTH_ASSIGN(const auto machines, repo::list_machines(pool_, filter));
+    v1::MachinesReply reply;
+    for (const Machine& machine : machines) {
+        if (reply.machines_size() == limit) {
+            reply.set_next_cursor(reply.machines(limit - 1).id());
+            break;
+        }
+        *reply.add_machines() = to_proto(machine);
+        // Who has it is for admins; its own lease tells an owner.
+        if (!has_role(request.actor(), "admin")) reply.mutable_machines()->rbegin()->clear_lease();
+    }
+    return reply_with(reply);
+}
+
+LeaseHandlers::Outcome LeaseHandlers::get_machine(const Context&, const std::string& payload) {
+    BERTH_ASSIGN(const v1::GetMachine request, decode<v1::GetMachine>(payload));
+    BERTH_ASSIGN(
+        const auto machine,
+        repo::find_machine(pool_, request.actor().org(), normal(request.machine(), "m"))
+    );
+    if (!machine) {
+        return not_found(
+            "machine_not_found", "there is no machine '" + request.machine().substr(0, 64) + "'"
+        );
+    }
+    v1::Machine out = to_proto(*machine);
+    if (!has_role(request.actor(), "admin")) out.clear_lease();
+    return reply_with(out);
+}
+
+LeaseHandlers::Outcome LeaseHandlers::usage(const Context& context, const std::string& payload) {
+    BERTH_ASSIGN(const v1::GetUsage request, decode<v1::GetUsage>(payload));
+    const common::v1::Actor& actor = request.actor();
+    const std::string this_month = month_of(context.now);
+    const std::string from = request.from().empty() ? this_month : request.from();
+    const std::string to = request.to().empty() ? std::max(from, this_month) : request.to();
+    BERTH_ASSIGN(const WallTime begin, month_begin(from, "from"));
+    BERTH_ASSIGN(const WallTime last, month_begin(to, "to"));
+    if (last < begin || last - begin > std::chrono::hours{24 * 31} * kMostMonths)
+        return invalid("bad_month", "'to' must be 'from' or up to 36 months later", "to");
+    const bool admin = has_role(actor, "admin");
+    const std::string owner = admin ? request.owner() : actor.user();
+    BERTH_ASSIGN(const auto rows, repo::usage(pool_, actor.org(), owner, from, to));
+    v1::UsageReply reply;
+    reply.set_currency(settings_.currency);
+    for (const UsageRow& row : rows) {
+        v1::UsageReply::Row& out = *reply.add_rows();
+        out.set_owner(row.owner);
+        out.set_profile(row.profile);
+        out.set_month(row.month);
+        out.set_leases(static_cast<std::uint64_t>(row.leases));
+        out.set_live_leases(static_cast<std::uint64_t>(row.live));
+        out.set_machine_seconds(static_cast<std::uint64_t>(row.active_ms / 1'000));
+        out.set_spent_micros(static_cast<std::uint64_t>(row.spent));
+        out.set_reserved_micros(static_cast<std::uint64_t>(row.reserved));
+    }
+    const auto budget = [&](std::int64_t limit, const std::string& whose) -> Result<void> {
+        if (limit == 0) return {};
+        BERTH_ASSIGN(const Budget used, repo::month_money(&pool_, actor.org(), whose, this_month));
+        v1::UsageReply::Budget& out = *reply.add_budgets();
+        out.set_scope(whose.empty() ? "org" : "owner");
+        out.set_name(whose.empty() ? actor.org() : whose);
+        out.set_month(this_month);
+        out.set_limit_micros(static_cast<std::uint64_t>(limit));
+        out.set_spent_micros(static_cast<std::uint64_t>(used.spent));
+        out.set_reserved_micros(static_cast<std::uint64_t>(used.reserved));
+        return {};
+    };
+    BERTH_TRY(budget(settings_.budget_per_owner, owner.empty() ? actor.user() : owner));
+    BERTH_TRY(budget(settings_.budget_per_org, ""));
+    return reply_with(reply);
+}
+
+}  // namespace berth::lease
