@@ -28,11 +28,13 @@ constexpr Statement kCountOfOwner{
     "state IN ('pending', 'active')",
     "count_live_owner"};
 constexpr Statement kCountOfOrg{
-    "SELECT count(*) FROM leases WHERE org = $1 AND $2 = '' AND ($3 = '' OR profile = $3) AND state "
+    "SELECT count(*) FROM leases WHERE org = $1 AND $2 = '' AND ($3 = '' OR profile = $3) AND "
+    "state "
     "IN ('pending', 'active')",
     "count_live_org"};
 constexpr Statement kMoneyOfOwner{
-    "SELECT (SELECT coalesce(sum(spent_micros), 0)::bigint FROM spend WHERE org = $1 AND owner = $2 "
+    "SELECT (SELECT coalesce(sum(spent_micros), 0)::bigint FROM spend WHERE org = $1 AND owner = "
+    "$2 "
     "AND month = $3), (SELECT coalesce(sum(reserved_micros), 0)::bigint FROM leases WHERE org = $1 "
     "AND owner = $2 AND created_at >= $4 AND state IN ('pending', 'active'))",
     "money_owner"};
@@ -49,10 +51,13 @@ constexpr Statement kAddSpend{
     "add_spend"};
 constexpr Statement kUsage{
     "SELECT owner, profile, month, sum(leases)::bigint, sum(live)::bigint, sum(active_ms)::bigint, "
-    "sum(spent_micros)::bigint, sum(reserved)::bigint FROM (SELECT owner, profile, month, leases, 0 "
-    "AS live, active_ms, spent_micros, 0 AS reserved FROM spend WHERE org = $1 AND month BETWEEN $3 "
+    "sum(spent_micros)::bigint, sum(reserved)::bigint FROM (SELECT owner, profile, month, leases, "
+    "0 "
+    "AS live, active_ms, spent_micros, 0 AS reserved FROM spend WHERE org = $1 AND month BETWEEN "
+    "$3 "
     "AND $4 UNION ALL SELECT owner, profile, to_char(created_at AT TIME ZONE 'UTC', 'YYYY-MM'), 0, "
-    "1, 0, 0, reserved_micros FROM leases WHERE org = $1 AND state IN ('pending', 'active')) AS both_"
+    "1, 0, 0, reserved_micros FROM leases WHERE org = $1 AND state IN ('pending', 'active')) AS "
+    "both_"
     "kinds WHERE ($2 = '' OR owner = $2) AND month BETWEEN $3 AND $4 GROUP BY 1, 2, 3 ORDER BY 3, "
     "1, 2",
     "usage"};
@@ -110,8 +115,7 @@ Result<std::int64_t> count_live(
     const std::string& profile
 ) {
     BERTH_ASSIGN(
-        const Rows rows,
-        tx.exec(owner.empty() ? kCountOfOrg : kCountOfOwner, {org, owner, profile})
+        const Rows rows, tx.exec(owner.empty() ? kCountOfOrg : kCountOfOwner, {org, owner, profile})
     );
     return rows[0].int64(0);
 }
@@ -148,8 +152,7 @@ Result<std::vector<UsageRow>> usage(
     const std::string& to
 ) {
     BERTH_ASSIGN(
-        const Rows rows,
-        pool.exec_autocommit(kUsage, {org, owner, from, to}, store::OnLoss::kRetry)
+        const Rows rows, pool.exec_autocommit(kUsage, {org, owner, from, to}, store::OnLoss::kRetry)
     );
     std::vector<UsageRow> out;
     for (const Row row : rows) {
@@ -168,9 +171,7 @@ Result<std::vector<UsageRow>> usage(
 }
 
 Result<void> put_share(store::Transaction& tx, const std::string& org, const Share& share) {
-    BERTH_TRY(tx.exec(
-        kPutShare, {share.lease, share.user, org, share.right, share.by, share.at}
-    ));
+    BERTH_TRY(tx.exec(kPutShare, {share.lease, share.user, org, share.right, share.by, share.at}));
     return {};
 }
 

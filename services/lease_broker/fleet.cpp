@@ -109,9 +109,8 @@ const v1::Profile* Fleet::profile(const std::string& name) const {
     return found == settings_.profiles.end() ? nullptr : &found->second;
 }
 
-Result<PoolRule> Fleet::rule(
-    repo::Reader reader, const std::string& org, const std::string& name
-) const {
+Result<PoolRule> Fleet::rule(repo::Reader reader, const std::string& org, const std::string& name)
+    const {
     PoolRule rule;
     if (const v1::Profile* known = profile(name)) {
         const auto& orgs = settings_.warm_orgs;
@@ -211,11 +210,7 @@ Result<void> Fleet::settle(const Work& work, const Lease& lease) {
 }
 
 Result<bool> Fleet::finish(
-    const Work& work,
-    Lease& lease,
-    LeaseState to,
-    std::string_view reason,
-    std::string_view detail
+    const Work& work, Lease& lease, LeaseState to, std::string_view reason, std::string_view detail
 ) {
     if (!end(lease, to, reason, work.context.now)) return false;
     lease.end_detail = detail;
@@ -244,8 +239,7 @@ Result<void> Fleet::after_lease(const Work& work, Machine& machine) {
         count == counts.end() ? PoolCount{} : count->second,
         static_cast<int>(waiting)
     );
-    if (!keep ||
-        !begin_cleaning(machine, work.context.now + kCleanDeadline, work.context.now))
+    if (!keep || !begin_cleaning(machine, work.context.now + kCleanDeadline, work.context.now))
         return remove(work, machine, kRemoving);
     BERTH_TRY(repo::update_machine(work.tx, machine));
     work.out.push_back(machine_event(work.context, machine));
@@ -335,9 +329,9 @@ Result<v1::Lease> Fleet::answer(repo::Reader reader, const Lease& lease) const {
     if (!lease.queued()) return out;
     BERTH_ASSIGN(auto waiting, repo::waiters(reader, lease.profile));
     BERTH_ASSIGN(const Turns last, repo::turns(reader, lease.profile));
-    out.set_queue_position(static_cast<std::uint32_t>(
-        line_position(line_order(std::move(waiting), last), lease.id)
-    ));
+    out.set_queue_position(
+        static_cast<std::uint32_t>(line_position(line_order(std::move(waiting), last), lease.id))
+    );
     return out;
 }
 

@@ -76,9 +76,8 @@ public:
     );
 
     /// What bounds the pool of a profile in an org.
-    Result<PoolRule> rule(
-        repo::Reader reader, const std::string& org, const std::string& profile
-    ) const;
+    Result<PoolRule> rule(repo::Reader reader, const std::string& org, const std::string& profile)
+        const;
     /// The lease as an answer, with its place in line.
     Result<v1::Lease> answer(repo::Reader reader, const Lease& lease) const;
 

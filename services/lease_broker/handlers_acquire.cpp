@@ -134,8 +134,8 @@ LeaseHandlers::Outcome LeaseHandlers::acquire(
     std::vector<Machine> idle;
     BERTH_ASSIGN(const Place place, fleet_.find_place(work, lease, request.has_wait(), idle));
     const v1::Profile& profile = *fleet_.profile(lease.profile);
-    Machine machine = place == Place::kIdle ? idle.front()
-                                            : fleet_.new_machine(work, lease.org, profile);
+    Machine machine =
+        place == Place::kIdle ? idle.front() : fleet_.new_machine(work, lease.org, profile);
     lease.machine = machine.id;
     if (place == Place::kLine)
         stand_in_line(lease, context.now + service::to_milliseconds(request.wait()));

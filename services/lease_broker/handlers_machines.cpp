@@ -34,9 +34,8 @@ LeaseHandlers::Outcome LeaseHandlers::machine_fact(
     if (what == "ready") {
         BERTH_TRY(machine_ready(work, lease, *machine, fact.cleanable()));
     } else if (what == "failed" || what == "gone") {
-        BERTH_TRY(machine_lost(
-            work, lease, *machine, what == "failed", fact.code(), fact.reason()
-        ));
+        BERTH_TRY(machine_lost(work, lease, *machine, what == "failed", fact.code(), fact.reason())
+        );
     }
     return decision;
 }
@@ -81,8 +80,8 @@ Result<void> LeaseHandlers::machine_lost(
     // Whatever was half made goes.
     if (moved && failed) work.out.push_back(destroy_command(work.context, machine));
     if (lease && lease->machine == machine.id) {
-        const std::string why = failed ? (code.empty() ? "provisioning_failed" : code)
-                                       : std::string("machine_gone");
+        const std::string why =
+            failed ? (code.empty() ? "provisioning_failed" : code) : std::string("machine_gone");
         if (end(*lease, LeaseState::LEASE_STATE_FAILED, why, work.context.now)) {
             lease->end_detail = reason;
             BERTH_TRY(repo::move_lease(work.tx, *lease));

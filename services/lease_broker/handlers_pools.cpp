@@ -73,7 +73,8 @@ LeaseHandlers::Outcome LeaseHandlers::change_drain(
     if (!scope.profile.empty() && fleet_.profile(scope.profile) == nullptr) {
         return invalid(
             "unknown_profile",
-            "there is no profile '" + scope.profile.substr(0, 64) + "'; `berth profiles` shows them",
+            "there is no profile '" + scope.profile.substr(0, 64) +
+                "'; `berth profiles` shows them",
             "profile"
         );
     }
@@ -95,9 +96,7 @@ LeaseHandlers::Outcome LeaseHandlers::change_drain(
             event
         ));
         if (drain)
-            BERTH_TRY(
-                fleet_.drop_idle(work, actor.org(), scope.profile, kDropAtOnce, kRemoving)
-            );
+            BERTH_TRY(fleet_.drop_idle(work, actor.org(), scope.profile, kDropAtOnce, kRemoving));
     }
     v1::DrainReply reply;
     BERTH_ASSIGN(const auto about, pools(&work.tx, actor.org(), scope.profile));

@@ -13,7 +13,8 @@ constexpr std::size_t kMaxUser = 200;
 
 Error may_not_share() {
     return forbidden(
-        "share_forbids", "the lease is shared with you for use; its owner, or who may manage it, shares it"
+        "share_forbids",
+        "the lease is shared with you for use; its owner, or who may manage it, shares it"
     );
 }
 

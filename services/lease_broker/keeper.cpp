@@ -108,9 +108,8 @@ Result<void> Keeper::look(std::int64_t fence) {
     }
     BERTH_ASSIGN(const auto lines, repo::lines(runtime_.pool(), ""));
     for (const auto& line : lines) {
-        const service::Context context = own_context(
-            line.first, "serve/" + std::to_string(to_unix_micros(now)), now
-        );
+        const service::Context context =
+            own_context(line.first, "serve/" + std::to_string(to_unix_micros(now)), now);
         const auto done = guarded(
             runtime_,
             kOffice,
@@ -128,9 +127,8 @@ Result<void> Keeper::tend(
     std::int64_t fence, const std::string& org, const std::string& name, WallTime now
 ) {
     const v1::Profile* profile = fleet_.profile(name);
-    const service::Context context = own_context(
-        org + "/" + name, "tend/" + std::to_string(to_unix_micros(now)), now
-    );
+    const service::Context context =
+        own_context(org + "/" + name, "tend/" + std::to_string(to_unix_micros(now)), now);
     BERTH_ASSIGN(const auto failures, repo::pool_failures(runtime_.pool(), org));
     const auto failed = failures.find({org, name});
     const bool paused = failed != failures.end() && failed->second.retry_at > now;

@@ -31,8 +31,7 @@ std::vector<Waiter> line_order(std::vector<Waiter> waiters, const Turns& turns) 
         Owner& owner = owners[key];
         if (owner.waiting == 0) owner.since = waiters[i].since;
         const auto turn = turns.find(key);
-        places.push_back(
-            {owner.waiting++, turn == turns.end() ? -1 : turn->second, owner.since, i}
+        places.push_back({owner.waiting++, turn == turns.end() ? -1 : turn->second, owner.since, i}
         );
     }
     std::sort(places.begin(), places.end(), [](const Place& a, const Place& b) {

@@ -26,8 +26,9 @@ TEST(Line, OwnersTakeTurnsHoweverManyLeasesOneAsksFor) {
     EXPECT_EQ(names(line_order(waiting, {})), "a1 b1 c1 a2 c2 a3");
     EXPECT_EQ(names(line_order(waiting, {{"o/ann", 7}})), "b1 c1 a1 c2 a2 a3")
         << "who had a turn comes after those who had none";
-    EXPECT_EQ(names(line_order(waiting, {{"o/ann", 7}, {"o/bob", 9}, {"o/cy", 8}})),
-              "a1 c1 b1 a2 c2 a3");
+    EXPECT_EQ(
+        names(line_order(waiting, {{"o/ann", 7}, {"o/bob", 9}, {"o/cy", 8}})), "a1 c1 b1 a2 c2 a3"
+    );
 }
 
 TEST(Line, TheSameNameInAnotherOrgIsAnotherOwner) {

@@ -96,9 +96,9 @@ bool vanish(Machine& machine, WallTime now) {
 Result<bool> set_drain(Machine& machine, bool drain, WallTime now) {
     if (machine.state == MachineState::MACHINE_STATE_GONE)
         return conflict("machine_gone", "machine " + machine.id + " is gone");
-    const bool leaving = machine.state == MachineState::MACHINE_STATE_FAILED ||
-                         (machine.state == MachineState::MACHINE_STATE_DRAINING &&
-                          !machine.cleaning());
+    const bool leaving =
+        machine.state == MachineState::MACHINE_STATE_FAILED ||
+        (machine.state == MachineState::MACHINE_STATE_DRAINING && !machine.cleaning());
     if (leaving && !drain)
         return conflict("machine_leaving", "machine " + machine.id + " is being removed already");
     if (machine.drain == drain || leaving) return false;

@@ -55,7 +55,6 @@ CREATE TABLE attachments (
 CREATE INDEX attachments_unconfirmed ON attachments (created_at) WHERE NOT confirmed;
 )";
 
-
 // A machine may stand in a pool, a lease in line, and both cost something.
 constexpr std::string_view kPools = R"(
 ALTER TABLE leases

@@ -44,7 +44,8 @@ TEST(Money, WhatWasNeverActiveCostsNothingAndNothingCostsMoreThanWasReserved) {
     lease.price_per_hour = 6'000'000;
     lease.reserved = 12'000'000;
     Lease late = lease;
-    ASSERT_TRUE(end(lease, LeaseState::LEASE_STATE_FAILED, "capacity_exhausted", kStart + hours{1}));
+    ASSERT_TRUE(end(lease, LeaseState::LEASE_STATE_FAILED, "capacity_exhausted", kStart + hours{1})
+    );
     EXPECT_EQ(lease.spent, 0);
     ASSERT_TRUE(activate(late, kStart));
     ASSERT_TRUE(end(late, LeaseState::LEASE_STATE_EXPIRED, "ttl", kStart + hours{3}));

@@ -14,7 +14,7 @@ using store::Row;
 using store::Rows;
 using store::Statement;
 
-#define MACHINE_COLUMNS                                                                      \
+#define MACHINE_COLUMNS                                                                        \
     "id, org, profile, driver, state, lease, created_at, revision, drain, cleanable, reason, " \
     "changed_at, clean_by"
 
@@ -69,7 +69,8 @@ constexpr Statement kCountProfile{
     "count_machines_profile"};
 constexpr Statement kLockKey{"SELECT pg_advisory_xact_lock($1::bigint)", "lock_key"};
 constexpr Statement kWaiters{
-    "SELECT id, org, owner, created_at, wait_until FROM leases WHERE profile = $1 AND state = 'pending' AND "
+    "SELECT id, org, owner, created_at, wait_until FROM leases WHERE profile = $1 AND state = "
+    "'pending' AND "
     "machine = ''",
     "waiters"};
 constexpr Statement kCountWaiters{
@@ -204,7 +205,9 @@ Result<std::vector<std::string>> overdue_cleanings(store::Pool& pool, WallTime n
 }
 
 Result<PoolCounts> count_machines(Reader reader, const std::string& profile) {
-    BERTH_ASSIGN(const Rows rows, read(reader, profile.empty() ? kCountAll : kCountProfile, {profile}));
+    BERTH_ASSIGN(
+        const Rows rows, read(reader, profile.empty() ? kCountAll : kCountProfile, {profile})
+    );
     PoolCounts counts;
     for (const Row row : rows) {
         PoolCount& count = counts[{std::string(row.text(0)), std::string(row.text(1))}];
@@ -231,9 +234,7 @@ Result<void> lock_pool(store::Transaction& tx, const std::string& profile) {
     return {};
 }
 
-Result<void> lock_limit(
-    store::Transaction& tx, const std::string& scope, const std::string& name
-) {
+Result<void> lock_limit(store::Transaction& tx, const std::string& scope, const std::string& name) {
     BERTH_TRY(tx.exec(kLockKey, {store::advisory_key("lease limit " + scope, name)}));
     return {};
 }
@@ -267,9 +268,7 @@ Result<Turns> turns(Reader reader, const std::string& profile) {
     return out;
 }
 
-Result<void> note_turn(
-    store::Transaction& tx, const std::string& profile, const Waiter& waiter
-) {
+Result<void> note_turn(store::Transaction& tx, const std::string& profile, const Waiter& waiter) {
     BERTH_TRY(tx.exec(kNoteTurn, {profile, waiter.org, waiter.owner}));
     return {};
 }

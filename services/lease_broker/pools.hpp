@@ -91,9 +91,7 @@ Result<void> lock_pool(store::Transaction& tx, const std::string& profile);
 Result<std::vector<Waiter>> waiters(Reader reader, const std::string& profile);
 Result<std::int64_t> count_waiters(Reader reader, const std::string& profile);
 Result<Turns> turns(Reader reader, const std::string& profile);
-Result<void> note_turn(
-    store::Transaction& tx, const std::string& profile, const Waiter& waiter
-);
+Result<void> note_turn(store::Transaction& tx, const std::string& profile, const Waiter& waiter);
 /// The waiting lease, locked; nothing where it waits no more.
 Result<std::optional<Lease>> lock_waiting(store::Transaction& tx, const std::string& lease);
 /// Profiles in whose line somebody stands, with the number.
@@ -101,9 +99,7 @@ Result<std::map<std::string, std::int64_t>> lines(store::Pool& pool, const std::
 
 // ---- limits and money
 /// One at a time counts against the limit of `scope` ("owner", "org", "profile") `name`.
-Result<void> lock_limit(
-    store::Transaction& tx, const std::string& scope, const std::string& name
-);
+Result<void> lock_limit(store::Transaction& tx, const std::string& scope, const std::string& name);
 Result<std::int64_t> count_live(
     store::Transaction& tx,
     const std::string& org,

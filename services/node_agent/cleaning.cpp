@@ -133,8 +133,7 @@ Result<void> Cleaning::begin(const v1::Clean& command) {
         return {};
     }
     if (!lease_.empty()) return conflict("cleaning", "the machine is being cleaned already");
-    BERTH_TRY(
-        write_file_atomic(context_.settings.dir / "node" / "cleaning", command.lease(), 0600)
+    BERTH_TRY(write_file_atomic(context_.settings.dir / "node" / "cleaning", command.lease(), 0600)
     );
     lease_ = command.lease();
     wait_quiet(std::chrono::steady_clock::now() + kQuietPatience);

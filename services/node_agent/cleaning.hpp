@@ -50,8 +50,8 @@ private:
 
     NodeContext context_;
     std::function<bool()> quiet_;
-    std::string lease_;        // being cleaned; empty: none
-    std::vector<Done> done_;   // the newest last
+    std::string lease_;       // being cleaned; empty: none
+    std::vector<Done> done_;  // the newest last
     std::thread remover_;
     std::atomic<bool> stopping_{false};
 };

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // The suite's numbers, each beside its limit or its peer in the same run: heartbeats and
 // acquisitions through HTTP, the warm loop against rsync and ssh by hand, 1 GiB of output against
-// bare libnats, memory and start. usage: suite_bench [heartbeat] [acquire] [warm] [output] [idle]
-// (none: all)
+// bare libnats, memory and start. usage: suite_bench [heartbeat] [acquire] [pool] [fleet] [warm]
+// [output] [idle] (none: all)
 #include <nats/nats.h>
 #include <signal.h>
 #include <unistd.h>
@@ -15,160 +15,11 @@
 #include <thread>
 
 #include "core/random.hpp"
-#include "net/http_client.hpp"
+#include "load.hpp"
 #include "support/nats/nats_server.hpp"
-#include "support/suite/suite.hpp"
 
 namespace berth::bench {
 namespace {
-
-namespace fs = std::filesystem;
-using testing::Said;
-using testing::Suite;
-using Steady = std::chrono::steady_clock;
-
-double since(Steady::time_point from) {
-    return std::chrono::duration<double>(Steady::now() - from).count();
-}
-
-struct Load {
-    double p50_ms = 0;
-    double p99_ms = 0;
-    double per_second = 0;
-    int failures = 0;
-};
-
-/// `connections` threads, each with its own keep-alive connection, share `total` requests.
-Load drive(
-    const Suite& suite, int connections, int total, const std::function<net::HttpRequest(int)>& make
-) {
-    std::atomic<int> next{0};
-    std::atomic<int> failures{0};
-    std::vector<std::vector<double>> times(static_cast<std::size_t>(connections));
-    const auto began = Steady::now();
-    std::vector<std::thread> threads;
-    for (int t = 0; t < connections; ++t) {
-        threads.emplace_back([&, t] {
-            net::HttpClient client(suite.url());
-            for (int i = next++; i < total; i = next++) {
-                net::HttpRequest request = make(i);
-                request.headers.set("Authorization", "Bearer " + suite.token());
-                if (!request.body.empty()) request.headers.set("Content-Type", "application/json");
-                const auto from = Steady::now();
-                const auto response = client.send(request);
-                times[static_cast<std::size_t>(t)].push_back(since(from) * 1e3);
-                if (!response || response->status >= 300) ++failures;
-            }
-        });
-    }
-    for (std::thread& thread : threads) thread.join();
-    const double seconds = since(began);
-    std::vector<double> all;
-    for (const auto& some : times) all.insert(all.end(), some.begin(), some.end());
-    std::sort(all.begin(), all.end());
-    return {
-        all[all.size() / 2],
-        all[all.size() * 99 / 100],
-        static_cast<double>(total) / seconds,
-        failures.load()};
-}
-
-void print(const std::string& name, const Load& load) {
-    std::printf(
-        "%-52s p50 %7.2f ms  p99 %7.2f ms  %7.0f/s  %d failed\n",
-        name.c_str(),
-        load.p50_ms,
-        load.p99_ms,
-        load.per_second,
-        load.failures
-    );
-    std::fflush(stdout);
-}
-
-net::HttpRequest post(const std::string& path, const std::string& body = {}) {
-    net::HttpRequest request;
-    request.method = "POST";
-    request.path = path;
-    request.body = body;
-    return request;
-}
-
-void sql(const Suite& suite, const std::string& statement) {
-    const fs::path data = suite.data();
-    const std::string password = read_file(data / "etc" / "postgres-admin.secret").value();
-    const Said said = testing::launch(
-                          {"psql",
-                           "-qAt",
-                           "-h",
-                           (data / "run").string(),
-                           "-U",
-                           "berth_admin",
-                           "-d",
-                           "berth",
-                           "-c",
-                           statement},
-                          "/",
-                          {{"PATH", std::getenv("PATH")},
-                           {"PGPASSWORD", password.substr(0, password.find('\n'))}},
-                          true
-    )
-                          ->finish(seconds{120});
-    if (said.exit_code != 0) throw std::runtime_error("psql: " + said.err);
-}
-
-/// Ended leases, written as the broker would have.
-void add_ended(const Suite& suite, int count) {
-    sql(suite,
-        "INSERT INTO lease.leases SELECT 'ls_' || lpad(i::text, 26, '0'), 'old-' || i, 'default', "
-        "'admin', 'sim', 'm_' || lpad(i::text, 26, '0'), 'released', "
-        "now() - interval '2 days', now() - interval '2 days', now() - interval '1 day', now() - "
-        "interval '1 day', 3600000, 600000, '', false, 0, 'released', 3 "
-        "FROM generate_series(1, " +
-            std::to_string(count) + ") i ON CONFLICT DO NOTHING; ANALYZE lease.leases");
-}
-
-std::string acquire(Suite& suite, const std::string& profile) {
-    const auto made = suite.api("POST", "/v1/leases", "{\"profile\":\"" + profile + "\"}");
-    const std::string id = Json::parse(made.body).value().string_or("id", "");
-    (void)suite.api("GET", "/v1/leases/" + id + "?wait=active&timeout=20s");
-    return id;
-}
-
-void bench_leases(bool heartbeats, bool acquires) {
-    Suite suite({"profiles:\n  default: {driver: local}\n  sim: {driver: simulated}\n"});
-    double few_p50 = 0;
-    for (const int ended : {100, 100'000}) {
-        add_ended(suite, ended);
-        const std::string text = std::to_string(ended) + " ended leases";
-        if (heartbeats) {
-            const std::string id = acquire(suite, "sim");
-            std::vector<std::string> ids{id};
-            for (int i = 1; i < 100; ++i) ids.push_back(acquire(suite, "sim"));
-            const auto beat = [&](int i) {
-                return post(
-                    "/v1/leases/" + ids[static_cast<std::size_t>(i) % ids.size()] + "/heartbeat"
-                );
-            };
-            (void)drive(suite, 4, 2'000, beat);  // warm
-            const Load one = drive(suite, 1, 3'000, beat);
-            print("heartbeat, 1 connection, " + text, one);
-            print("heartbeat, 10 connections, " + text, drive(suite, 10, 20'000, beat));
-            if (ended == 100)
-                few_p50 = one.p50_ms;
-            else
-                std::printf(
-                    "heartbeat at 100,000 ended against 100: %.2f x (limit 1.2 x)\n",
-                    one.p50_ms / few_p50
-                );
-            for (const std::string& each : ids)
-                (void)suite.api("POST", "/v1/leases/" + each + "/release");
-        }
-        if (acquires)
-            print("acquire, 50 connections, " + text, drive(suite, 50, 3'000, [](int) {
-                      return post("/v1/leases", R"({"profile":"sim"})");
-                  }));
-    }
-}
 
 // ---- the warm loop
 // -------------------------------------------------------------------------------------
@@ -504,6 +355,8 @@ int main(int argc, char** argv) {
     };
     if (want("heartbeat") || want("acquire"))
         berth::bench::bench_leases(want("heartbeat"), want("acquire"));
+    if (want("pool")) berth::bench::bench_pool();
+    if (want("fleet")) berth::bench::bench_fleet();
     if (want("warm")) berth::bench::bench_warm();
     if (want("output")) berth::bench::bench_output();
     if (want("idle")) berth::bench::bench_idle();

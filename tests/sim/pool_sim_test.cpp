@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// A pool under a thousand seeds of acquires, releases, failures, drains and lost cleanings, with the
-// broker's own pure rules and virtual time: what must hold after every single step, and that the
-// rare branches were walked. BERTH_SIM_SEED=<n> replays one seed.
+// A pool under a thousand seeds of acquires, releases, failures, drains and lost cleanings, with
+// the broker's own pure rules and virtual time: what must hold after every single step, and that
+// the rare branches were walked. BERTH_SIM_SEED=<n> replays one seed.
 #include <gtest/gtest.h>
 
 #include <cstdlib>
@@ -77,7 +77,8 @@ private:
     std::vector<Waiter> line() const {
         std::vector<Waiter> waiting;
         for (const auto& [id, lease] : leases_) {
-            if (lease.queued()) waiting.push_back({id, "o", lease.owner, lease.created_at, lease.wait_until});
+            if (lease.queued())
+                waiting.push_back({id, "o", lease.owner, lease.created_at, lease.wait_until});
         }
         leave_late(waiting, now_);
         return line_order(std::move(waiting), turns_);
@@ -98,7 +99,8 @@ private:
     }
     template <typename Map>
     typename Map::iterator any(Map& map) {
-        return map.empty() ? map.end() : std::next(map.begin(), below(static_cast<int>(map.size())));
+        return map.empty() ? map.end()
+                           : std::next(map.begin(), below(static_cast<int>(map.size())));
     }
 
     void step() {
@@ -200,14 +202,16 @@ private:
                     return gone(machine);
                 return;
             case 1:
-                if (machine.state != MachineState::MACHINE_STATE_PROVISIONING || below(4) > 0) return;
+                if (machine.state != MachineState::MACHINE_STATE_PROVISIONING || below(4) > 0)
+                    return;
                 if (fail(machine, "no", now_)) lost(machine, "failed");
                 return;
             default: return ready(machine);
         }
     }
     void ready(Machine& machine) {
-        if (machine.state != MachineState::MACHINE_STATE_PROVISIONING) return count("ready too late");
+        if (machine.state != MachineState::MACHINE_STATE_PROVISIONING)
+            return count("ready too late");
         machine.cleanable = below(4) > 0;
         if (machine.lease.empty()) return put_to_use(machine);
         Lease& lease = leases_.at(machine.lease);
@@ -259,7 +263,9 @@ private:
             leave_line(lease, machine->id, now_);
             if (!made) {
                 must(activate(lease, now_).has_value(), "a waiting lease could not be activated");
-                must(become_leased(*machine, lease.id, now_), "an idle machine could not be leased");
+                must(
+                    become_leased(*machine, lease.id, now_), "an idle machine could not be leased"
+                );
                 touched(*machine);
             }
             fair(waiter);
@@ -273,14 +279,16 @@ private:
             if (owner == served.owner) continue;
             bool waits = false;
             for (const auto& [id, lease] : leases_)
-                waits = waits || (lease.queued() && lease.owner == owner &&
-                                  overdue(lease, now_).empty());
+                waits = waits ||
+                        (lease.queued() && lease.owner == owner && overdue(lease, now_).empty());
             if (!waits) {
                 passed.clear();
                 continue;
             }
-            must(passed.insert(served.owner).second,
-                 served.owner + " had two turns while " + owner + " had none");
+            must(
+                passed.insert(served.owner).second,
+                served.owner + " had two turns while " + owner + " had none"
+            );
         }
         passed_over_[served.owner].clear();
         for (const auto& [id, lease] : leases_) {
@@ -323,8 +331,10 @@ private:
     void check() {
         must(count_all().all() <= rule_.max_machines, "more machines than the maximum");
         must(budget_.reserved >= 0, "the budget gave back more than was reserved");
-        must(budget_.limit == 0 || budget_.spent + budget_.reserved <= budget_.limit,
-             "the budget was exceeded");
+        must(
+            budget_.limit == 0 || budget_.spent + budget_.reserved <= budget_.limit,
+            "the budget was exceeded"
+        );
         std::int64_t reserved = 0;
         std::set<std::string> taken;
         for (const auto& [id, lease] : leases_) {
@@ -342,7 +352,9 @@ private:
         // Positions are 1 to n, each once.
         const auto order = line();
         for (std::size_t i = 0; i < order.size(); ++i)
-            must(line_position(order, order[i].lease) == static_cast<int>(i) + 1, "positions differ");
+            must(
+                line_position(order, order[i].lease) == static_cast<int>(i) + 1, "positions differ"
+            );
     }
 
     /// Everything ends: no lease lives, no machine is left, whatever happened before.

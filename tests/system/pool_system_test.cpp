@@ -43,6 +43,10 @@ protected:
     static http::Response ask(const std::string& body, const Headers& who = {}) {
         return suite().api("POST", "/v1/leases", body, who);
     }
+    static void release_all(const Headers& owner) {
+        const Json all = json_of(suite().api("GET", "/v1/leases", {}, owner).body);
+        for (const Json& each : *all.find("leases")->as_array()) release(each.string_or("id", ""));
+    }
     static std::string machine_state(const std::string& machine) {
         return member(suite().api("GET", "/v1/machines/" + machine), "state");
     }
@@ -103,9 +107,8 @@ TEST_F(PoolSystem, Case10AReturnedMachineIsCleanedBeforeItsNextOwner) {
     const auto second = ask(R"({"profile":"one"})", as("bob"));
     ASSERT_EQ(second.status, 201) << second.body;
     EXPECT_EQ(member(second, "machine"), member(first, "machine")) << "the same machine, clean";
-    const std::string look = start(
-        member(second, "id"), "ls -A . ~ /tmp; ps ax | grep -c '[s]leep'; exit 7"
-    );
+    const std::string look =
+        start(member(second, "id"), "ls -A . ~ /tmp; ps ax | grep -c '[s]leep'; exit 7");
     EXPECT_EQ(ended(look).string_or("state", ""), "RUN_STATE_FAILED");
     const auto output = suite().api("GET", "/v1/runs/" + look + "/output?format=text");
     EXPECT_EQ(output.body.find("token"), std::string::npos) << output.body;
@@ -117,8 +120,7 @@ TEST_F(PoolSystem, Case10AReturnedMachineIsCleanedBeforeItsNextOwner) {
 TEST_F(PoolSystem, Case10DrainTakesNoNewLeaseAndEndsWhenTheLastOneDoes) {
     ASSERT_TRUE(becomes("warm", "idle", 2));
     const std::string lease = acquire(R"({"profile":"warm"})");
-    const auto drained =
-        suite().api("POST", "/v1/pools/warm/drain", R"({"reason":"new image"})");
+    const auto drained = suite().api("POST", "/v1/pools/warm/drain", R"({"reason":"new image"})");
     EXPECT_EQ(drained.status, 200) << drained.body;
     const auto refused = ask(R"({"profile":"warm"})");
     EXPECT_EQ(refused.status, 503);
@@ -140,7 +142,9 @@ TEST_F(PoolSystem, Case10DrainTakesNoNewLeaseAndEndsWhenTheLastOneDoes) {
 TEST_F(PoolSystem, TheFleetIsDrainedAndResumed) {
     EXPECT_EQ(suite().api("POST", "/v1/fleet/drain").status, 200);
     for (const char* profile : {"warm", "sim"}) {
-        EXPECT_EQ(member(ask(std::string(R"({"profile":")") + profile + "\"}"), "code"), "draining");
+        EXPECT_EQ(
+            member(ask(std::string(R"({"profile":")") + profile + "\"}"), "code"), "draining"
+        );
     }
     EXPECT_EQ(suite().api("POST", "/v1/fleet/resume").status, 200);
     EXPECT_TRUE(becomes("warm", "idle", 2));
@@ -191,9 +195,7 @@ TEST_F(PoolSystem, Case9FortyAtOnceAndExactlyAsManyAsTheLimitAllows) {
         if (answer.status < 300) release(member(answer, "id"));
     }
     EXPECT_LT(ask(R"({"profile":"sim"})", ann).status, 300) << "a released one makes room";
-    for (const Json& each :
-         *json_of(suite().api("GET", "/v1/leases", {}, ann).body).find("leases")->as_array())
-        release(each.string_or("id", ""));
+    release_all(ann);
 }
 
 TEST_F(PoolSystem, Case9ABudgetCountsWhatIsReservedAndGivesBackWhatWasNotUsed) {
@@ -207,7 +209,9 @@ TEST_F(PoolSystem, Case9ABudgetCountsWhatIsReservedAndGivesBackWhatWasNotUsed) {
     EXPECT_EQ(member(over, "code"), "budget_exceeded") << over.body;
     EXPECT_NE(over.body.find("4.00 EUR"), std::string::npos) << "what is left: " << over.body;
     EXPECT_LT(ask(R"({"profile":"sim"})", carl).status, 300) << "what is free is not refused";
-    EXPECT_EQ(suite().api("POST", "/v1/leases/" + member(first, "id") + "/release", {}, carl).status, 200);
+    EXPECT_EQ(
+        suite().api("POST", "/v1/leases/" + member(first, "id") + "/release", {}, carl).status, 200
+    );
     const auto again = ask(R"({"profile":"paid","ttl":"90m"})", carl);
     EXPECT_LT(again.status, 300) << "what was not used came back: " << again.body;
 
@@ -225,10 +229,11 @@ TEST_F(PoolSystem, Case9ABudgetCountsWhatIsReservedAndGivesBackWhatWasNotUsed) {
     }
     EXPECT_TRUE(found) << usage.dump();
     EXPECT_EQ(suite().api("GET", "/v1/usage?from=2026-13").status, 400);
-    EXPECT_GE(json_of(suite().api("GET", "/v1/usage?owner=carl").body).find("rows")->as_array()->size(), 2U);
-    for (const Json& each :
-         *json_of(suite().api("GET", "/v1/leases", {}, carl).body).find("leases")->as_array())
-        release(each.string_or("id", ""));
+    EXPECT_GE(
+        json_of(suite().api("GET", "/v1/usage?owner=carl").body).find("rows")->as_array()->size(),
+        2U
+    );
+    release_all(carl);
 }
 
 TEST_F(PoolSystem, Case12ASharedLeaseIsUsedOrManagedAsItsShareSays) {
@@ -237,22 +242,29 @@ TEST_F(PoolSystem, Case12ASharedLeaseIsUsedOrManagedAsItsShareSays) {
     const auto made = ask("{}", dora);
     const std::string lease = member(made, "id");
     ASSERT_EQ(
-        member(suite().api("GET", "/v1/leases/" + lease + "?wait=active&timeout=30s", {}, dora), "state"),
+        member(
+            suite().api("GET", "/v1/leases/" + lease + "?wait=active&timeout=30s", {}, dora),
+            "state"
+        ),
         "LEASE_STATE_ACTIVE"
     );
     const std::string path = "/v1/leases/" + lease;
     EXPECT_EQ(suite().api("GET", path, {}, emil).status, 404);
     EXPECT_EQ(suite().api("PUT", path + "/shares/emil", R"({"right":"rule"})", dora).status, 400);
-    EXPECT_EQ(member(suite().api("PUT", path + "/shares/nobody", R"({"right":"use"})", dora), "code"),
-              "unknown_user");
+    EXPECT_EQ(
+        member(suite().api("PUT", path + "/shares/nobody", R"({"right":"use"})", dora), "code"),
+        "unknown_user"
+    );
     const auto shared = suite().api("PUT", path + "/shares/emil", R"({"right":"use"})", dora);
     EXPECT_EQ(shared.status, 200) << shared.body;
     EXPECT_EQ(member(suite().api("GET", path, {}, emil), "access"), "use");
-    EXPECT_EQ(json_of(suite().api("GET", "/v1/leases", {}, emil).body).find("leases")->as_array()->size(), 1U);
-    EXPECT_EQ(suite().api("POST", path + "/heartbeat", {}, emil).status, 200);
-    const auto run = suite().api(
-        "POST", "/v1/runs", "{\"lease\":\"" + lease + "\",\"argv\":[\"true\"]}", emil
+    EXPECT_EQ(
+        json_of(suite().api("GET", "/v1/leases", {}, emil).body).find("leases")->as_array()->size(),
+        1U
     );
+    EXPECT_EQ(suite().api("POST", path + "/heartbeat", {}, emil).status, 200);
+    const auto run =
+        suite().api("POST", "/v1/runs", "{\"lease\":\"" + lease + "\",\"argv\":[\"true\"]}", emil);
     EXPECT_LT(run.status, 300) << run.body;
     EXPECT_EQ(member(suite().api("POST", path + "/release", {}, emil), "code"), "share_forbids");
     EXPECT_EQ(suite().api("PUT", path + "/shares/admin", R"({"right":"use"})", emil).status, 403);
@@ -289,7 +301,8 @@ TEST_F(PoolSystem, OwnersTakeTurnsInLineAndTheirPlaceIsVisible) {
     EXPECT_EQ(count("tight", "waiting"), 3);
     release(held);
     const auto active = [](const http::Response& lease) {
-        return suite().eventually([&] { return state(member(lease, "id")) == "LEASE_STATE_ACTIVE"; });
+        return suite().eventually([&] { return state(member(lease, "id")) == "LEASE_STATE_ACTIVE"; }
+        );
     };
     EXPECT_TRUE(active(fay1));
     EXPECT_EQ(place(gus1), 1);
@@ -352,7 +365,8 @@ TEST_F(PoolSystem, APoolThatCannotBeFilledSaysWhyAndDoesNotHammerItsProvider) {
 TEST_F(PoolSystem, ProfilesAreListed) {
     const Json all = json_of(suite().api("GET", "/v1/profiles").body);
     std::set<std::string> names;
-    for (const Json& each : *all.find("profiles")->as_array()) names.insert(each.string_or("name", ""));
+    for (const Json& each : *all.find("profiles")->as_array())
+        names.insert(each.string_or("name", ""));
     EXPECT_TRUE(names.contains("warm") && names.contains("paid") && names.contains("default"));
 }
 
