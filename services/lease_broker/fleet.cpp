@@ -324,14 +324,17 @@ Result<int> Fleet::drop_idle(
     return dropped;
 }
 
-Result<v1::Lease> Fleet::answer(repo::Reader reader, const Lease& lease) const {
+Result<std::vector<Waiter>> Fleet::line(repo::Reader reader, const std::string& name) {
+    BERTH_ASSIGN(auto waiting, repo::waiters(reader, name));
+    BERTH_ASSIGN(const Turns last, repo::turns(reader, name));
+    return line_order(std::move(waiting), last);
+}
+
+Result<v1::Lease> Fleet::answer(repo::Reader reader, const Lease& lease) {
     v1::Lease out = to_proto(lease);
     if (!lease.queued()) return out;
-    BERTH_ASSIGN(auto waiting, repo::waiters(reader, lease.profile));
-    BERTH_ASSIGN(const Turns last, repo::turns(reader, lease.profile));
-    out.set_queue_position(
-        static_cast<std::uint32_t>(line_position(line_order(std::move(waiting), last), lease.id))
-    );
+    BERTH_ASSIGN(const auto waiting, line(reader, lease.profile));
+    out.set_queue_position(static_cast<std::uint32_t>(line_position(waiting, lease.id)));
     return out;
 }
 

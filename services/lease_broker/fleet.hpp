@@ -78,8 +78,10 @@ public:
     /// What bounds the pool of a profile in an org.
     Result<PoolRule> rule(repo::Reader reader, const std::string& org, const std::string& profile)
         const;
+    /// A profile's line in the order in which it will be served.
+    static Result<std::vector<Waiter>> line(repo::Reader reader, const std::string& profile);
     /// The lease as an answer, with its place in line.
-    Result<v1::Lease> answer(repo::Reader reader, const Lease& lease) const;
+    static Result<v1::Lease> answer(repo::Reader reader, const Lease& lease);
 
 private:
     Result<void> after_lease(const Work& work, Machine& machine);

@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // What people ask about leases, machines and money.
+#include <map>
+
 #include "lease_broker/handlers.hpp"
 #include "lease_broker/request.hpp"
 
@@ -37,13 +39,22 @@ LeaseHandlers::Outcome LeaseHandlers::list(const Context&, const std::string& pa
     filter.limit = limit + 1;  // one more tells whether there is a next page
     BERTH_ASSIGN(const auto leases, repo::list_leases(pool_, filter));
     v1::ListReply reply;
+    std::map<std::string, std::vector<Waiter>> lines;  // each is asked for once
     for (const Lease& lease : leases) {
         if (reply.leases_size() == limit) {
             reply.set_next_cursor(reply.leases(limit - 1).id());
             break;
         }
         v1::Lease& out = *reply.add_leases();
-        BERTH_ASSIGN(out, fleet_.answer(&pool_, lease));
+        out = to_proto(lease);
+        if (lease.queued()) {
+            if (!lines.contains(lease.profile)) {
+                BERTH_ASSIGN(lines[lease.profile], Fleet::line(&pool_, lease.profile));
+            }
+            out.set_queue_position(
+                static_cast<std::uint32_t>(line_position(lines[lease.profile], lease.id))
+            );
+        }
         if (lease.owner == actor.user()) {
             out.set_access("owner");
         } else {

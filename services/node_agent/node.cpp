@@ -330,6 +330,8 @@ bool Node::quiet() {
 Result<void> Node::open_sync(const v1::OpenSync& command) {
     BERTH_TRY(check_name(command.channel(), "channel"));
     if (syncs_.contains(command.channel())) return {};
+    if (cleaning_->bars(command.lease()))
+        return conflict("lease_ended", "the lease has ended and left the machine");
     if (syncs_.size() >= kMaxSyncs)
         return Error{
             Fault::kLimit,

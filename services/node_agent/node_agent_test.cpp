@@ -367,6 +367,10 @@ TEST(NodeAgent, ACleaningEndsWhatRunsAndLeavesNothingOfTheLastOwner) {
     late.set_lease("ls_1");
     ASSERT_TRUE(world.ask("start", late));
     EXPECT_EQ(world.ended("rn_2").end().state(), run::v1::RUN_STATE_LOST);
+    v1::OpenSync sync;
+    sync.set_channel("ch_late");
+    sync.set_lease("ls_1");
+    EXPECT_EQ(world.ask("open_sync", sync).error().code, "lease_ended") << "nor does its sync";
     v1::Start next =
         world.command("rn_3", "ls -A /workspace /home/berth /tmp; ps ax | grep -c slee[p]");
     next.set_lease("ls_2");

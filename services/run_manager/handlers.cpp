@@ -323,6 +323,7 @@ RunHandlers::Outcome RunHandlers::open_sync(
     );
     if (!request.fetch()) BERTH_TRY(take_turn(context, request, attached, tx));
     node::v1::OpenSync open;
+    open.set_lease(attached.lease().id());
     open.set_channel("ch_" + service::child_command_id(context.command_id, "channel"));
     open.set_delete_extraneous(request.delete_extraneous());
     open.set_fetch(request.fetch());

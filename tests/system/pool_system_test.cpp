@@ -1,9 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 // behaviours: leases, cases 9, 10, 12 and what belongs to them: pools, drains, shares, caps,
 // budgets, lines and usage, from outside.
+#include <signal.h>
+
+#include <atomic>
 #include <set>
 #include <thread>
 
+#include "core/random.hpp"
+#include "replica.hpp"
 #include "system.hpp"
 
 namespace berth::testing {
@@ -351,6 +356,72 @@ TEST_F(PoolSystem, AHundredReleasesAtOnceLeaveNoMachineAfterFiveSeconds) {
         return count("sim", "leased") == 0 && count("sim", "draining_machines") == 0;
     }));
     EXPECT_LE(std::chrono::steady_clock::now() - began, seconds{5});
+}
+
+TEST_F(PoolSystem, Case15TwoBrokersKeepLimitsAndNeverShareAMachine) {
+    const Replica second(suite(), "lease");
+    const Headers hal = as("hal");
+    std::vector<http::Response> answers(40);
+    std::vector<std::thread> threads;
+    for (auto& answer : answers)
+        threads.emplace_back([&] { answer = ask(R"({"profile":"warm"})", hal); });
+    for (std::thread& thread : threads) thread.join();
+    std::set<std::string> machines;
+    int accepted = 0;
+    for (const auto& answer : answers) {
+        if (answer.status >= 300) {
+            EXPECT_EQ(member(answer, "code"), "lease_limit") << answer.body;
+            continue;
+        }
+        ++accepted;
+        machines.insert(member(answer, "machine"));
+    }
+    EXPECT_EQ(accepted, 12);
+    EXPECT_EQ(machines.size(), 12U);
+    release_all(hal);
+    EXPECT_TRUE(becomes("warm", "leased", 0));
+    EXPECT_TRUE(becomes("warm", "idle", 2));
+}
+
+// Case 15 with 7: the broker is killed at any moment of taking, returning and cleaning a machine.
+TEST_F(PoolSystem, Case15KilledAtAnyMomentThePoolIsWholeAgainAndNothingIsTakenTwice) {
+    const Replica second(suite(), "lease");
+    ASSERT_TRUE(becomes("one", "idle", 1));
+    SeededRandom random(Random::system().next());
+    constexpr int kRounds = 6;
+    for (int round = 0; round < kRounds; ++round) {
+        ASSERT_TRUE(suite().wait_ready());
+        const pid_t broker = suite().pid("lease");
+        ASSERT_GT(broker, 0);
+        const milliseconds moment{static_cast<long long>(random.below(60))};
+        std::thread killer([&] {
+            std::this_thread::sleep_for(moment);  // the moment of the crash is what varies
+            ::kill(broker, SIGKILL);
+        });
+        const std::string key = "pool-" + std::to_string(random.next());
+        http::Response made;
+        EXPECT_TRUE(suite().eventually([&] {
+            made = suite().api(
+                "POST",
+                "/v1/leases",
+                R"({"profile":"one","wait":"30s"})",
+                {{"Idempotency-Key", key}}
+            );
+            return made.status == 201 || made.status == 202;
+        })) << made.body << suite().logs();
+        const std::string lease = member(made, "id");
+        EXPECT_TRUE(suite().eventually([&] { return state(lease) == "LEASE_STATE_ACTIVE"; }))
+            << suite().logs();
+        EXPECT_TRUE(suite().eventually([&] {
+            return suite().api("POST", "/v1/leases/" + lease + "/release").status == 200;
+        }));
+        killer.join();
+    }
+    ASSERT_TRUE(suite().wait_ready());
+    EXPECT_TRUE(becomes("one", "idle", 1)) << suite().logs();
+    EXPECT_TRUE(becomes("one", "leased", 0));
+    EXPECT_TRUE(becomes("one", "draining_machines", 0));
+    EXPECT_EQ(suite().machines().size(), 1U) << "one folder for the one machine of the pool";
 }
 
 TEST_F(PoolSystem, APoolThatCannotBeFilledSaysWhyAndDoesNotHammerItsProvider) {
