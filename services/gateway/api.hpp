@@ -97,6 +97,9 @@ void whoami(Api&, const CallPtr&);         // api_tokens.cpp
 void create_token(Api&, const CallPtr&);
 void list_tokens(Api&, const CallPtr&);
 void delete_token(Api&, const CallPtr&);
+void get_node_bundle(Api&, const CallPtr&);  // api_nodes.cpp
+void enrol_node(Api&, const CallPtr&);
+void get_drift(Api&, const CallPtr&);
 void get_status(Api&, const CallPtr&);  // api_public.cpp
 void get_openapi(Api&, const CallPtr&);
 void get_page(Api&, const CallPtr&);

@@ -14,6 +14,8 @@ struct GatewaySettings {
     std::string http_addr_file;               ///< the bound API address is written here
     std::string
         bootstrap_token_file;  ///< its token becomes that of org default, user admin, role admin
+    /// What machines elsewhere install; default: berth-node.tar.gz beside this program.
+    std::string node_bundle_file;
     milliseconds ask_timeout{10'000};  ///< for an owner's answer; after it 504
     milliseconds token_cache{
         10'000};  ///< a verified token is trusted this long: revocation takes effect within it

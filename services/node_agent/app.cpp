@@ -2,6 +2,7 @@
 // Arguments, settings, lock, loop, signals.
 #include "node_agent/app.hpp"
 
+#include <poll.h>
 #include <sys/prctl.h>
 #include <sys/signalfd.h>
 #include <sys/stat.h>
@@ -13,6 +14,7 @@
 
 #include "log/log.hpp"
 #include "node_agent/container.hpp"
+#include "node_agent/enrol.hpp"
 #include "node_agent/node.hpp"
 #include "node_agent/sandbox.hpp"
 #include "process/file_lock.hpp"
@@ -22,6 +24,7 @@ namespace {
 
 struct Arguments {
     std::filesystem::path dir;
+    std::filesystem::path programs;
     bool destroy = false;
     bool allow_root = false;
     bool good = false;
@@ -33,6 +36,8 @@ Arguments parse(int argc, char** argv) {
         const std::string word = argv[i];
         if (word == "--dir" && i + 1 < argc)
             arguments.dir = argv[++i];
+        else if (word == "--programs" && i + 1 < argc)
+            arguments.programs = argv[++i];
         else if (word == "--destroy")
             arguments.destroy = true;
         else if (word == "--allow-root")
@@ -86,6 +91,21 @@ Result<std::unique_ptr<Place>> make_place(const Settings& settings) {
     return std::unique_ptr<Place>(std::make_unique<Sandbox>(std::move(sandbox)));
 }
 
+/// Until this machine has a credential, or is asked to stop (false).
+bool enrol_first(const Settings& settings, int signals) {
+    constexpr int kFirstPauseMs = 500;
+    constexpr int kLongestPauseMs = 30'000;  // a machine that waits for its gateway costs nothing
+    for (int pause = kFirstPauseMs; must_enrol(settings, Clock::system().now());
+         pause = std::min(pause * 2, kLongestPauseMs)) {
+        const auto done = enrol(settings);
+        if (done) break;
+        log::warning("not enrolled; trying again", {{"error", done.error()}, {"pause_ms", pause}});
+        pollfd stop{signals, POLLIN, 0};
+        if (::poll(&stop, 1, pause) == 1) return false;
+    }
+    return true;
+}
+
 Result<void> serve(const Settings& settings) {
     const Fd signals = open_signals();
     BERTH_ASSIGN(
@@ -94,6 +114,7 @@ Result<void> serve(const Settings& settings) {
     BERTH_TRY(write_file_atomic(
         settings.dir / "node" / "pid", process::ProcessId::self().to_text() + "\n", 0600
     ));
+    if (!enrol_first(settings, signals.get())) return {};
     BERTH_ASSIGN(const std::unique_ptr<Place> place, make_place(settings));
     BERTH_ASSIGN(const std::unique_ptr<Loop> loop, Loop::create());
     Node node(*loop, settings, *place, bus_settings(settings));
@@ -120,7 +141,9 @@ int node_main(int argc, char** argv) {
     const Arguments arguments = parse(argc, argv);
     if (!arguments.good) {
         std::fprintf(
-            stderr, "usage: berth-node [--destroy] [--allow-root] --dir <machine folder>\n"
+            stderr,
+            "usage: berth-node [--destroy] [--allow-root] [--programs <folder>] --dir "
+            "<machine folder>\n"
         );
         return 2;
     }
@@ -138,6 +161,7 @@ int node_main(int argc, char** argv) {
     }
     auto settings = load_settings(arguments.dir);
     if (!settings) return fail(settings.error());
+    if (!arguments.programs.empty()) settings->programs = arguments.programs;
     log::set_service("node", settings->machine);
     const auto served = serve(*settings);
     return served ? 0 : fail(served.error());

@@ -8,6 +8,7 @@
 #include "identity/creds.hpp"
 #include "identity/jwt.hpp"
 #include "log/log.hpp"
+#include "node_agent/enrol.hpp"
 
 namespace berth::node {
 namespace {
@@ -39,7 +40,27 @@ void Renewal::bus_up(bus::Connection& connection) {
     check();
 }
 
+Renewal::~Renewal() {
+    if (enrolment_.joinable()) enrolment_.join();  // at most enrol()'s patience
+}
+
+void Renewal::enrol_again() {
+    if (enrolling_) return;
+    if (enrolment_.joinable()) enrolment_.join();
+    enrolling_ = true;
+    // Posted to the loop when done: this object lives and dies there.
+    enrolment_ =
+        std::thread([weak = weak_from_this(), &loop = context_.loop, settings = context_.settings] {
+            const auto done = enrol(settings);
+            if (!done) log::warning("not enrolled again", {{"error", done.error()}});
+            loop.post([weak] {
+                if (const auto self = weak.lock()) self->enrolling_ = false;
+            });
+        });
+}
+
 void Renewal::check() {
+    if (must_enrol(context_.settings, Clock::system().now())) return enrol_again();
     if (asking_ || asker_ == nullptr) return;
     const auto creds = identity::read_creds(context_.settings.creds_file);
     if (!creds)

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <memory>
+#include <thread>
 
 #include "bus/asker.hpp"
 #include "node_agent/node_context.hpp"
@@ -19,15 +20,20 @@ public:
     void start();
     void bus_up(bus::Connection& connection);
     void bus_down() { asker_.reset(); }
+    ~Renewal();
 
 private:
     void check();
     void ask();
+    /// By the key, at the gateway: for a machine that slept past its credential's end.
+    void enrol_again();
     void store(const std::string& payload);
 
     NodeContext context_;
     std::unique_ptr<bus::Asker> asker_;
     bool asking_ = false;
+    bool enrolling_ = false;
+    std::thread enrolment_;  ///< while enrolling_, and until joined
 };
 
 }  // namespace berth::node

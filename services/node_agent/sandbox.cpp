@@ -245,12 +245,14 @@ Result<std::string> Sandbox::ensure() {
 }
 
 Result<std::vector<std::string>> Sandbox::rsync() {
-    constexpr const char* kRsync = "/usr/bin/rsync";
-    if (::access(kRsync, X_OK) != 0)
-        return unavailable(
-            "no_rsync", "rsync is not installed on the machine; install the package rsync"
-        );
-    return std::vector<std::string>{kRsync};
+    // The machine's own, or that of the node bundle, which is below /opt and so seen from inside.
+    for (const std::string& path :
+         {std::string("/usr/bin/rsync"), (settings_.init.parent_path() / "rsync").string()}) {
+        if (::access(path.c_str(), X_OK) == 0) return std::vector<std::string>{path};
+    }
+    return unavailable(
+        "no_rsync", "rsync is not installed on the machine; install the package rsync"
+    );
 }
 
 std::map<std::string, std::string> Sandbox::environment() const {

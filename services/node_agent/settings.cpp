@@ -21,6 +21,7 @@ Result<Settings> load_settings(const std::filesystem::path& dir) {
     settings.profile = reader.get_string("profile");
     settings.nats_url = reader.require_string("nats_url");
     settings.creds_file = reader.get_string("creds_file");
+    settings.enrol_url = reader.get_string("enrol_url");
     settings.network = reader.get_bool("network", false);
     const std::string place = reader.get_string("place", "sandbox");
     settings.container = place == "container";

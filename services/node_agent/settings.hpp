@@ -29,7 +29,8 @@ inline constexpr std::size_t kMaxRuns = 256;  // live at once on one machine
 /// What the provisioner wrote for this machine.
 struct Settings {
     std::filesystem::path dir;
-    std::filesystem::path programs;  ///< folder of berth-init and berth-supervisor
+    /// Folder of berth-init and berth-supervisor: beside berth-node, or where --programs says.
+    std::filesystem::path programs;
     std::string machine;
     std::string org;
     std::string lease;
@@ -37,6 +38,7 @@ struct Settings {
     std::string profile;
     std::string nats_url;
     std::filesystem::path creds_file;  ///< empty: none
+    std::string enrol_url;  ///< the gateway, where the machine enrols; empty: it has creds
     bool network = false;
     bool container = false;  ///< commands run in a container, through dir/door
 };

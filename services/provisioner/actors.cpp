@@ -1,8 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Intent, act, result; and the reconciler.
+// Intent, act, result.
 #include "provisioner/actors.hpp"
-
-#include <algorithm>
 
 #include "log/log.hpp"
 #include "provisioner/settings.hpp"
@@ -13,9 +11,9 @@ namespace {
 // Without a wake (another replica's handler recorded it) a due machine is noticed after this.
 constexpr milliseconds kPoll{250};
 constexpr int kDueBatch = 32;
-constexpr int kTendBatch = 10'000;
 
 bool is_passing(const Error& error) {
+    if (error.code == kCapacityExhausted) return false;  // every type and place has refused
     return error.fault == Fault::kUnavailable || error.fault == Fault::kDeadline;
 }
 
@@ -38,15 +36,14 @@ Actors::Actors(Parts parts) : parts_(std::move(parts)) {
     destroyed_ = parts_.metrics.counter("berth_prov_machines_destroyed_total", "Machines removed.");
     failures_ =
         parts_.metrics.counter("berth_prov_driver_failures_total", "Driver calls that failed.");
-    orphans_ = parts_.metrics.counter(
-        "berth_prov_orphans_removed_total",
-        "Machines found at a provider that nothing wanted, and removed."
-    );
 }
 Actors::~Actors() { stop(); }
 
 void Actors::start() {
-    for (int i = 0; i < kActors; ++i) threads_.emplace_back([this] { run(); });
+    for (const auto& [name, driver] : parts_.drivers) {
+        for (int i = 0; i < driver->parallel() && !driver->instant(); ++i)
+            threads_.emplace_back([this, name = name] { run(name); });
+    }
 }
 
 void Actors::stop() {
@@ -67,7 +64,7 @@ void Actors::wake() {
     changed_.notify_all();
 }
 
-void Actors::run() {
+void Actors::run(const std::string& driver) {
     std::optional<store::Connection> connection;
     std::unique_lock lock(mutex_);
     while (!stopping_) {
@@ -80,7 +77,7 @@ void Actors::run() {
         }
         bool acted = false;
         if (connection) {
-            if (const auto due = repo::due(parts_.pool, Clock::system().now(), kDueBatch)) {
+            if (const auto due = repo::due(parts_.pool, driver, Clock::system().now(), kDueBatch)) {
                 for (const std::string& machine : *due) acted = act(*connection, machine) || acted;
             }
         }
@@ -122,25 +119,14 @@ Result<void> Actors::carry_out(const Resource& resource) {
     const auto driver = parts_.drivers.find(resource.driver);
     if (driver == parts_.drivers.end())
         return internal("no_driver", "no driver " + resource.driver);
-    if (resource.state == ResourceState::kDestroying) {
-        const auto done = driver->second->destroy(resource.machine);
-        (done ? destroyed_ : failures_).add();
-        return record(resource.machine, [&](Resource& current) -> std::optional<std::string> {
-            if (!done) {
-                destroy_failed(
-                    current, done.error().describe(), kSlowestRetry, Clock::system().now()
-                );
-                return std::nullopt;
-            }
-            destroyed(current);
-            return std::string();
-        });
-    }
+    if (resource.state == ResourceState::kDestroying)
+        return carry_out_destroy(resource, *driver->second);
     BERTH_ASSIGN(const MachineSpec spec, spec_of(resource));
     Attempts attempts;
     const auto done = driver->second->create(spec, attempts);
+    if (!done && done.error().code == kInterrupted) return {};
     (done ? created_ : failures_).add();
-    return record(resource.machine, [&](Resource& current) -> std::optional<std::string> {
+    const auto change = [&](Resource& current) -> std::optional<std::string> {
         if (done)
             return created(current) ? std::optional<std::string>(std::string()) : std::nullopt;
         create_failed(
@@ -153,14 +139,34 @@ Result<void> Actors::carry_out(const Resource& resource) {
         return current.state == ResourceState::kFailed
                    ? std::optional<std::string>(done.error().code)
                    : std::nullopt;
-    });
+    };
+    return record(parts_.pool, parts_.relay, resource.machine, attempts, change);
 }
 
-Result<void> Actors::record(
-    const std::string& machine, const std::function<std::optional<std::string>(Resource&)>& change
+Result<void> Actors::carry_out_destroy(const Resource& resource, Driver& driver) {
+    const auto done = driver.destroy(resource.machine);
+    if (!done && done.error().code == kInterrupted) return {};
+    (done ? destroyed_ : failures_).add();
+    const auto change = [&](Resource& current) -> std::optional<std::string> {
+        if (!done) {
+            destroy_failed(current, done.error().describe(), kSlowestRetry, Clock::system().now());
+            return std::nullopt;
+        }
+        destroyed(current);
+        return std::string();
+    };
+    return record(parts_.pool, parts_.relay, resource.machine, {}, change);
+}
+
+Result<void> record(
+    store::Pool& pool,
+    store::Relay& relay,
+    const std::string& machine,
+    const Attempts& attempts,
+    const std::function<std::optional<std::string>(Resource&)>& change
 ) {
-    auto messages = parts_.pool.transact(
-        [&](store::Transaction& tx) -> Result<std::vector<store::OutboxMessage>> {
+    auto messages =
+        pool.transact([&](store::Transaction& tx) -> Result<std::vector<store::OutboxMessage>> {
             std::vector<store::OutboxMessage> out;
             BERTH_ASSIGN(auto resource, repo::lock(tx, machine));
             if (!resource) return out;
@@ -170,53 +176,16 @@ Result<void> Actors::record(
                     context_of(*resource, state_name(resource->state)),
                     *resource,
                     *code,
+                    attempts,
                     driver != parts_.drivers.end() && driver->second->cleanable()
                 ));
             }
             BERTH_TRY(repo::update(tx, *resource));
             if (!out.empty()) BERTH_TRY(store::Outbox::add_all(tx, out));
             return out;
-        }
-    );
+        });
     if (!messages) return std::move(messages).error();
-    parts_.relay.publish_committed(std::move(*messages));
-    return {};
-}
-
-Result<void> Actors::tend(std::int64_t) {
-    // Not fenced: tending restarts a node agent, whose own lock admits one, and removes what
-    // nothing wants.
-    BERTH_ASSIGN(const auto ready, repo::in_state(parts_.pool, ResourceState::kReady, kTendBatch));
-    for (const Resource& resource : ready) {
-        const auto driver = parts_.drivers.find(resource.driver);
-        const auto spec = spec_of(resource);
-        if (driver == parts_.drivers.end() || driver->second->instant() || !spec) continue;
-        const auto condition = driver->second->tend(*spec);
-        if (!condition) {
-            log::warning(
-                "a machine could not be tended",
-                {{"machine", resource.machine}, {"error", condition.error()}}
-            );
-        } else if (*condition == Condition::kMissing) {
-            BERTH_TRY(record(resource.machine, [](Resource& current) {
-                return vanished(current) ? std::optional<std::string>(std::string()) : std::nullopt;
-            }));
-        }
-    }
-    for (const auto& [name, driver] : parts_.drivers) {
-        const auto present = driver->list();
-        if (!present) return present.error();
-        if (present->empty()) continue;
-        BERTH_ASSIGN(const auto wanted, repo::wanted(parts_.pool, *present));
-        for (const std::string& machine : *present) {
-            if (std::find(wanted.begin(), wanted.end(), machine) != wanted.end()) continue;
-            log::warning(
-                "a machine that nothing wants is removed", {{"machine", machine}, {"driver", name}}
-            );
-            BERTH_TRY(driver->destroy(machine));
-            orphans_.add();
-        }
-    }
+    relay.publish_committed(std::move(*messages));
     return {};
 }
 

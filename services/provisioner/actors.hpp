@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Those who carry out what is recorded: create and destroy machines, tend them, and compare both
-// sides.
+// Those who carry out what is recorded: create and destroy machines.
 #pragma once
 
 #include <condition_variable>
@@ -14,7 +13,18 @@
 
 namespace berth::prov {
 
-/// Worker threads over the table of resources. The intent was recorded by a handler; an actor locks
+/// Applies `change` to the locked row; the code it returns makes the state's event, published after
+/// the commit.
+Result<void> record(
+    store::Pool& pool,
+    store::Relay& relay,
+    const std::string& machine,
+    const Attempts& attempts,
+    const std::function<std::optional<std::string>(Resource&)>& change
+);
+
+/// Worker threads over the table of resources, each driver's own, so that a slow provider holds up
+/// nobody else's machines. The intent was recorded by a handler; an actor locks
 /// the machine (an advisory lock on its own connection: a killed actor holds nothing), calls the
 /// driver, and records the result with its event. A kill -9 in between leaves the intent, and the
 /// next actor repeats the call, which drivers make harmless.
@@ -34,25 +44,16 @@ public:
     /// Something may be due. Any thread.
     void wake();
 
-    /// One look after ready machines, and after machines the provider has but the table does not
-    /// want (a reconciler that cannot list does nothing). Called by the leader.
-    Result<void> tend(std::int64_t fence);
-
 private:
-    void run();
+    void run(const std::string& driver);
     bool act(store::Connection& connection, const std::string& machine);
     Result<void> carry_out(const Resource& resource);
-    /// Applies `change` to the locked row and publishes what it decided.
-    Result<void> record(
-        const std::string& machine,
-        const std::function<std::optional<std::string>(Resource&)>& change
-    );
+    Result<void> carry_out_destroy(const Resource& resource, Driver& driver);
 
     const Parts parts_;
     metrics::Counter created_;
     metrics::Counter destroyed_;
     metrics::Counter failures_;
-    metrics::Counter orphans_;
     std::mutex mutex_;
     std::condition_variable changed_;
     bool stopping_ = false;    // by mutex_

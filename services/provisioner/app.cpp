@@ -1,126 +1,84 @@
 // SPDX-License-Identifier: Apache-2.0
-// provisioner put together: drivers, handlers, actors, and the keeper that one of its replicas
-// leads.
+// provisioner put together: drivers, handlers, actors, and a keeper for each driver that one of the
+// replicas leads.
 #include "provisioner/app.hpp"
 
 #include "provisioner/actors.hpp"
-#include "provisioner/drivers/docker/docker_driver.hpp"
-#include "provisioner/drivers/local/local_driver.hpp"
-#include "provisioner/drivers/simulated/simulated_driver.hpp"
-#include "provisioner/settings.hpp"
+#include "provisioner/make_drivers.hpp"
+#include "provisioner/reconciler.hpp"
 #include "service/leader_loop.hpp"
 
 namespace berth::prov {
 namespace {
 
+/// Made before the app, because it may fail.
+struct Ground {
+    std::unique_ptr<Enrolment> enrolment;
+    std::unique_ptr<Presences> presences;
+    std::unique_ptr<CloudBoot> boot;
+    std::string nats_url;  ///< of nodes
+};
+
 class ProvApp final : public service::App {
 public:
-    ProvApp(
-        service::Runtime& runtime,
-        const ProvSettings& settings,
-        identity::KeyPair account,
-        std::unique_ptr<Presences> presences
-    )
-        : enrolment_(runtime.bus(), std::move(account)),
-          presences_(std::move(presences)),
-          drivers_(make_drivers(runtime, settings)),
+    ProvApp(service::Runtime& runtime, const ProvSettings& settings, Ground ground)
+        : ground_(std::move(ground)),
+          drivers_(make_drivers(
+              settings, ground_.nats_url, *ground_.enrolment, *ground_.presences, ground_.boot.get()
+          )),
           actors_({runtime.pool(), runtime.database(), runtime.relay(), runtime.metrics(), drivers_}
           ),
-          handlers_(drivers_, enrolment_, [this] { actors_.wake(); }),
-          keeper_(
-              runtime.database(),
-              "keeper",
-              settings.tend_every,
-              [this](std::int64_t fence) { return actors_.tend(fence); }
-          ),
+          handlers_(drivers_, *ground_.enrolment, runtime.pool(), [this] { actors_.wake(); }),
           bound_(runtime.make_handlers()) {
+        for (const auto& [name, driver] : drivers_) {
+            if (!driver->instant()) add_keeper(runtime, settings, name, *driver);
+        }
         handlers_.bind(*bound_);
     }
 
     Result<void> start() override {
         actors_.start();
         BERTH_TRY(bound_->start());
-        keeper_.start();
+        for (const auto& keeper : keepers_) keeper->start();
         return {};
     }
     void stop() override {
         bound_->stop();
-        keeper_.stop();
+        // A server that starts takes minutes: whoever comes next goes on from where it is.
+        for (const auto& [name, driver] : drivers_) driver->interrupt();
+        for (const auto& keeper : keepers_) keeper->stop();
         actors_.stop();
     }
 
 private:
-    Drivers make_drivers(service::Runtime& runtime, const ProvSettings& settings) {
-        Drivers drivers;
-        drivers.emplace("simulated", std::make_unique<SimulatedDriver>());
-        if (!settings.machines_dir.empty()) {
-            LocalDriverSettings local{
-                settings.machines_dir,
-                settings.node_binary,
-                settings.node_nats_url.empty() ? runtime.settings().nats_url
-                                               : settings.node_nats_url,
-                // The account's key is what makes a deployment this one and no other.
-                enrolment_.account_public_key()};
-            drivers.emplace(
-                "local", std::make_unique<LocalDriver>(std::move(local), enrolment_, *presences_)
-            );
-        }
-        if (!settings.docker.socket.empty()) {
-            LocalDriverSettings node{
-                settings.docker.dir,
-                settings.node_binary,
-                settings.node_nats_url.empty() ? runtime.settings().nats_url
-                                               : settings.node_nats_url,
-                enrolment_.account_public_key(),
-                "place: container\n"};
-            DockerDriverSettings docker{
-                settings.docker.socket,
-                settings.docker.dir,
-                settings.docker.engine_dir,
-                std::filesystem::path(settings.node_binary).parent_path() / "berth-init",
-                settings.docker.resolvers,
-                enrolment_.account_public_key()};
-            drivers.emplace(
-                "docker",
-                std::make_unique<DockerDriver>(
-                    std::move(docker),
-                    std::make_unique<LocalDriver>(std::move(node), enrolment_, *presences_)
-                )
-            );
-        }
-        return drivers;
+    void add_keeper(
+        service::Runtime& runtime,
+        const ProvSettings& settings,
+        const std::string& name,
+        Driver& driver
+    ) {
+        reconcilers_.push_back(std::make_unique<Reconciler>(
+            name,
+            driver,
+            Reconciler::Parts{
+                runtime.pool(), runtime.database(), runtime.relay(), runtime.metrics()}
+        ));
+        keepers_.push_back(std::make_unique<service::LeaderLoop>(
+            runtime.database(),
+            "keeper-" + name,
+            settings.tend_every,
+            [reconciler = reconcilers_.back().get()](std::int64_t) { return reconciler->look(); }
+        ));
     }
 
-    Enrolment enrolment_;
-    std::unique_ptr<Presences> presences_;
+    Ground ground_;
     Drivers drivers_;
     Actors actors_;
     ProvHandlers handlers_;
-    service::LeaderLoop keeper_;
+    std::vector<std::unique_ptr<Reconciler>> reconcilers_;
+    std::vector<std::unique_ptr<service::LeaderLoop>> keepers_;
     std::unique_ptr<service::Handlers> bound_;  // last: consumers stop before what they use goes
 };
-
-}  // namespace
-
-namespace {
-
-void read_docker_settings(config::Reader& reader, ProvSettings& settings) {
-    if (!reader.has("docker")) return;
-    config::Reader section = reader.get_section("docker");
-    DockerSettings& docker = settings.docker;
-    docker.socket = section.require_string("socket");
-    docker.dir = section.get_string(
-        "dir", settings.machines_dir.empty() ? "" : settings.machines_dir + "/docker"
-    );
-    docker.engine_dir = section.get_string("engine_dir", docker.dir);
-    const auto resolv_conf = read_file("/etc/resolv.conf");
-    docker.resolvers = section.get_list(
-        "resolvers", resolv_conf ? usable_resolvers(*resolv_conf) : std::vector<std::string>{}
-    );
-    if (docker.dir.empty()) section.reject("dir", "is needed where there is no machines_dir");
-    if (settings.node_binary.empty())
-        reader.reject("node_binary", "is needed for machines of the docker driver");
-}
 
 /// Where machines have their folders.
 Result<void> make_machines_folder(const std::string& path) {
@@ -131,39 +89,31 @@ Result<void> make_machines_folder(const std::string& path) {
     return {};
 }
 
+Result<std::unique_ptr<service::App>> compose(service::Runtime& runtime, config::Reader& reader) {
+    const ProvSettings settings = read_prov_settings(reader);
+    BERTH_TRY(reader.finish());
+    BERTH_ASSIGN(const Secret seed, identity::read_seed(settings.account_seed_file));
+    BERTH_ASSIGN(identity::KeyPair account, identity::KeyPair::from_seed(seed));
+    BERTH_TRY(make_machines_folder(settings.machines_dir));
+    BERTH_TRY(make_machines_folder(settings.docker.dir));
+    Ground ground;
+    ground.nats_url =
+        settings.node_nats_url.empty() ? runtime.settings().nats_url : settings.node_nats_url;
+    ground.enrolment = std::make_unique<Enrolment>(runtime.bus(), std::move(account));
+    BERTH_ASSIGN(ground.presences, Presences::listen(runtime.bus()));
+    BERTH_ASSIGN(
+        ground.boot,
+        make_boot(
+            settings, ground.nats_url, seed, runtime.pool(), *ground.enrolment, *ground.presences
+        )
+    );
+    return std::unique_ptr<service::App>(
+        std::make_unique<ProvApp>(runtime, settings, std::move(ground))
+    );
+}
+
 }  // namespace
 
-ProvSettings read_prov_settings(config::Reader& reader) {
-    ProvSettings settings;
-    settings.account_seed_file = reader.require_string("account_seed_file");
-    settings.machines_dir = reader.get_string("machines_dir");
-    settings.node_binary = reader.get_string("node_binary");
-    settings.node_nats_url = reader.get_string("node_nats_url");
-    read_docker_settings(reader, settings);
-    settings.tend_every = reader.get_duration("tend_every", settings.tend_every);
-    if (!settings.machines_dir.empty() && settings.node_binary.empty())
-        reader.reject("node_binary", "is needed with machines_dir");
-    return settings;
-}
-
-service::Service service() {
-    return {
-        "prov",
-        "makes and removes machines",
-        migrations(),
-        [](service::Runtime& runtime,
-           config::Reader& reader) -> Result<std::unique_ptr<service::App>> {
-            const ProvSettings settings = read_prov_settings(reader);
-            if (settings.account_seed_file.empty()) return reader.finish().error();
-            BERTH_ASSIGN(const Secret seed, identity::read_seed(settings.account_seed_file));
-            BERTH_ASSIGN(identity::KeyPair account, identity::KeyPair::from_seed(seed));
-            BERTH_TRY(make_machines_folder(settings.machines_dir));
-            BERTH_TRY(make_machines_folder(settings.docker.dir));
-            BERTH_ASSIGN(auto presences, Presences::listen(runtime.bus()));
-            return std::unique_ptr<service::App>(std::make_unique<ProvApp>(
-                runtime, settings, std::move(account), std::move(presences)
-            ));
-        }};
-}
+service::Service service() { return {"prov", "makes and removes machines", migrations(), compose}; }
 
 }  // namespace berth::prov

@@ -40,6 +40,9 @@ inline constexpr std::string_view kCapacityExhausted = "capacity_exhausted";
 /// whose other marks are not ours: it is never touched (rule 10).
 inline constexpr std::string_view kNotOurs = "not_ours";
 
+/// The code of the error of whatever interrupt() ended. It counts as no attempt.
+inline constexpr std::string_view kInterrupted = "interrupted";
+
 /// What a machine that boots away from this host needs to become ours. Thread-safe.
 class Boot {
 public:
@@ -56,8 +59,8 @@ public:
 };
 
 /// Calls for one machine never overlap; calls for different machines do. Everything may block,
-/// bounded by a deadline of the driver's own (at most kActionDeadline). Errors: unavailable and
-/// deadline mean "again later", everything else is final.
+/// bounded by a deadline of the driver's own: seconds on this host, minutes at a cloud. Errors:
+/// unavailable and deadline mean "again later", everything else is final, kCapacityExhausted too.
 class Driver {
 public:
     virtual ~Driver() = default;
@@ -67,6 +70,11 @@ public:
     /// True when the node's `clean` leaves nothing of one owner to the next; else a machine is
     /// removed and made anew between owners.
     virtual bool cleanable() const { return false; }
+    /// How many machines are made and removed at once.
+    virtual int parallel() const { return 4; }
+    /// Ends every call under way and to come with the passing error kInterrupted, so that the
+    /// process can stop while a server starts. The next create or destroy goes on from there.
+    virtual void interrupt() {}
     /// Returns when the machine's node has been heard on the bus. Repeating it after a crash at any
     /// point completes the same machine. What the provider was asked for is added to `attempts`.
     virtual Result<void> create(const MachineSpec& spec, Attempts& attempts) = 0;

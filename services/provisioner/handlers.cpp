@@ -17,10 +17,30 @@ using service::reply_with;
 
 constexpr std::string_view kToken = "prov";
 
+template <typename Request>
+bool signed_by(
+    const std::string& key,
+    const std::string& encoded,
+    const std::string& purpose,
+    const Request& request
+) {
+    const auto signature = decode_base64url(encoded);
+    return signature &&
+           identity::verify(key, purpose + request.machine() + ":" + request.nonce(), *signature);
+}
+
+bool may_have_user(const Resource& resource) {
+    return resource.state == ResourceState::kReady || resource.state == ResourceState::kCreating;
+}
+
 }  // namespace
 
 store::OutboxMessage fact(
-    const service::Context& context, const Resource& resource, std::string_view code, bool cleanable
+    const service::Context& context,
+    const Resource& resource,
+    std::string_view code,
+    const Attempts& attempts,
+    bool cleanable
 ) {
     v1::MachineFact event;
     event.set_machine(resource.machine);
@@ -32,6 +52,12 @@ store::OutboxMessage fact(
     if (resource.state == ResourceState::kFailed) {
         event.set_reason(resource.error);
         event.set_code(std::string(code));
+    }
+    for (const Attempt& attempt : attempts) {
+        v1::Attempt& told = *event.add_attempts();
+        told.set_target(attempt.target);
+        told.set_code(attempt.code);
+        told.set_message(attempt.message);
     }
     return service::make_event(
         context,
@@ -69,6 +95,8 @@ void ProvHandlers::bind(service::Handlers& handlers) {
     command("create", &ProvHandlers::create);
     command("destroy", &ProvHandlers::destroy);
     command("renew", &ProvHandlers::renew);
+    command("enrol", &ProvHandlers::enrol);
+    handlers.query("drift", [this](const Context&, const std::string&) { return drift(); });
 }
 
 ProvHandlers::Outcome ProvHandlers::create(
@@ -91,6 +119,8 @@ ProvHandlers::Outcome ProvHandlers::create(
         resource.state = ResourceState::kFailed;
         resource.error = "profile '" + request.profile().name() + "' names driver '" +
                          resource.driver + "', which this provisioner does not have";
+        resource.driver.clear(
+        );  // nobody has anything of it: its removal is a matter of the record
         code = "unknown_driver";
     } else if (driver->second->instant()) {
         resource.state = ResourceState::kReady;
@@ -133,7 +163,9 @@ ProvHandlers::Outcome ProvHandlers::destroy(
     }
     if (!want_destroyed(*resource, context.now)) return decision;
     const auto driver = drivers_.find(resource->driver);
-    if (driver == drivers_.end() || driver->second->instant()) {
+    const bool nowhere =
+        driver != drivers_.end() ? driver->second->instant() : resource->driver.empty();
+    if (nowhere) {
         destroyed(*resource);
         decision.messages.push_back(fact(context, *resource, {}));
     }
@@ -151,25 +183,77 @@ ProvHandlers::Outcome ProvHandlers::renew(
     const auto tokens = split(context.subject, '.');
     if (tokens.size() != 5 || tokens[4] != request.machine())
         return forbidden("not_this_machine", "a machine renews its own credential only");
-    const auto signature = decode_base64url(request.signature());
-    if (!signature || !identity::verify(
-                          request.user_public_key(),
-                          "berth-renew:" + request.machine() + ":" + request.nonce(),
-                          *signature
-                      )) {
+    if (!signed_by(request.user_public_key(), request.signature(), "berth-renew:", request))
         return forbidden("bad_signature", "the request is not signed by the key it names");
-    }
     BERTH_ASSIGN(const auto resource, repo::lock(tx, request.machine()));
-    if (!resource ||
-        (resource->state != ResourceState::kReady && resource->state != ResourceState::kCreating)) {
+    if (!resource || !may_have_user(*resource))
         return conflict("machine_gone", "the machine is not live any more");
-    }
+    return credential(*resource, request.user_public_key(), context.now);
+}
+
+ProvHandlers::Outcome ProvHandlers::enrol(
+    const Context& context, const std::string& payload, store::Transaction& tx
+) {
+    v1::Enrol request;
+    if (!request.ParseFromString(payload)) return service::undecodable(request.GetTypeName());
+    if (!is_id("m", request.machine())) return invalid("bad_id", "machine is malformed", "machine");
+    if (!signed_by(request.user_public_key(), request.signature(), "berth-enrol:", request))
+        return forbidden("bad_signature", "the request is not signed by the key it names");
+    BERTH_ASSIGN(const auto resource, repo::lock(tx, request.machine()));
+    BERTH_ASSIGN(auto row, repo::lock_enrolment(tx, request.machine()));
+    // One answer for what never was and what is over: a stranger learns nothing of machines.
+    if (!resource || !row || !may_have_user(*resource))
+        return forbidden("bad_token", "this is not the token of this machine");
+    BERTH_TRY(may_enrol(*row, request.token_hash(), request.user_public_key(), context.now));
+    row->public_key = request.user_public_key();
+    BERTH_TRY(repo::use_enrolment(tx, *row));
+    return credential(*resource, request.user_public_key(), context.now);
+}
+
+ProvHandlers::Outcome ProvHandlers::credential(
+    const Resource& resource, const std::string& public_key, WallTime now
+) {
     v1::NodeCredential reply;
     BERTH_ASSIGN(
-        *reply.mutable_jwt(),
-        enrolment_.mint(request.machine(), resource->org, request.user_public_key(), context.now)
+        *reply.mutable_jwt(), enrolment_.mint(resource.machine, resource.org, public_key, now)
     );
-    *reply.mutable_expires_at() = service::to_timestamp(context.now + kNodeCredentialLife);
+    *reply.mutable_expires_at() = service::to_timestamp(now + kNodeCredentialLife);
+    return reply_with(reply);
+}
+
+ProvHandlers::Outcome ProvHandlers::drift() {
+    std::vector<std::string> names;
+    for (const auto& [name, driver] : drivers_) {
+        if (!driver->instant()) names.push_back(name);
+    }
+    BERTH_ASSIGN(const DriftReport report, repo::read_drift(pool_, names));
+    v1::Drift reply;
+    std::optional<WallTime> oldest;
+    bool all = true;
+    for (const DriverLook& look : report.looks) {
+        v1::DriverLook& told = *reply.add_drivers();
+        told.set_driver(look.driver);
+        told.set_ok(look.ok);
+        told.set_machines(static_cast<std::uint32_t>(look.machines));
+        told.set_error(look.error);
+        if (!look.looked_at) {
+            all = false;
+            continue;
+        }
+        *told.mutable_looked_at() = service::to_timestamp(*look.looked_at);
+        oldest = oldest ? std::min(*oldest, *look.looked_at) : *look.looked_at;
+    }
+    if (all && oldest) *reply.mutable_looked_at() = service::to_timestamp(*oldest);
+    for (const DriftItem& item : report.items) {
+        v1::DriftItem& told = *reply.add_items();
+        told.set_kind(static_cast<v1::DriftKind>(item.kind));
+        told.set_driver(item.driver);
+        told.set_machine(item.machine);
+        told.set_lease(item.lease);
+        told.set_org(item.org);
+        *told.mutable_since() = service::to_timestamp(item.since);
+        told.set_message(item.message);
+    }
     return reply_with(reply);
 }
 

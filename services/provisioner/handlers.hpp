@@ -18,6 +18,7 @@ store::OutboxMessage fact(
     const service::Context& context,
     const Resource& resource,
     std::string_view code,
+    const Attempts& attempts = {},
     bool cleanable = false
 );
 /// What a driver needs, from a resource's stored command.
@@ -27,8 +28,10 @@ Result<MachineSpec> spec_of(const Resource& resource);
 class ProvHandlers {
 public:
     /// `wake` tells the actors that something is due, after the handler's transaction.
-    ProvHandlers(const Drivers& drivers, Enrolment& enrolment, std::function<void()> wake)
-        : drivers_(drivers), enrolment_(enrolment), wake_(std::move(wake)) {}
+    ProvHandlers(
+        const Drivers& drivers, Enrolment& enrolment, store::Pool& pool, std::function<void()> wake
+    )
+        : drivers_(drivers), enrolment_(enrolment), pool_(pool), wake_(std::move(wake)) {}
     void bind(service::Handlers& handlers);
 
 private:
@@ -37,9 +40,13 @@ private:
     Outcome create(const Context& context, const std::string& payload, store::Transaction& tx);
     Outcome destroy(const Context& context, const std::string& payload, store::Transaction& tx);
     Outcome renew(const Context& context, const std::string& payload, store::Transaction& tx);
+    Outcome enrol(const Context& context, const std::string& payload, store::Transaction& tx);
+    Outcome drift();
+    Outcome credential(const Resource& resource, const std::string& public_key, WallTime now);
 
     const Drivers& drivers_;
     Enrolment& enrolment_;
+    store::Pool& pool_;
     const std::function<void()> wake_;
 };
 

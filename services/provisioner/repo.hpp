@@ -22,11 +22,27 @@ namespace repo {
 Result<bool> insert(store::Transaction& tx, const Resource& resource);
 Result<void> update(store::Transaction& tx, const Resource& resource);
 Result<std::optional<Resource>> lock(store::Transaction& tx, const std::string& machine);
-/// Machines whose create or destroy is due.
-Result<std::vector<std::string>> due(store::Pool& pool, WallTime now, int limit);
-Result<std::vector<Resource>> in_state(store::Pool& pool, ResourceState state, int limit);
+/// Machines of a driver whose create or destroy is due.
+Result<std::vector<std::string>> due(
+    store::Pool& pool, std::string_view driver, WallTime now, int limit
+);
+Result<std::vector<Resource>> ready(store::Pool& pool, std::string_view driver, int limit);
 /// Of these machines, those that should exist (known and not gone).
 Result<std::vector<std::string>> wanted(store::Pool& pool, std::span<const std::string> machines);
+
+Result<void> open_enrolment(store::Pool& pool, const EnrolmentRow& row);
+Result<std::optional<EnrolmentRow>> lock_enrolment(
+    store::Transaction& tx, const std::string& machine
+);
+Result<void> use_enrolment(store::Transaction& tx, const EnrolmentRow& row);
+Result<void> close_enrolment(store::Pool& pool, const std::string& machine);
+
+/// Makes the record of one driver's drift what a look found: what stays keeps its time.
+Result<void> write_look(
+    store::Pool& pool, const DriverLook& look, std::span<const DriftItem> items
+);
+/// Of these drivers, those that were never looked at too, and machines whose removal keeps failing.
+Result<DriftReport> read_drift(store::Pool& pool, std::span<const std::string> drivers);
 
 /// Keeps every other actor, of any replica, away from a machine until unlocked or the connection
 /// ends: a killed provisioner leaves nothing locked.

@@ -5,6 +5,8 @@
 #include <algorithm>
 #include <array>
 
+#include "core/secret.hpp"
+
 namespace berth::prov {
 namespace {
 
@@ -88,6 +90,24 @@ bool vanished(Resource& resource) {
     resource.state = ResourceState::kGone;
     ++resource.revision;
     return true;
+}
+
+Result<void> may_enrol(
+    const EnrolmentRow& row,
+    const std::string& token_hash,
+    const std::string& public_key,
+    WallTime now
+) {
+    // The key that used the token may ask again: its answer was lost, or it slept past its
+    // credential's end.
+    if (!row.public_key.empty() && row.public_key == public_key) return {};
+    if (!equal_constant_time(row.token_hash, token_hash))
+        return forbidden("bad_token", "this is not the token of this machine");
+    if (!row.public_key.empty())
+        return forbidden("token_used", "the token of this machine has been used");
+    if (now >= row.expires_at)
+        return forbidden("token_expired", "the token of this machine has expired");
+    return {};
 }
 
 }  // namespace berth::prov

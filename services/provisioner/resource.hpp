@@ -5,6 +5,7 @@
 
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "core/time.hpp"
 
@@ -42,5 +43,45 @@ void destroyed(Resource& resource);
 void destroy_failed(Resource& resource, std::string_view error, seconds slowest, WallTime now);
 /// A ready machine is not there any more.
 bool vanished(Resource& resource);
+
+/// Where record and provider differ. The numbers are those of the schema's DriftKind.
+enum class DriftKind { kOrphan = 1, kMissing = 2, kForeign = 3, kStuck = 4 };
+struct DriftItem {
+    DriftKind kind = DriftKind::kOrphan;
+    std::string driver;
+    std::string machine;
+    std::string lease;
+    std::string org;
+    WallTime since;
+    std::string message;
+};
+struct DriverLook {
+    std::string driver;
+    bool ok = false;
+    std::optional<WallTime> looked_at;
+    int machines = 0;
+    std::string error;
+};
+struct DriftReport {
+    std::vector<DriverLook> looks;
+    std::vector<DriftItem> items;
+};
+
+/// The one-time token of a machine that boots elsewhere.
+struct EnrolmentRow {
+    std::string machine;
+    std::string token_hash;  ///< SHA-256 in hex: the token itself is nowhere
+    WallTime expires_at;
+    std::string public_key;  ///< that used the token; empty: nobody yet
+};
+
+/// Whether `public_key` may have a user: it holds the machine's token for the first time, or is the
+/// key that used it. Pure. Errors "bad_token", "token_used", "token_expired".
+Result<void> may_enrol(
+    const EnrolmentRow& row,
+    const std::string& token_hash,
+    const std::string& public_key,
+    WallTime now
+);
 
 }  // namespace berth::prov

@@ -2,11 +2,14 @@
 // What provisioner is told by its settings file, and its named limits.
 #pragma once
 
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "config/config.hpp"
 #include "core/time.hpp"
+#include "provisioner/drivers/aws/aws_settings.hpp"
+#include "provisioner/drivers/hetzner/hetzner_driver.hpp"
 
 namespace berth::prov {
 
@@ -20,19 +23,31 @@ struct DockerSettings {
     std::vector<std::string> resolvers;
 };
 
+/// Section `cloud`: what a machine that boots elsewhere is told, whoever rents it out.
+struct CloudSettings {
+    std::string gateway_url;  ///< where such a machine finds the API: https://berth.example.org
+    std::string nats_url;     ///< and the bus; default: node_nats_url
+    std::string bundle_file;  ///< what it installs; default: berth-node.tar.gz beside node_binary
+    /// Who may log in as `dev` on port 2222 of machines of profiles with ssh: one line of
+    /// OpenSSH's.
+    std::string ssh_public_key;
+    /// How long the token that a machine enrols with is good: from the request for it to the first
+    /// word of its node.
+    milliseconds enrol_within{15 * 60'000};
+};
+
 struct ProvSettings {
     std::string account_seed_file;  ///< the NATS account's signing key; only the provisioner has it
     std::string machines_dir;       ///< of the local driver
     std::string node_binary;        ///< of the local driver
     std::string node_nats_url;      ///< how a node reaches NATS; default: as the service does
     DockerSettings docker;
-    milliseconds tend_every{1'000};  ///< how soon a dead node agent is started again
+    CloudSettings cloud;
+    std::optional<HetznerSettings> hetzner;  ///< section `hetzner`
+    std::optional<AwsSettings> aws;          ///< section `aws`
+    milliseconds tend_every{1'000};          ///< how soon a dead node agent is started again
 };
 
-/// Threads that create and destroy: each waits for a node to come up.
-inline constexpr int kActors = 4;
-/// How long one create or destroy may take before it counts as failed.
-inline constexpr seconds kActionDeadline{20};
 /// A create that failed for a passing reason is tried this often in all.
 inline constexpr int kCreateAttempts = 3;
 /// Retries of a destroy slow down to this.
@@ -40,6 +55,8 @@ inline constexpr seconds kSlowestRetry{30};
 /// A machine's user lives this long and is renewed at half of it.
 inline constexpr seconds kNodeCredentialLife{15 * 60};
 
+/// Reads everything, secrets in files of their own too; what is wrong is told by the reader's
+/// finish().
 ProvSettings read_prov_settings(config::Reader& reader);
 
 }  // namespace berth::prov

@@ -35,6 +35,8 @@ public:
     Result<void> destroy(const std::string& machine) override;
     Result<Condition> tend(const MachineSpec& spec) override;
     Result<std::vector<std::string>> list() override;
+    void interrupt() override { estate_.client().interrupt(); }
+    int parallel() const override { return 8; }
 
 private:
     struct Known {

@@ -3,7 +3,6 @@
 #include "provisioner/drivers/aws/creation.hpp"
 
 #include <algorithm>
-#include <thread>
 
 #include "core/text.hpp"
 #include "identity/token.hpp"
@@ -157,14 +156,14 @@ bool Creation::refused(const std::string& what, const Error& error) {
 
 Error Creation::exhausted() const {
     if (no_capacity_ > 0) {
-        std::string last;
+        std::string tried;
         for (const Attempt& attempt : attempts_) {
-            if (attempt.code != "created") last = attempt.target + ": " + attempt.code;
+            if (attempt.code == "created") continue;
+            tried += (tried.empty() ? "" : "; ") + attempt.target + ": " + attempt.code;
         }
         return unavailable(
             std::string(kCapacityExhausted),
-            "AWS has no machine for profile '" + spec_.profile.name() + "' after " +
-                std::to_string(attempts_.size()) + " attempts; the last was " + last
+            "no room at AWS for profile '" + spec_.profile.name() + "': " + tried
         );
     }
     if (died_ > 0)
@@ -173,7 +172,7 @@ Error Creation::exhausted() const {
     return unavailable("no_offer", "no region could be asked");
 }
 
-void Creation::rest() const { std::this_thread::sleep_for(estate_.settings().poll); }
+void Creation::rest() const { estate_.client().rest(estate_.settings().poll); }
 
 /// True for a thing made a moment ago that AWS does not see everywhere yet.
 bool Creation::still_invisible(const Error& error, SteadyTime since) const {

@@ -6,7 +6,6 @@
 #include <array>
 #include <memory>
 #include <mutex>
-#include <thread>
 
 #include "core/random.hpp"
 #include "core/text.hpp"
@@ -172,6 +171,7 @@ Result<std::string> Ec2Client::call(
 ) {
     bool corrected = false;
     for (int attempt = 1;; ++attempt) {
+        if (is_stopping()) return unavailable("interrupted", "the provisioner is stopping");
         if (clock_.steady() >= until)
             return deadline("no_time_left", params.action() + " in " + region + ": no time left");
         Reply reply = send_once(region, params, until);
@@ -192,8 +192,26 @@ Result<std::string> Ec2Client::call(
         const milliseconds wait = pause(attempt);
         if (!again || clock_.steady() + wait >= until) return std::move(reply.result);
         log::debug("EC2 is asked again", {{"error", error}, {"attempt", attempt}});
-        std::this_thread::sleep_for(wait);
+        rest(wait);
     }
+}
+
+void Ec2Client::rest(milliseconds span) {
+    std::unique_lock lock(mutex_);
+    interrupted_.wait_for(lock, span, [this] { return stopping_; });
+}
+
+bool Ec2Client::is_stopping() const {
+    const std::lock_guard lock(mutex_);
+    return stopping_;
+}
+
+void Ec2Client::interrupt() {
+    {
+        const std::lock_guard lock(mutex_);
+        stopping_ = true;
+    }
+    interrupted_.notify_all();
 }
 
 bool Ec2Client::correct_clock(std::string_view date) {

@@ -3,7 +3,9 @@
 #pragma once
 
 #include <atomic>
+#include <condition_variable>
 #include <functional>
+#include <mutex>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -61,6 +63,11 @@ public:
     /// calls wrong has been corrected by AWS's Date once.
     Result<std::string> call(const std::string& region, const Params& params, SteadyTime until);
 
+    /// Waits between two looks; returns at once when interrupted.
+    void rest(milliseconds span);
+    /// Ends every wait, and every call to come with unavailable "interrupted": the process stops.
+    void interrupt();
+
 private:
     struct Reply {
         Result<std::string> result;
@@ -69,11 +76,15 @@ private:
     Reply send_once(const std::string& region, const Params& params, SteadyTime until);
     bool correct_clock(std::string_view date);
     milliseconds pause(int attempt) const;
+    bool is_stopping() const;
 
     const Settings settings_;
     const HttpSend send_;
     const Clock& clock_;
     std::atomic<long long> offset_us_{0};  ///< AWS's time less ours
+    mutable std::mutex mutex_;
+    std::condition_variable interrupted_;
+    bool stopping_ = false;  // by mutex_
 };
 
 /// "Sat, 21 Nov 2026 12:25:56 GMT" (RFC 9110 section 5.6.7, the preferred form).

@@ -3,7 +3,6 @@
 #include "provisioner/drivers/aws/estate.hpp"
 
 #include <algorithm>
-#include <thread>
 
 #include "core/id.hpp"
 #include "core/text.hpp"
@@ -20,13 +19,13 @@ std::string tag_filter(std::string_view tag) { return "tag:" + std::string(tag);
 
 /// Calls `step` until it says that it is done; the error names what was waited for.
 template <typename Step>
-Result<void> repeat(const Estate& estate, SteadyTime until, const std::string& what, Step step) {
+Result<void> repeat(Estate& estate, SteadyTime until, const std::string& what, Step step) {
     while (true) {
         BERTH_ASSIGN(const bool done, step());
         if (done) return {};
         if (estate.clock().steady() + estate.settings().poll >= until)
             return unavailable("still_there", what + " is not gone yet");
-        std::this_thread::sleep_for(estate.settings().poll);
+        estate.client().rest(estate.settings().poll);
     }
 }
 

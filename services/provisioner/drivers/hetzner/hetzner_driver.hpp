@@ -66,9 +66,8 @@ public:
     Result<Condition> tend(const MachineSpec& spec) override;
     Result<std::vector<std::string>> list() override;
 
-    /// Ends every call under way and to come with the passing error `interrupted`, so that a
-    /// service can stop while a server starts. The next create or destroy goes on from there.
-    void interrupt() { api_.interrupt(); }
+    void interrupt() override { api_.interrupt(); }
+    int parallel() const override { return 8; }
     /// Requests that the account has left this hour, as far as is known. For a metric.
     double budget_left() { return api_.budget_left(); }
 

@@ -153,7 +153,7 @@ Result<void> LocalDriver::destroy(const std::string& machine) {
             if (fs::exists(root / "node" / "owner", error)) {
                 return Error{
                     Fault::kForbidden,
-                    "not_owned",
+                    std::string(kNotOurs),
                     root.string() + " belongs to another deployment and is left alone",
                     {}};
             }

@@ -1,0 +1,125 @@
+// SPDX-License-Identifier: Apache-2.0
+// What machines that boot elsewhere ask for, before they have a place on the bus: the programs of a
+// node, and a first credential. And what an admin sees of all machines: drift.
+#include <fcntl.h>
+#include <unistd.h>
+
+#include <array>
+#include <atomic>
+
+#include "berth/gateway/v1/gateway.pb.h"
+#include "berth/prov/v1/prov.pb.h"
+#include "core/fd.hpp"
+#include "core/id.hpp"
+#include "gateway/api.hpp"
+#include "identity/token.hpp"
+
+namespace berth::gateway {
+namespace {
+
+// A fleet that boots at once waits a little longer; its downloads hold no thread.
+constexpr int kMaxDownloads = 64;
+constexpr std::size_t kPiece = 64U << 10U;
+
+/// One download: the file is read as fast as the client takes it.
+class Download : public std::enable_shared_from_this<Download> {
+public:
+    Download(Fd file, std::atomic<int>& count) : file_(std::move(file)), count_(count) {}
+    ~Download() { --count_; }
+    Download(const Download&) = delete;
+    Download& operator=(const Download&) = delete;
+
+    /// The stream's callback holds this object until the stream closes.
+    void start(net::Stream stream) {
+        stream_ = std::move(stream);
+        stream_.on_writable([self = shared_from_this()] { self->pump(); });
+        pump();
+    }
+
+private:
+    // First on the thread of the request, then on the server's I/O thread alone: a refused write is
+    // what starts the latter.
+    void pump() {
+        while (true) {
+            if (held_ == 0) {
+                const ssize_t got = ::read(file_.get(), piece_.data(), piece_.size());
+                if (got < 0) return stream_.abort();
+                if (got == 0) return stream_.close();
+                held_ = static_cast<std::size_t>(got);
+            }
+            if (!stream_.write({piece_.data(), held_})) return;
+            held_ = 0;
+        }
+    }
+
+    const Fd file_;
+    std::atomic<int>& count_;
+    net::Stream stream_;
+    std::array<char, kPiece> piece_{};
+    std::size_t held_ = 0;
+};
+
+std::atomic<int>& downloads() {
+    static std::atomic<int> count{0};
+    return count;
+}
+
+}  // namespace
+
+void get_node_bundle(Api& api, const CallPtr& call) {
+    if (++downloads() > kMaxDownloads) {
+        --downloads();
+        return call->fail(
+            unavailable("overloaded", "too many machines install at once; try again in a moment")
+        );
+    }
+    Fd file(::open(api.settings.node_bundle_file.c_str(), O_RDONLY | O_CLOEXEC));
+    if (!file) {
+        --downloads();
+        return call->fail(not_found(
+            "no_bundle", "this gateway has no node bundle: its setting node_bundle_file names none"
+        ));
+    }
+    const auto download = std::make_shared<Download>(std::move(file), downloads());
+    download->start(call->stream("application/gzip", {{"X-Content-Type-Options", "nosniff"}}));
+}
+
+void enrol_node(Api& api, const CallPtr& call) {
+    v1::EnrolBody body;
+    if (const auto read = read_body(call->request, body); !read) return call->fail(read.error());
+    const auto machine = normalize_id("m", body.machine());
+    if (!machine)
+        return call->fail(invalid("bad_id", "'machine' must be a machine's id", "machine"));
+    if (!body.token().empty() && !identity::looks_like_token(body.token()))
+        return call->fail(forbidden("bad_token", "this is not the token of this machine"));
+    prov::v1::Enrol command;
+    command.set_machine(*machine);
+    // The token ends here: the bus carries its digest.
+    if (!body.token().empty()) command.set_token_hash(identity::hash_token(Secret(body.token())));
+    command.set_user_public_key(body.user_public_key());
+    command.set_signature(body.signature());
+    command.set_nonce(body.nonce());
+    ask<prov::v1::NodeCredential>(
+        api,
+        call,
+        "berth.cmd.prov.enrol",
+        command,
+        {},
+        [call](const prov::v1::NodeCredential& credential) {
+            call->json(200, credential, {{"Cache-Control", "no-store"}});
+        }
+    );
+}
+
+void get_drift(Api& api, const CallPtr& call) {
+    ask<prov::v1::Drift>(
+        api,
+        call,
+        "berth.qry.prov.drift",
+        prov::v1::GetDrift{},
+        {},
+        [call](const prov::v1::Drift& drift) { call->json(200, drift); }
+    );
+}
+
+}  // namespace berth::gateway

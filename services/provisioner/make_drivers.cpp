@@ -1,0 +1,117 @@
+// SPDX-License-Identifier: Apache-2.0
+// One line a driver.
+#include "provisioner/make_drivers.hpp"
+
+#include "core/fd.hpp"
+#include "core/text.hpp"
+#include "identity/token.hpp"
+#include "provisioner/drivers/aws/aws_driver.hpp"
+#include "provisioner/drivers/docker/docker_driver.hpp"
+#include "provisioner/drivers/hetzner/hetzner_driver.hpp"
+#include "provisioner/drivers/local/local_driver.hpp"
+#include "provisioner/drivers/simulated/simulated_driver.hpp"
+
+namespace berth::prov {
+namespace {
+
+// Some 20 MiB packed.
+constexpr std::size_t kMaxBundle = 256U << 20U;
+
+std::unique_ptr<LocalDriver> make_local(
+    const ProvSettings& settings,
+    const std::string& folder,
+    const std::string& nats_url,
+    const std::string& node_settings,
+    Enrolment& enrolment,
+    Presences& presences
+) {
+    LocalDriverSettings local{
+        folder, settings.node_binary, nats_url, enrolment.account_public_key(), node_settings};
+    return std::make_unique<LocalDriver>(std::move(local), enrolment, presences);
+}
+
+DockerDriverSettings docker_settings(const ProvSettings& settings, const std::string& deployment) {
+    return {
+        settings.docker.socket,
+        settings.docker.dir,
+        settings.docker.engine_dir,
+        std::filesystem::path(settings.node_binary).parent_path() / "berth-init",
+        settings.docker.resolvers,
+        deployment};
+}
+
+}  // namespace
+
+Drivers make_drivers(
+    const ProvSettings& settings,
+    const std::string& nats_url,
+    Enrolment& enrolment,
+    Presences& presences,
+    CloudBoot* boot
+) {
+    // The account's key is what makes a deployment this one and no other.
+    const std::string& deployment = enrolment.account_public_key();
+    Drivers drivers;
+    const auto add = [&drivers](std::unique_ptr<Driver> driver) {
+        std::string name(driver->name());
+        drivers.emplace(std::move(name), std::move(driver));
+    };
+    const auto add_cloud = [&](std::unique_ptr<Driver> provider) {
+        add(std::make_unique<CloudDriver>(std::move(provider), *boot));
+    };
+    const auto local = [&](const std::string& folder, const std::string& more) {
+        return make_local(settings, folder, nats_url, more, enrolment, presences);
+    };
+    add(std::make_unique<SimulatedDriver>());
+    if (!settings.machines_dir.empty()) add(local(settings.machines_dir, {}));
+    if (!settings.docker.socket.empty())
+        add(std::make_unique<DockerDriver>(
+            docker_settings(settings, deployment), local(settings.docker.dir, "place: container\n")
+        ));
+    if (settings.hetzner) {
+        HetznerSettings hetzner = *settings.hetzner;
+        hetzner.deployment = deployment;
+        add_cloud(std::make_unique<HetznerDriver>(std::move(hetzner), *boot));
+    }
+    if (settings.aws) {
+        AwsSettings aws = *settings.aws;
+        aws.deployment = deployment;
+        add_cloud(std::make_unique<AwsDriver>(std::move(aws), *boot));
+    }
+    return drivers;
+}
+
+Result<std::unique_ptr<CloudBoot>> make_boot(
+    const ProvSettings& settings,
+    const std::string& nats_url,
+    const Secret& seed,
+    store::Pool& pool,
+    Enrolment& enrolment,
+    Presences& presences
+) {
+    if (!settings.hetzner && !settings.aws) return std::unique_ptr<CloudBoot>();
+    if (settings.aws) {
+        AwsSettings aws = *settings.aws;
+        aws.deployment = enrolment.account_public_key();
+        BERTH_TRY(check(aws));
+    }
+    const auto bundle = read_file(settings.cloud.bundle_file, kMaxBundle);
+    if (!bundle)
+        return invalid(
+            "no_bundle",
+            "machines that boot elsewhere install " + settings.cloud.bundle_file +
+                ", which cannot be read: " + bundle.error().message +
+                "; deploy/node_bundle makes it"
+        );
+    CloudSettings cloud = settings.cloud;
+    if (cloud.nats_url.empty()) cloud.nats_url = nats_url;
+    return std::make_unique<CloudBoot>(CloudBoot::Parts{
+        std::move(cloud),
+        Secret(identity::hmac_sha256(seed.reveal(), "berth-enrol-key/1")),
+        hex(identity::sha256(*bundle)),
+        pool,
+        enrolment,
+        presences});
+}
+
+}  // namespace berth::prov

@@ -1,0 +1,24 @@
+// SPDX-License-Identifier: Apache-2.0
+// The script a machine runs at its first boot.
+#pragma once
+
+#include <string>
+
+#include "core/secret.hpp"
+#include "provisioner/driver.hpp"
+
+namespace berth::prov {
+
+struct BootFacts {
+    std::string gateway_url;
+    std::string nats_url;
+    std::string bundle_sha256;
+    Secret token;
+    std::string ssh_public_key;  ///< used where the profile wants ssh
+};
+
+/// A POSIX shell script, a few KiB: EC2 takes 16. It may be run again after it was cut short at any
+/// point. Needs root, curl (or apt-get to install it), tar, gzip and a shell.
+Secret boot_script(const MachineSpec& spec, const BootFacts& facts);
+
+}  // namespace berth::prov
