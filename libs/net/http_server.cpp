@@ -117,7 +117,10 @@ void Outlet::finish(int code, std::string_view reason) {
 }
 
 void Outlet::end(int code, const std::string& reason) {
+    // Callbacks may hold the last handle of this very stream, whose end takes the lock: they die
+    // after it.
     std::function<void()> stream_closed;
+    std::function<void()> writable;
     std::shared_ptr<WebSocketEvents> told;
     {
         const std::lock_guard lock(mutex);
@@ -129,7 +132,7 @@ void Outlet::end(int code, const std::string& reason) {
         in_flight = 0;
         stream_closed = std::exchange(on_stream_closed, nullptr);
         told = std::exchange(events, nullptr);
-        on_writable = nullptr;
+        writable = std::exchange(on_writable, nullptr);
         reported = stream_closed != nullptr || told != nullptr;
         room.notify_all();
     }
@@ -229,7 +232,8 @@ std::size_t Stream::buffered() const { return handle_ ? handle_->outlet->buffere
 bool Stream::closed() const { return !handle_ || handle_->outlet->is_closed(); }
 void Stream::on_writable(std::function<void()> callback) {
     const std::lock_guard lock(handle_->outlet->mutex);
-    if (!handle_->outlet->closed) handle_->outlet->on_writable = std::move(callback);
+    // The former one dies with the argument, after the lock: it may hold the last handle.
+    if (!handle_->outlet->closed) handle_->outlet->on_writable.swap(callback);
 }
 void Stream::on_closed(std::function<void()> callback) {
     auto outlet = handle_->outlet;

@@ -53,6 +53,14 @@ struct Server {
             stream.close();
             return;
         }
+        if (request.path == "/self_held") {
+            // The callback holds the stream's last handle: it must not die under the stream's lock.
+            auto stream = std::make_shared<Stream>(responder.start_stream(200, "text/plain"));
+            stream->on_writable([stream] {});
+            stream->write("all");
+            stream->close();
+            return;
+        }
         Response response{
             200,
             "text/plain",
@@ -248,6 +256,16 @@ TEST(HttpServerTest, RandomBytesNeverCrashIt) {
     auto alive = client.send({});
     ASSERT_TRUE(alive) << alive.error().describe();
     EXPECT_EQ(alive->status, 200);
+}
+
+TEST(HttpServerTest, AStreamHeldByItsOwnCallbackEndsWithoutHarm) {
+    Server server;
+    HttpClient client(server.server->url());
+    for (int i = 0; i < 3; ++i) {
+        auto answer = client.send({"GET", "/self_held", {}, {}});
+        ASSERT_TRUE(answer) << answer.error().describe();
+        EXPECT_EQ(answer->body, "all");
+    }
 }
 
 TEST(HttpServerTest, KnowsHeadOptionsAndOldClients) {

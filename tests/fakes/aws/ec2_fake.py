@@ -11,6 +11,9 @@ The API is at "/". For tests, unsigned:
   POST   /_control/raw        {"region": …, "Action": …}: straight to the EC2 behind, for what somebody else made
   GET    /_control/inventory  everything there is, in every region
   GET    /_control/log        every signed request so far, without user data
+  GET    /_control/user_data  what each RunInstances brought, in base64, by its client token
+  POST   /_control/kill       {"pid": …, "at": n, "after": bool}: kill -9 at the n-th signed request from now, before or
+                              after it is carried out
 """
 import argparse
 import email.utils
@@ -98,6 +101,10 @@ class Handler(http.server.BaseHTTPRequestHandler):
                 front.rules.extend(asked)
             elif (method, path) == ("POST", "clear_rules"):
                 front.rules.clear()
+            elif (method, path) == ("GET", "user_data"):
+                return front.user_data
+            elif (method, path) == ("POST", "kill"):
+                front.killing = asked
             elif (method, path) == ("POST", "set"):
                 for name, value in asked.items():
                     target = front if hasattr(front, name) else front.upstream

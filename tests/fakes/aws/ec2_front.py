@@ -3,7 +3,9 @@
 # visibility, and faults on command.
 import datetime
 import hashlib
+import os
 import re
+import signal
 import threading
 import xml.etree.ElementTree as ElementTree
 
@@ -119,6 +121,7 @@ class Front:
         self.upstream.reset()
         self.rules, self.log, self.tokens, self.hidden, self.pages = [], [], {}, {}, {}
         self.clock_offset, self.page_size, self.hide_looks = 0, 0, 0
+        self.user_data, self.killing = {}, None
 
     def now(self):
         return datetime.datetime.now(datetime.timezone.utc) + datetime.timedelta(seconds=self.clock_offset)
@@ -127,6 +130,7 @@ class Front:
     def handle(self, headers, body, pairs):
         """(status, body), or None where the answer is lost."""
         with self.lock:
+            self.kill_now(False)
             try:
                 region = verify(headers, body, self.now(), KEYS)
                 host = dict((k.lower(), v) for k, v in headers)["host"].split(":")[0]
@@ -136,9 +140,23 @@ class Front:
                 if len(params) != len(pairs):
                     raise Failure("InvalidParameter", "a parameter is given twice")
                 self.log.append({"region": region, "host": host, **{k: v for k, v in params.items() if k != "UserData"}})
-                return self.obey(region, params)
+                if "UserData" in params:
+                    self.user_data[params.get("ClientToken", "")] = params["UserData"]
+                answer = self.obey(region, params)
+                self.kill_now(True)
+                return answer
             except (Refused, Failure) as refusal:
                 return refusal.status, error_body(refusal.code, refusal.message)
+
+    def kill_now(self, after):
+        """The moment of a crash, to the request: kill -9 of whom a test named."""
+        if self.killing is None:
+            return
+        if not after:
+            self.killing["at"] -= 1
+        if self.killing["at"] <= 0 and self.killing["after"] == after:
+            os.kill(self.killing["pid"], signal.SIGKILL)
+            self.killing = None
 
     def rule_for(self, region, params):
         for rule in self.rules:

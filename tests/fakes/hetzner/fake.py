@@ -9,12 +9,14 @@ to hcloud-reduced.json, and so is every answer. Below /_control (no token) a tes
     POST reset     forget everything          POST faults   add to the failure schedule (a list, see Fault)
     POST settings  {action_ms, page_cap, rate_limit, rate_remaining, rate_reset_s}
     POST plant     {"kind": "servers", "item": {…}} puts a resource there that no request made
+    POST kill      {"pid", "at": n, "after": bool}: kill -9 at the n-th request from now
     GET  state     resources, violations by the client, flaws of the fake itself, faults left
     GET  log       every request and its answer
 """
 import argparse
 import json
 import os
+import signal
 import socket
 import sys
 import threading
@@ -66,6 +68,7 @@ class Fake:
         self.project = Project()
         self.faults, self.log, self.violations, self.flaws = [], [], [], []
         self.rate_limit, self.rate_remaining, self.rate_reset_s = 3600, 3600, 0
+        self.killing = None
 
     # --- control --------------------------------------------------------------------------------------------
     def control(self, method, name, body):
@@ -80,6 +83,9 @@ class Fake:
             self.project.settle()
             item = self.project.add(body["kind"], body["item"])
             return {"id": item["id"]}
+        elif (method, name) == ("POST", "kill"):
+            # {"pid": …, "at": n, "after": bool}: at the n-th request from now, before or after it is carried out
+            self.killing = body
         elif (method, name) == ("GET", "state"):
             self.project.settle()
             tables = {kind: list(table.values()) for kind, table in self.project.tables.items()}
@@ -99,6 +105,7 @@ class Fake:
 
     def request(self, method, path, query, headers, body):
         """(status, answer, extra headers, how to end) of one request; the caller holds the lock."""
+        self.kill_now(False)
         self.project.settle()
         route = self.description.route(method, path)
         fault, answer, status, parsed = None, None, 404, None
@@ -126,10 +133,21 @@ class Fake:
         if route is not None and fault.get("kind") != "lost_before":
             flaws = self.description.check_answer(route[1], status, answer)
             self.flaws += ["%s %s %d: %s" % (method, path, status, flaw) for flaw in flaws]
+        self.kill_now(True)
         self.log.append({"method": method, "path": path, "template": route[0] if route else None, "query": query,
                          "body": parsed, "status": status,
                          "answer": json.loads(json.dumps(answer)), "at": time.monotonic()})
         return status, fault.get("text", answer), self.rate_headers(fault), fault.get("kind")
+
+    def kill_now(self, after):
+        """The moment of a crash, to the request: kill -9 of whom a test named."""
+        if self.killing is None:
+            return
+        if not after:
+            self.killing["at"] -= 1
+        if self.killing["at"] <= 0 and self.killing["after"] == after:
+            os.kill(self.killing["pid"], signal.SIGKILL)
+            self.killing = None
 
     def take_rate(self):
         if self.rate_remaining <= 0:

@@ -206,11 +206,15 @@ Suite::Suite(const SuiteOptions& options) {
         "git init -q . && git config user.email t@example.org && git config user.name T && printf "
         "'hello\\n' > a.txt && printf '*.o\\n' > .gitignore && git add . && git commit -qm one"
     );
-    if (!options.settings.empty()) {
-        fs::create_directories(data() / "etc");
-        std::ofstream(data() / "etc" / "berth.yaml") << options.settings;
-    }
     port_ = std::to_string(free_port());
+    if (!options.settings.empty()) {
+        std::string settings = options.settings;
+        const std::string hole = "{port}";
+        for (auto at = settings.find(hole); at != std::string::npos; at = settings.find(hole))
+            settings.replace(at, hole.size(), port_);
+        fs::create_directories(data() / "etc");
+        std::ofstream(data() / "etc" / "berth.yaml") << settings;
+    }
     const Said said = up();
     if (said.exit_code != 0) throw std::runtime_error("berth up: " + said.out + said.err + logs());
     greeting_ = said.out;

@@ -56,7 +56,7 @@ private:
 };
 
 struct SuiteOptions {
-    std::string settings;  ///< data/etc/berth.yaml
+    std::string settings;  ///< data/etc/berth.yaml; "{port}" in it is the gateway's
 };
 
 /// Starts everything and takes it down when destroyed. Failures throw with what the suite's logs
