@@ -16,7 +16,8 @@ Secret CloudBoot::token_of(const std::string& machine) const {
 }
 
 Result<Secret> CloudBoot::user_data(const MachineSpec& spec) {
-    if (spec.profile.ssh() && parts_.settings.ssh_public_key.empty())
+    if (spec.profile.ssh() && spec.profile.driver() != "ssh" &&
+        parts_.settings.ssh_public_key.empty())
         return invalid(
             "no_ssh_key",
             "profile '" + spec.profile.name() +
@@ -29,7 +30,8 @@ Result<Secret> CloudBoot::user_data(const MachineSpec& spec) {
          parts_.settings.nats_url,
          parts_.bundle_sha256,
          token_of(spec.machine),
-         parts_.settings.ssh_public_key}
+         parts_.settings.ssh_public_key,
+         spec.profile.driver() == "ssh"}
     );
 }
 

@@ -132,7 +132,7 @@ ProvHandlers::Outcome ProvHandlers::create(
     if (!inserted) return decision;
     if (resource.state != ResourceState::kCreating) {
         decision.messages.push_back(
-            fact(context, resource, code, driver != drivers_.end() && driver->second->cleanable())
+            fact(context, resource, code, {}, driver != drivers_.end() && driver->second->cleanable())
         );
     } else {
         wake_();

@@ -59,7 +59,7 @@ if [ -n "$ssh_key" ]; then
     mkdir -p /etc/ssh/sshd_config.d
     printf 'Port 2222\nPasswordAuthentication no\nKbdInteractiveAuthentication no\nPermitRootLogin no\nAuthenticationMethods publickey\nAllowUsers dev\n' >/etc/ssh/sshd_config.d/00-berth.conf
     systemctl restart ssh 2>/dev/null || { mkdir -p /run/sshd; "$(command -v sshd)"; }
-else
+elif [ -z "$keep_ssh" ]; then
     # Nothing listens: the machine calls us.
     systemctl disable --now ssh ssh.socket sshd 2>/dev/null || true
 fi
@@ -72,6 +72,7 @@ if [ -d /run/systemd/system ]; then
 else
     printf '#!/bin/sh\nPATH=/opt/berth/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin\nexport PATH\ncd /\nwhile :; do\n    /opt/berth/bin/berth-node --dir %s/machine\n    [ $? -ne 3 ] || exit 0\n    sleep 2\ndone\n' "$dir" >/opt/berth/keep
     chmod 755 /opt/berth/keep
+    # A second keeper finds the node agent's lock held and ends.
     setsid setpriv --reuid=berth --regid=berth --init-groups /opt/berth/keep >>/var/log/berth-node.log 2>&1 </dev/null &
 fi
 log "the node agent of $machine is installed"
@@ -95,7 +96,8 @@ Secret boot_script(const MachineSpec& spec, const BootFacts& facts) {
     set("gateway_url", facts.gateway_url);
     set("bundle_sha256", facts.bundle_sha256);
     set("token", facts.token.reveal());
-    set("ssh_key", spec.profile.ssh() ? facts.ssh_public_key : "");
+    set("ssh_key", spec.profile.ssh() && !facts.keep_ssh ? facts.ssh_public_key : "");
+    set("keep_ssh", facts.keep_ssh ? "yes" : "");
     set("node_yaml", node_yaml);
     return Secret(out + kSteps);
 }

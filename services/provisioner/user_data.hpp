@@ -15,6 +15,8 @@ struct BootFacts {
     std::string bundle_sha256;
     Secret token;
     std::string ssh_public_key;  ///< used where the profile wants ssh
+    /// The host is its owner's and not made for us: its own ssh server is left as it is.
+    bool keep_ssh = false;
 };
 
 /// A POSIX shell script, a few KiB: EC2 takes 16. It may be run again after it was cut short at any

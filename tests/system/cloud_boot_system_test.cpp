@@ -35,15 +35,15 @@ public:
         cloud_ = std::make_unique<FakeCloud>(FakeCloud::Kind::kHetzner);
         token_ = fs::temp_directory_path() / ("berth-token-" + std::to_string(cloud_->port()));
         std::ofstream(token_) << FakeCloud::kHetznerToken << "\n";
-        settings_ = "provisioner:\n"
-                    "  cloud: {gateway_url: 'http://127.0.0.1:{port}'}\n"
-                    "  hetzner: {token_file: " +
-                    token_.string() + ", endpoint: 'http://127.0.0.1:" +
-                    std::to_string(cloud_->port()) +
-                    "/v1', list_every: 1s}\n"
-                    "profiles:\n"
-                    "  default: {driver: hetzner}\n"
-                    "  local: {driver: local}\n";
+        settings_ =
+            "provisioner:\n"
+            "  cloud: {gateway_url: 'http://127.0.0.1:{port}'}\n"
+            "  hetzner: {token_file: " +
+            token_.string() + ", endpoint: 'http://127.0.0.1:" + std::to_string(cloud_->port()) +
+            "/v1', list_every: 1s}\n"
+            "profiles:\n"
+            "  default: {driver: hetzner}\n"
+            "  local: {driver: local}\n";
         SystemTest::SetUpTestSuite();
         host_ = std::make_unique<CloudHost>(*cloud_, [](const std::string& user_data) {
             return roots().boot(user_data);
@@ -99,9 +99,8 @@ TEST_F(CloudBoot, AMachineThatBootsElsewhereInstallsEnrolsOnceAndRuns) {
     const std::string token = assigned(user_data, "token");
     // The token is dead: it was used once.
     EXPECT_EQ(member(enrol(machine, token), "code"), "token_used");
-    EXPECT_EQ(
-        member(enrol(machine, "berth_" + std::string(43, 'A')), "code"), "bad_token"
-    ) << "a guess";
+    EXPECT_EQ(member(enrol(machine, "berth_" + std::string(43, 'A')), "code"), "bad_token")
+        << "a guess";
     // Nowhere in what is stored or logged.
     EXPECT_EQ(suite().logs().find(token), std::string::npos);
 
@@ -124,7 +123,8 @@ TEST_F(CloudBoot, DriftIsEmptyAndEachProviderIsLookedAt) {
     ASSERT_TRUE(suite().eventually([&] {
         drift = json_of(suite().api("GET", "/v1/drift").body);
         return !drift.string_or("looked_at", "").empty();
-    })) << drift.dump() << suite().logs();
+    })) << drift.dump()
+        << suite().logs();
     EXPECT_EQ(drift.find("items")->as_array()->size(), 0U) << drift.dump();
     for (const Json& look : *drift.find("drivers")->as_array())
         EXPECT_TRUE(look.bool_or("ok", false)) << look.dump();

@@ -25,7 +25,7 @@ namespace {
 
 namespace fs = std::filesystem;
 
-constexpr milliseconds kLook{100};       // the cloud has no event for "a machine is there"
+constexpr milliseconds kLook{100};  // the cloud has no event for "a machine is there"
 constexpr milliseconds kPresence{500};
 
 /// The value of a line "key: value" of the script's node.yaml.
@@ -144,8 +144,7 @@ std::unique_ptr<Booted> boot_presence(const std::string& user_data) {
     const auto answer = client.send(request);
     if (!answer || answer->status != 200) return nullptr;
     const auto body = Json::parse(answer->body);
-    const Secret creds =
-        identity::format_creds({body->string_or("jwt", ""), key.seed()});
+    const Secret creds = identity::format_creds({body->string_or("jwt", ""), key.seed()});
     bus::ConnectSettings settings;
     settings.url = yaml_value(user_data, "nats_url");
     settings.name = "booted";
@@ -176,10 +175,21 @@ std::unique_ptr<Booted> RealRoots::boot(const std::string& user_data) {
     fs::create_directories(folder);
     if (!write_file_atomic(folder / "user_data", user_data, 0700)) return nullptr;
     process::SpawnSpec spec;
-    spec.argv = {"unshare", "--mount", "--pid", "--fork", "--kill-child", "--ipc", "--uts",
-                 script(), "enter", cache_, folder.string()};
+    spec.argv = {
+        "unshare",
+        "--mount",
+        "--pid",
+        "--fork",
+        "--kill-child",
+        "--ipc",
+        "--uts",
+        script(),
+        "enter",
+        cache_,
+        folder.string()};
     spec.stdin_fd = process::kNull;
-    spec.env = {{"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "HOME=/root"}};
+    spec.env = {
+        {"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "HOME=/root"}};
     auto child = process::spawn(spec);
     if (!child) return nullptr;
     return std::make_unique<Root>(std::move(*child), folder);

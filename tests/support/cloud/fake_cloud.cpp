@@ -91,8 +91,7 @@ std::map<std::string, std::string> FakeCloud::running() {
         const Json state = control("GET", "state");
         for (const Json& server : *state.find("servers")->as_array()) {
             if (server.string_or("status", "") == "running")
-                found[std::to_string(server.int_or("id", 0))] =
-                    told[server.string_or("name", "")];
+                found[std::to_string(server.int_or("id", 0))] = told[server.string_or("name", "")];
         }
         return found;
     }
@@ -142,9 +141,7 @@ std::string FakeCloud::complaints() {
 }
 
 void FakeCloud::kill_at(pid_t pid, int request, bool after) {
-    control(
-        "POST", "kill", Json::object().set("pid", pid).set("at", request).set("after", after)
-    );
+    control("POST", "kill", Json::object().set("pid", pid).set("at", request).set("after", after));
 }
 
 int FakeCloud::requests() {

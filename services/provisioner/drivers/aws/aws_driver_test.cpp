@@ -78,7 +78,9 @@ TEST_F(Aws, TheGroupThatAllShareIsMadeOnceHoweverManyComeAtOnce) {
     for (int i = 0; i < 6; ++i) {
         threads.emplace_back([&, spec = world_.make_spec()]() mutable {
             Attempts attempts;
-            if (driver->create(spec, attempts)) ++made;
+            const auto done = driver->create(spec, attempts);
+            EXPECT_TRUE(done) << done.error().describe();
+            if (done) ++made;
         });
     }
     for (std::thread& thread : threads) thread.join();

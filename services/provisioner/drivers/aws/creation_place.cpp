@@ -95,6 +95,7 @@ Result<std::string> Creation::ensure_group(
         .add("GroupDescription", machine.empty() ? "Berth machines" : "Berth ssh " + machine)
         .add("VpcId", vpc)
         .tags("security-group", estate_.tags(machine));
+    std::optional<SteadyTime> known_since;
     while (true) {
         BERTH_ASSIGN(const auto found, estate_.groups_named(region, name, vpc, machine, until_));
         if (!found.ours.empty()) return found.ours.front().id;
@@ -104,7 +105,11 @@ Result<std::string> Creation::ensure_group(
         if (body) return parse_new_group(*body);
         // Made by another thread or before a crash, and not listed yet.
         if (classify(body.error().code) != Refusal::kDuplicate) return body.error();
-        if (estate_.clock().steady() >= since_ + estate_.settings().consistency)
+        // Counted from the first word of it: what came before says nothing about how long AWS's
+        // lists lag behind.
+        const SteadyTime now = estate_.clock().steady();
+        known_since = known_since.value_or(now);
+        if (now >= *known_since + estate_.settings().consistency)
             return unavailable(
                 "not_listed", "security group " + name + " exists and is not listed"
             );
