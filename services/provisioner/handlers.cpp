@@ -131,9 +131,9 @@ ProvHandlers::Outcome ProvHandlers::create(
     BERTH_ASSIGN(const bool inserted, repo::insert(tx, resource));
     if (!inserted) return decision;
     if (resource.state != ResourceState::kCreating) {
-        decision.messages.push_back(
-            fact(context, resource, code, {}, driver != drivers_.end() && driver->second->cleanable())
-        );
+        decision.messages.push_back(fact(
+            context, resource, code, {}, driver != drivers_.end() && driver->second->cleanable()
+        ));
     } else {
         wake_();
     }

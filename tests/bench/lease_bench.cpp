@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// The lease broker's numbers: heartbeats and acquisitions, also over a long history, warm pools, and
-// what ten thousand live leases cost.
+// The lease broker's numbers: heartbeats and acquisitions, also over a long history, warm pools,
+// and what ten thousand live leases cost.
 #include <signal.h>
 #include <unistd.h>
 
@@ -133,14 +133,15 @@ void bench_pool() {
 
 /// Ten thousand live leases that are kept alive every 30 s; and lists over a long history.
 void bench_fleet() {
-    Suite suite({"profiles:\n  default: {driver: local}\n  sim: {driver: simulated, idle_timeout: "
-                 "2h}\n"});
+    Suite suite(
+        {"profiles:\n  default: {driver: local}\n  sim: {driver: simulated, idle_timeout: "
+         "2h}\n"}
+    );
     constexpr int kLive = 10'000;
     constexpr int kRate = kLive / 30;
     std::vector<std::string> ids(kLive);
-    const Load made = drive(suite, 50, kLive, [](int) {
-        return post("/v1/leases", R"({"profile":"sim"})");
-    });
+    const Load made =
+        drive(suite, 50, kLive, [](int) { return post("/v1/leases", R"({"profile":"sim"})"); });
     print("acquire until 10,000 leases live, 50 connections", made);
     std::string cursor;
     for (std::size_t i = 0; i < ids.size();) {
@@ -163,8 +164,9 @@ void bench_fleet() {
     net::HttpClient client(suite.url());
     while (since(began) < kSeconds) {  // an even pace, as thousands of clients make it
         if (sent < since(began) * kRate) {
-            auto request = post("/v1/leases/" + ids[static_cast<std::size_t>(sent) % ids.size()] +
-                                "/heartbeat");
+            auto request = post(
+                "/v1/leases/" + ids[static_cast<std::size_t>(sent) % ids.size()] + "/heartbeat"
+            );
             request.headers.set("Authorization", "Bearer " + suite.token());
             const auto response = client.send(request);
             failed += response && response->status == 200 ? 0 : 1;
@@ -196,9 +198,8 @@ void bench_fleet() {
         (void)drive(suite, 1, 50, list);
         const Load pages = drive(suite, 1, 300, list);
         print("list of 100, 1 connection" + text, pages);
-        const Load more = drive(suite, 1, 300, [](int) {
-            return post("/v1/leases", R"({"profile":"sim"})");
-        });
+        const Load more =
+            drive(suite, 1, 300, [](int) { return post("/v1/leases", R"({"profile":"sim"})"); });
         print("acquire, 1 connection" + text, more);
         if (ended == 100) {
             few[0] = pages.p50_ms;

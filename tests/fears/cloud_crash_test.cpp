@@ -4,8 +4,8 @@
 // broker while both are under way. A minute later the provider's whole inventory is what the leases
 // say: one machine while there is a lease, nothing at all when there is none, keys and groups too.
 //
-// Every day a third of the requests, the two kinds of moment in turns; BERTH_CRASH_FULL=1 has all of
-// both.
+// Every day a third of the requests, the two kinds of moment in turns; BERTH_CRASH_FULL=1 has all
+// of both.
 #include <cstdlib>
 #include <fstream>
 
@@ -41,13 +41,14 @@ public:
             hetzner ? "{driver: hetzner}\n"
                     : "{driver: aws, ssh: true, types: [t3.small], image: "
                       "'099720109477/ubuntu/images/hvm-ssd/ubuntu-xenial-16.04-amd64-server-*'}\n";
-        settings_ = "provisioner:\n"
-                    "  cloud:\n"
-                    "    gateway_url: 'http://127.0.0.1:{port}'\n"
-                    "    ssh_public_key: 'ssh-ed25519 "
-                    "AAAAC3NzaC1lZDI1NTE5AAAAIBBvUKFHhpNv0w1e4zTyTW5bXoSmFUe8yfxhwV5zbxqN test'\n"
-                    "  " +
-                    provider + "profiles:\n  default: " + profile;
+        settings_ =
+            "provisioner:\n"
+            "  cloud:\n"
+            "    gateway_url: 'http://127.0.0.1:{port}'\n"
+            "    ssh_public_key: 'ssh-ed25519 "
+            "AAAAC3NzaC1lZDI1NTE5AAAAIBBvUKFHhpNv0w1e4zTyTW5bXoSmFUe8yfxhwV5zbxqN test'\n"
+            "  " +
+            provider + "profiles:\n  default: " + profile;
         SystemTest::SetUpTestSuite();
         host_ = std::make_unique<CloudHost>(*cloud_, boot_presence);
     }
@@ -89,9 +90,7 @@ protected:
     }
     static void release_insisting(const std::string& lease) {
         EXPECT_TRUE(suite().eventually(
-            [&] {
-                return suite().api("POST", "/v1/leases/" + lease + "/release").status == 200;
-            },
+            [&] { return suite().api("POST", "/v1/leases/" + lease + "/release").status == 200; },
             kConvergence
         ));
         EXPECT_TRUE(suite().eventually([] { return cloud_->inventory().empty(); }, kConvergence))

@@ -408,7 +408,8 @@ TEST_F(PoolSystem, Case15KilledAtAnyMomentThePoolIsWholeAgainAndNothingIsTakenTw
                 {{"Idempotency-Key", key}}
             );
             return made.status == 201 || made.status == 202;
-        })) << made.body << suite().logs();
+        })) << made.body
+            << suite().logs();
         const std::string lease = member(made, "id");
         EXPECT_TRUE(suite().eventually([&] { return state(lease) == "LEASE_STATE_ACTIVE"; }))
             << suite().logs();
