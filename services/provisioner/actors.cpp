@@ -140,7 +140,9 @@ Result<void> Actors::carry_out(const Resource& resource) {
                    ? std::optional<std::string>(done.error().code)
                    : std::nullopt;
     };
-    return record(parts_.pool, parts_.relay, resource.machine, attempts, change);
+    return record(
+        parts_.pool, parts_.relay, resource.machine, attempts, change, driver->second->cleanable()
+    );
 }
 
 Result<void> Actors::carry_out_destroy(const Resource& resource, Driver& driver) {
@@ -163,23 +165,22 @@ Result<void> record(
     store::Relay& relay,
     const std::string& machine,
     const Attempts& attempts,
-    const std::function<std::optional<std::string>(Resource&)>& change
+    const std::function<std::optional<std::string>(Resource&)>& change,
+    bool cleanable
 ) {
     auto messages =
         pool.transact([&](store::Transaction& tx) -> Result<std::vector<store::OutboxMessage>> {
             std::vector<store::OutboxMessage> out;
             BERTH_ASSIGN(auto resource, repo::lock(tx, machine));
             if (!resource) return out;
-            if (const auto code = change(*resource)) {
-                const auto driver = parts_.drivers.find(resource->driver);
+            if (const auto code = change(*resource))
                 out.push_back(fact(
                     context_of(*resource, state_name(resource->state)),
                     *resource,
                     *code,
                     attempts,
-                    driver != parts_.drivers.end() && driver->second->cleanable()
+                    cleanable
                 ));
-            }
             BERTH_TRY(repo::update(tx, *resource));
             if (!out.empty()) BERTH_TRY(store::Outbox::add_all(tx, out));
             return out;

@@ -20,7 +20,8 @@ Result<void> record(
     store::Relay& relay,
     const std::string& machine,
     const Attempts& attempts,
-    const std::function<std::optional<std::string>(Resource&)>& change
+    const std::function<std::optional<std::string>(Resource&)>& change,
+    bool cleanable = false
 );
 
 /// Worker threads over the table of resources, each driver's own, so that a slow provider holds up
