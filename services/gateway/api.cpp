@@ -159,7 +159,16 @@ const std::vector<Endpoint>& endpoints() {
         {"GET", "/v1/drift", Need::kAdmin, get_drift},
         {"POST", "/v1/tokens", Need::kOperator, create_token},
         {"GET", "/v1/tokens", Need::kViewer, list_tokens},
-        {"DELETE", "/v1/tokens/{id}", Need::kOperator, delete_token},
+        {"DELETE", "/v1/tokens/{id}", Need::kViewer, delete_token},
+        {"GET", "/v1/users", Need::kAdmin, list_users},
+        {"POST", "/v1/users", Need::kAdmin, create_user},
+        {"GET", "/v1/users/{name}", Need::kAdmin, get_user},
+        {"PATCH", "/v1/users/{name}", Need::kAdmin, change_user},
+        {"PUT", "/v1/users/{name}/identities/{provider}", Need::kAdmin, link_identity},
+        {"DELETE", "/v1/users/{name}/identities/{provider}", Need::kAdmin, unlink_identity},
+        {"GET", "/v1/sign_in", Need::kNobody, list_sign_in},
+        {"POST", "/v1/sign_in/{provider}", Need::kNobody, begin_sign_in},
+        {"POST", "/v1/sign_in/{provider}/token", Need::kNobody, poll_sign_in},
     };
     return list;
 }

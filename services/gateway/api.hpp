@@ -10,12 +10,14 @@
 #include <vector>
 
 #include "berth/common/v1/common.pb.h"
+#include "berth/gateway/v1/gateway.pb.h"
 #include "bus/asker.hpp"
 #include "gateway/auth.hpp"
 #include "gateway/event_hub.hpp"
 #include "gateway/json_body.hpp"
 #include "gateway/presences.hpp"
 #include "gateway/settings.hpp"
+#include "gateway/sign_in.hpp"
 #include "gateway/stream_limit.hpp"
 #include "gateway/workers.hpp"
 #include "net/http_server.hpp"
@@ -34,6 +36,8 @@ struct Api {
     StreamLimit& streams;
     Presences& presences;
     Authenticator& auth;
+    SignIn& sign_in;
+    const Secret& key;  ///< the gateway's own: repo::load_key
 };
 
 /// One authenticated request. Shared by the callbacks that may answer it; it is answered once.
@@ -100,6 +104,15 @@ void delete_token(Api&, const CallPtr&);
 void get_node_bundle(Api&, const CallPtr&);  // api_nodes.cpp
 void enrol_node(Api&, const CallPtr&);
 void get_drift(Api&, const CallPtr&);
+void list_users(Api&, const CallPtr&);  // api_users.cpp
+void get_user(Api&, const CallPtr&);
+void create_user(Api&, const CallPtr&);
+void change_user(Api&, const CallPtr&);
+void link_identity(Api&, const CallPtr&);
+void unlink_identity(Api&, const CallPtr&);
+void list_sign_in(Api&, const CallPtr&);  // api_sign_in.cpp
+void begin_sign_in(Api&, const CallPtr&);
+void poll_sign_in(Api&, const CallPtr&);
 void get_status(Api&, const CallPtr&);  // api_public.cpp
 void get_openapi(Api&, const CallPtr&);
 void get_page(Api&, const CallPtr&);
@@ -107,6 +120,10 @@ void get_health(Api&, const CallPtr&);
 /// The embedded description, for the test that compares it with endpoints().
 std::string_view openapi_json();
 
+/// Runs `task` where the database may be waited for; where too much waits already the call fails.
+void on_worker(Api& api, const CallPtr& call, std::function<void()> task);
+/// A token without its text.
+v1::Token to_proto(const TokenRow& row);
 void fill_actor(const Principal& principal, common::v1::Actor& actor);
 /// ?limit and ?cursor; error "bad_limit".
 Result<void> read_page(const net::Query& query, common::v1::Page& page);

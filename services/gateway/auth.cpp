@@ -2,8 +2,6 @@
 // Bearer tokens and roles.
 #include "gateway/auth.hpp"
 
-#include <algorithm>
-
 #include "core/text.hpp"
 #include "gateway/settings.hpp"
 #include "identity/token.hpp"
@@ -34,31 +32,6 @@ std::vector<std::string_view> protocols_of(const net::Request& request) {
 }
 
 }  // namespace
-
-Need level_of(const std::vector<std::string>& roles) {
-    const auto has = [&](std::string_view role) {
-        return std::find(roles.begin(), roles.end(), role) != roles.end();
-    };
-    if (has("admin")) return Need::kAdmin;
-    if (has("operator")) return Need::kOperator;
-    if (has("viewer") || has("approver")) return Need::kViewer;
-    return Need::kNobody;
-}
-
-bool is_role(std::string_view name) {
-    return name == "viewer" || name == "operator" || name == "approver" || name == "admin";
-}
-
-Result<void> check_role(const std::vector<std::string>& roles, Need need) {
-    if (level_of(roles) >= need) return {};
-    const char* wanted = need == Need::kAdmin      ? "admin"
-                         : need == Need::kOperator ? "operator"
-                                                   : "viewer";
-    return forbidden(
-        "role_missing",
-        std::string("this needs the role ") + wanted + "; ask an admin of your org for such a token"
-    );
-}
 
 std::optional<Secret> token_of(const net::Request& request) {
     const auto header = request.headers.get("Authorization");
@@ -137,7 +110,8 @@ void Authenticator::look_up(const std::string& hash, const Done& done) {
         return done(unauthenticated());
     }
     const auto& token = **row;
-    Principal principal{token.user, token.org, token.roles, token.id};
+    Principal principal{
+        token.user, token.org, effective_roles(token.roles, token.user_roles), token.id};
     remember(hash, {principal, until, token.expires_at});
     done(std::move(principal));
     if (const auto touched = repo::touch_token(pool_, token.id); !touched) {
@@ -155,6 +129,15 @@ void Authenticator::remember(const std::string& hash, Entry entry) {
         if (cache_.size() >= kMaxCachedTokens) cache_.clear();
     }
     cache_[hash] = std::move(entry);
+}
+
+void Authenticator::forget_user(const std::string& org, const std::string& user) {
+    const std::lock_guard lock(mutex_);
+    // A token that was refused may be the user's, too: disabled then, enabled now.
+    std::erase_if(cache_, [&](const auto& item) {
+        return !item.second.principal ||
+               (item.second.principal->org == org && item.second.principal->user == user);
+    });
 }
 
 void Authenticator::forget(const std::string& token_id) {

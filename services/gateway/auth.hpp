@@ -12,14 +12,12 @@
 #include "core/result.hpp"
 #include "core/secret.hpp"
 #include "gateway/repo.hpp"
+#include "gateway/roles.hpp"
 #include "gateway/workers.hpp"
 #include "metrics/metrics.hpp"
 #include "net/http_server.hpp"
 
 namespace berth::gateway {
-
-/// What a route asks of its caller. Each level includes those before it.
-enum class Need { kNobody, kViewer, kOperator, kAdmin };
 
 struct Principal {
     std::string user;
@@ -27,12 +25,6 @@ struct Principal {
     std::vector<std::string> roles;
     std::string token_id;
 };
-
-/// What roles add up to. viewer and approver see; operator leases and runs; admin does everything.
-Need level_of(const std::vector<std::string>& roles);
-/// Fault::kForbidden "role_missing" where `roles` do not reach `need`.
-Result<void> check_role(const std::vector<std::string>& roles, Need need);
-bool is_role(std::string_view name);
 
 /// The token of `Authorization: Bearer`, or for a WebSocket handshake (browsers cannot set headers
 /// there) of the protocol "berth.bearer.<token>". Never of the URL, which ends in logs.
@@ -56,6 +48,8 @@ public:
     void authenticate(const std::optional<Secret>& token, Done done);
     /// Forgets what is remembered of a token id.
     void forget(const std::string& token_id);
+    /// The same of every token of a user: roles changed, or the user was disabled.
+    void forget_user(const std::string& org, const std::string& user);
 
 private:
     struct Entry {

@@ -3,6 +3,7 @@
 #include "gateway/gateway.hpp"
 
 #include <array>
+#include <optional>
 
 #include "core/fd.hpp"
 #include "core/id.hpp"
@@ -34,8 +35,7 @@ struct Gateway::Impl {
                   "berth_gateway_open_streams", "Event streams and WebSockets held open."
               )
           ),
-          auth(p.pool, workers, p.metrics, settings.token_cache),
-          api{settings, p.bus, p.asker, p.pool, workers, hub, streams, presences, auth} {
+          auth(p.pool, workers, p.metrics, settings.token_cache) {
         for (const auto& endpoint : endpoints()) {
             router.add(endpoint.method, endpoint.pattern);
             RouteMetrics numbers;
@@ -62,6 +62,8 @@ struct Gateway::Impl {
 
     void handle(net::Request request, net::Responder responder);
     void serve(const CallPtr& call, const Endpoint& endpoint);
+    /// What needs the database; before anything is served.
+    Result<void> prepare();
     Result<void> import_bootstrap_token();
 
     const GatewaySettings settings;
@@ -74,7 +76,9 @@ struct Gateway::Impl {
     StreamLimit streams;
     Presences presences;
     Authenticator auth;
-    Api api;
+    Secret key;
+    std::unique_ptr<SignIn> sign_in;          // by prepare()
+    std::optional<Api> api;                   // by prepare()
     std::unique_ptr<net::HttpServer> server;  // last: it calls into all of the above
 };
 
@@ -125,11 +129,29 @@ void Gateway::Impl::handle(net::Request request, net::Responder responder) {
 
 void Gateway::Impl::serve(const CallPtr& call, const Endpoint& endpoint) {
     try {
-        endpoint.handle(api, call);
+        endpoint.handle(*api, call);
     } catch (const std::exception& bug) {
         log::error("an endpoint threw", {{"route", endpoint.pattern}, {"what", bug.what()}});
         call->fail(internal("internal", "this is a bug in berth; the request id helps to find it"));
     }
+}
+
+Result<void> Gateway::Impl::prepare() {
+    BERTH_ASSIGN(key, repo::load_key(parts.pool));
+    BERTH_ASSIGN(sign_in, SignIn::create(settings.sign_in, parts.pool, key, parts.metrics));
+    api.emplace(Api{
+        settings,
+        parts.bus,
+        parts.asker,
+        parts.pool,
+        workers,
+        hub,
+        streams,
+        presences,
+        auth,
+        *sign_in,
+        key});
+    return import_bootstrap_token();
 }
 
 Result<void> Gateway::Impl::import_bootstrap_token() {
@@ -160,7 +182,7 @@ Gateway::Gateway(GatewaySettings settings, Parts parts)
 Gateway::~Gateway() { stop(); }
 
 Result<void> Gateway::start() {
-    BERTH_TRY(impl_->import_bootstrap_token());
+    BERTH_TRY(impl_->prepare());
     BERTH_TRY(impl_->presences.start(impl_->parts.bus));
     BERTH_TRY(impl_->hub.start(impl_->parts.bus));
     net::HttpServerSettings http;
@@ -185,6 +207,7 @@ void Gateway::stop() {
     if (impl_->server) impl_->server->stop(kStopGrace);
     impl_->hub.stop();
     impl_->presences.stop();
+    if (impl_->sign_in) impl_->sign_in->stop();
     impl_->workers.stop();
 }
 

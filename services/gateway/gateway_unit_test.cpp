@@ -220,6 +220,16 @@ TEST(Openapi, DescribesTheFieldsOfTheSchemas) {
         {"CancelBody", v1::CancelBody::descriptor()},
         {"SignalBody", v1::SignalBody::descriptor()},
         {"CreateToken", v1::CreateToken::descriptor()},
+        {"User", v1::User::descriptor()},
+        {"Identity", v1::Identity::descriptor()},
+        {"UserList", v1::ListUsers::descriptor()},
+        {"CreateUser", v1::CreateUser::descriptor()},
+        {"ChangeUser", v1::ChangeUser::descriptor()},
+        {"LinkIdentity", v1::LinkIdentity::descriptor()},
+        {"SignInProviders", v1::SignInProviders::descriptor()},
+        {"SignInStarted", v1::SignInStarted::descriptor()},
+        {"PollSignIn", v1::PollSignIn::descriptor()},
+        {"SignInPending", v1::SignInPending::descriptor()},
     };
     const auto* schemas = json->find("components")->find("schemas");
     for (const auto& [name, descriptor] : pairs) {

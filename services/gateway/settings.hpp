@@ -2,12 +2,50 @@
 // What the gateway is told by its settings file, and its named limits.
 #pragma once
 
+#include <optional>
 #include <string>
+#include <vector>
 
 #include "config/config.hpp"
 #include "core/time.hpp"
 
 namespace berth::gateway {
+
+/// Where a provider's account admits somebody who has none here yet.
+struct Admission {
+    std::string required;  ///< GitHub: an organisation; OIDC: a value of the groups claim. Empty:
+                           ///< nobody is admitted but those an admin has linked
+    std::vector<std::string> roles{"operator"};  ///< of users made by a first sign-in
+};
+
+struct GithubSettings {
+    std::string client_id;
+    std::string url = "https://github.com";          ///< of GitHub Enterprise: https://<host>
+    std::string api_url = "https://api.github.com";  ///< there https://<host>/api/v3
+    Admission admission;
+};
+
+struct OidcSettings {
+    std::string issuer;
+    std::string client_id;
+    std::string client_secret_file;  ///< empty: a public client
+    std::string scope = "openid profile email";
+    std::string name_claim = "preferred_username";
+    std::string groups_claim = "groups";
+    Admission admission;
+    // Empty: as the issuer's discovery document says.
+    std::string device_authorization_endpoint;
+    std::string token_endpoint;
+    std::string jwks_uri;
+};
+
+/// Signing in at somebody else's. Both may be set.
+struct SignInSettings {
+    std::string org = "default";  ///< of those who sign in
+    milliseconds token_life = std::chrono::hours{24 * 7};
+    std::optional<GithubSettings> github;
+    std::optional<OidcSettings> oidc;
+};
 
 struct GatewaySettings {
     std::string http_listen = "127.0.0.1:0";  ///< the API: "host:port" or "unix:/path"
@@ -20,10 +58,19 @@ struct GatewaySettings {
     milliseconds token_cache{
         10'000};  ///< a verified token is trusted this long: revocation takes effect within it
     std::size_t streams_per_user = 100;  ///< open event streams and WebSockets
+    SignInSettings sign_in;
 };
 
 GatewaySettings read_gateway_settings(config::Reader& reader);
 
+/// Threads and queue for asking sign-in providers, which may be slow: apart from the others, so
+/// that a provider that hangs holds up nothing but sign-ins.
+inline constexpr std::size_t kSignInThreads = 2;
+inline constexpr std::size_t kMaxQueuedSignIns = 64;
+/// Sign-ins under way at once. Anybody may begin one: more are 429 instead of a growing table.
+inline constexpr int kMaxLogins = 1'000;
+/// For one exchange with a provider.
+inline constexpr milliseconds kProviderTimeout{10'000};
 /// Threads for what may wait: the database, opening readers and channels, ending them.
 inline constexpr std::size_t kWorkerThreads = 4;
 /// More waiting tasks than this and a request is answered 503 instead of growing the queue.
