@@ -1,19 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
-// `berth login`, `whoami`, `events`, `config`, `version`, `help` and the hidden writer of
+// `berth whoami`, `events`, `config`, `version`, `help` and the hidden writer of
 // docs/cli.md.
 #include <fmt/format.h>
 #include <unistd.h>
 
-#include <array>
-
 #include "cli/api.hpp"
 #include "cli/commands.hpp"
 #include "cli/context.hpp"
-#include "cli/credentials.hpp"
 #include "cli/exit_codes.hpp"
 #include "cli/paths.hpp"
 #include "cli/version.hpp"
-#include "core/fd.hpp"
 #include "core/json.hpp"
 #include "net/http_types.hpp"
 
@@ -23,30 +19,6 @@ namespace {
 int fail(const Context& context, const Error& error) {
     context.complain(error);
     return error.code == "usage" ? kExitUsage : 1;
-}
-
-Result<Secret> read_token(const Arguments& arguments) {
-    std::string text;
-    if (arguments.has("token-stdin")) {
-        std::array<char, 4096> buffer;
-        for (;;) {
-            const auto count = ::read(STDIN_FILENO, buffer.data(), buffer.size());
-            if (count <= 0 || text.size() > buffer.size()) break;
-            text.append(buffer.data(), static_cast<std::size_t>(count));
-        }
-    } else if (arguments.has("token-file")) {
-        BERTH_ASSIGN(text, read_file(arguments.get("token-file"), 4096));
-    } else {
-        return invalid(
-            "usage",
-            "say where the token is: --token-file <file> or --token-stdin; see 'berth help login'"
-        );
-    }
-    while (!text.empty() && (text.back() == '\n' || text.back() == '\r' || text.back() == ' '))
-        text.pop_back();
-    if (text.empty())
-        return invalid("usage", "the token is empty; create one in the dashboard and try again");
-    return Secret(std::move(text));
 }
 
 // The data of each event of a Server-Sent Events stream, one a line.
@@ -72,28 +44,6 @@ struct EventLines {
 };
 
 }  // namespace
-
-int run_login(Context& context, const Arguments& arguments) {
-    auto token = read_token(arguments);
-    if (!token) return fail(context, token.error());
-    Api api(context.server(), *token);
-    const auto who = api.whoami();
-    if (!who) return fail(context, who.error());
-    if (const auto stored = store_token(context.server(), *token); !stored)
-        return fail(context, stored.error());
-    if (arguments.has("server")) {
-        if (const auto stored = store_server(context.server(), true); !stored)
-            return fail(context, stored.error());
-    }
-    if (context.json()) {
-        context.print(to_json(*who) + "\n");
-    } else {
-        context.progress(
-            fmt::format("logged in at {} as {} of {}", context.server(), who->user(), who->org())
-        );
-    }
-    return 0;
-}
 
 int run_whoami(Context& context, const Arguments&) {
     auto token = context.token();

@@ -30,24 +30,21 @@ Fault fault_of(int status) {
     }
 }
 
-template <typename Message>
-Result<Message> parse(const std::string& text) {
-    Message message;
+Result<void> parse(const std::string& text, google::protobuf::Message& out) {
     google::protobuf::util::JsonParseOptions options;
     options.ignore_unknown_fields = true;  // a newer gateway may say more
-    const auto status = google::protobuf::util::JsonStringToMessage(text, &message, options);
-    if (!status.ok())
+    if (!google::protobuf::util::JsonStringToMessage(text, &out, options).ok())
         return internal(
             "bad_answer", "the gateway's answer cannot be read; is --server a Berth gateway?"
         );
-    return message;
-}
-
-std::string path_of(std::string_view collection, std::string_view id, std::string_view rest = {}) {
-    return fmt::format("/v1/{}/{}{}", collection, net::percent_encode(id), rest);
+    return {};
 }
 
 }  // namespace
+
+std::string path_of(std::string_view collection, std::string_view id, std::string_view rest) {
+    return fmt::format("/v1/{}/{}{}", collection, net::percent_encode(id), rest);
+}
 
 std::string to_json(const google::protobuf::Message& message) {
     google::protobuf::util::JsonPrintOptions options;
@@ -69,16 +66,16 @@ net::HeaderMap Api::headers() const {
 
 Error Api::problem(int status, std::string_view body) {
     Error error{fault_of(status), "http_" + std::to_string(status), {}, {}};
-    if (const auto problem = parse<gateway::v1::Problem>(std::string(body));
-        problem && !problem->code().empty()) {
-        error.code = problem->code();
-        error.message = problem->detail().empty() ? problem->title() : problem->detail();
-        error.field = problem->field();
+    gateway::v1::Problem problem;
+    if (parse(std::string(body), problem) && !problem.code().empty()) {
+        error.code = problem.code();
+        error.message = problem.detail().empty() ? problem.title() : problem.detail();
+        error.field = problem.field();
     } else {
         error.message =
             fmt::format("the gateway answered {} {}", status, net::reason_phrase(status));
     }
-    if (status == 401) error.message += "; log in with 'berth login --token-file <file>'";
+    if (status == 401) error.message += "; log in with 'berth login'";
     return error;
 }
 
@@ -114,12 +111,15 @@ Result<std::string> Api::call(
     return std::move(answer->body);
 }
 
-template <typename Message>
-Result<Message> Api::ask(
-    std::string_view method, const std::string& path, std::string body, milliseconds timeout
+Result<void> Api::exchange(
+    std::string_view method,
+    const std::string& path,
+    std::string body,
+    google::protobuf::Message& out,
+    milliseconds timeout
 ) {
     BERTH_ASSIGN(const std::string text, call(method, path, std::move(body), timeout));
-    return parse<Message>(text);
+    return parse(text, out);
 }
 
 Result<lease::v1::Lease> Api::acquire(const gateway::v1::AcquireBody& body) {
@@ -130,18 +130,10 @@ Result<lease::v1::Lease> Api::lease(std::string_view id) {
     return ask<lease::v1::Lease>("GET", path_of("leases", id));
 }
 
-Result<lease::v1::Lease> Api::wait_active(std::string_view id, milliseconds patience) {
-    const auto end = std::chrono::steady_clock::now() + patience;
-    for (;;) {
-        const auto left =
-            std::chrono::duration_cast<milliseconds>(end - std::chrono::steady_clock::now());
-        const auto hold = std::clamp(left, milliseconds{1}, kLongPoll);
-        const std::string query = fmt::format("?wait=active&timeout={}ms", hold.count());
-        auto lease =
-            ask<lease::v1::Lease>("GET", path_of("leases", id, query), {}, hold + seconds{15});
-        if (!lease || lease->state() != lease::v1::LEASE_STATE_PENDING || left.count() <= 0)
-            return lease;
-    }
+Result<lease::v1::Lease> Api::look(std::string_view id, milliseconds hold) {
+    hold = std::clamp(hold, milliseconds{1}, kLongPoll);
+    const std::string query = fmt::format("?wait=active&timeout={}ms", hold.count());
+    return ask<lease::v1::Lease>("GET", path_of("leases", id, query), {}, hold + seconds{15});
 }
 
 Result<std::string> Api::tree(std::string_view lease) {
@@ -215,7 +207,9 @@ Result<void> Api::signal(std::string_view id, int number) {
 Result<gateway::v1::Whoami> Api::whoami() { return ask<gateway::v1::Whoami>("GET", "/v1/whoami"); }
 Result<gateway::v1::Status> Api::status() { return ask<gateway::v1::Status>("GET", "/v1/status"); }
 
-Result<std::string> Api::get(const std::string& path) { return call("GET", path, {}); }
+Result<std::string> Api::text(std::string_view method, const std::string& path, std::string body) {
+    return call(method, path, std::move(body));
+}
 
 Result<void> Api::stream(
     const std::string& path, const std::function<bool(std::string_view)>& on_chunk

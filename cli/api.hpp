@@ -26,8 +26,8 @@ public:
 
     Result<lease::v1::Lease> acquire(const gateway::v1::AcquireBody& body);
     Result<lease::v1::Lease> lease(std::string_view id);
-    /// Waits until the lease is active or ended, `patience` at most; the lease as it is then.
-    Result<lease::v1::Lease> wait_active(std::string_view id, milliseconds patience);
+    /// Waits until the lease is active or ended, `hold` at most; the lease as it is then.
+    Result<lease::v1::Lease> look(std::string_view id, milliseconds hold);
     Result<lease::v1::Lease> heartbeat(std::string_view id);
     Result<lease::v1::Lease> release(std::string_view id);
     /// The newest first, at most `pages` of 100.
@@ -49,8 +49,22 @@ public:
     Result<gateway::v1::Whoami> whoami();
     Result<gateway::v1::Status> status();
 
-    /// The body of any GET.
-    Result<std::string> get(const std::string& path);
+    /// Any request whose answer is one message; `body` is JSON. `timeout` 0: the patience.
+    template <typename Message>
+    Result<Message> ask(
+        std::string_view method,
+        const std::string& path,
+        std::string body = {},
+        milliseconds timeout = milliseconds{0}
+    ) {
+        Message out;
+        BERTH_TRY(exchange(method, path, std::move(body), out, timeout));
+        return out;
+    }
+    /// The body of an answer as it is.
+    Result<std::string> text(
+        std::string_view method, const std::string& path, std::string body = {}
+    );
     /// Any GET whose body is taken as it comes.
     Result<void> stream(
         const std::string& path, const std::function<bool(std::string_view)>& on_chunk
@@ -71,12 +85,12 @@ private:
         std::string body,
         milliseconds timeout = milliseconds{0}
     );
-    template <typename Message>
-    Result<Message> ask(
+    Result<void> exchange(
         std::string_view method,
         const std::string& path,
-        std::string body = {},
-        milliseconds timeout = milliseconds{0}
+        std::string body,
+        google::protobuf::Message& out,
+        milliseconds timeout
     );
 
     std::string server_;
@@ -84,6 +98,9 @@ private:
     net::HttpClient client_;
     milliseconds patience_{30'000};
 };
+
+/// "/v1/<collection>/<id><rest>", the id percent-encoded.
+std::string path_of(std::string_view collection, std::string_view id, std::string_view rest = {});
 
 /// JSON of a message as the API spells it (snake_case, enums by name), on one line.
 std::string to_json(const google::protobuf::Message& message);

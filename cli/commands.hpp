@@ -14,6 +14,7 @@ int run_status(Context& context, const Arguments& arguments);
 // run_command.cpp
 int run_run(Context& context, const Arguments& arguments);
 int run_attach(Context& context, const Arguments& arguments);
+int run_warmup(Context& context, const Arguments& arguments);
 int run_shell(Context& context, const Arguments& arguments);
 int run_ssh(Context& context, const Arguments& arguments);
 // results_command.cpp, history.cpp
@@ -33,12 +34,24 @@ int run_rsync_transport(Context& context, const Arguments& arguments);
 // account_commands.cpp
 int run_events(Context& context, const Arguments& arguments);
 int run_whoami(Context& context, const Arguments& arguments);
-int run_login(Context& context, const Arguments& arguments);
 int run_config(Context& context, const Arguments& arguments);
 int run_version(Context& context, const Arguments& arguments);
 int run_help(Context& context, const Arguments& arguments);
 int run_docs(Context& context, const Arguments& arguments);
 int run_man(Context& context, const Arguments& arguments);
+// sign_in_commands.cpp, people_commands.cpp
+int run_login(Context& context, const Arguments& arguments);
+int run_logout(Context& context, const Arguments& arguments);
+int run_users(Context& context, const Arguments& arguments);
+int run_tokens(Context& context, const Arguments& arguments);
+// pool_commands.cpp, share_commands.cpp
+int run_profiles(Context& context, const Arguments& arguments);
+int run_pool(Context& context, const Arguments& arguments);
+int run_drain(Context& context, const Arguments& arguments);
+int run_resume(Context& context, const Arguments& arguments);
+int run_usage(Context& context, const Arguments& arguments);
+int run_share(Context& context, const Arguments& arguments);
+int run_unshare(Context& context, const Arguments& arguments);
 // doctor.cpp, completion.cpp
 int run_doctor(Context& context, const Arguments& arguments);
 int run_completion(Context& context, const Arguments& arguments);

@@ -102,7 +102,7 @@ Place place_of(std::string_view value) {
     if (value == "file" || value == "dir") return Place::kFile;
     if (value == "lease") return Place::kLease;
     if (value == "run") return Place::kRun;
-    if (value == "profile") return Place::kProfile;
+    if (value == "profile" || value == "profile|machine") return Place::kProfile;
     return Place::kNothing;
 }
 
@@ -147,6 +147,7 @@ std::vector<Candidate> operand_candidates(
     const Command& command, std::size_t index, bool dashed, Place& place
 ) {
     std::string_view operands = command.operands;
+    if (operands.starts_with("[-- ")) operands.remove_prefix(1);
     if (operands.starts_with("-- ")) {
         if (index == 0 && !dashed) return {{"--", "the command follows"}};
         operands.remove_prefix(3);
@@ -154,8 +155,8 @@ std::vector<Candidate> operand_candidates(
     const std::string word = operand_word(operands, index);
     if (word == "command...") place = Place::kCommandLine;
     if (word == "command") return command_names();
-    if (word.find('|') != std::string::npos) return choices(word);
     if (place == Place::kNothing) place = place_of(word);
+    if (place == Place::kNothing && word.find('|') != std::string::npos) return choices(word);
     return {};
 }
 
@@ -200,6 +201,11 @@ std::vector<Candidate> live(const Context& context, Place place) {
         if (!runs) return {};
         for (const auto& run : runs->runs())
             out.push_back({run.id(), state_name(run.state()) + ": " + command_line(run, 40)});
+    } else if (place == Place::kProfile) {
+        const auto profiles = api.ask<lease::v1::ProfilesReply>("GET", "/v1/profiles");
+        if (!profiles) return {};
+        for (const auto& profile : profiles->profiles())
+            out.push_back({profile.name(), profile.driver()});
     }
     return out;
 }

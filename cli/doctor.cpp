@@ -293,7 +293,7 @@ void check_drift(const Context& context, Findings& out) {
     if (!token) return;
     Api api(context.server(), *token);
     api.set_patience(kPatience);
-    const auto text = api.get("/v1/drift");
+    const auto text = api.text("GET", "/v1/drift");
     if (!text) {
         // An older gateway does not know it, and only an admin may see it.
         if (text.error().fault == Fault::kNotFound || text.error().fault == Fault::kForbidden)

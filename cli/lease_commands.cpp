@@ -4,6 +4,8 @@
 
 #include "cli/commands.hpp"
 #include "cli/context.hpp"
+#include "cli/exit_codes.hpp"
+#include "cli/interrupts.hpp"
 #include "cli/lease_choice.hpp"
 #include "cli/words.hpp"
 
@@ -11,10 +13,13 @@ namespace berth::cli {
 namespace {
 
 constexpr std::chrono::minutes kMachinePatience{10};  // a cloud's slow day
+// A place in line changes without an event of the lease: looked at this often.
+constexpr seconds kLineLook{3};
+constexpr seconds kMachineLook{50};
 
 int fail(const Context& context, const Error& error) {
     context.complain(error);
-    return 1;
+    return error.code == "usage" ? kExitUsage : 1;
 }
 
 void show(const Context& context, const lease::v1::Lease& lease) {
@@ -30,7 +35,17 @@ void show(const Context& context, const lease::v1::Lease& lease) {
 }  // namespace
 
 Error lease_failure(const lease::v1::Lease& lease) {
-    const std::string why = lease.end_reason().empty() ? "no reason was given" : lease.end_reason();
+    std::string why = lease.end_reason().empty() ? "no reason was given" : lease.end_reason();
+    if (!lease.end_detail().empty()) why += ": " + printable(lease.end_detail());
+    if (lease.end_reason() == "pool_exhausted")
+        return unavailable(
+            "pool_exhausted",
+            fmt::format(
+                "no machine of profile {} came free in time; wait longer with --wait, or see "
+                "'berth pool'",
+                lease.profile()
+            )
+        );
     if (lease.state() == lease::v1::LEASE_STATE_PENDING) {
         return unavailable(
             "no_machine",
@@ -70,6 +85,38 @@ Result<lease::v1::Lease> chosen_lease(const Context& context, Api& api, std::str
     return *best;
 }
 
+Result<std::string> read_wait(const Arguments& arguments) {
+    const std::string text = arguments.get("wait");
+    if (!text.empty() && !parse_duration(text))
+        return invalid(
+            "usage", fmt::format("--wait must be a duration like 90s or 10m, not '{}'", text)
+        );
+    return text;
+}
+
+Result<lease::v1::Lease> await_machine(const Context& context, Api& api, lease::v1::Lease lease) {
+    const auto clock = [] { return std::chrono::steady_clock::now(); };
+    auto end = clock() + kMachinePatience;
+    std::uint32_t told = 0;
+    bool making = false;
+    while (lease.state() == lease::v1::LEASE_STATE_PENDING && clock() < end) {
+        const std::uint32_t place = lease.queue_position();
+        if (place > 0) {
+            end = clock() + kMachinePatience;  // the broker ends the wait in line
+            if (place != told)
+                context.progress(
+                    fmt::format("in line for a machine of profile {}: {}", lease.profile(), place)
+                );
+            told = place;
+        } else if (!making) {
+            making = true;
+            context.detail(fmt::format("waiting for a machine of profile {}", lease.profile()));
+        }
+        BERTH_ASSIGN(lease, api.look(lease.id(), place > 0 ? kLineLook : kMachineLook));
+    }
+    return lease;
+}
+
 int run_lease(Context& context, const Arguments& arguments) {
     auto token = context.token();
     if (!token) return fail(context, token.error());
@@ -80,12 +127,17 @@ int run_lease(Context& context, const Arguments& arguments) {
     body.set_idle_timeout(arguments.get("idle-timeout"));
     body.set_label(arguments.get("label", context.tree_label()));
     body.set_reuse(!arguments.has("new"));
+    const auto wait = read_wait(arguments);
+    if (!wait) return fail(context, wait.error());
+    body.set_wait(*wait);
+    Interrupts interrupts(context.server(), *token);
     auto lease = api.acquire(body);
     if (!lease) return fail(context, lease.error());
     if (!arguments.has("no-wait") && lease->state() == lease::v1::LEASE_STATE_PENDING) {
-        context.progress(fmt::format("waiting for a machine of profile {}", lease->profile()));
-        lease = api.wait_active(lease->id(), kMachinePatience);
+        interrupts.set_lease(lease->id());  // who stops waiting wants no machine later
+        lease = await_machine(context, api, std::move(*lease));
         if (!lease) return fail(context, lease.error());
+        interrupts.set_lease("");
         if (lease->state() != lease::v1::LEASE_STATE_ACTIVE)
             return fail(context, lease_failure(*lease));
     }
@@ -120,14 +172,19 @@ int run_leases(Context& context, const Arguments& arguments) {
         return 0;
     }
     std::vector<std::vector<std::string>> rows = {
-        {"NAME", "STATE", "PROFILE", "RUNS", "EXPIRES", "ID"}};
+        {"NAME", "STATE", "PROFILE", "OWNER", "RUNS", "EXPIRES", "ID"}};
+    const WallTime now = Clock::system().now();
     for (const auto& lease : reply->leases()) {
         rows.push_back(
             {lease.slug(),
-             state_name(lease.state()),
+             lease.queue_position() > 0 ? fmt::format("in line: {}", lease.queue_position())
+                                        : state_name(lease.state()),
              lease.profile(),
+             lease.access().empty() || lease.access() == "owner"
+                 ? lease.owner()
+                 : fmt::format("{} ({})", lease.owner(), lease.access()),
              std::to_string(lease.live_runs()),
-             when(lease.expires_at()),
+             lease.has_ended_at() ? "-" : age(lease.expires_at(), now),
              lease.id()}
         );
     }

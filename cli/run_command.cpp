@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// `berth run`, `shell`, `ssh` and `attach`.
+// `berth run`, `warmup`, `shell`, `ssh` and `attach`.
 #include <fmt/format.h>
 #include <unistd.h>
 
@@ -26,6 +26,16 @@ std::vector<std::string> login_shell() {
         "exec \"$p\" -l; done; exit 127"};
 }
 
+bool take_wait(const Context& context, const Arguments& arguments, SessionOptions& options) {
+    auto wait = read_wait(arguments);
+    if (wait) {
+        options.wait = std::move(*wait);
+    } else {
+        context.complain(wait.error());
+    }
+    return wait.has_value();
+}
+
 bool on_terminal() { return ::isatty(STDIN_FILENO) == 1 && ::isatty(STDOUT_FILENO) == 1; }
 
 }  // namespace
@@ -38,6 +48,7 @@ int run_run(Context& context, const Arguments& arguments) {
     options.result_file = arguments.get("result-file");
     options.wanted = wanted_results(context.settings());
     options.fail_on_test_failures = arguments.has("fail-on-test-failures");
+    if (!take_wait(context, arguments, options)) return kExitRunUsage;
     options.keep = arguments.has("keep");
     options.sync = !arguments.has("no-sync");
     options.force_sync = arguments.has("force-sync");
@@ -57,10 +68,25 @@ int run_shell(Context& context, const Arguments& arguments) {
     SessionOptions options;
     options.argv = login_shell();
     options.env = arguments.all("env");
+    if (!take_wait(context, arguments, options)) return kExitRunUsage;
     options.keep = arguments.has("keep");
     options.sync = !arguments.has("no-sync");
     options.force_sync = arguments.has("force-sync");
     options.tty = on_terminal();
+    return run_session(context, std::move(options));
+}
+
+int run_warmup(Context& context, const Arguments& arguments) {
+    SessionOptions options;
+    // Without a command of its own the machine only proves that it runs one.
+    options.argv =
+        arguments.operands.empty() ? std::vector<std::string>{"true"} : arguments.operands;
+    options.env = arguments.all("env");
+    options.keep = true;
+    options.sync = !arguments.has("no-sync");
+    options.force_sync = arguments.has("force-sync");
+    if (!take_wait(context, arguments, options)) return kExitRunUsage;
+    options.announce = true;
     return run_session(context, std::move(options));
 }
 

@@ -29,7 +29,6 @@ extern char** environ;
 namespace berth::cli {
 namespace {
 
-constexpr std::chrono::minutes kMachinePatience{10};  // a cloud's slow day
 // Phases that take longer are worth a line on a terminal.
 constexpr milliseconds kWorthTelling{500};
 
@@ -224,10 +223,7 @@ private:
             BERTH_TRY(acquire());
             if (ours_) interrupts.set_lease(lease_.id());
         }
-        if (lease_.state() == lease::v1::LEASE_STATE_PENDING) {
-            context_.detail(fmt::format("waiting for a machine of profile {}", lease_.profile()));
-            BERTH_ASSIGN(lease_, api_.wait_active(lease_.id(), kMachinePatience));
-        }
+        BERTH_ASSIGN(lease_, await_machine(context_, api_, std::move(lease_)));
         if (lease_.state() != lease::v1::LEASE_STATE_ACTIVE) return lease_failure(lease_);
         return {};
     }
@@ -238,6 +234,7 @@ private:
         body.set_label(context_.tree_label());
         body.set_reuse(true);
         body.set_one_shot(!options_.keep);
+        body.set_wait(options_.wait);
         const bool collects = options_.wanted.any() && !options_.keep && !options_.detach;
         if (collects) {
             BERTH_ASSIGN(const auto kept, kept_lease());
@@ -374,6 +371,13 @@ private:
                 if (const auto written = write_file_atomic(file, text, 0644); !written)
                     context_.complain(written.error());
             }
+        } else if (options_.announce && outcome.code == 0) {
+            context_.print(fmt::format("{}\n", lease_.slug()));
+            context_.progress(fmt::format(
+                "lease {} is warm: 'berth run --keep -- <command>' uses it, 'berth release' ends "
+                "it",
+                lease_.slug()
+            ));
         } else if (options_.detach && run_) {
             context_.print(run_->id() + "\n");
         }

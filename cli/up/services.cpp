@@ -62,13 +62,15 @@ Result<std::string> profiles(const Layout& layout) {
     const bool given = reader.has("profiles");
     (void)reader.has("provisioner");  // goes to the provisioner
     (void)reader.has("broker");       // goes to the lease broker
+    (void)reader.has("gateway");      // goes to the gateway
     BERTH_TRY(reader.finish());       // the keys of a profile are checked by the service
     std::string out = "profiles:\n";
     if (given) append_yaml(out, *document.root().find("profiles"), "  ");
     return given ? out : std::string();
 }
 
-/// A section of the user's file whose keys are one service's own: `provisioner`, `broker`.
+/// A section of the user's file whose keys are one service's own: `provisioner`, `broker`,
+/// `gateway`.
 Result<std::string> section_of(const Layout& layout, std::string_view name) {
     std::error_code ignored;
     std::string out;
@@ -99,6 +101,8 @@ Result<void> write_settings(
     if (service.token == "gateway") {
         out += setting("http_listen", fmt::format("127.0.0.1:{}", http_port));
         out += setting("bootstrap_token_file", layout.bootstrap_token().string());
+        BERTH_ASSIGN(const std::string own, section_of(layout, "gateway"));
+        out += own;
     } else if (service.token == "prov") {
         out += setting("account_seed_file", nats.deployment.account_seed.string());
         out += setting("machines_dir", layout.machines().string());

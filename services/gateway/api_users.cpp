@@ -121,8 +121,7 @@ void change_user(Api& api, const CallPtr& call) {
     if (body.has_disabled()) disabled = body.disabled();
     on_worker(api, call, [&api, call, disabled, roles = std::move(*roles)] {
         const std::string& name = call->param("name");
-        const auto done =
-            repo::change_user(api.pool, call->principal.org, name, roles, disabled);
+        const auto done = repo::change_user(api.pool, call->principal.org, name, roles, disabled);
         if (!done) return call->fail(done.error());
         api.auth.forget_user(call->principal.org, name);
         told(call, "a user was changed", name);

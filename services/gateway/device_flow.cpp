@@ -20,9 +20,8 @@ constexpr std::size_t kMaxUri = 2'048;
 
 bool is_web_address(const std::string& uri) {
     const bool scheme = uri.starts_with("https://") || uri.starts_with("http://");
-    return scheme && uri.size() <= kMaxUri && std::all_of(uri.begin(), uri.end(), [](char c) {
-               return c > 0x20 && c < 0x7f;
-           });
+    return scheme && uri.size() <= kMaxUri &&
+           std::all_of(uri.begin(), uri.end(), [](char c) { return c > 0x20 && c < 0x7f; });
 }
 
 }  // namespace
@@ -30,8 +29,8 @@ bool is_web_address(const std::string& uri) {
 std::string form_encode(const FormFields& fields) {
     std::string out;
     for (const auto& [name, value] : fields)
-        out += (out.empty() ? "" : "&") + net::percent_encode(name) + "=" +
-               net::percent_encode(value);
+        out +=
+            (out.empty() ? "" : "&") + net::percent_encode(name) + "=" + net::percent_encode(value);
     return out;
 }
 

@@ -71,8 +71,8 @@ private:
         if (membership.status != 200 && membership.status != 404 && membership.status != 403)
             return refused(membership);
         const auto state = Json::parse(membership.body);
-        out.identity.admitted = membership.status == 200 && state &&
-                                state->string_or("state", "") == "active";
+        out.identity.admitted =
+            membership.status == 200 && state && state->string_or("state", "") == "active";
         out.identity.refused = !out.identity.admitted;
         return out;
     }

@@ -120,9 +120,7 @@ Error no_user(const std::string& name) {
 }
 
 // The user of a sign-in: the linked one, or a new one where that is allowed.
-Result<std::string> user_of(
-    store::Transaction& tx, const SignedIn& who, const std::string& org
-) {
+Result<std::string> user_of(store::Transaction& tx, const SignedIn& who, const std::string& org) {
     const auto& [provider, subject, login] = who.identity;
     BERTH_ASSIGN(const auto linked, tx.exec(kWho, {provider, subject, org}));
     if (!linked.empty()) {
@@ -132,8 +130,10 @@ Result<std::string> user_of(
     if (!who.admitted)
         return forbidden(
             "not_linked",
-            "you are " + login + " at " + provider + ", and no user here is linked to that; an "
-            "admin can: berth users link <user> " + provider + " " + subject
+            "you are " + login + " at " + provider +
+                ", and no user here is linked to that; an "
+                "admin can: berth users link <user> " +
+                provider + " " + subject
         );
     BERTH_TRY(tx.exec(kAddOrg, {org}));
     BERTH_ASSIGN(const auto made, tx.exec(kAdd, {org, who.user_name, join_roles(who.roles)}));
@@ -141,8 +141,10 @@ Result<std::string> user_of(
     if (made.affected() == 0)
         return conflict(
             "user_name_taken",
-            "there is a user '" + who.user_name + "' here already; if that is you, an admin can "
-            "link it: berth users link " + who.user_name + " " + provider + " " + subject
+            "there is a user '" + who.user_name +
+                "' here already; if that is you, an admin can "
+                "link it: berth users link " +
+                who.user_name + " " + provider + " " + subject
         );
     BERTH_ASSIGN(const auto link, tx.exec(kLink, {provider, subject, org, who.user_name}));
     if (link.affected() == 0)

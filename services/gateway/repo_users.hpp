@@ -87,8 +87,8 @@ struct SignedIn {
     std::vector<std::string> roles;  ///< likewise
     bool admitted = false;           ///< whether one may be made
 };
-/// The token of a sign-in, for the user linked to the identity. `token` has id, times and org; user,
-/// roles and label come from the user. The second time it is the token of the first. Errors:
+/// The token of a sign-in, for the user linked to the identity. `token` has id, times and org;
+/// user, roles and label come from the user. The second time it is the token of the first. Errors:
 /// "not_linked", "user_name_taken", "user_disabled", "token_revoked".
 Result<TokenRow> finish_login(
     store::Pool& pool,

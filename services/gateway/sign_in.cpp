@@ -70,8 +70,7 @@ Result<std::unique_ptr<SignIn>> SignIn::create(
             name, Entry{std::move(provider), admission, counter("done"), counter("failed")}
         );
     };
-    if (settings.github)
-        add("github", make_github(*settings.github), settings.github->admission);
+    if (settings.github) add("github", make_github(*settings.github), settings.github->admission);
     if (settings.oidc) {
         BERTH_ASSIGN(auto oidc, make_oidc(*settings.oidc));
         add("oidc", std::move(oidc), settings.oidc->admission);
@@ -91,16 +90,14 @@ Secret SignIn::seal_key(const Secret& login) const {
 
 Result<SignInBegun> SignIn::begin(const std::string& provider) {
     const Secret login = make_handle();
-    const std::string nonce =
-        hex(identity::sha256(identity::make_token().reveal())).substr(0, 32);
+    const std::string nonce = hex(identity::sha256(identity::make_token().reveal())).substr(0, 32);
     BERTH_ASSIGN(DeviceStart device, providers_.at(provider).provider->start(nonce));
     LoginRow row;
     row.id = identity::hash_token(login);
     row.provider = provider;
-    const Secret inside(Json::object()
-                            .set("device_code", device.device_code.reveal())
-                            .set("nonce", nonce)
-                            .dump());
+    const Secret inside(
+        Json::object().set("device_code", device.device_code.reveal()).set("nonce", nonce).dump()
+    );
     row.sealed = identity::seal(seal_key(login), inside);
     row.interval_s = static_cast<int>(device.interval.count());
     row.expires_at = Clock::system().now() + device.expires_in;
@@ -124,8 +121,7 @@ Result<SignInPolled> SignIn::poll(const std::string& provider, const Secret& log
     } else if (std::holds_alternative<SignedInToken>(*out)) {
         entry.done.add();
         log::info(
-            "signed in",
-            {{"provider", provider}, {"user", std::get<SignedInToken>(*out).row.user}}
+            "signed in", {{"provider", provider}, {"user", std::get<SignedInToken>(*out).row.user}}
         );
     }
     return out;

@@ -48,8 +48,9 @@ public:
     bool has(const std::string& provider) const { return providers_.contains(provider); }
 
     /// These two wait for a provider: they are for a task of run(). Errors of begin: those of the
-    /// provider, "too_many_logins". Errors of poll: "login_expired", "access_denied", "not_admitted",
-    /// "not_linked", "user_name_taken", "user_disabled", "provider_error", and the database's.
+    /// provider, "too_many_logins". Errors of poll: "login_expired", "access_denied",
+    /// "not_admitted", "not_linked", "user_name_taken", "user_disabled", "provider_error", and the
+    /// database's.
     Result<SignInBegun> begin(const std::string& provider);
     Result<SignInPolled> poll(const std::string& provider, const Secret& login);
 

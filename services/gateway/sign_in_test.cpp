@@ -92,12 +92,18 @@ TEST(RolesTest, ATokenCountsAsFarAsItsUser) {
 
 TEST(UsersTest, AreAddedChangedDisabledAndListed) {
     World world;
-    const auto added = world.post("/v1/users", R"({"name":"olga","roles":["operator","operator"]})");
+    const auto added =
+        world.post("/v1/users", R"({"name":"olga","roles":["operator","operator"]})");
     ASSERT_EQ(added.status, 201) << added.body;
     EXPECT_EQ(json_of(added).find("roles")->as_array()->size(), 1U);
-    EXPECT_EQ(world.code(world.post("/v1/users", R"({"name":"olga","roles":["viewer"]})")), "user_exists");
-    for (const char* bad : {R"({"name":"Olga","roles":["viewer"]})", R"({"name":"x","roles":[]})",
-                            R"({"name":"x","roles":["root"]})", R"({"roles":["viewer"]})"})
+    EXPECT_EQ(
+        world.code(world.post("/v1/users", R"({"name":"olga","roles":["viewer"]})")), "user_exists"
+    );
+    for (const char* bad :
+         {R"({"name":"Olga","roles":["viewer"]})",
+          R"({"name":"x","roles":[]})",
+          R"({"name":"x","roles":["root"]})",
+          R"({"roles":["viewer"]})"})
         EXPECT_EQ(world.post("/v1/users", bad).status, 400) << bad;
 
     const Secret token = world.make_token(R"({"user":"olga"})");
@@ -110,7 +116,8 @@ TEST(UsersTest, AreAddedChangedDisabledAndListed) {
         return world.send({"PATCH", "/v1/users/" + name, {}, body});
     };
     ASSERT_EQ(change("olga", R"({"roles":["viewer"]})").status, 200);
-    EXPECT_EQ(world.post("/v1/leases", "{}", &token).status, 403) << "at once, and without a new token";
+    EXPECT_EQ(world.post("/v1/leases", "{}", &token).status, 403)
+        << "at once, and without a new token";
     EXPECT_EQ(world.get("/v1/whoami", &token).status, 403) << "a token of a role the user lost";
     ASSERT_EQ(change("olga", R"({"roles":["operator"]})").status, 200);
     EXPECT_EQ(world.post("/v1/leases", "{}", &token).status, 201);
@@ -138,31 +145,44 @@ TEST(UsersTest, TheLastAdminStaysWhoeverRaces) {
     World world;
     for (int round = 0; round < 5; ++round) {
         const std::string other = "second" + std::to_string(round);
-        ASSERT_EQ(world.post("/v1/users", R"({"name":")" + other + R"(","roles":["admin"]})").status, 201);
+        ASSERT_EQ(
+            world.post("/v1/users", R"({"name":")" + other + R"(","roles":["admin"]})").status, 201
+        );
         const Secret token = world.make_token(R"({"user":")" + other + R"("})");
         int statuses[2] = {0, 0};
         {
             std::jthread one([&] {
                 statuses[0] =
-                    world.send({"PATCH", "/v1/users/admin", {}, R"({"roles":["viewer"]})"}, &token).status;
+                    world.send({"PATCH", "/v1/users/admin", {}, R"({"roles":["viewer"]})"}, &token)
+                        .status;
             });
             std::jthread two([&] {
-                statuses[1] = world.send({"PATCH", "/v1/users/" + other, {}, R"({"roles":["viewer"]})"}).status;
+                statuses[1] =
+                    world.send({"PATCH", "/v1/users/" + other, {}, R"({"roles":["viewer"]})"})
+                        .status;
             });
         }
         EXPECT_NE(statuses[0], statuses[1]) << statuses[0];
         if (statuses[0] == 200) {  // the other is admin now and gives it back
-            ASSERT_EQ(world.send({"PATCH", "/v1/users/admin", {}, R"({"roles":["admin"]})"}, &token).status, 200);
-            ASSERT_EQ(world.send({"PATCH", "/v1/users/" + other, {}, R"({"roles":["viewer"]})"}).status, 200);
+            ASSERT_EQ(
+                world.send({"PATCH", "/v1/users/admin", {}, R"({"roles":["admin"]})"}, &token)
+                    .status,
+                200
+            );
+            ASSERT_EQ(
+                world.send({"PATCH", "/v1/users/" + other, {}, R"({"roles":["viewer"]})"}).status,
+                200
+            );
         }
     }
 }
 
 TEST(TokensTest, AnIdempotencyKeyRepeatsTheSecret) {
     World world;
-    const auto make = [&](const std::string& key, const std::string& body, const Secret* by = nullptr) {
-        return world.send({"POST", "/v1/tokens", {{"Idempotency-Key", key}}, body}, by);
-    };
+    const auto make =
+        [&](const std::string& key, const std::string& body, const Secret* by = nullptr) {
+            return world.send({"POST", "/v1/tokens", {{"Idempotency-Key", key}}, body}, by);
+        };
     const std::string body = R"({"user":"olga","roles":["operator"],"label":"ci"})";
     std::vector<std::string> texts(6);
     {
@@ -177,7 +197,9 @@ TEST(TokensTest, AnIdempotencyKeyRepeatsTheSecret) {
     EXPECT_EQ(json_of(world.get("/v1/tokens?user=olga")).find("tokens")->as_array()->size(), 1U);
     const auto same = make("k1", R"({"label":"ci","roles":["operator"],"user":"olga"})");
     EXPECT_EQ(json_of(same).string_or("text", ""), texts[0]) << "the same in another order";
-    EXPECT_EQ(world.code(make("k1", R"({"user":"olga","roles":["operator"]})")), "idempotency_conflict");
+    EXPECT_EQ(
+        world.code(make("k1", R"({"user":"olga","roles":["operator"]})")), "idempotency_conflict"
+    );
     EXPECT_NE(json_of(make("k2", body)).string_or("text", ""), texts[0]);
     EXPECT_EQ(make(std::string(256, 'x'), body).status, 400);
     // Another caller's same key is another request.
@@ -207,7 +229,8 @@ public:
     const std::string& url() const { return url_; }
     Json control(const std::string& name, const std::string& body = "{}") {
         net::HttpClient client(url_);
-        const auto answer = client.send({name == "log" ? "GET" : "POST", "/_control/" + name, {}, body});
+        const auto answer =
+            client.send({name == "log" ? "GET" : "POST", "/_control/" + name, {}, body});
         EXPECT_TRUE(answer && answer->status == 200) << name;
         return answer ? json_of(*answer) : Json();
     }
@@ -279,7 +302,9 @@ protected:
         oidc.admission.required = "staff";
         oidc.admission.roles = {"viewer", "approver"};
     }
-    static net::HttpResponse anonymous(World& world, const std::string& path, const std::string& body) {
+    static net::HttpResponse anonymous(
+        World& world, const std::string& path, const std::string& body
+    ) {
         net::HttpClient client(world.gateway->url());
         net::HttpRequest request{"POST", path, {{"Content-Type", "application/json"}}, body};
         auto answer = client.send(request);
@@ -312,7 +337,9 @@ protected:
         ADD_FAILURE() << "it was not decided";
         return {};
     }
-    static net::HttpResponse sign_in(World& world, const std::string& kind, const std::string& who) {
+    static net::HttpResponse sign_in(
+        World& world, const std::string& kind, const std::string& who
+    ) {
         const Begun begun = begin(world, kind);
         provider().control(
             "approve", R"({"user_code":")" + begun.code + R"(","who":")" + who + R"("})"
@@ -334,9 +361,12 @@ TEST_F(SignInTest, AMemberGetsAUserAndAToken) {
     const auto taken = sign_in(world, "oidc", "alice");
     EXPECT_EQ(taken.status, 409);
     EXPECT_EQ(world.code(taken), "user_name_taken");
-    EXPECT_NE(taken.body.find("berth users link alice oidc sub-1001"), std::string::npos) << taken.body;
+    EXPECT_NE(taken.body.find("berth users link alice oidc sub-1001"), std::string::npos)
+        << taken.body;
     ASSERT_EQ(
-        world.send({"PUT", "/v1/users/alice/identities/oidc", {}, R"({"subject":"sub-1001"})"}).status, 200
+        world.send({"PUT", "/v1/users/alice/identities/oidc", {}, R"({"subject":"sub-1001"})"})
+            .status,
+        200
     );
     const auto linked = sign_in(world, "oidc", "alice");
     ASSERT_EQ(linked.status, 200) << linked.body;
@@ -357,7 +387,8 @@ TEST_F(SignInTest, NobodyBecomesAUserOfTheirName) {
 
 TEST_F(SignInTest, WhoDoesNotBelongIsRefusedAlsoWhenLinked) {
     World world(configure);
-    for (const auto& [kind, who] : {std::pair{"github", "bob"}, {"github", "carol"}, {"oidc", "bob"}}) {
+    for (const auto& [kind, who] :
+         {std::pair{"github", "bob"}, {"github", "carol"}, {"oidc", "bob"}}) {
         const auto answer = sign_in(world, kind, who);
         EXPECT_EQ(answer.status, 403) << answer.body;
         EXPECT_EQ(world.code(answer), "not_admitted");
@@ -365,7 +396,10 @@ TEST_F(SignInTest, WhoDoesNotBelongIsRefusedAlsoWhenLinked) {
         EXPECT_EQ(answer.body.find("\\u001b"), std::string::npos) << "nothing drives a terminal";
     }
     ASSERT_EQ(world.post("/v1/users", R"({"name":"bob","roles":["viewer"]})").status, 201);
-    ASSERT_EQ(world.send({"PUT", "/v1/users/bob/identities/github", {}, R"({"subject":"1002"})"}).status, 200);
+    ASSERT_EQ(
+        world.send({"PUT", "/v1/users/bob/identities/github", {}, R"({"subject":"1002"})"}).status,
+        200
+    );
     EXPECT_EQ(world.code(sign_in(world, "github", "bob")), "not_admitted");
     EXPECT_EQ(provider().violations(), "");
 }
@@ -379,11 +413,17 @@ TEST_F(SignInTest, WithoutAConditionOnlyTheLinkedMaySignIn) {
     EXPECT_EQ(stranger.status, 403);
     EXPECT_EQ(world.code(stranger), "not_linked");
     ASSERT_EQ(world.post("/v1/users", R"({"name":"robert","roles":["operator"]})").status, 201);
-    ASSERT_EQ(world.send({"PUT", "/v1/users/robert/identities/github", {}, R"({"subject":"1002"})"}).status, 200);
+    ASSERT_EQ(
+        world.send({"PUT", "/v1/users/robert/identities/github", {}, R"({"subject":"1002"})"})
+            .status,
+        200
+    );
     const auto linked = sign_in(world, "github", "bob");
     EXPECT_EQ(json_of(linked).string_or("user", ""), "robert") << linked.body;
     EXPECT_EQ(
-        world.code(world.send({"PUT", "/v1/users/admin/identities/github", {}, R"({"subject":"1002"})"})),
+        world.code(
+            world.send({"PUT", "/v1/users/admin/identities/github", {}, R"({"subject":"1002"})"})
+        ),
         "identity_taken"
     );
     ASSERT_EQ(world.send({"PATCH", "/v1/users/robert", {}, R"({"disabled":true})"}).status, 200);
@@ -403,7 +443,9 @@ TEST_F(SignInTest, DeniedExpiredAndUnknown) {
         provider().control("expire", R"({"user_code":")" + expired.code + R"("})");
         EXPECT_EQ(world.code(wait(world, expired)), "login_expired");
     }
-    EXPECT_EQ(world.code(poll(world, {"oidc", "login_" + std::string(43, 'x'), ""})), "login_expired");
+    EXPECT_EQ(
+        world.code(poll(world, {"oidc", "login_" + std::string(43, 'x'), ""})), "login_expired"
+    );
     EXPECT_EQ(poll(world, {"oidc", "", ""}).status, 404);
     EXPECT_EQ(anonymous(world, "/v1/sign_in/gitlab", "").status, 404);
     // A handle is for its provider only.
@@ -466,8 +508,12 @@ TEST_F(SignInTest, AnIdTokenIsBelievedOnlyWhenAllIsRight) {
     EXPECT_EQ(sign_in(world, "oidc", "alice").status, 200);
     // A key that the gateway has not seen: it looks again, once in a while.
     for (const char* claims :
-         {R"({"aud":"another"})", R"({"iss":"https://evil.example"})", R"({"exp":1000})",
-          R"({"nonce":"of another sign-in"})", R"({"sub":""})", R"({"iat":1000})"}) {
+         {R"({"aud":"another"})",
+          R"({"iss":"https://evil.example"})",
+          R"({"exp":1000})",
+          R"({"nonce":"of another sign-in"})",
+          R"({"sub":""})",
+          R"({"iat":1000})"}) {
         provider().control("settings", std::string(R"({"claims":)") + claims + "}");
         const auto answer = sign_in(world, "oidc", "alice");
         EXPECT_EQ(answer.status, 503) << claims << answer.body;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// A gateway for tests: on real sockets and a real PostgreSQL, with the bus in memory and owners that
-// the test plays.
+// A gateway for tests: on real sockets and a real PostgreSQL, with the bus in memory and owners
+// that the test plays.
 #pragma once
 
 #include <gtest/gtest.h>
@@ -23,7 +23,6 @@
 #include "support/postgres/postgres_server.hpp"
 
 namespace berth::gateway {
-
 
 // One server for the program; a schema for each test.
 inline testing::PostgresServer& postgres() {
