@@ -42,8 +42,7 @@ Result<void> list_users(const Context& context, Api& api) {
     gateway::v1::ListUsers all;
     for (int page = 0; page < kPages; ++page) {
         std::string path = "/v1/users?limit=100";
-        if (!all.next_cursor().empty())
-            path += "&cursor=" + net::percent_encode(all.next_cursor());
+        if (!all.next_cursor().empty()) path += "&cursor=" + net::percent_encode(all.next_cursor());
         BERTH_ASSIGN(const auto reply, api.ask<gateway::v1::ListUsers>("GET", path));
         all.mutable_users()->MergeFrom(reply.users());
         all.set_next_cursor(reply.next_cursor());
@@ -86,7 +85,9 @@ Result<void> act_on_user(const Context& context, Api& api, const Arguments& argu
             fmt::format(
                 "berth users {} takes <user>{}",
                 action,
-                action == "link" ? " github|oidc <id>" : links ? " github|oidc" : ""
+                action == "link" ? " github|oidc <id>"
+                : links          ? " github|oidc"
+                                 : ""
             )
         );
     const std::string path = path_of("users", words[1]);
@@ -115,8 +116,7 @@ Result<void> list_tokens(const Context& context, Api& api, const std::string& us
     for (int page = 0; page < kPages; ++page) {
         std::string path = "/v1/tokens?limit=100";
         if (!user.empty()) path += "&user=" + net::percent_encode(user);
-        if (!all.next_cursor().empty())
-            path += "&cursor=" + net::percent_encode(all.next_cursor());
+        if (!all.next_cursor().empty()) path += "&cursor=" + net::percent_encode(all.next_cursor());
         BERTH_ASSIGN(const auto reply, api.ask<gateway::v1::ListTokens>("GET", path));
         all.mutable_tokens()->MergeFrom(reply.tokens());
         all.set_next_cursor(reply.next_cursor());

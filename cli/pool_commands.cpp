@@ -26,9 +26,8 @@ int fail(const Context& context, const Error& error) {
 }
 
 std::string duration_text(const google::protobuf::Duration& duration) {
-    return duration.seconds() == 0
-               ? "-"
-               : format_duration(milliseconds(duration.seconds() * 1'000));
+    return duration.seconds() == 0 ? "-"
+                                   : format_duration(milliseconds(duration.seconds() * 1'000));
 }
 
 // Millionths as money: two decimals, more only where they would be lost.
@@ -47,8 +46,17 @@ std::uint32_t machines_of(const lease::v1::Pool& pool) {
 void show_pools(const Context& context, const lease::v1::PoolsReply& reply) {
     if (context.json()) return context.print(to_json(reply) + "\n");
     std::vector<std::vector<std::string>> rows = {
-        {"PROFILE", "DRIVER", "IDLE", "LEASED", "STARTING", "DRAINING", "FAILED", "IN LINE", "WARM",
-         "MAX", "STATE"}};
+        {"PROFILE",
+         "DRIVER",
+         "IDLE",
+         "LEASED",
+         "STARTING",
+         "DRAINING",
+         "FAILED",
+         "IN LINE",
+         "WARM",
+         "MAX",
+         "STATE"}};
     for (const auto& pool : reply.pools()) {
         std::string state = pool.draining() ? "draining" : "open";
         if (pool.draining() && machines_of(pool) == 0) state = "drained";
@@ -82,8 +90,7 @@ Result<lease::v1::MachinesReply> machines(Api& api, const std::string& profile, 
         std::string path = "/v1/machines?limit=100";
         if (!profile.empty()) path += "&profile=" + net::percent_encode(profile);
         if (all) path += "&all=true";
-        if (!out.next_cursor().empty())
-            path += "&cursor=" + net::percent_encode(out.next_cursor());
+        if (!out.next_cursor().empty()) path += "&cursor=" + net::percent_encode(out.next_cursor());
         BERTH_ASSIGN(const auto reply, api.ask<lease::v1::MachinesReply>("GET", path));
         out.mutable_machines()->MergeFrom(reply.machines());
         out.set_next_cursor(reply.next_cursor());
@@ -93,8 +100,7 @@ Result<lease::v1::MachinesReply> machines(Api& api, const std::string& profile, 
 }
 
 std::string state_of(const lease::v1::Machine& machine) {
-    std::string out =
-        enum_word(lease::v1::MachineState_Name(machine.state()), "MACHINE_STATE_");
+    std::string out = enum_word(lease::v1::MachineState_Name(machine.state()), "MACHINE_STATE_");
     if (machine.drain() && machine.state() != lease::v1::MACHINE_STATE_DRAINING)
         out += ", to be drained";
     if (!machine.reason().empty()) out += ": " + printable(machine.reason());
@@ -146,8 +152,7 @@ Result<lease::v1::PoolsReply> pools(Api& api, const std::string& profile) {
     }
     if (!one.pools().empty()) return one;
     return not_found(
-        "unknown_profile",
-        fmt::format("there is no profile '{}'; see 'berth profiles'", profile)
+        "unknown_profile", fmt::format("there is no profile '{}'; see 'berth profiles'", profile)
     );
 }
 
@@ -207,8 +212,14 @@ int change_scope(const Context& context, const Arguments& arguments, const char*
 void show_usage(const Context& context, const lease::v1::UsageReply& reply) {
     if (context.json()) return context.print(to_json(reply) + "\n");
     std::vector<std::vector<std::string>> rows = {
-        {"MONTH", "OWNER", "PROFILE", "LEASES", "LIVE", "MACHINE TIME",
-         fmt::format("SPENT {}", reply.currency()), "RESERVED"}};
+        {"MONTH",
+         "OWNER",
+         "PROFILE",
+         "LEASES",
+         "LIVE",
+         "MACHINE TIME",
+         fmt::format("SPENT {}", reply.currency()),
+         "RESERVED"}};
     for (const auto& row : reply.rows()) {
         rows.push_back(
             {row.month(),

@@ -34,9 +34,9 @@ Result<void> list(const Context& context, Api& api, const std::string& lease) {
         return {};
     }
     if (reply.shares().empty()) {
-        context.progress(fmt::format(
-            "{} is shared with nobody; 'berth share {} <user>' shares it", lease, lease
-        ));
+        context.progress(
+            fmt::format("{} is shared with nobody; 'berth share {} <user>' shares it", lease, lease)
+        );
         return {};
     }
     const WallTime now = Clock::system().now();
@@ -63,9 +63,9 @@ int run_share(Context& context, const Arguments& arguments) {
     if (context.json()) {
         context.print(to_json(*share) + "\n");
     } else {
-        context.progress(fmt::format(
-            "{} may {} {}", share->user(), share->right(), arguments.operands[0]
-        ));
+        context.progress(
+            fmt::format("{} may {} {}", share->user(), share->right(), arguments.operands[0])
+        );
     }
     return 0;
 }

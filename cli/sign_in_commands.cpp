@@ -48,7 +48,9 @@ Result<Secret> read_token(const Arguments& arguments) {
     while (!text.empty() && (text.back() == '\n' || text.back() == '\r' || text.back() == ' '))
         text.pop_back();
     if (text.empty())
-        return invalid("usage", "the token is empty; ask an admin for one (berth tokens create) and try again");
+        return invalid(
+            "usage", "the token is empty; ask an admin for one (berth tokens create) and try again"
+        );
     return Secret(std::move(text));
 }
 

@@ -7,7 +7,7 @@
     /github, /api/v3   GitHub's device flow, user and organisation membership
     /_control          for the test:
         POST settings  {interval, expires_in, alg, claims: {more or other claims; null leaves one out}, secret}
-        POST approve   {user_code, who}   a person confirms; who is a key of PEOPLE
+        POST approve   {user_code, who}   a person confirms; who is a key of PEOPLE; without a code: the newest
         POST deny      {user_code}
         POST expire    {user_code}
         POST rotate    the issuer signs with a new key from now on
@@ -128,7 +128,10 @@ class Provider:
         elif name == "fail":
             self.faults.append(dict(body))
         else:
-            device = next(d for d in self.devices.values() if d["user_code"] == body["user_code"])
+            code = body.get("user_code")
+            device = next((d for d in reversed(self.devices.values()) if code in (None, d["user_code"])), None)
+            if device is None or device["state"] == "used":
+                return None
             if name == "expire":
                 device["end"] = 0
             else:
@@ -164,7 +167,8 @@ class Handler(BaseHTTPRequestHandler):
             with provider.lock:
                 if path == "/_control/log":
                     return self.answer(200, provider.log)
-                return self.answer(200, provider.control(path[len("/_control/"):], json.loads(body or "{}")))
+                done = provider.control(path[len("/_control/"):], json.loads(body or "{}"))
+                return self.answer(200 if done is not None else 404, done)
         entry = {"method": method, "path": path}
         with provider.lock:
             provider.log.append(entry)
