@@ -3,6 +3,7 @@
 #include "gateway/settings.hpp"
 
 #include <filesystem>
+
 #include "core/id.hpp"
 #include "gateway/roles.hpp"
 
