@@ -41,8 +41,9 @@ inline constexpr seconds kDestroyDeadline{24 * 3'600};
 
 /// From the end of a lease to its machine being clean: past it the machine is removed instead.
 inline constexpr seconds kCleanDeadline{60};
-/// Machines made or dropped per profile and look, so that a refill shares the database.
-inline constexpr int kPoolBatch = 256;
+/// Machines made or dropped per profile and look: making one costs as much as a lease, and a refill
+/// must not hold up those who lease meanwhile.
+inline constexpr int kPoolBatch = 64;
 /// Leases in line for one profile: more would only wait past their deadlines.
 inline constexpr std::int64_t kMostWaiting = 1'000;
 /// People a lease is shared with.
