@@ -78,6 +78,12 @@ Drivers make_drivers(
         aws.deployment = deployment;
         add_cloud(std::make_unique<AwsDriver>(std::move(aws), *boot));
     }
+    if (settings.ssh) {
+        SshSettings ssh = *settings.ssh;
+        ssh.deployment = deployment;
+        SshRun run = openssh(ssh);
+        add_cloud(std::make_unique<SshDriver>(std::move(ssh), *boot, std::move(run)));
+    }
     return drivers;
 }
 
@@ -89,7 +95,7 @@ Result<std::unique_ptr<CloudBoot>> make_boot(
     Enrolment& enrolment,
     Presences& presences
 ) {
-    if (!settings.hetzner && !settings.aws) return std::unique_ptr<CloudBoot>();
+    if (!settings.has_elsewhere()) return std::unique_ptr<CloudBoot>();
     if (settings.aws) {
         AwsSettings aws = *settings.aws;
         aws.deployment = enrolment.account_public_key();

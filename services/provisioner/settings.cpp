@@ -54,7 +54,7 @@ void read_cloud_settings(config::Reader& reader, ProvSettings& settings) {
     );
     cloud.ssh_public_key = section.get_string("ssh_public_key");
     cloud.enrol_within = section.get_duration("enrol_within", cloud.enrol_within);
-    if (!settings.hetzner && !settings.aws) return;
+    if (!settings.has_elsewhere()) return;
     if (cloud.gateway_url.empty())
         section.reject("gateway_url", "is needed for machines that boot elsewhere");
     if (cloud.bundle_file.empty())
@@ -99,6 +99,31 @@ void read_aws_settings(config::Reader& reader, ProvSettings& settings) {
     aws.inventory_every = section.get_duration("list_every", aws.inventory_every);
 }
 
+void read_ssh_settings(config::Reader& reader, ProvSettings& settings) {
+    if (!reader.has("ssh")) return;
+    config::Reader section = reader.get_section("ssh");
+    SshSettings& ssh = settings.ssh.emplace();
+    ssh.key_file = section.require_string("key_file");
+    for (auto& [name, host] : section.get_sections("hosts")) {
+        SshHost entry;
+        entry.name = name;
+        entry.address = host.require_string("address");
+        entry.port = static_cast<int>(host.get_int("port", entry.port, 1, 65'535));
+        entry.user = host.get_string("user", entry.user);
+        entry.host_key = host.require_string("host_key");
+        // It becomes a line of a file: two would be two keys that are believed.
+        if (entry.host_key.find('\n') != std::string::npos)
+            host.reject("host_key", "must be one line, as in the host's ssh_host_ed25519_key.pub");
+        if (entry.address.starts_with('-') || entry.user.starts_with('-'))
+            host.reject("address", "and user cannot begin with a dash");
+        ssh.hosts.push_back(std::move(entry));
+    }
+    ssh.create_deadline = section.get_duration("create_deadline", ssh.create_deadline);
+    ssh.destroy_deadline = section.get_duration("destroy_deadline", ssh.destroy_deadline);
+    ssh.list_every = section.get_duration("list_every", ssh.list_every);
+    if (ssh.hosts.empty()) section.reject("hosts", "must name at least one");
+}
+
 }  // namespace
 
 ProvSettings read_prov_settings(config::Reader& reader) {
@@ -110,6 +135,7 @@ ProvSettings read_prov_settings(config::Reader& reader) {
     read_docker_settings(reader, settings);
     read_hetzner_settings(reader, settings);
     read_aws_settings(reader, settings);
+    read_ssh_settings(reader, settings);
     read_cloud_settings(reader, settings);
     if (settings.aws) settings.aws->ssh_public_key = settings.cloud.ssh_public_key;
     settings.tend_every = reader.get_duration("tend_every", settings.tend_every);

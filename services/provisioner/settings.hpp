@@ -10,6 +10,7 @@
 #include "core/time.hpp"
 #include "provisioner/drivers/aws/aws_settings.hpp"
 #include "provisioner/drivers/hetzner/hetzner_driver.hpp"
+#include "provisioner/drivers/ssh/ssh_driver.hpp"
 
 namespace berth::prov {
 
@@ -45,7 +46,10 @@ struct ProvSettings {
     CloudSettings cloud;
     std::optional<HetznerSettings> hetzner;  ///< section `hetzner`
     std::optional<AwsSettings> aws;          ///< section `aws`
-    milliseconds tend_every{1'000};          ///< how soon a dead node agent is started again
+    std::optional<SshSettings> ssh;          ///< section `ssh`
+    /// Machines that boot with nothing of ours: they need section `cloud`.
+    bool has_elsewhere() const { return hetzner || aws || ssh; }
+    milliseconds tend_every{1'000};  ///< how soon a dead node agent is started again
 };
 
 /// A create that failed for a passing reason is tried this often in all.

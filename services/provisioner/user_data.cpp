@@ -16,7 +16,9 @@ std::string quoted(const std::string& text) {
 constexpr const char* kSteps = R"SH(
 dir=/var/lib/berth
 log() { echo "berth: $*" >&2; }
-command -v curl >/dev/null 2>&1 || { apt-get update -q && DEBIAN_FRONTEND=noninteractive apt-get install -y -q curl ca-certificates; }
+# The script may come on stdin (over ssh): nobody else reads that.
+install() { { apt-get update -q && DEBIAN_FRONTEND=noninteractive apt-get install -y -q "$@"; } </dev/null >&2; }
+command -v curl >/dev/null 2>&1 || install curl ca-certificates
 
 # The node's own user: no password, no shell; what runs for people runs in a sandbox below it.
 id berth >/dev/null 2>&1 || useradd --system --user-group --home-dir "$dir" --shell /usr/sbin/nologin berth
@@ -50,11 +52,12 @@ chmod -R go-rwx "$dir/machine"
 chown -R berth:berth "$dir"
 
 if [ -n "$ssh_key" ]; then
-    command -v sshd >/dev/null 2>&1 || { apt-get update -q && DEBIAN_FRONTEND=noninteractive apt-get install -y -q openssh-server; }
+    command -v sshd >/dev/null 2>&1 || install openssh-server
     id dev >/dev/null 2>&1 || useradd --create-home --shell /bin/bash dev
-    install -d -m 700 -o dev -g dev /home/dev/.ssh
+    mkdir -p /home/dev/.ssh
+    chmod 700 /home/dev/.ssh
     printf '%s\n' "$ssh_key" >/home/dev/.ssh/authorized_keys
-    chown dev:dev /home/dev/.ssh/authorized_keys
+    chown -R dev:dev /home/dev/.ssh
     chmod 600 /home/dev/.ssh/authorized_keys
     mkdir -p /etc/ssh/sshd_config.d
     printf 'Port 2222\nPasswordAuthentication no\nKbdInteractiveAuthentication no\nPermitRootLogin no\nAuthenticationMethods publickey\nAllowUsers dev\n' >/etc/ssh/sshd_config.d/00-berth.conf

@@ -35,15 +35,24 @@ public:
         cloud_ = std::make_unique<FakeCloud>(FakeCloud::Kind::kHetzner);
         token_ = fs::temp_directory_path() / ("berth-token-" + std::to_string(cloud_->port()));
         std::ofstream(token_) << FakeCloud::kHetznerToken << "\n";
+        own_ = roots().boot_host();
+        // The suite runs as another user, who must be able to read the key it logs in with.
+        key_ = token_.string() + "-key";
+        std::ofstream(key_) << read_file(own_.key_file).value();
+        shell("/", "chmod 600 " + key_ + "; ! id berth >/dev/null 2>&1 || chown berth " + key_);
         settings_ =
             "provisioner:\n"
             "  cloud: {gateway_url: 'http://127.0.0.1:{port}'}\n"
             "  hetzner: {token_file: " +
             token_.string() + ", endpoint: 'http://127.0.0.1:" + std::to_string(cloud_->port()) +
             "/v1', list_every: 1s}\n"
+            "  ssh: {key_file: " +
+            key_ + ", list_every: 1s, hosts: {old: {address: 127.0.0.1, port: " +
+            std::to_string(own_.port) + ", host_key: '" + own_.host_key +
+            "'}}}\n"
             "profiles:\n"
             "  default: {driver: hetzner}\n"
-            "  local: {driver: local}\n";
+            "  own: {driver: ssh}\n";
         SystemTest::SetUpTestSuite();
         host_ = std::make_unique<CloudHost>(*cloud_, [](const std::string& user_data) {
             return roots().boot(user_data);
@@ -54,6 +63,8 @@ public:
         host_.reset();
         cloud_.reset();
         fs::remove(token_);
+        fs::remove(key_);
+        own_.machine.reset();
     }
 
 protected:
@@ -77,7 +88,18 @@ protected:
     }
     static inline std::unique_ptr<FakeCloud> cloud_;
     static inline std::unique_ptr<CloudHost> host_;
+    /// What a person at the host sees.
+    static std::string on_host(const std::string& script) {
+        std::vector<std::string> argv{"ssh", "-F", "/dev/null", "-p", std::to_string(own_.port)};
+        argv.insert(argv.end(), {"-i", own_.key_file, "-o", "StrictHostKeyChecking=no", "-o"});
+        argv.insert(argv.end(), {"UserKnownHostsFile=/dev/null", "-o", "LogLevel=ERROR"});
+        argv.insert(argv.end(), {"root@127.0.0.1", script});
+        const Said said = launch(argv, "/", {{"PATH", std::getenv("PATH")}}, true)->finish();
+        return said.out + said.err;
+    }
     static inline fs::path token_;
+    static inline std::string key_;
+    static inline RealRoots::Host own_;
 };
 
 TEST_F(CloudBoot, AMachineThatBootsElsewhereInstallsEnrolsOnceAndRuns) {
@@ -108,6 +130,27 @@ TEST_F(CloudBoot, AMachineThatBootsElsewhereInstallsEnrolsOnceAndRuns) {
     release((*leases.find("leases")->as_array())[0].string_or("id", ""));
     ASSERT_TRUE(suite().eventually([] { return cloud_->inventory().empty(); }));
     EXPECT_EQ(member(enrol(machine, token), "code"), "bad_token") << "the machine is gone";
+}
+
+TEST_F(CloudBoot, AHostThatSomebodyHasRunsCommandsAndIsGivenBackAsItWas) {
+    const std::string look = "ls -A /opt /var/lib /etc | grep -v -- -$; cut -d: -f1 /etc/passwd";
+    const std::string before = on_host(look);
+    Suite::CommandOptions options;
+    options.patience = seconds{150};
+    const Said said = suite().berth(
+        {"run", "--profile", "own", "--", "sh", "-c", "cat a.txt; hostname; exit 21"}, options
+    );
+    EXPECT_EQ(said.exit_code, 21) << said.err << suite().logs();
+    EXPECT_EQ(said.out.substr(0, 6), "hello\n") << said.out;
+    std::string after;
+    // Debian's own copies of the user database end in a dash and stay.
+    EXPECT_TRUE(suite().eventually([&] { return (after = on_host(look)) == before; }))
+        << after << suite().logs();
+    EXPECT_EQ(
+        on_host("for p in /proc/[0-9]*; do tr '\\0' ' ' <$p/cmdline 2>/dev/null | grep -- '--dir "
+                "/var/lib/[b]erth'; done; true"),
+        ""
+    );
 }
 
 TEST_F(CloudBoot, WhatIsServedToStrangersSaysNothing) {

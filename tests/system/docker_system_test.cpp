@@ -272,7 +272,7 @@ TEST_F(DockerSystem, AContainerKilledByOthersEndsItsRunsAndComesBackWithItsWorks
 
 /// Lease case 7: killed at any of its steps. The kills are spread over the time a create and a
 /// destroy take, so that over the rounds every step is hit.
-TEST_F(DockerSystem, LeaseCase7AProvisionerKilledAtAnyStepLeavesNothing) {
+TEST_F(DockerSystem, LeaseCase7AProvisionerOrBrokerKilledAtAnyStepLeavesNothing) {
     constexpr int kRounds = 12;
     constexpr milliseconds kStep{60};
     for (int round = 0; round < kRounds; ++round) {
@@ -282,7 +282,7 @@ TEST_F(DockerSystem, LeaseCase7AProvisionerKilledAtAnyStepLeavesNothing) {
         );
         // The moment is the point of the test: nothing can be awaited here.
         std::this_thread::sleep_for(kStep * (round + 1));
-        suite().kill9("prov");
+        suite().kill9(round % 4 == 3 ? "lease" : "prov");
         const Said said = running->finish(seconds{90});
         EXPECT_GE(said.exit_code, 0) << said.err;
         ASSERT_TRUE(nothing_left()) << left() << said.err << suite().logs();

@@ -2,7 +2,10 @@
 // Machines: one that only says it is there, and one that is a Debian.
 #include "support/cloud/booted.hpp"
 
+#include <arpa/inet.h>
+#include <netinet/in.h>
 #include <signal.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -77,6 +80,33 @@ private:
     process::Child child_;
     const fs::path folder_;
 };
+
+int free_port() {
+    const Fd fd(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
+    sockaddr_in address{};
+    address.sin_family = AF_INET;
+    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    socklen_t size = sizeof address;
+    if (::bind(fd.get(), reinterpret_cast<sockaddr*>(&address), size) != 0)
+        throw std::runtime_error("no free port");
+    ::getsockname(fd.get(), reinterpret_cast<sockaddr*>(&address), &size);
+    return ntohs(address.sin_port);
+}
+
+/// A server that comes up in another process tells nobody: it is asked.
+void wait_for_port(int port) {
+    const auto until = std::chrono::steady_clock::now() + seconds{20};
+    while (std::chrono::steady_clock::now() < until) {
+        const Fd fd(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
+        sockaddr_in address{};
+        address.sin_family = AF_INET;
+        address.sin_port = htons(static_cast<std::uint16_t>(port));
+        address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+        if (::connect(fd.get(), reinterpret_cast<sockaddr*>(&address), sizeof address) == 0) return;
+        std::this_thread::sleep_for(kLook);
+    }
+    throw std::runtime_error("the host's ssh server did not come up");
+}
 
 std::string script() {
     const char* source = std::getenv("BERTH_SOURCE_DIR");
@@ -193,6 +223,49 @@ std::unique_ptr<Booted> RealRoots::boot(const std::string& user_data) {
     auto child = process::spawn(spec);
     if (!child) return nullptr;
     return std::make_unique<Root>(std::move(*child), folder);
+}
+
+RealRoots::Host RealRoots::boot_host() {
+    Host host;
+    const fs::path keys = fs::path(cache_) / "keys" / std::to_string(++next_);
+    fs::remove_all(keys);
+    fs::create_directories(keys);
+    fs::permissions(keys, fs::perms::owner_all);
+    for (const char* name : {"host", "login"}) {
+        process::SpawnSpec spec;
+        spec.argv = {
+            "ssh-keygen",
+            "-q",
+            "-t",
+            "ed25519",
+            "-N",
+            "",
+            "-C",
+            "test",
+            "-f",
+            (keys / name).string()};
+        spec.stdin_fd = process::kNull;
+        auto child = process::spawn(spec);
+        if (!child || !child->wait(seconds{20})) throw std::runtime_error("no ssh-keygen");
+    }
+    const auto text = [&](const char* name) { return read_file(keys / name).value(); };
+    host.host_key = text("host.pub");
+    while (host.host_key.ends_with('\n')) host.host_key.pop_back();
+    host.key_file = (keys / "login").string();
+    host.port = free_port();
+    // /run is fresh; sshd reads its key and configuration from there alone.
+    const std::string script =
+        "#!/bin/sh\nset -eu\nmkdir -p /run/sshd /root/.ssh\numask 077\ncat >/run/sshd/host "
+        "<<'KEY'\n" +
+        text("host") + "KEY\ncat >/root/.ssh/authorized_keys <<'KEY'\n" + text("login.pub") +
+        "KEY\nprintf 'Port " + std::to_string(host.port) +
+        "\\nListenAddress 127.0.0.1\\nHostKey /run/sshd/host\\nPermitRootLogin "
+        "prohibit-password\\nPasswordAuthentication no\\nUsePAM no\\nStrictModes "
+        "no\\nMaxStartups 100\\nPidFile /run/sshd/pid\\n' >/run/sshd/config\n/usr/sbin/sshd -f "
+        "/run/sshd/config\n";
+    host.machine = boot(script);
+    wait_for_port(host.port);
+    return host;
 }
 
 }  // namespace berth::testing

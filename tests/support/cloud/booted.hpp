@@ -51,6 +51,15 @@ public:
     explicit RealRoots(std::string cache) : cache_(std::move(cache)) {}
     /// Why it cannot be done here; empty where it can. Makes the root at the first call.
     std::string why_not();
+    /// The same with an ssh server on a free port of loopback before anything else: a host as
+    /// people have them. `user_data` is what it runs at its start.
+    struct Host {
+        std::unique_ptr<Booted> machine;
+        int port = 0;
+        std::string host_key;  ///< one line, "ssh-ed25519 …"
+        std::string key_file;  ///< root may log in with it
+    };
+    Host boot_host();
     /// The machine's files are below `cache`/machines/<number> while it runs.
     std::unique_ptr<Booted> boot(const std::string& user_data);
 

@@ -42,10 +42,10 @@ public:
     /// How many requests there were.
     int requests();
     void reset();
-
-private:
+    /// The fake's control side itself (see its text).
     Json control(const std::string& method, const std::string& name, const Json& body = Json());
 
+private:
     const Kind kind_;
     process::Child child_;
     Fd stdin_;

@@ -1,0 +1,257 @@
+// SPDX-License-Identifier: Apache-2.0
+// Claiming a host, installing, taking away.
+#include "provisioner/drivers/ssh/ssh_driver.hpp"
+
+#include <algorithm>
+
+#include "core/id.hpp"
+#include "core/text.hpp"
+#include "log/log.hpp"
+
+namespace berth::prov {
+namespace {
+
+constexpr milliseconds kHeardSlice{1'000};  // between two looks at whether the process stops
+constexpr milliseconds kLookPatience{20'000};
+constexpr std::string_view kOccupied = "occupied";
+
+// A link of a finished file is there whole or not at all, and only for the first.
+constexpr const char* kClaim = R"SH(
+mark=/etc/berth-machine
+if [ ! -e "$mark" ]; then
+    if id berth >/dev/null 2>&1 || [ -e /opt/berth ] || [ -e /var/lib/berth ]; then echo occupied; exit 0; fi
+    new=$(mktemp /etc/berth-machine.XXXXXX)
+    printf '%s\n' "$want" >"$new"
+    chmod 600 "$new"
+    ln "$new" "$mark" 2>/dev/null || true
+    rm -f "$new"
+fi
+cat "$mark"
+)SH";
+
+constexpr const char* kLook = "cat /etc/berth-machine 2>/dev/null || true\n";
+
+// The mark goes last: as long as anything is left, a list shows it. The user is ours alone, so
+// whatever runs as it is ours to end.
+constexpr const char* kRemove = R"SH(
+mark=/etc/berth-machine
+[ -e "$mark" ] || exit 0
+[ "$(cat "$mark")" = "$want" ] || { cat "$mark"; exit 3; }
+if [ -d /run/systemd/system ]; then systemctl disable --now berth-node >/dev/null 2>&1 || true; fi
+if id berth >/dev/null 2>&1; then
+    uid=$(id -u berth)
+    ended=''
+    for look in $(seq 100); do
+        left=''
+        for status in /proc/[0-9]*/status; do
+            who=$(awk '$1 == "Uid:" { print $2 }' "$status" 2>/dev/null) || continue
+            [ "$who" = "$uid" ] || continue
+            pid=${status#/proc/}
+            grep -q '^State:.*Z' "$status" 2>/dev/null && continue
+            left=1
+            kill -KILL "${pid%/status}" 2>/dev/null || true
+        done
+        [ -n "$left" ] || { ended=1; break; }
+        sleep 0.1
+    done
+    [ -n "$ended" ] || { echo "processes of the user berth do not end" >&2; exit 4; }
+    userdel berth 2>/dev/null || { echo "the user berth cannot be removed" >&2; exit 4; }
+    getent group berth >/dev/null 2>&1 && groupdel berth 2>/dev/null || true
+fi
+rm -f /etc/systemd/system/berth-node.service /var/log/berth-node.log
+if [ -d /run/systemd/system ]; then systemctl daemon-reload || true; fi
+rm -rf /opt/berth /var/lib/berth /etc/berth-machine.??????
+rm -f "$mark"
+)SH";
+
+std::string first_line(const std::string& text) { return text.substr(0, text.find('\n')); }
+
+}  // namespace
+
+Error SshDriver::not_ours(const SshHost& host, const std::string& machine) const {
+    return conflict(
+        std::string(kNotOurs),
+        "host " + host.name + " says in /etc/berth-machine that it is " + machine +
+            " of another deployment; it is left alone"
+    );
+}
+
+Result<SshAnswer> SshDriver::run(
+    const SshHost& host, const std::string& script, SteadyTime until
+) {
+    if (*stopping_.lock()) return unavailable(std::string(kInterrupted), "the provisioner stops");
+    const auto left = std::chrono::duration_cast<milliseconds>(until - clock_.steady());
+    if (left.count() <= 0) return deadline("ssh_slow", "no time is left for " + host.name);
+    return run_(host, Secret("set -u\numask 077\n" + script), left);
+}
+
+Result<SshDriver::Mark> SshDriver::mark_of(const SshHost& host, SteadyTime until) {
+    BERTH_ASSIGN(const SshAnswer answer, run(host, kLook, until));
+    if (answer.code != 0)
+        return unavailable("unreachable", host.name + " answers: " + first_line(answer.err));
+    const std::string line = first_line(answer.out);
+    const auto words = split(line, ' ');
+    if (words.size() != 2) return Mark{};
+    return Mark{std::string(words[0]), std::string(words[1])};
+}
+
+Result<const SshHost*> SshDriver::claim(
+    const MachineSpec& spec, Attempts& attempts, SteadyTime until
+) {
+    const auto& wished = spec.profile.locations();
+    std::vector<const SshHost*> free;
+    // First where it is already: a create cut short goes on with the same host.
+    for (const SshHost& host : settings_.hosts) {
+        if (!wished.empty() && std::find(wished.begin(), wished.end(), host.name) == wished.end())
+            continue;
+        const auto mark = mark_of(host, until);
+        if (!mark) {
+            if (mark.error().code == kInterrupted) return mark.error();
+            attempts.push_back({host.name, mark.error().code, mark.error().message});
+        } else if (mark->machine == spec.machine) {
+            if (mark->deployment != settings_.deployment) return not_ours(host, spec.machine);
+            attempts.push_back({host.name, "adopted", {}});
+            return &host;
+        } else if (mark->machine.empty()) {
+            free.push_back(&host);
+        } else {
+            attempts.push_back({host.name, "taken", "it is " + mark->machine});
+        }
+    }
+    const std::string want = settings_.deployment + " " + spec.machine;
+    for (const SshHost* host : free) {
+        BERTH_ASSIGN(const SshAnswer answer, run(*host, "want='" + want + "'\n" + kClaim, until));
+        const std::string said = first_line(answer.out);
+        if (answer.code == 0 && said == want) {
+            attempts.push_back({host->name, "created", {}});
+            return host;
+        }
+        if (answer.code != 0) {
+            attempts.push_back({host->name, "claim_failed", first_line(answer.err)});
+        } else if (said == kOccupied) {
+            attempts.push_back(
+                {host->name,
+                 std::string(kOccupied),
+                 "it has a user berth, /opt/berth or /var/lib/berth that is not ours"}
+            );
+        } else {
+            attempts.push_back({host->name, "taken", "another machine was faster"});
+        }
+    }
+    std::string tried;
+    for (const Attempt& attempt : attempts)
+        tried += (tried.empty() ? "" : "; ") + attempt.target + ": " + attempt.code;
+    return unavailable(
+        std::string(kCapacityExhausted),
+        tried.empty() ? "no host fits profile '" + spec.profile.name() + "'"
+                      : "no host is free: " + tried
+    );
+}
+
+Result<void> SshDriver::create(const MachineSpec& spec, Attempts& attempts) {
+    if (!is_id("m", spec.machine)) return invalid("bad_id", "the machine's id is malformed");
+    const SteadyTime until = clock_.steady() + settings_.create_deadline;
+    BERTH_ASSIGN(const SshHost* host, claim(spec, attempts, until));
+    BERTH_ASSIGN(const Secret script, boot_.user_data(spec));
+    const SteadyTime since = clock_.steady();
+    BERTH_ASSIGN(const SshAnswer answer, run(*host, script.reveal(), until));
+    if (answer.code != 0) {
+        // What was installed so far is removed with the next create's failure or the destroy.
+        return unavailable(
+            "not_installed",
+            "the node agent could not be installed on " + host->name + ": " +
+                answer.err.substr(answer.err.size() - std::min<std::size_t>(answer.err.size(), 512))
+        );
+    }
+    while (!boot_.wait_heard(spec.machine, since, kHeardSlice)) {
+        if (*stopping_.lock())
+            return unavailable(std::string(kInterrupted), "the provisioner stops");
+        if (clock_.steady() >= until)
+            return unavailable(
+                "node_silent",
+                "the node agent on " + host->name +
+                    " was not heard in time: can the host reach the gateway and the bus?"
+            );
+    }
+    auto known = snapshot_.lock();
+    if (known->taken) known->machines[host->name] = spec.machine;
+    return {};
+}
+
+Result<void> SshDriver::remove(
+    const SshHost& host, const std::string& machine, SteadyTime until
+) {
+    const std::string want = settings_.deployment + " " + machine;
+    BERTH_ASSIGN(const SshAnswer answer, run(host, "want='" + want + "'\n" + kRemove, until));
+    if (answer.code == 3) return not_ours(host, machine);
+    if (answer.code != 0)
+        return unavailable("not_removed", host.name + ": " + answer.err.substr(0, 512));
+    return {};
+}
+
+Result<void> SshDriver::destroy(const std::string& machine) {
+    if (!is_id("m", machine)) return invalid("bad_id", "the machine's id is malformed");
+    const SteadyTime until = clock_.steady() + settings_.destroy_deadline;
+    bool removed = false;
+    std::optional<Error> failed;
+    std::optional<Error> foreign;
+    for (const SshHost& host : settings_.hosts) {
+        const auto mark = mark_of(host, until);
+        if (!mark) {
+            failed = mark.error();
+        } else if (mark->machine == machine && mark->deployment != settings_.deployment) {
+            foreign = not_ours(host, machine);
+        } else if (mark->machine == machine) {
+            BERTH_TRY(remove(host, machine, until));
+            removed = true;
+        }
+    }
+    {
+        auto known = snapshot_.lock();
+        std::erase_if(known->machines, [&](const auto& entry) { return entry.second == machine; });
+    }
+    if (foreign) return *foreign;
+    // A machine has one host. Should there be another claim on one that is not reached now, list()
+    // shows it when that is back.
+    if (removed || !failed) return {};
+    return failed->code == kInterrupted
+               ? *failed
+               : unavailable("unreachable", "not every host could be asked: " + failed->message);
+}
+
+Result<std::map<std::string, std::string>> SshDriver::snapshot() {
+    {
+        auto known = snapshot_.lock();
+        if (known->taken && clock_.steady() < *known->taken + settings_.list_every)
+            return known->machines;
+    }
+    const SteadyTime began = clock_.steady();
+    std::map<std::string, std::string> machines;
+    for (const SshHost& host : settings_.hosts) {
+        BERTH_ASSIGN(const Mark mark, mark_of(host, clock_.steady() + kLookPatience));
+        if (mark.deployment == settings_.deployment) machines[host.name] = mark.machine;
+    }
+    auto known = snapshot_.lock();
+    known->taken = began;
+    known->machines = machines;
+    return machines;
+}
+
+Result<Condition> SshDriver::tend(const MachineSpec& spec) {
+    BERTH_ASSIGN(const auto machines, snapshot());
+    for (const auto& [host, machine] : machines) {
+        if (machine == spec.machine) return Condition::kWorking;
+    }
+    return Condition::kMissing;
+}
+
+Result<std::vector<std::string>> SshDriver::list() {
+    BERTH_ASSIGN(const auto machines, snapshot());
+    std::vector<std::string> found;
+    for (const auto& [host, machine] : machines) {
+        if (is_id("m", machine)) found.push_back(machine);
+    }
+    return found;
+}
+
+}  // namespace berth::prov
