@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// behaviours: lease 5 to 7. What a provider has and the record does not want is removed; what is not
-// provably ours is never touched and is told; where nothing can be listed nothing is done.
+// behaviours: lease 5 to 7. What a provider has and the record does not want is removed; what is
+// not provably ours is never touched and is told; where nothing can be listed nothing is done.
 #include <fstream>
 
 #include "support/cloud/booted.hpp"
@@ -17,10 +17,11 @@ public:
         cloud_ = std::make_unique<FakeCloud>(FakeCloud::Kind::kHetzner);
         token_ = fs::temp_directory_path() / ("berth-drift-" + std::to_string(cloud_->port()));
         std::ofstream(token_) << FakeCloud::kHetznerToken;
-        settings_ = "provisioner:\n  cloud: {gateway_url: 'http://127.0.0.1:{port}'}\n"
-                    "  hetzner: {token_file: " +
-                    token_.string() + ", endpoint: '" + api() +
-                    "', list_every: 500ms}\nprofiles:\n  default: {driver: hetzner}\n";
+        settings_ =
+            "provisioner:\n  cloud: {gateway_url: 'http://127.0.0.1:{port}'}\n"
+            "  hetzner: {token_file: " +
+            token_.string() + ", endpoint: '" + api() +
+            "', list_every: 500ms}\nprofiles:\n  default: {driver: hetzner}\n";
         SystemTest::SetUpTestSuite();
         host_ = std::make_unique<CloudHost>(*cloud_, boot_presence);
     }
@@ -32,7 +33,9 @@ public:
     }
 
 protected:
-    static std::string api() { return "http://127.0.0.1:" + std::to_string(cloud_->port()) + "/v1"; }
+    static std::string api() {
+        return "http://127.0.0.1:" + std::to_string(cloud_->port()) + "/v1";
+    }
     /// The drift items of a kind; and what the last look at the provider was.
     static std::vector<Json> items(const std::string& kind) {
         std::vector<Json> found;
@@ -53,8 +56,8 @@ protected:
     static std::vector<Json> servers() {
         return *cloud_->control("GET", "state").find("servers")->as_array();
     }
-    /// A copy of what a live machine has, for one that no record knows: what a crash of us all, or a
-    /// database from yesterday, leaves.
+    /// A copy of what a live machine has, for one that no record knows: what a crash of us all, or
+    /// a database from yesterday, leaves.
     static void plant_orphan(const std::string& machine) {
         const Json state = cloud_->control("GET", "state");
         for (const char* kind : {"servers", "ssh_keys"}) {

@@ -30,8 +30,7 @@ public:
             return system_error("cannot make a folder for a host key", errno);
         known.folder_ = folder;
         const std::string name =
-            host.port == 22 ? host.address
-                            : "[" + host.address + "]:" + std::to_string(host.port);
+            host.port == 22 ? host.address : "[" + host.address + "]:" + std::to_string(host.port);
         BERTH_TRY(write_file_atomic(known.file(), name + " " + host.host_key + "\n", 0600));
         return known;
     }
@@ -91,9 +90,8 @@ struct Pump {
                 {out ? out.get() : -1, POLLIN, 0},
                 {err ? err.get() : -1, POLLIN, 0},
                 {in ? in.get() : -1, POLLOUT, 0}};
-            const auto left = std::chrono::duration_cast<milliseconds>(
-                until - std::chrono::steady_clock::now()
-            );
+            const auto left =
+                std::chrono::duration_cast<milliseconds>(until - std::chrono::steady_clock::now());
             if (left.count() <= 0 || ::poll(fds, 3, static_cast<int>(left.count())) == 0) return;
             if (fds[0].revents != 0) take(out, answer.out);
             if (fds[1].revents != 0) take(err, answer.err);
@@ -131,8 +129,9 @@ Result<SshAnswer> judge(const SshHost& host, SshAnswer answer) {
 }  // namespace
 
 SshRun openssh(const SshSettings& settings) {
-    return [settings](const SshHost& host, const Secret& script, milliseconds patience)
-               -> Result<SshAnswer> {
+    return [settings](
+               const SshHost& host, const Secret& script, milliseconds patience
+           ) -> Result<SshAnswer> {
         const SteadyTime until = std::chrono::steady_clock::now() + patience;
         BERTH_ASSIGN(const KnownHost known, KnownHost::write(host));
         BERTH_ASSIGN(process::Pipe in, process::make_pipe());
@@ -149,8 +148,7 @@ SshRun openssh(const SshSettings& settings) {
         in.read.reset();
         out.write.reset();
         err.write.reset();
-        Pump pump{
-            std::move(in.write), std::move(out.read), std::move(err.read), script.reveal()};
+        Pump pump{std::move(in.write), std::move(out.read), std::move(err.read), script.reveal()};
         pump.run(until);
         const auto left =
             std::chrono::duration_cast<milliseconds>(until - std::chrono::steady_clock::now());

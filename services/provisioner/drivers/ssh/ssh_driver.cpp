@@ -76,9 +76,7 @@ Error SshDriver::not_ours(const SshHost& host, const std::string& machine) const
     );
 }
 
-Result<SshAnswer> SshDriver::run(
-    const SshHost& host, const std::string& script, SteadyTime until
-) {
+Result<SshAnswer> SshDriver::run(const SshHost& host, const std::string& script, SteadyTime until) {
     if (*stopping_.lock()) return unavailable(std::string(kInterrupted), "the provisioner stops");
     const auto left = std::chrono::duration_cast<milliseconds>(until - clock_.steady());
     if (left.count() <= 0) return deadline("ssh_slow", "no time is left for " + host.name);
@@ -178,9 +176,7 @@ Result<void> SshDriver::create(const MachineSpec& spec, Attempts& attempts) {
     return {};
 }
 
-Result<void> SshDriver::remove(
-    const SshHost& host, const std::string& machine, SteadyTime until
-) {
+Result<void> SshDriver::remove(const SshHost& host, const std::string& machine, SteadyTime until) {
     const std::string want = settings_.deployment + " " + machine;
     BERTH_ASSIGN(const SshAnswer answer, run(host, "want='" + want + "'\n" + kRemove, until));
     if (answer.code == 3) return not_ours(host, machine);

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Machines that are hosts somebody has already: the node agent is installed over ssh, and taken away
-// again. One machine a host at a time.
+// Machines that are hosts somebody has already: the node agent is installed over ssh, and taken
+// away again. One machine a host at a time.
 #pragma once
 
 #include <functional>
@@ -39,9 +39,8 @@ struct SshAnswer {
 };
 /// Runs a shell script as root on a host; the script travels on stdin, never in arguments. Errors:
 /// unavailable "unreachable", forbidden "host_key_mismatch" and "ssh_denied".
-using SshRun = std::function<Result<SshAnswer>(
-    const SshHost& host, const Secret& script, milliseconds patience
-)>;
+using SshRun = std::function<
+    Result<SshAnswer>(const SshHost& host, const Secret& script, milliseconds patience)>;
 /// By OpenSSH's client, with nothing of this user's ssh configuration.
 SshRun openssh(const SshSettings& settings);
 

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // The ssh driver over OpenSSH against real ssh servers, each in a Debian of its own: the contract
 // that every driver keeps, and what only hosts of other people's ask for.
+#include "provisioner/drivers/ssh/ssh_driver.hpp"
+
 #include <cstdio>
 #include <cstdlib>
 
@@ -8,7 +10,6 @@
 #include "core/id.hpp"
 #include "core/random.hpp"
 #include "provisioner/driver_contract.hpp"
-#include "provisioner/drivers/ssh/ssh_driver.hpp"
 #include "support/cloud/booted.hpp"
 
 namespace berth::prov::testing {
@@ -45,7 +46,8 @@ public:
         return Secret(
             "set -eu\nid berth >/dev/null 2>&1 || useradd --system --user-group --home-dir "
             "/var/lib/berth berth\nmkdir -p /opt/berth/bin /var/lib/berth/machine\nchown -R "
-            "berth:berth /var/lib/berth\n[ -e /var/lib/berth/pid ] || { setsid setpriv --reuid=berth "
+            "berth:berth /var/lib/berth\n[ -e /var/lib/berth/pid ] || { setsid setpriv "
+            "--reuid=berth "
             "--regid=berth --init-groups sleep 1000 >/dev/null 2>&1 </dev/null & echo $! "
             ">/var/lib/berth/pid; }\n" +
             more
@@ -77,15 +79,13 @@ public:
         for (std::size_t i = 0; i < hosts().size(); ++i) {
             // As the host was: whatever the test before left.
             on(i,
-               "mark=$(cat /etc/berth-machine 2>/dev/null || true); pids=$(pgrep -u berth || true); "
-               "[ -z \"$pids\" ] || kill -9 $pids; userdel berth 2>/dev/null; rm -rf "
+               "kill -9 $(cat /var/lib/berth/pid 2>/dev/null) 2>/dev/null; userdel berth; rm -rf "
                "/etc/berth-machine* /opt/berth /var/lib/berth; true");
         }
     }
     /// What a person at the host would see.
     SshAnswer on(std::size_t host, const std::string& script) {
-        const auto said =
-            run_as(host)(settings.hosts[host], Secret(script), seconds{20});
+        const auto said = run_as(host)(settings.hosts[host], Secret(script), seconds{20});
         if (!said) throw std::runtime_error(said.error().describe());
         return *said;
     }
@@ -137,7 +137,7 @@ public:
             found += on(i,
                         "[ -e /etc/berth-machine ] && exit 0; ls -d /etc/berth-machine* /opt/berth "
                         "/var/lib/berth 2>/dev/null; id berth 2>/dev/null; true")
-                         .out.empty()
+                             .out.empty()
                          ? 0
                          : 1;
         return found;
@@ -211,8 +211,9 @@ TEST_F(Ssh, WhenEveryHostIsTakenEachIsTold) {
     EXPECT_EQ(made.error().code, kCapacityExhausted);
     EXPECT_NE(made.error().message.find("host0: taken; host1: taken"), std::string::npos)
         << made.error().message;
-    for (const std::string& machine : driver->list().value())
-        EXPECT_TRUE(driver->destroy(machine));
+    const auto listed = driver->list();
+    ASSERT_TRUE(listed);
+    for (const std::string& machine : *listed) EXPECT_TRUE(driver->destroy(machine));
 }
 
 TEST_F(Ssh, ManyAtOnceShareNoHost) {
@@ -227,8 +228,9 @@ TEST_F(Ssh, ManyAtOnceShareNoHost) {
     for (std::thread& thread : threads) thread.join();
     EXPECT_EQ(made, 2);
     EXPECT_EQ(driver->list().value().size(), 2U);
-    for (const std::string& machine : driver->list().value())
-        EXPECT_TRUE(driver->destroy(machine));
+    const auto listed = driver->list();
+    ASSERT_TRUE(listed);
+    for (const std::string& machine : *listed) EXPECT_TRUE(driver->destroy(machine));
     EXPECT_EQ(world_.machines() + world_.leftovers(), 0);
 }
 
