@@ -123,7 +123,14 @@ Result<void> Api::exchange(
 }
 
 Result<lease::v1::Lease> Api::acquire(const gateway::v1::AcquireBody& body) {
-    return ask<lease::v1::Lease>("POST", "/v1/leases", to_json(body));
+    auto lease = ask<lease::v1::Lease>("POST", "/v1/leases", to_json(body));
+    if (lease || lease.error().code != "pool_exhausted") return lease;
+    Error error = std::move(lease).error();
+    error.message = fmt::format(
+        "every machine of profile {} is taken; stand in line with --wait 10m, or see 'berth pool'",
+        body.profile()
+    );
+    return error;
 }
 
 Result<lease::v1::Lease> Api::lease(std::string_view id) {

@@ -36,6 +36,7 @@ Result<void> check_role(const std::vector<std::string>& roles, Need need) {
 bool is_admin(const std::vector<std::string>& roles) { return level_of(roles) == Need::kAdmin; }
 
 bool covers(const std::vector<std::string>& roles, const std::string& role) {
+    if (role == "viewer") return level_of(roles) >= Need::kViewer;
     return is_admin(roles) || std::find(roles.begin(), roles.end(), role) != roles.end();
 }
 
@@ -49,6 +50,9 @@ std::vector<std::string> effective_roles(
         std::back_inserter(out),
         [&](const std::string& role) { return covers(of_user, role); }
     );
+    // Every role sees, so what is left of two different ones is to see.
+    if (out.empty() && covers(of_token, "viewer") && covers(of_user, "viewer"))
+        out.emplace_back("viewer");
     return out;
 }
 

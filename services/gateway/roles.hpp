@@ -20,7 +20,7 @@ Result<void> check_role(const std::vector<std::string>& roles, Need need);
 bool is_role(std::string_view name);
 bool is_admin(const std::vector<std::string>& roles);
 
-/// True where somebody who has `roles` has `role`, too: an admin has every one.
+/// True where somebody who has `roles` has `role`, too: an admin has every one, and every one sees.
 bool covers(const std::vector<std::string>& roles, const std::string& role);
 /// What is left of a token's roles now that its user has `of_user`.
 std::vector<std::string> effective_roles(

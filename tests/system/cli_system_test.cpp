@@ -493,10 +493,10 @@ TEST_F(CliSystem, UsersAndTokensAreManagedHere) {
 }
 
 TEST_F(CliSystem, WhoWaitsGetsTheMachineThatComesFree) {
-    const std::string lease = acquire(R"({"profile":"one"})");
+    const std::string lease = acquire(R"({"profile":"one","wait":"30s"})");
     const Said full = suite().berth({"run", "--no-sync", "-p", "one", "--", "true"});
     EXPECT_EQ(full.exit_code, 122) << full.err;
-    EXPECT_NE(full.err.find("pool"), std::string::npos) << full.err;
+    EXPECT_NE(full.err.find("--wait"), std::string::npos) << full.err;
     auto waiting =
         suite().start({"run", "--no-sync", "-p", "one", "--wait", "1m", "--", "echo", "mine"}, {});
     const auto in_line = [&] {
@@ -512,7 +512,7 @@ TEST_F(CliSystem, WhoWaitsGetsTheMachineThatComesFree) {
         << said.err;
 
     // Who stops waiting leaves the line.
-    const std::string again = acquire(R"({"profile":"one"})");
+    const std::string again = acquire(R"({"profile":"one","wait":"30s"})");
     auto impatient = suite().start({"lease", "--new", "-p", "one", "--wait", "1m"}, {});
     ASSERT_TRUE(suite().eventually(in_line));
     impatient->signal(SIGINT);
@@ -525,7 +525,7 @@ TEST_F(CliSystem, PoolsAreSeenDrainedAndResumed) {
     const Said profiles = suite().berth({"profiles"});
     EXPECT_NE(profiles.out.find("default *  local"), std::string::npos) << profiles.out;
     EXPECT_EQ(suite().berth({"pool", "nonesuch"}).exit_code, 1);
-    const std::string lease = acquire(R"({"profile":"one"})");
+    const std::string lease = acquire(R"({"profile":"one","wait":"30s"})");
     const std::string machine = member(suite().api("GET", "/v1/leases/" + lease), "machine");
     EXPECT_NE(suite().berth({"pool", "--machines"}).out.find(machine), std::string::npos);
     const Said draining = suite().berth({"drain", "one", "--reason", "repair"});
@@ -540,7 +540,9 @@ TEST_F(CliSystem, PoolsAreSeenDrainedAndResumed) {
     EXPECT_NE(done.out.find("drained"), std::string::npos) << done.out;
     EXPECT_NE(suite().berth({"pool", "-a"}).out.find(machine), std::string::npos) << "it is told";
     EXPECT_NE(suite().berth({"resume", "one"}).out.find(" open"), std::string::npos);
-    EXPECT_EQ(suite().berth({"run", "--no-sync", "-p", "one", "--", "true"}).exit_code, 0);
+    EXPECT_EQ(
+        suite().berth({"run", "--no-sync", "-p", "one", "-w", "30s", "--", "true"}).exit_code, 0
+    );
     EXPECT_EQ(suite().berth({"drain"}).exit_code, 2);
     EXPECT_EQ(suite().berth({"drain", "one", "--fleet"}).exit_code, 2);
     const Json usage = json_of(suite().berth({"usage", "--json"}).out);
