@@ -67,6 +67,7 @@ protected:
             std::string name = "berth-" + machine;
             for (char& c : name) c = c == '_' ? '-' : c;
             item.set("name", name).set("labels", labels);
+            item.set("id", item.int_or("id", 0) + 1'000'000);
             if (item.find("fingerprint") != nullptr)
                 item.set("fingerprint", "00:11:22:33:44:55:66:77:88:99:aa:bb:cc:dd:ee:ff");
             cloud_->control("POST", "plant", Json::object().set("kind", kind).set("item", item));

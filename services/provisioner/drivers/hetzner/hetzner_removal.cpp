@@ -98,7 +98,8 @@ Result<void> HetznerDriver::remove_kind(
             if (reply.ok() || reply.status == 404) break;
             // An address or a volume is let go a moment after its server went.
             const bool held = reply.code == "must_be_unassigned";
-            if (!held || attempt >= hetzner::Api::kTries)
+            // A server that is not ours (any more) holds it for as long as it likes.
+            if (!held || foreign || attempt >= hetzner::Api::kTries)
                 return hetzner::refusal(reply, "removing one of " + kind);
             BERTH_TRY(api_.pause(api_.backoff(attempt), call));
         }
@@ -119,7 +120,12 @@ Result<void> HetznerDriver::destroy(const std::string& machine) {
     if (!is_id("m", machine)) return invalid("bad_id", "the machine's id is malformed");
     const Call call = call_within(settings_.destroy_deadline);
     bool foreign = false;
-    for (const char* kind : kKinds) BERTH_TRY(remove_kind(kind, machine, foreign, call));
+    for (const char* kind : kKinds) {
+        const auto removed = remove_kind(kind, machine, foreign, call);
+        if (removed) continue;
+        // What our own things hang on is somebody else's: that is what a person has to hear.
+        return foreign ? not_ours(machine) : removed.error();
+    }
     forget(machine);
     if (foreign) return not_ours(machine);
     return {};
