@@ -27,6 +27,8 @@ using Verdict = Finding::Verdict;
 constexpr milliseconds kPatience{5'000};  // of each question
 // Tokens and leases compare times of two machines; a minute is within what they forgive.
 constexpr long long kForgivenSkew = 60;
+// Without these no lease and no run; by the names of GET /v1/status.
+constexpr std::array kNeeded = {"gateway", "lease", "prov", "run"};
 constexpr std::pair<int, int> kLeastRsync{3, 2};  // the first with --delete-missing-args' protocol
 
 Finding ok(std::string name, std::string detail) {
@@ -85,7 +87,9 @@ void check_services(Api& api, Findings& out) {
     }
     std::string away;
     std::set<std::string> versions;
+    std::set<std::string> heard;
     for (const auto& service : status->services()) {
+        heard.insert(service.name());
         if (!service.ready())
             away += fmt::format(
                 "{}{} ({})", away.empty() ? "" : ", ", service.name(), service.reason()
@@ -99,6 +103,15 @@ void check_services(Api& api, Findings& out) {
             "services", "not ready: " + printable(away), "see 'berth status' and their logs"
         ));
     }
+    std::string silent;
+    for (const char* name : kNeeded)
+        if (!heard.contains(name)) silent += fmt::format("{}{}", silent.empty() ? "" : ", ", name);
+    if (!silent.empty())
+        out.push_back(warning(
+            "services",
+            "not heard of yet: " + silent,
+            "just after a start this passes in some seconds; else see 'berth status'"
+        ));
     versions.insert(std::string(kVersion));
     if (versions.size() == 1) {
         out.push_back(ok("versions", fmt::format("{} everywhere", kVersion)));
