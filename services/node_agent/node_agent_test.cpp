@@ -18,6 +18,7 @@
 #include "process/file_lock.hpp"
 #include "service/proto_time.hpp"
 #include "support/nats/nats_server.hpp"
+#include "support/sanitized.hpp"
 
 namespace berth::node::testing {
 namespace {
@@ -614,7 +615,7 @@ TEST(NodeAgent, CarriesAHundredMegabytesInLittleMemory) {
         static_cast<long long>(took),
         static_cast<unsigned long long>(peak)
     );
-    if (!kSanitized) {
+    if (!berth::testing::kSanitized) {
         EXPECT_LT(peak, 100U * 1024);
     }
 }

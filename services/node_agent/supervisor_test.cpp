@@ -5,6 +5,7 @@
 #include <sys/wait.h>
 
 #include "node_agent/test_machine.hpp"
+#include "support/sanitized.hpp"
 
 namespace berth::node::testing {
 namespace {
@@ -280,7 +281,7 @@ TEST(Supervisor, PassesTwoHundredMegabytesInLittleMemory) {
     const auto took =
         std::chrono::duration_cast<milliseconds>(std::chrono::steady_clock::now() - begin);
     EXPECT_EQ(run.read_bytes, 200'000'000U);
-    if (!kSanitized) {
+    if (!berth::testing::kSanitized) {
         EXPECT_LT(resident_kib(supervisor.pid()), 8U * 1024);
     }
     RecordProperty("milliseconds", static_cast<int>(took.count()));

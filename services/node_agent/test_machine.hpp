@@ -262,13 +262,6 @@ public:
 
 }  // namespace berth::node::testing
 
-/// Budgets of time and memory say nothing about a program that a sanitizer slowed down and blew up.
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-inline constexpr bool kSanitized = true;
-#else
-inline constexpr bool kSanitized = false;
-#endif
-
 /// Skips where the kernel forbids what the sandbox is made of: loudly, since nothing is proven
 /// then.
 #define BERTH_NEEDS_SANDBOX(machine) \
