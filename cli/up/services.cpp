@@ -48,15 +48,14 @@ void append_yaml(std::string& out, const config::Node& node, const std::string& 
     }
 }
 
+/// The profiles of the user's file; where it names none, two of the local driver.
 Result<std::string> profiles(const Layout& layout) {
+    const std::string own =
+        "profiles:\n"
+        "  default: {driver: local, ttl: 8h, idle_timeout: 15m, network: false}\n"
+        "  net: {driver: local, ttl: 8h, idle_timeout: 15m, network: true}\n";
     std::error_code ignored;
-    if (!fs::exists(layout.user_settings(), ignored)) {
-        return std::string(
-            "profiles:\n"
-            "  default: {driver: local, ttl: 8h, idle_timeout: 15m, network: false}\n"
-            "  net: {driver: local, ttl: 8h, idle_timeout: 15m, network: true}\n"
-        );
-    }
+    if (!fs::exists(layout.user_settings(), ignored)) return own;
     BERTH_ASSIGN(const config::Document document, config::Document::load(layout.user_settings()));
     config::Reader reader(document.root());
     const bool given = reader.has("profiles");
@@ -64,9 +63,10 @@ Result<std::string> profiles(const Layout& layout) {
     (void)reader.has("broker");       // goes to the lease broker
     (void)reader.has("gateway");      // goes to the gateway
     BERTH_TRY(reader.finish());       // the keys of a profile are checked by the service
+    if (!given) return own;
     std::string out = "profiles:\n";
-    if (given) append_yaml(out, *document.root().find("profiles"), "  ");
-    return given ? out : std::string();
+    append_yaml(out, *document.root().find("profiles"), "  ");
+    return out;
 }
 
 /// A section of the user's file whose keys are one service's own: `provisioner`, `broker`,

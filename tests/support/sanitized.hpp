@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Whether a sanitizer is built in: budgets of time and memory say nothing about a program that it slowed down and
-// blew up (its quarantine alone may hold 256 MiB).
+// Whether a sanitizer is built in: budgets of time and memory say nothing about a program that it
+// slowed down and blew up (its quarantine alone may hold 256 MiB).
 #pragma once
 
 namespace berth::testing {

@@ -663,6 +663,12 @@ TEST_F(CliSystem, DownLeavesNothingButWhatStillRunsAndSaysWhich) {
     );
 }
 
+TEST(CliUp, ASettingsFileWithoutProfilesHasTheDefaultOnes) {
+    Suite suite({.settings = "broker:\n  currency: EUR\n"});
+    const Said said = suite.berth({"run", "--no-sync", "--", "true"});
+    EXPECT_EQ(said.exit_code, 0) << said.err;
+}
+
 }  // namespace
 }  // namespace berth::testing
 
