@@ -139,7 +139,7 @@ protected:
                 ++destroys;
             }
         }
-        EXPECT_GT(creates, 2);
+        EXPECT_GT(creates, 1);
         EXPECT_GT(destroys, 1);
         std::printf("%s: killed in %d creates and %d destroys\n", part.c_str(), creates, destroys);
     }
