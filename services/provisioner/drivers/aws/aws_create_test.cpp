@@ -269,6 +269,19 @@ TEST_F(Aws, GroupsAndKeysMadeAMomentAgoMayBeUnknownForAMoment) {
     expect_destroyed();
 }
 
+TEST_F(Aws, WhatAnotherMadeMeanwhileIsLookedForHoweverLongThatTook) {
+    spec_.profile.set_ssh(true);
+    world_.settings.consistency = milliseconds{1};  // over before any of these is asked for
+    world_.rules(R"([{"action":"CreateSecurityGroup","kind":"error_after","times":2,
+                      "code":"InvalidGroup.Duplicate"},
+                     {"action":"ImportKeyPair","kind":"error_after",
+                      "code":"InvalidKeyPair.Duplicate"}])");
+    expect_created();
+    EXPECT_EQ(world_.requests("CreateSecurityGroup").size(), 2U);
+    EXPECT_EQ(world_.requests("ImportKeyPair").size(), 1U);
+    expect_destroyed();
+}
+
 TEST_F(Aws, ASlowStartIsWaitedForAndSilenceIsToldInTheEnd) {
     world_.rules(R"([{"action":"DescribeInstances","kind":"rewrite","times":20,
                       "from":"<code>16</code><name>running</name>",

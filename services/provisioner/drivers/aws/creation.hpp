@@ -63,6 +63,10 @@ private:
         const std::string& name,
         const std::string& machine
     );
+    /// After "it exists" of what no list shows, made by another thread or before a crash. Waits a
+    /// moment; not longer than the lists may lag, counted from `exists_since`, the first such
+    /// answer: what came before may have taken long.
+    Result<void> wait_listed(const std::string& what, std::optional<SteadyTime>& exists_since);
     Result<void> ensure_ssh(const std::string& region, Place& place);
     Result<void> ensure_key(const std::string& region);
     Result<void> open_ssh(const std::string& region, const std::string& group);

@@ -95,7 +95,7 @@ Result<std::string> Creation::ensure_group(
         .add("GroupDescription", machine.empty() ? "Berth machines" : "Berth ssh " + machine)
         .add("VpcId", vpc)
         .tags("security-group", estate_.tags(machine));
-    std::optional<SteadyTime> known_since;
+    std::optional<SteadyTime> exists_since;
     while (true) {
         BERTH_ASSIGN(const auto found, estate_.groups_named(region, name, vpc, machine, until_));
         if (!found.ours.empty()) return found.ours.front().id;
@@ -103,18 +103,20 @@ Result<std::string> Creation::ensure_group(
             return not_ours("security group " + found.foreign.front(), region);
         const auto body = estate_.client().call(region, params, until_);
         if (body) return parse_new_group(*body);
-        // Made by another thread or before a crash, and not listed yet.
         if (classify(body.error().code) != Refusal::kDuplicate) return body.error();
-        // Counted from the first word of it: what came before says nothing about how long AWS's
-        // lists lag behind.
-        const SteadyTime now = estate_.clock().steady();
-        known_since = known_since.value_or(now);
-        if (now >= *known_since + estate_.settings().consistency)
-            return unavailable(
-                "not_listed", "security group " + name + " exists and is not listed"
-            );
-        rest();
+        BERTH_TRY(wait_listed("security group " + name, exists_since));
     }
+}
+
+Result<void> Creation::wait_listed(
+    const std::string& what, std::optional<SteadyTime>& exists_since
+) {
+    const SteadyTime now = estate_.clock().steady();
+    if (!exists_since) exists_since = now;
+    if (now > *exists_since + estate_.settings().consistency)
+        return unavailable("not_listed", what + " exists and is not listed");
+    rest();
+    return {};
 }
 
 Result<void> Creation::ensure_ssh(const std::string& region, Place& place) {
@@ -134,6 +136,7 @@ Result<void> Creation::ensure_key(const std::string& region) {
     params.add("KeyName", Estate::own_name(spec_.machine))
         .add("PublicKeyMaterial", base64(estate_.settings().ssh_public_key))
         .tags("key-pair", estate_.tags(spec_.machine));
+    std::optional<SteadyTime> exists_since;
     while (true) {
         BERTH_ASSIGN(const auto found, estate_.keys_of(region, spec_.machine, until_));
         if (!found.ours.empty()) return {};
@@ -141,9 +144,7 @@ Result<void> Creation::ensure_key(const std::string& region) {
         const auto body = estate_.client().call(region, params, until_);
         if (body) return parse_done(*body, params.action());
         if (classify(body.error().code) != Refusal::kDuplicate) return body.error();
-        if (estate_.clock().steady() >= since_ + estate_.settings().consistency)
-            return unavailable("not_listed", "a key pair exists and is not listed");
-        rest();
+        BERTH_TRY(wait_listed("a key pair", exists_since));
     }
 }
 
