@@ -4,10 +4,12 @@
 
 #include <fcntl.h>
 #include <grp.h>
+#include <poll.h>
 #include <pwd.h>
 #include <signal.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
+#include <sys/syscall.h>
 #include <sys/un.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -220,20 +222,29 @@ std::string PostgresServer::conninfo(std::string_view user, std::string_view dat
 
 void PostgresServer::kill9() {
     if (pid_ <= 0) return;
+    // Stopped first: it must not start new backends, nor reap these and let their ids be reused.
+    int status = 0;
+    ::kill(pid_, SIGSTOP);
+    ::waitpid(pid_, &status, WUNTRACED);
     // Each backend leads a session of its own, so the group alone would leave them serving.
-    std::vector<pid_t> backends;
+    std::vector<Fd> backends;
     std::ifstream children(
         "/proc/" + std::to_string(pid_) + "/task/" + std::to_string(pid_) + "/children"
     );
-    for (pid_t child = 0; children >> child;) backends.push_back(child);
-    ::kill(
-        pid_, SIGSTOP
-    );  // it must not start new ones, nor reap these and let their ids be reused
-    for (const pid_t child : backends) ::kill(child, SIGKILL);
-    ::kill(pid_, SIGKILL);
-    int status = 0;
-    ::waitpid(pid_, &status, 0);
+    for (pid_t child = 0; children >> child;) {
+        backends.emplace_back(static_cast<int>(::syscall(SYS_pidfd_open, child, 0)));
+        ::kill(child, SIGKILL);
+    }
+    if (WIFSTOPPED(status)) {
+        ::kill(pid_, SIGKILL);
+        ::waitpid(pid_, &status, 0);
+    }
     pid_ = -1;
+    // A new server refuses to start for as long as one of them still holds the shared memory.
+    for (const Fd& backend : backends) {
+        pollfd end{backend.get(), POLLIN, 0};
+        ::poll(&end, 1, static_cast<int>(milliseconds(kStopLimit).count()));
+    }
 }
 
 Result<void> PostgresServer::restart() {
