@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
-"""What deploy/Dockerfile copies is enough to configure the product: nothing of tests/ is needed."""
+# What deploy/Dockerfile copies is enough to configure the product: nothing of tests/ is needed.
 import os
 import re
 import shutil
