@@ -125,14 +125,7 @@ Result<void> fetch(
     constexpr int kPartial = 23;  // a file could not be read there: the others are here
     constexpr int kVanished = 24;
     if (result.code == 0 || result.code == kPartial || result.code == kVanished) return {};
-    std::string words = result.err;
-    while (!words.empty() && words.back() == '\n') words.pop_back();
-    return unavailable(
-        "fetch_failed",
-        fmt::format(
-            "the results could not be fetched (rsync ended with {}): {}", result.code, words
-        )
-    );
+    return rsync_failure("fetch_failed", "the results could not be fetched", result);
 }
 
 std::vector<std::string> strings_of(const Json& json, std::string_view key) {

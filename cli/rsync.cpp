@@ -83,4 +83,12 @@ Result<Captured> run_rsync(
     return result;
 }
 
+Error rsync_failure(std::string code, std::string_view trouble, const Captured& result) {
+    std::string_view words = result.err;
+    while (words.ends_with('\n')) words.remove_suffix(1);
+    return unavailable(
+        std::move(code), fmt::format("{} (rsync ended with {}): {}", trouble, result.code, words)
+    );
+}
+
 }  // namespace berth::cli

@@ -27,4 +27,7 @@ Result<Captured> run_rsync(
     const RsyncPeer& peer, std::vector<std::string> arguments, std::string_view input = {}
 );
 
+/// What a failed rsync says of `trouble`, like "the working tree could not be sent".
+Error rsync_failure(std::string code, std::string_view trouble, const Captured& result);
+
 }  // namespace berth::cli

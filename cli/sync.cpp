@@ -91,14 +91,7 @@ Result<PathList> list_workspace(
         )
     );
     if (result.code != 0)
-        return unavailable(
-            "sync_failed",
-            fmt::format(
-                "the machine's files could not be listed (rsync ended with {}): {}",
-                result.code,
-                result.err
-            )
-        );
+        return rsync_failure("sync_failed", "the machine's files could not be listed", result);
     return parse_listing(result.out);
 }
 
@@ -117,16 +110,8 @@ Result<int> send(
         run_rsync({context.server(), token, target.lease, query}, std::move(arguments), input)
     );
     constexpr int kSomeVanished = 24;  // files were deleted while it ran: the next sync tells
-    if (result.code != 0 && result.code != kSomeVanished) {
-        std::string words = result.err;
-        while (!words.empty() && words.back() == '\n') words.pop_back();
-        return unavailable(
-            "sync_failed",
-            fmt::format(
-                "the working tree could not be sent (rsync ended with {}): {}", result.code, words
-            )
-        );
-    }
+    if (result.code != 0 && result.code != kSomeVanished)
+        return rsync_failure("sync_failed", "the working tree could not be sent", result);
     return result.code;
 }
 

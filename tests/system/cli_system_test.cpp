@@ -673,23 +673,18 @@ TEST(CliUp, ASettingsFileWithoutProfilesHasTheDefaultOnes) {
 }  // namespace berth::testing
 
 int main(int argc, char** argv) {
-    ::testing::InitGoogleTest(&argc, argv);
-    struct Access : berth::testing::SystemTest {
-        static void configure() {
-            settings_ =
-                "profiles:\n  default: {driver: local}\n  broken: {driver: nonesuch}\n"
-                "  one: {driver: local, max_machines: 1}\n";
-            berth::testing::start_provider();
-            if (berth::testing::provider == nullptr) return;
-            const std::string& url = berth::testing::provider_url;
-            settings_ +=
-                "gateway:\n  sign_in:\n    github: {client_id: berth-client, org: acme, url: '" +
-                url + "/github', api_url: '" + url + "/api/v3'}\n" +
-                "    oidc: {client_id: berth-client, issuer: '" + url + "'}\n";
-        }
-    };
-    Access::configure();
-    const int result = RUN_ALL_TESTS();
+    std::string settings =
+        "profiles:\n  default: {driver: local}\n  broken: {driver: nonesuch}\n"
+        "  one: {driver: local, max_machines: 1}\n";
+    berth::testing::start_provider();
+    if (berth::testing::provider != nullptr) {
+        const std::string& url = berth::testing::provider_url;
+        settings +=
+            "gateway:\n  sign_in:\n    github: {client_id: berth-client, org: acme, url: '" + url +
+            "/github', api_url: '" + url + "/api/v3'}\n" +
+            "    oidc: {client_id: berth-client, issuer: '" + url + "'}\n";
+    }
+    const int result = berth::testing::SystemTest::run_all(argc, argv, std::move(settings));
     berth::testing::provider.reset();
     return result;
 }

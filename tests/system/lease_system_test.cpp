@@ -245,14 +245,10 @@ TEST_F(LeaseSystem, EventsOfALeaseAreToldInOrderOverSse) {
 }  // namespace berth::testing
 
 int main(int argc, char** argv) {
-    ::testing::InitGoogleTest(&argc, argv);
-    struct Access : berth::testing::SystemTest {
-        static void configure() {
-            settings_ =
-                "profiles:\n  default: {driver: local}\n  sim: {driver: simulated}\n  broken: "
-                "{driver: nonesuch}\n";
-        }
-    };
-    Access::configure();
-    return RUN_ALL_TESTS();
+    return berth::testing::SystemTest::run_all(
+        argc,
+        argv,
+        "profiles:\n  default: {driver: local}\n  sim: {driver: simulated}\n  broken: "
+        "{driver: nonesuch}\n"
+    );
 }

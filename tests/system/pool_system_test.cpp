@@ -446,22 +446,18 @@ TEST_F(PoolSystem, ProfilesAreListed) {
 }  // namespace berth::testing
 
 int main(int argc, char** argv) {
-    ::testing::InitGoogleTest(&argc, argv);
-    struct Access : berth::testing::SystemTest {
-        static void configure() {
-            settings_ =
-                "profiles:\n"
-                "  default: {driver: local}\n"
-                "  sim: {driver: simulated}\n"
-                "  warm: {driver: simulated, warm_min: 2}\n"
-                "  one: {driver: local, warm_min: 1, max_machines: 1, parallel_runs: 4}\n"
-                "  tight: {driver: simulated, max_machines: 1}\n"
-                "  paid: {driver: simulated, price_micros_per_hour: 6000000}\n"
-                "  cursed: {driver: nonesuch, warm_min: 1}\n"
-                "broker:\n"
-                "  limits: {leases_per_owner: 12, budget_per_owner_micros: 10000000}\n";
-        }
-    };
-    Access::configure();
-    return RUN_ALL_TESTS();
+    return berth::testing::SystemTest::run_all(
+        argc,
+        argv,
+        "profiles:\n"
+        "  default: {driver: local}\n"
+        "  sim: {driver: simulated}\n"
+        "  warm: {driver: simulated, warm_min: 2}\n"
+        "  one: {driver: local, warm_min: 1, max_machines: 1, parallel_runs: 4}\n"
+        "  tight: {driver: simulated, max_machines: 1}\n"
+        "  paid: {driver: simulated, price_micros_per_hour: 6000000}\n"
+        "  cursed: {driver: nonesuch, warm_min: 1}\n"
+        "broker:\n"
+        "  limits: {leases_per_owner: 12, budget_per_owner_micros: 10000000}\n"
+    );
 }

@@ -340,14 +340,10 @@ TEST_F(RunEdges, AnAgentWhoseMachineIsRemovedUnderItEndsItself) {
 }  // namespace berth::testing
 
 int main(int argc, char** argv) {
-    ::testing::InitGoogleTest(&argc, argv);
-    struct Access : berth::testing::SystemTest {
-        static void configure() {
-            settings_ =
-                "profiles:\n  default: {driver: local}\n  much: {driver: local, output_cap: "
-                "1GiB}\n";
-        }
-    };
-    Access::configure();
-    return RUN_ALL_TESTS();
+    return berth::testing::SystemTest::run_all(
+        argc,
+        argv,
+        "profiles:\n  default: {driver: local}\n  much: {driver: local, output_cap: "
+        "1GiB}\n"
+    );
 }

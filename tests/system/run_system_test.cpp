@@ -384,14 +384,10 @@ TEST_F(RunSystem, ACancelEndsARunAndIsIdempotent) {
 }  // namespace berth::testing
 
 int main(int argc, char** argv) {
-    ::testing::InitGoogleTest(&argc, argv);
-    struct Access : berth::testing::SystemTest {
-        static void configure() {
-            settings_ =
-                "profiles:\n  default: {driver: local}\n  capped: {driver: local, output_cap: "
-                "1MiB}\n";
-        }
-    };
-    Access::configure();
-    return RUN_ALL_TESTS();
+    return berth::testing::SystemTest::run_all(
+        argc,
+        argv,
+        "profiles:\n  default: {driver: local}\n  capped: {driver: local, output_cap: "
+        "1MiB}\n"
+    );
 }

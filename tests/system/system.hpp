@@ -14,6 +14,13 @@ public:
     static void SetUpTestSuite() { suite_ = std::make_unique<Suite>(SuiteOptions{settings_}); }
     static void TearDownTestSuite() { suite_.reset(); }
 
+    /// The whole main() of a program whose suite has `settings` for its berth.yaml.
+    static int run_all(int argc, char** argv, std::string settings) {
+        ::testing::InitGoogleTest(&argc, argv);
+        settings_ = std::move(settings);
+        return RUN_ALL_TESTS();
+    }
+
 protected:
     static Suite& suite() { return *suite_; }
     static Json json_of(const std::string& text) {
