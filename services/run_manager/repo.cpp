@@ -50,6 +50,7 @@ CREATE TABLE trees (
     tree text NOT NULL,
     sent_at timestamptz NOT NULL
 );
+CREATE INDEX trees_sent ON trees (sent_at);
 )";
 
 #define RUN_COLUMNS                                                                             \
