@@ -296,17 +296,14 @@ Result<void> Run::signal(int number, std::optional<milliseconds> kill_after) {
         return invalid("bad_signal", "a signal is a number from 1 to 64", "signal");
     if (!socket_) return unavailable("run_starting", "the run is just starting; try again");
     bool sent = true;
-    if (number != 0) sent = send({Word::kSignal, static_cast<std::uint64_t>(number), 0, 0, 0, {}});
-    if (kill_after)
-        sent = send(
-                   {Word::kCancel,
-                    static_cast<std::uint64_t>(std::max<long long>(kill_after->count(), 0)),
-                    0,
-                    0,
-                    0,
-                    {}}
-               ) &&
-               sent;
+    // The cancel goes first: a command that the signal ended before it would have failed, not have
+    // been canceled.
+    if (kill_after) {
+        const auto grace = std::max<long long>(kill_after->count(), 0);
+        sent = send({Word::kCancel, static_cast<std::uint64_t>(grace), 0, 0, 0, {}});
+    }
+    if (number != 0 && sent)
+        sent = send({Word::kSignal, static_cast<std::uint64_t>(number), 0, 0, 0, {}});
     if (!sent)
         return unavailable("run_busy", "the run's supervisor does not take orders now; try again");
     return {};

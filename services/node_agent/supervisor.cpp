@@ -459,7 +459,8 @@ void Supervisor::on_word(const RunWord& word) {
         case Word::kConfirm: spool_->confirm(word.a); break;
         case Word::kSignal: signal_command(static_cast<int>(word.a)); break;
         case Word::kCancel:
-            canceled_ = !ended_ && !command_end_;
+            // Sticky: a cancel that comes twice finds the command dead of the first.
+            if (!ended_ && !command_end_) canceled_ = true;
             kill_at_ = Steady::now() + milliseconds{std::min<std::uint64_t>(word.a, 3'600'000)};
             break;
         case Word::kStdin:

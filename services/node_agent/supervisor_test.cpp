@@ -4,6 +4,8 @@
 #include <gtest/gtest.h>
 #include <sys/wait.h>
 
+#include <sstream>
+
 #include "node_agent/test_machine.hpp"
 #include "support/sanitized.hpp"
 
@@ -124,6 +126,34 @@ TEST(Supervisor, ForwardsSignalsToTheGroupAndCancelsWhatIgnoresThem) {
     ASSERT_TRUE(stubborn.until_ended());
     EXPECT_EQ(stubborn.exit().state, EndState::kCanceled);
     EXPECT_EQ(stubborn.exit().signal, SIGKILL);
+}
+
+TEST(Supervisor, ACancelThatComesTwiceIsACancel) {
+    Machine machine;
+    BERTH_NEEDS_SANDBOX(machine);
+    machine.shell("a", "head -c 100000000 /dev/zero");
+    Reader run(machine.folder("a"));
+    run.reading = false;
+    run.keep = false;
+    // A full spool keeps the run open after its command is dead.
+    ASSERT_TRUE(run.until([&] { return run.written > kSpoolLimitBytes - 2 * kRecordBytes; }));
+    std::istringstream pids(read_file(machine.folder("a") / "pids").value());
+    std::vector<process::ProcessId> processes;
+    for (std::string line; std::getline(pids, line);)
+        processes.push_back(process::ProcessId::parse(line).value());
+    ASSERT_FALSE(processes.empty());
+    run.send({Word::kCancel, 10'000, 0, 0, 0, {}});
+    run.signal(SIGTERM);
+    ASSERT_TRUE(eventually([&] {
+        return std::none_of(processes.begin(), processes.end(), [](const auto& id) {
+            return id.alive();
+        });
+    }));
+    run.send({Word::kCancel, 10'000, 0, 0, 0, {}});
+    run.reading = true;
+    run.read_spool();
+    ASSERT_TRUE(run.until_ended());
+    EXPECT_EQ(run.exit().state, EndState::kCanceled);
 }
 
 TEST(Supervisor, TimesOutWithTheWholeTree) {
