@@ -149,12 +149,15 @@ Result<std::string> Api::tree(std::string_view lease) {
 }
 
 Result<run::v1::Run> Api::wait_ended(std::string_view id) {
-    const std::string query = fmt::format("?wait=ended&timeout={}ms", kLongPoll.count());
     for (;;) {
-        auto run =
-            ask<run::v1::Run>("GET", path_of("runs", id, query), {}, kLongPoll + seconds{15});
+        auto run = wait_ended(id, kLongPoll);
         if (!run || run->has_ended_at()) return run;
     }
+}
+
+Result<run::v1::Run> Api::wait_ended(std::string_view id, milliseconds patience) {
+    const std::string query = fmt::format("?wait=ended&timeout={}ms", patience.count());
+    return ask<run::v1::Run>("GET", path_of("runs", id, query), {}, patience + seconds{15});
 }
 
 Result<lease::v1::Lease> Api::heartbeat(std::string_view id) {

@@ -40,6 +40,8 @@ public:
     Result<run::v1::Run> run(std::string_view id);
     /// Waits, however long it takes, until the run has ended.
     Result<run::v1::Run> wait_ended(std::string_view id);
+    /// The run as it is when it has ended, or after `patience`.
+    Result<run::v1::Run> wait_ended(std::string_view id, milliseconds patience);
     Result<run::v1::ListReply> runs(
         std::string_view lease, std::string_view cursor, std::string_view limit
     );

@@ -32,12 +32,11 @@ namespace {
 // Phases that take longer are worth a line on a terminal.
 constexpr milliseconds kWorthTelling{500};
 
-// How often and how patiently the record of an ended run is looked at for its end.
 // Another working tree was sent between our sync and our start. Each time its runs came first, so
 // this many in a row means that something else is wrong.
 constexpr int kRounds = 20;
-constexpr int kRecordLooks = 40;
-constexpr milliseconds kRecordPause{25};
+// How long an ended run's record is waited for to hear of the end.
+constexpr milliseconds kRecordPatience{1'000};
 
 constexpr std::string_view kCollectLabel = "-collect";
 // How long a lease outlives a client that died before it could fetch and release.
@@ -317,13 +316,8 @@ private:
     // The last frame of output may be here before the run's own record has heard of the end.
     void refresh_run(const Outcome& outcome) {
         if (options_.detach || outcome.code == kExitUnreachable || run_->has_ended_at()) return;
-        for (int look = 0; look < kRecordLooks; ++look) {
-            auto fresh = api_.run(run_->id());
-            if (!fresh) return;
-            run_ = std::move(fresh).value();
-            if (run_->has_ended_at()) return;
-            std::this_thread::sleep_for(kRecordPause);
-        }
+        auto fresh = api_.wait_ended(run_->id(), kRecordPatience);
+        if (fresh) run_ = std::move(fresh).value();
     }
 
     Json result(const Outcome& outcome) {

@@ -144,7 +144,7 @@ Result<SyncReport> sync_locked(
     BERTH_ASSIGN(const PathList listed, list_files(context.root(), rules));
     BERTH_ASSIGN(Scan now, scan(context.root(), listed, rules));
     const auto text = read_file(record_path, 512U << 20U);
-    SyncRecord before = text ? parse_record(*text) : SyncRecord{};
+    SyncRecord before = text ? parse_record_head(*text) : SyncRecord{};
     SyncReport report;
     report.files = now.paths.size();
     report.bytes = now.bytes;
@@ -162,6 +162,7 @@ Result<SyncReport> sync_locked(
             std::chrono::duration_cast<milliseconds>(std::chrono::steady_clock::now() - begin);
         return report;
     }
+    if (text) before.paths = parse_record(*text).paths;
     PathList all = now.paths;
     if (rules.git) {
         const PathList git = list_git_folder(context.root());

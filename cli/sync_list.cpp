@@ -12,6 +12,8 @@
 #include <array>
 #include <cerrno>
 #include <memory>
+#include <optional>
+#include <thread>
 
 #include "cli/capture.hpp"
 #include "cli/paths.hpp"
@@ -143,20 +145,33 @@ Result<PathList> list_plain(const fs::path& root, const SyncRules& rules) {
     return out;
 }
 
+/// Paths of `ls-files -t -s`: "? path" of what is not tracked, "H mode object stage<tab>path" of
+/// what is. Submodules get the slash that git gives repositories which are not tracked.
+Result<PathList> git_tagged(const fs::path& root, std::vector<std::string> arguments) {
+    BERTH_ASSIGN(PathList out, git(root, joined({"ls-files", "-z", "-t", "-s"}, arguments)));
+    for (std::string& path : out) {
+        if (path.starts_with("? ")) {
+            path.erase(0, 2);
+            continue;
+        }
+        const bool submodule = path.compare(2, 7, "160000 ") == 0;
+        path.erase(0, path.find('\t') + 1);
+        if (submodule) path += '/';
+    }
+    sort_unique(out);
+    return out;
+}
+
 Result<PathList> list_repository(const fs::path& root, const SyncRules& rules) {
     const auto excludes = exclude_arguments(root, rules);
     BERTH_ASSIGN(
         PathList out,
-        git(root,
-            joined({"ls-files", "-z", "--cached", "--others", "--exclude-standard"}, excludes))
+        git_tagged(root, joined({"--cached", "--others", "--exclude-standard"}, excludes))
     );
-    sort_unique(out);
     if (!excludes.empty()) {  // git's excludes leave tracked files alone; ours do not
         BERTH_ASSIGN(
-            PathList dropped,
-            git(root, joined({"ls-files", "-z", "--cached", "--ignored"}, excludes))
+            const PathList dropped, git_tagged(root, joined({"--cached", "--ignored"}, excludes))
         );
-        sort_unique(dropped);
         PathList kept;
         std::set_difference(
             out.begin(), out.end(), dropped.begin(), dropped.end(), std::back_inserter(kept)
@@ -173,16 +188,16 @@ Result<PathList> list_repository(const fs::path& root, const SyncRules& rules) {
     return out;
 }
 
-// Submodules and repositories in the tree are named as folders: their own files take their place.
+// Submodules and repositories in the tree are named as folders, with a slash: their own files take
+// their place.
 Result<void> expand_folders(
     const fs::path& root, const SyncRules& rules, PathList& paths, int depth
 ) {
     PathList more;
     for (auto& path : paths) {
-        const bool slash = path.ends_with('/');
+        if (!path.ends_with('/')) continue;
         std::error_code ignored;
-        if (!slash && !fs::is_directory(fs::symlink_status(root / path, ignored))) continue;
-        const std::string folder = slash ? path.substr(0, path.size() - 1) : path;
+        const std::string folder = path.substr(0, path.size() - 1);
         path.clear();
         if (!fs::exists(root / folder / ".git", ignored) || depth >= kMaxNesting) continue;
         BERTH_ASSIGN(PathList inner, list_repository(root / folder, rules));
@@ -261,16 +276,39 @@ PathList list_git_folder(const fs::path& root) {
     return out;
 }
 
+namespace {
+
+/// What the kernel says of each path; nullopt: it is gone. On two threads: the time is the
+/// kernel's, and a scan is what a run with nothing to send waits for.
+std::vector<std::optional<struct stat>> look_at(int folder, const PathList& paths) {
+    std::vector<std::optional<struct stat>> out(paths.size());
+    const auto look = [&](std::size_t from, std::size_t to) {
+        struct stat info {};
+        for (std::size_t i = from; i < to; ++i) {
+            if (::fstatat(folder, paths[i].c_str(), &info, AT_SYMLINK_NOFOLLOW) == 0) out[i] = info;
+        }
+    };
+    constexpr std::size_t kWorthAThread = 500;
+    const std::size_t middle = paths.size() >= kWorthAThread ? paths.size() / 2 : 0;
+    std::thread first([&] { look(0, middle); });
+    look(middle, paths.size());
+    first.join();
+    return out;
+}
+
+}  // namespace
+
 Result<Scan> scan(const fs::path& root, const PathList& listed, const SyncRules& rules) {
     const Fd folder(::open(root.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
     if (!folder) return system_error("cannot open " + root.string(), errno);
+    const auto looks = look_at(folder.get(), listed);
     Scan out;
     out.paths.reserve(listed.size());
     Hash hash;
-    struct stat info {};
-    for (const std::string& path : listed) {
-        if (::fstatat(folder.get(), path.c_str(), &info, AT_SYMLINK_NOFOLLOW) != 0)
-            continue;  // deleted
+    for (std::size_t i = 0; i < listed.size(); ++i) {
+        if (!looks[i]) continue;  // deleted
+        const std::string& path = listed[i];
+        const struct stat& info = *looks[i];
         if (!S_ISREG(info.st_mode) && !S_ISLNK(info.st_mode) && !S_ISDIR(info.st_mode)) continue;
         hash.add(path);
         if (S_ISDIR(info.st_mode)) {  // its time changes with its files, which are here themselves
@@ -290,6 +328,7 @@ Result<Scan> scan(const fs::path& root, const PathList& listed, const SyncRules&
         out.paths.push_back(path);
     }
     if (rules.git) {
+        struct stat info {};
         for (const char* mark : kGitMarks) {
             if (::fstatat(folder.get(), mark, &info, AT_SYMLINK_NOFOLLOW) == 0) {
                 hash.add(std::string_view(mark));
@@ -318,14 +357,24 @@ std::string format_record(const SyncRecord& record) {
     return out;
 }
 
-SyncRecord parse_record(std::string_view text) {
+SyncRecord parse_record_head(std::string_view text) {
     SyncRecord out;
     if (!text.starts_with(kRecordMagic)) return out;
-    const auto pieces = split(text.substr(kRecordMagic.size()), '\0');
-    if (pieces.size() < 3) return out;
-    out.fingerprint = pieces[0];
-    out.root = pieces[1];
-    out.tree = pieces[2];
+    text.remove_prefix(kRecordMagic.size());
+    const std::size_t root = text.find('\0');
+    const std::size_t tree = root == text.npos ? root : text.find('\0', root + 1);
+    if (tree == text.npos) return out;
+    out.fingerprint = text.substr(0, root);
+    out.root = text.substr(root + 1, tree - root - 1);
+    text.remove_prefix(tree + 1);
+    out.tree = text.substr(0, text.find('\0'));
+    return out;
+}
+
+SyncRecord parse_record(std::string_view text) {
+    SyncRecord out = parse_record_head(text);
+    if (out.tree.empty() && out.root.empty()) return out;
+    const auto pieces = split(text, '\0');
     for (std::size_t i = 3; i < pieces.size(); ++i) out.paths.emplace_back(pieces[i]);
     return out;
 }

@@ -54,6 +54,8 @@ struct SyncRecord {
 std::string format_record(const SyncRecord& record);
 /// An empty record when the text is not one: then everything is sent again.
 SyncRecord parse_record(std::string_view text);
+/// The same without the paths, of which there may be a hundred thousand.
+SyncRecord parse_record_head(std::string_view text);
 
 /// The files and links, sorted, of what rsync prints where it has no destination: permissions,
 /// size, date, time, name; bytes no terminal should get are written \#ooo, a link's name ends in "

@@ -19,7 +19,8 @@ struct File {
     std::string path;  ///< as resolved inside the sandbox; any bytes
     std::uint64_t device = 0;
     std::uint64_t inode = 0;
-    std::string sha256;  ///< 64 hex digits; empty where it was not read (then nothing may depend on it)
+    std::string
+        sha256;  ///< 64 hex digits; empty where it was not read (then nothing may depend on it)
     bool operator==(const File&) const = default;
 };
 
@@ -37,7 +38,7 @@ struct Plan {
     std::string cwd;                ///< resolved by the kernel
     std::vector<EnvChange> env;     ///< sorted by name
     File script;                    ///< path empty: no script file
-    std::string parent;    ///< executable that asked; for people, not part of the digest
+    std::string parent;             ///< executable that asked; for people, not part of the digest
     std::string replaces;  ///< digest of the plan this one was edited from; not part of the digest
     bool operator==(const Plan&) const = default;
 };
@@ -54,14 +55,15 @@ std::string digest(const Plan& plan);
 
 /// The arguments as one line for people: quoted as a POSIX shell reads it, every control character,
 /// bidirectional mark, zero-width or other invisible character and every byte that is not UTF-8
-/// written as an escape ($'\x1b', $'\u202e'), so that what is shown cannot pretend. Cut in the middle to
-/// `most` bytes with the number of bytes left out named.
+/// written as an escape ($'\x1b', $'\u202e'), so that what is shown cannot pretend. Cut in the
+/// middle to `most` bytes with the number of bytes left out named.
 std::string show_argv(const std::vector<std::string>& argv, std::size_t most = 2'000);
 /// One string by the same rules, without quotes where none are needed.
 std::string show_text(std::string_view text, std::size_t most = 300);
 
 /// Values that look like secrets (of known token forms, or whose name says so: TOKEN, SECRET,
-/// PASSWORD, KEY, …; `--password=x`, `Authorization: …`, URLs with a password) are replaced by "***".
+/// PASSWORD, KEY, …; `--password=x`, `Authorization: …`, URLs with a password) are replaced by
+/// "***".
 std::string mask(std::string_view shown);
 /// argv masked, then shown.
 std::string show_masked_argv(const std::vector<std::string>& argv, std::size_t most = 2'000);

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Maps a plan to allow, deny or ask. One reading of the policy file, for the service, the machine and
-// the command line alike.
+// Maps a plan to allow, deny or ask. One reading of the policy file, for the service, the machine
+// and the command line alike.
 #pragma once
 
 #include <cstdint>
@@ -47,17 +47,18 @@ struct Origin {
 struct AskTerms {
     milliseconds timeout{};
     DeadlineOutcome outcome = DeadlineOutcome::kDeny;
-    std::vector<std::string> approvers;    ///< group names or users ("user:anna"); empty: every approver
+    std::vector<std::string>
+        approvers;  ///< group names or users ("user:anna"); empty: every approver
     std::vector<std::string> escalate_to;  ///< in order
     unsigned quorum = 1;
 };
 
 struct Verdict {
     Action action = Action::kDeny;
-    std::string rule;    ///< its id; "default" where none matched; "level", "environment", "loader", …
-                         ///< where a built-in refusal decided
-    std::string reason;  ///< one line for people
-    AskTerms ask;        ///< of kAsk
+    std::string rule;  ///< its id; "default" where none matched; "level", "environment", "loader",
+                       ///< … where a built-in refusal decided
+    std::string reason;                ///< one line for people
+    AskTerms ask;                      ///< of kAsk
     milliseconds execution_timeout{};  ///< 0: the run's own
 };
 
@@ -73,14 +74,17 @@ class Policy {
 public:
     /// Errors: code "bad_policy"; the message names every mistake, one a line, each as
     /// "name:line:column: what is wrong and what would be right".
-    static Result<std::shared_ptr<const Policy>> parse(std::string_view text, std::string_view name);
+    static Result<std::shared_ptr<const Policy>> parse(
+        std::string_view text, std::string_view name
+    );
     /// The policy that allows everything: of an org that has none.
     static std::shared_ptr<const Policy> allow_all();
 
     /// Pure; `now` is for rules with times. Below 50 µs with 1,000 rules.
     Verdict decide(const Plan& plan, const Origin& origin, WallTime now) const;
     /// decide() and how it came to it; the last step is what decided.
-    Verdict explain(const Plan& plan, const Origin& origin, WallTime now, std::vector<Step>& steps) const;
+    Verdict explain(const Plan& plan, const Origin& origin, WallTime now, std::vector<Step>& steps)
+        const;
 
     /// The level a machine must have for this origin (`require`); below it everything is denied.
     Level required(const Origin& origin) const;
@@ -100,14 +104,14 @@ private:
     std::unique_ptr<State> state_;
 };
 
-/// Names of variables that change what other programs do (LD_PRELOAD, GIT_SSH_COMMAND, NODE_OPTIONS,
-/// BASH_ENV, PYTHONPATH, …): dropped where Berth builds the environment; an exec that sets one anew is
-/// never allowed by default. Names may end in '*'.
+/// Names of variables that change what other programs do (LD_PRELOAD, GIT_SSH_COMMAND,
+/// NODE_OPTIONS, BASH_ENV, PYTHONPATH, …): dropped where Berth builds the environment; an exec that
+/// sets one anew is never allowed by default. Names may end in '*'.
 const std::vector<std::string>& dangerous_variables();
 bool is_dangerous_variable(std::string_view name);
 
-/// True for programs that run whatever they are told (shells, interpreters, env, xargs, sudo, ld.so…):
-/// never remembered by "always allow" on their bare name.
+/// True for programs that run whatever they are told (shells, interpreters, env, xargs, sudo,
+/// ld.so…): never remembered by "always allow" on their bare name.
 bool is_wrapper(std::string_view executable);
 
 /// The text of a policy to start from: "strict", "developer", "observe-only"; empty: no such.

@@ -9,6 +9,7 @@
 #include <cerrno>
 
 #include "core/fd.hpp"
+#include "node_agent/run_files.hpp"
 #include "process/spawn.hpp"
 
 namespace berth::node {
@@ -70,6 +71,8 @@ constexpr const char* kEtcOfHost[] = {
     "xml",
 };
 
+constexpr std::size_t kEtcFileLimit = 4U << 20U;  // services and ld.so.cache are the largest
+
 void append(std::vector<std::string>& to, std::initializer_list<std::string> words) {
     to.insert(to.end(), words.begin(), words.end());
 }
@@ -87,9 +90,35 @@ void append_system_folders(std::vector<std::string>& to) {
     append(to, {"--ro-bind-try", "/opt", "/opt"});
 }
 
-Result<void> make_folder(const fs::path& path) {
-    if (::mkdir(path.c_str(), 0700) != 0 && errno != EEXIST)
+Result<void> make_folder(const fs::path& path, mode_t mode = 0700) {
+    if (::mkdir(path.c_str(), mode) != 0 && errno != EEXIST)
         return system_error("cannot create " + path.string(), errno);
+    return {};
+}
+
+/// One of kEtcOfHost in the machine's own /etc: a copy of a file, a mount point for a folder. A
+/// copy is made again when the host's file changed.
+Result<void> take_over(const fs::path& from, const fs::path& to) {
+    struct stat theirs {};
+    if (::stat(from.c_str(), &theirs) != 0) {
+        (void)::unlink(to.c_str());  // never a folder: that stays as an empty one
+        return {};
+    }
+    if (S_ISDIR(theirs.st_mode)) return make_folder(to, 0755);
+    struct stat ours {};
+    const bool same = ::lstat(to.c_str(), &ours) == 0 && ours.st_size == theirs.st_size &&
+                      ours.st_mtim.tv_sec == theirs.st_mtim.tv_sec &&
+                      ours.st_mtim.tv_nsec == theirs.st_mtim.tv_nsec;
+    if (same || !S_ISREG(theirs.st_mode)) return {};
+    const auto content = read_file(from, kEtcFileLimit);
+    if (!content) return {};  // as if it were not there: this user may not read it
+    const fs::path next = to.parent_path() / ("." + to.filename().string());
+    BERTH_TRY(write_quickly(next, *content));
+    const timespec times[] = {theirs.st_mtim, theirs.st_mtim};
+    if (::chmod(next.c_str(), 0644) != 0 ||
+        ::utimensat(AT_FDCWD, next.c_str(), times, AT_SYMLINK_NOFOLLOW) != 0 ||
+        ::rename(next.c_str(), to.c_str()) != 0)
+        return system_error("cannot write " + to.string(), errno);
     return {};
 }
 
@@ -149,6 +178,12 @@ Result<void> Sandbox::write_etc() const {
     };
     for (const auto& [name, content] : files)
         BERTH_TRY(write_file_atomic(etc / name, content, 0644));
+    return refresh_etc();
+}
+
+Result<void> Sandbox::refresh_etc() const {
+    for (const char* name : kEtcOfHost)
+        BERTH_TRY(take_over(fs::path("/etc") / name, settings_.dir / "node" / "etc" / name));
     return {};
 }
 
@@ -187,17 +222,16 @@ std::vector<std::string> Sandbox::base_command() const {
          "/var/tmp",
          "--symlink",
          "../run",
-         "/var/run",
-         "--dir",
-         "/etc"}
+         "/var/run"}
     );
-    for (const char* name : kEtcOfHost) {
-        const std::string path = std::string("/etc/") + name;
-        append(argv, {"--ro-bind-try", path, path});
-    }
+    // Each mount costs a run a quarter of a millisecond: one for all the files.
     const fs::path etc = settings_.dir / "node" / "etc";
-    for (const char* name : {"passwd", "group", "hosts", "hostname", "resolv.conf"}) {
-        append(argv, {"--ro-bind", (etc / name).string(), std::string("/etc/") + name});
+    append(argv, {"--ro-bind", etc.string(), "/etc"});
+    for (const char* name : kEtcOfHost) {
+        const fs::path path = fs::path("/etc") / name;
+        std::error_code error;
+        if (fs::is_directory(path, error) && fs::is_directory(etc / name, error))
+            append(argv, {"--ro-bind-try", path.string(), path.string()});
     }
     append(argv, {"--bind", (settings_.dir / "workspace").string(), kInsideWorkspace});
     return argv;
@@ -240,6 +274,7 @@ std::vector<std::string> Sandbox::tool_command(const std::vector<std::string>& p
 }
 
 Result<std::string> Sandbox::ensure() {
+    BERTH_TRY(refresh_etc());
     BERTH_ASSIGN(const process::ProcessId holder, ensure_holder());
     return holder.to_text();
 }

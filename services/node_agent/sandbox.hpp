@@ -39,8 +39,8 @@ public:
     /// container forbids them), "network_unavailable".
     Result<process::ProcessId> ensure_holder();
 
-    /// ensure() tells the holder; run_command() ends in `berth-init run` as pid 1 and is to be
-    /// started inside the holder's namespaces.
+    /// ensure() tells the holder and brings the copies of the host's /etc up to date; run_command()
+    /// ends in `berth-init run` as pid 1 and is to be started inside the holder's namespaces.
     Result<std::string> ensure() override;
     std::vector<std::string> run_command() const override;
     bool relayed() const override { return false; }
@@ -60,6 +60,7 @@ public:
 private:
     explicit Sandbox(SandboxSettings settings) : settings_(std::move(settings)) {}
     Result<void> write_etc() const;
+    Result<void> refresh_etc() const;
     Result<process::ProcessId> start_holder();
     Result<void> fence(const process::ProcessId& holder) const;
     Result<void> connect_network(const process::ProcessId& holder) const;

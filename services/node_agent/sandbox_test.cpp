@@ -66,6 +66,16 @@ TEST(Sandbox, IsOfItsOwnUserHostNameAndProcessTree) {
     EXPECT_EQ(info.st_uid, ::getuid());
 }
 
+TEST(Sandbox, ShowsTheHostsSettingsAsTheyAreNow) {
+    Machine machine;
+    BERTH_NEEDS_SANDBOX(machine);
+    std::ofstream(machine.dir / "node/etc/protocols") << "of yesterday";
+    ASSERT_TRUE(machine.sandbox->ensure());
+    Reader& run =
+        machine.finish("a", "cat /etc/protocols; test -d /etc/alternatives && echo folder");
+    EXPECT_EQ(run.out(), read_file("/etc/protocols").value_or("") + "folder\n");
+}
+
 TEST(Sandbox, LeavesNoDescendantBehind) {
     Machine machine;
     BERTH_NEEDS_SANDBOX(machine);
