@@ -350,8 +350,8 @@ private:
                     {decision->reply_type, "ok", decision->reply_payload},
                     std::move(decision->messages),
                     "ok"};
-                BERTH_TRY(store::Inbox::settle(tx, inbox_id, done.outcome));
                 if (!done.messages.empty()) BERTH_TRY(store::Outbox::add_all(tx, done.messages));
+                store::Inbox::settle(tx, inbox_id, done.outcome);  // goes with COMMIT
                 return done;
             });
             // Not stored: it had no effect, and it follows from this message's own deadline. The
@@ -397,7 +397,7 @@ private:
             BERTH_ASSIGN(Handled known, claim(tx, inbox_id, digest));
             if (std::string_view(known.verdict) != "ok") return known;
             Handled refused{failure_outcome(refusal), {}, "refused"};
-            BERTH_TRY(store::Inbox::settle(tx, inbox_id, refused.outcome));
+            store::Inbox::settle(tx, inbox_id, refused.outcome);
             return refused;
         });
     }

@@ -56,16 +56,10 @@ Result<Claim> Inbox::look_up(Pool& pool, std::string_view command_id, std::strin
     return read_claim(rows, digest);
 }
 
-Result<void> Inbox::settle(Transaction& tx, std::string_view command_id, const Outcome& outcome) {
-    BERTH_ASSIGN(
-        const Rows rows,
-        tx.exec(kSettle, {command_id, outcome.type, outcome.status, Param::bytes(outcome.payload)})
+void Inbox::settle(Transaction& tx, std::string_view command_id, const Outcome& outcome) {
+    tx.exec_later(
+        kSettle, {command_id, outcome.type, outcome.status, Param::bytes(outcome.payload)}
     );
-    if (rows.affected() != 1)
-        return internal(
-            "not_claimed", "an outcome was stored for a command that was never claimed"
-        );
-    return {};
 }
 
 Result<std::int64_t> Inbox::purge_older_than(Pool& pool, std::chrono::seconds age, int batch) {

@@ -70,10 +70,8 @@ public:
         Transaction& tx, std::string_view command_id, std::string_view digest
     );
     static Result<Claim> look_up(Pool& pool, std::string_view command_id, std::string_view digest);
-    /// Error code "not_claimed" (kInternal) when there is no such row.
-    static Result<void> settle(
-        Transaction& tx, std::string_view command_id, const Outcome& outcome
-    );
+    /// Of what was claimed in the same transaction; written with its next statement or COMMIT.
+    static void settle(Transaction& tx, std::string_view command_id, const Outcome& outcome);
 
     /// Deletes rows received longer ago than `age`, `batch` rows per statement and kMaxPurgeBatches
     /// statements at most; returns how many went. Run it now and then: two replicas at once share

@@ -272,21 +272,30 @@ Result<void> Link::wait_readable(SteadyTime deadline, bool flushing) {
     return {};
 }
 
-Result<Link::ResultPtr> Link::collect(SteadyTime deadline, std::string_view name) {
+Result<void> Link::flush(SteadyTime deadline, std::string_view name) {
     PGconn* const c = connection_.get();
     for (int flushed = PQflush(c); flushed != 0; flushed = PQflush(c)) {
         if (flushed < 0) return lost(name);
         BERTH_TRY(wait_readable(deadline, true));
     }
+    return {};
+}
+
+Result<void> Link::wait_not_busy(SteadyTime deadline) {
+    while (PQisBusy(connection_.get()) != 0) BERTH_TRY(wait_readable(deadline, false));
+    return {};
+}
+
+Result<Link::ResultPtr> Link::collect(SteadyTime deadline, std::string_view name) {
+    PGconn* const c = connection_.get();
+    BERTH_TRY(flush(deadline, name));
     ResultPtr good;
     std::optional<Error> bad;
     for (;;) {
-        while (PQisBusy(c) != 0) {
-            if (auto ready = wait_readable(deadline, false); !ready) {
-                // A farewell already read says more than the end of the stream.
-                if (bad) return *bad;
-                return std::move(ready).error();
-            }
+        if (auto ready = wait_not_busy(deadline); !ready) {
+            // A farewell already read says more than the end of the stream.
+            if (bad) return *bad;
+            return std::move(ready).error();
         }
         ResultPtr next(PQgetResult(c));
         if (!next) break;
@@ -305,6 +314,53 @@ Result<Link::ResultPtr> Link::collect(SteadyTime deadline, std::string_view name
     return good;
 }
 
+Result<Link::ResultPtr> Link::collect_pipeline(
+    SteadyTime deadline, const std::vector<Step>& steps
+) {
+    PGconn* const c = connection_.get();
+    BERTH_TRY(flush(deadline, steps.back().statement.name));
+    ResultPtr good;
+    std::optional<Error> bad;
+    std::size_t step = 0;  // the one whose results come now; a null result ends it
+    for (;;) {
+        if (auto ready = wait_not_busy(deadline); !ready) {
+            if (bad) return *bad;
+            return std::move(ready).error();
+        }
+        ResultPtr next(PQgetResult(c));
+        if (!next) {
+            if (++step > steps.size()) return lost(steps.back().statement.name);
+            continue;
+        }
+        const ExecStatusType status = PQresultStatus(next.get());
+        if (status == PGRES_PIPELINE_SYNC) break;
+        if (status == PGRES_PIPELINE_ABORTED) continue;  // the echo of the failure before it
+        if (status == PGRES_TUPLES_OK || status == PGRES_COMMAND_OK) {
+            good = std::move(next);
+        } else {
+            const std::size_t which = std::min(step, steps.size() - 1);
+            if (!bad) bad = failure(next.get(), steps[which].statement.name);
+            if (PQstatus(c) != CONNECTION_OK) return std::move(*bad);
+        }
+    }
+    if (bad) return std::move(*bad);
+    if (!good) return lost(steps.back().statement.name);
+    tag_ = PQcmdStatus(good.get());
+    return good;
+}
+
+Result<void> Link::check_usable(const Statement& statement, const Params& params) const {
+    if (broken_)
+        return unavailable(
+            "database_unavailable", labelled(statement.name, "the connection is closed")
+        );
+    for (const Param& param : params) {
+        if (!param.is_binary() && param.encoded().find('\0') != std::string::npos)
+            return invalid("nul_in_text", "PostgreSQL cannot store a NUL character in a text");
+    }
+    return {};
+}
+
 Result<std::string> Link::prepared(const Statement& statement, SteadyTime deadline) {
     if (const auto found = statements_.find(statement.sql); found != statements_.end())
         return found->second;
@@ -318,31 +374,21 @@ Result<std::string> Link::prepared(const Statement& statement, SteadyTime deadli
     return name;
 }
 
-Result<Rows> Link::exec(const Statement& statement, const Params& params, milliseconds limit) {
-    maybe_executed_ = false;
-    if (broken_)
-        return unavailable(
-            "database_unavailable", labelled(statement.name, "the connection is closed")
-        );
+Result<void> Link::send(const Step& step, const std::string& name) {
+    const Params& params = step.params;
     std::vector<const char*> values(params.size());
     std::vector<int> lengths(params.size());
     std::vector<int> formats(params.size());
     for (std::size_t i = 0; i < params.size(); ++i) {
         const std::string& text = params[i].encoded();
-        if (!params[i].is_binary() && text.find('\0') != std::string::npos) {
-            return invalid("nul_in_text", "PostgreSQL cannot store a NUL character in a text");
-        }
         values[i] = params[i].is_null() ? nullptr : text.c_str();
         lengths[i] = static_cast<int>(text.size());
         formats[i] = params[i].is_binary() ? 1 : 0;
     }
-    const SteadyTime deadline = steady_now() + limit;
-    BERTH_ASSIGN(const std::string name, prepared(statement, deadline));
-    maybe_executed_ = true;
     const int count = static_cast<int>(params.size());
     const int sent = name.empty() ? PQsendQueryParams(
                                         connection_.get(),
-                                        std::string(statement.sql).c_str(),
+                                        std::string(step.statement.sql).c_str(),
                                         count,
                                         nullptr,
                                         values.data(),
@@ -359,9 +405,42 @@ Result<Rows> Link::exec(const Statement& statement, const Params& params, millis
                                         formats.data(),
                                         0
                                     );
-    if (sent == 0) return lost(statement.name);
+    if (sent == 0) return lost(step.statement.name);
+    return {};
+}
+
+Result<Rows> Link::exec(const Statement& statement, const Params& params, milliseconds limit) {
+    maybe_executed_ = false;
+    BERTH_TRY(check_usable(statement, params));
+    const SteadyTime deadline = steady_now() + limit;
+    BERTH_ASSIGN(const std::string name, prepared(statement, deadline));
+    maybe_executed_ = true;
+    BERTH_TRY(send({statement, params}, name));
     BERTH_ASSIGN(ResultPtr result, collect(deadline, statement.name));
     return Rows(result.release());
+}
+
+Result<Rows> Link::exec_all(const std::vector<Step>& steps) {
+    maybe_executed_ = false;
+    const SteadyTime deadline = steady_now() + usual_limit_;
+    std::vector<std::string> names;
+    for (const Step& step : steps) {
+        BERTH_TRY(check_usable(step.statement, step.params));
+        std::string name;
+        if (!step.params.empty()) {
+            BERTH_ASSIGN(name, prepared(step.statement, deadline));
+        }
+        names.push_back(std::move(name));
+    }
+    maybe_executed_ = true;
+    PGconn* const c = connection_.get();
+    if (PQenterPipelineMode(c) == 0) return lost(steps.back().statement.name);
+    for (std::size_t i = 0; i < steps.size(); ++i) BERTH_TRY(send(steps[i], names[i]));
+    if (PQpipelineSync(c) == 0) return lost(steps.back().statement.name);
+    auto result = collect_pipeline(deadline, steps);
+    if (!broken_ && PQexitPipelineMode(c) == 0) return lost(steps.back().statement.name);
+    if (!result) return std::move(result).error();
+    return Rows(result->release());
 }
 
 Result<void> Link::script(std::string_view sql, milliseconds limit) {

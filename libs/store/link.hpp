@@ -9,6 +9,7 @@
 #include <string>
 #include <string_view>
 #include <unordered_map>
+#include <vector>
 
 #include "store/postgres.hpp"
 
@@ -28,6 +29,14 @@ public:
     Result<Rows> exec(const Statement& statement, const Params& params) {
         return exec(statement, params, usual_limit_);
     }
+    /// All of them in one round trip, in order; the last one's rows. From the first that fails on
+    /// none is carried out, and its error is the whole's. Without parameters a text runs
+    /// unprepared: BEGIN, COMMIT. The last result's command tag is in tag().
+    struct Step {
+        Statement statement;
+        Params params;
+    };
+    Result<Rows> exec_all(const std::vector<Step>& steps);
     /// Simple protocol, no parameters; the last result's command tag is in tag().
     Result<void> script(std::string_view sql, milliseconds limit);
     Result<void> script(std::string_view sql) { return script(sql, usual_limit_); }
@@ -59,11 +68,17 @@ private:
 
     explicit Link(PGconn* connection) : connection_(connection) {}
     Result<void> finish_connecting(milliseconds limit);
+    Result<void> check_usable(const Statement& statement, const Params& params) const;
     /// The prepared statement's name, "" to run unprepared.
     Result<std::string> prepared(const Statement& statement, SteadyTime deadline);
     /// Sends what is buffered and reads up to ReadyForQuery. An error anywhere wins, also one after
     /// the rows: a commit that fails does so after its statement's result.
     Result<ResultPtr> collect(SteadyTime deadline, std::string_view name);
+    Result<ResultPtr> collect_pipeline(SteadyTime deadline, const std::vector<Step>& steps);
+    Result<void> flush(SteadyTime deadline, std::string_view name);
+    /// Hands one statement to libpq. `name`: of the prepared one; empty: unprepared.
+    Result<void> send(const Step& step, const std::string& name);
+    Result<void> wait_not_busy(SteadyTime deadline);
     Result<void> wait_readable(SteadyTime deadline, bool flushing);
     Error lost(std::string_view name);
     Error failure(const PGresult* result, std::string_view name);

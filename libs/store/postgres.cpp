@@ -207,16 +207,24 @@ void Transaction::note(const Error& error) {
 
 Result<Rows> Transaction::exec(const Statement& statement, const Params& params) {
     if (doom_ != Doom::kNone) return *failure_;
-    if (!begun_) {
-        begun_ = true;
-        if (auto begun = link_.script(begin_); !begun) {
-            note(begun.error());
-            return std::move(begun).error();
-        }
-    }
-    auto rows = link_.exec(statement, params);
+    auto rows = send(statement, params);
     if (!rows) note(rows.error());
     return rows;
+}
+
+void Transaction::exec_later(const Statement& statement, Params params) {
+    later_.emplace_back(statement, std::move(params));
+}
+
+Result<Rows> Transaction::send(const Statement& statement, const Params& params) {
+    if (begun_ && later_.empty()) return link_.exec(statement, params);
+    std::vector<Link::Step> steps;
+    if (!begun_) steps.push_back({Statement(begin_, "begin"), {}});
+    begun_ = true;
+    for (auto& [waiting, values] : later_) steps.push_back({waiting, std::move(values)});
+    later_.clear();
+    steps.push_back({statement, params});
+    return link_.exec_all(steps);
 }
 
 Result<void> Transaction::finish(const Result<void>& body) {
@@ -227,8 +235,8 @@ Result<void> Transaction::finish(const Result<void>& body) {
 }
 
 Result<void> Transaction::commit() {
-    if (!begun_) return {};
-    auto committed = link_.script("COMMIT");
+    if (!begun_ && later_.empty()) return {};
+    const auto committed = send(Statement("COMMIT", "commit"), {});
     if (committed) {
         if (link_.tag() == "COMMIT") return {};
         doom_ = Doom::kFailed;
@@ -239,7 +247,8 @@ Result<void> Transaction::commit() {
         return commit_unknown(committed.error());
     }
     note(committed.error());
-    return committed;
+    rollback();
+    return committed.error();
 }
 
 void Transaction::rollback() {

@@ -232,6 +232,9 @@ private:
 class Transaction {
 public:
     Result<Rows> exec(const Statement& statement, const Params& params = {});
+    /// Sends the statement together with the next one, or with COMMIT: for what has parameters and
+    /// whose rows nobody needs. It saves a round trip; its failure is that of what it is sent with.
+    void exec_later(const Statement& statement, Params params);
     Transaction(const Transaction&) = delete;
     Transaction& operator=(const Transaction&) = delete;
 
@@ -240,6 +243,7 @@ private:
     /// What the failed statements so far mean for the whole.
     enum class Doom { kNone, kFailed, kRetry, kLost };
     Transaction(Link& link, std::string_view begin) : link_(link), begin_(begin) {}
+    Result<Rows> send(const Statement& statement, const Params& params);
     Result<void> finish(const Result<void>& body);
     Result<void> commit();
     void rollback();
@@ -248,6 +252,7 @@ private:
     Link& link_;
     std::string_view begin_;
     bool begun_ = false;
+    std::vector<std::pair<Statement, Params>> later_;
     Doom doom_ = Doom::kNone;
     std::optional<Error> failure_;
 };

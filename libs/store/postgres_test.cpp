@@ -350,6 +350,44 @@ TEST(Postgres, AFrozenServerCostsOneConnectionAndOneDeadline) {
     EXPECT_FALSE(connection->usable());
 }
 
+TEST(Postgres, WhatWaitsGoesWithTheNextStatementOrTheCommit) {
+    Pool pool(with_counter());
+    const Statement add{"UPDATE counter SET value = value + $2 WHERE name = $1"};
+    const auto n = [&] { return value_of(pool, "a"); };
+    const std::int64_t before = n();
+    ASSERT_TRUE(pool.transact([&](Transaction& tx) -> Result<void> {
+        tx.exec_later(add, {"a", 1});
+        tx.exec_later(add, {"a", 2});
+        BERTH_ASSIGN(const Rows rows, tx.exec("SELECT value FROM counter WHERE name = $1", {"a"}));
+        EXPECT_EQ(rows[0].int64(0), before + 3) << "sent before what comes after it";
+        tx.exec_later(add, {"a", 4});
+        return {};
+    }));
+    EXPECT_EQ(n(), before + 7);
+    // Nothing but what waits is a transaction, too; one that fails takes all with it, and the
+    // connection goes on.
+    ASSERT_TRUE(pool.transact([&](Transaction& tx) -> Result<void> {
+        tx.exec_later(add, {"a", 10});
+        return {};
+    }));
+    const auto refused = pool.transact([&](Transaction& tx) -> Result<void> {
+        tx.exec_later(add, {"a", 100});
+        tx.exec_later({"INSERT INTO counter (name, value) VALUES ($1, $2)", "twice"}, {"a", 1});
+        tx.exec_later(add, {"a", 100});
+        return {};
+    });
+    ASSERT_FALSE(refused);
+    EXPECT_EQ(refused.error().code, "unique_violation") << refused.error().describe();
+    EXPECT_NE(refused.error().message.find("twice"), std::string::npos);
+    const auto dropped = pool.transact([&](Transaction& tx) -> Result<void> {
+        tx.exec_later(add, {"a", 100});
+        return conflict("no", "the body says no");
+    });
+    EXPECT_FALSE(dropped);
+    EXPECT_EQ(n(), before + 17);
+    EXPECT_EQ(pool.in_use(), 0U);
+}
+
 /// Counts a command exactly once, asking again for as long as the database is away or unsure.
 bool count_once(Pool& pool, const std::string& command_id, SteadyTime give_up) {
     while (std::chrono::steady_clock::now() < give_up) {
@@ -357,7 +395,8 @@ bool count_once(Pool& pool, const std::string& command_id, SteadyTime give_up) {
             BERTH_ASSIGN(const Claim claim, Inbox::claim(tx, command_id, "digest"));
             if (!claim.is_new()) return {};
             BERTH_TRY(bump(tx, "a"));
-            return Inbox::settle(tx, command_id, {"t", "ok", "p"});
+            Inbox::settle(tx, command_id, {"t", "ok", "p"});
+            return {};
         });
         if (done) return true;
         EXPECT_EQ(done.error().fault, Fault::kUnavailable) << done.error().describe();

@@ -131,8 +131,8 @@ Result<Budget> month_money(
     return Budget{0, rows[0].int64(0), rows[0].int64(1)};
 }
 
-Result<void> add_spend(store::Transaction& tx, const Lease& lease) {
-    BERTH_TRY(tx.exec(
+void add_spend(store::Transaction& tx, const Lease& lease) {
+    tx.exec_later(
         kAddSpend,
         {lease.org,
          lease.owner,
@@ -140,8 +140,7 @@ Result<void> add_spend(store::Transaction& tx, const Lease& lease) {
          month_of(lease.created_at),
          active_time(lease).count(),
          lease.spent}
-    ));
-    return {};
+    );
 }
 
 Result<std::vector<UsageRow>> usage(
@@ -202,9 +201,8 @@ Result<std::vector<Share>> shares(Reader reader, const std::string& lease) {
     return out;
 }
 
-Result<void> end_shares(store::Transaction& tx, const std::string& lease) {
-    BERTH_TRY(tx.exec(kEndShares, {lease}));
-    return {};
+void end_shares(store::Transaction& tx, const std::string& lease) {
+    tx.exec_later(kEndShares, {lease});
 }
 
 Result<std::optional<std::int64_t>> set_drain(
@@ -252,11 +250,8 @@ Result<void> note_failure(
     return {};
 }
 
-Result<void> clear_failures(
-    store::Transaction& tx, const std::string& org, const std::string& profile
-) {
-    BERTH_TRY(tx.exec(kClearFailures, {org, profile}));
-    return {};
+void clear_failures(store::Transaction& tx, const std::string& org, const std::string& profile) {
+    tx.exec_later(kClearFailures, {org, profile});
 }
 
 Result<std::map<std::pair<std::string, std::string>, PoolFailure>> pool_failures(

@@ -175,7 +175,7 @@ Machine Fleet::new_machine(const Work& work, const std::string& org, const v1::P
 Result<void> Fleet::make_machine(
     const Work& work, const Machine& machine, const v1::Profile& wanted, const Lease* lease
 ) {
-    BERTH_TRY(repo::insert_machine(work.tx, machine));
+    repo::insert_machine(work.tx, machine);
     prov::v1::Create create;
     create.set_machine(machine.id);
     create.set_org(machine.org);
@@ -199,14 +199,15 @@ Result<void> Fleet::make_machine(
 Result<void> Fleet::hand_over(const Work& work, Machine& machine, const Lease& lease) {
     if (!become_leased(machine, lease.id, work.context.now))
         return internal("not_idle", "machine " + machine.id + " cannot be leased now");
-    BERTH_TRY(repo::update_machine(work.tx, machine));
+    repo::update_machine(work.tx, machine);
     work.out.push_back(machine_event(work.context, machine));
     return {};
 }
 
 Result<void> Fleet::settle(const Work& work, const Lease& lease) {
-    BERTH_TRY(repo::add_spend(work.tx, lease));
-    return repo::end_shares(work.tx, lease.id);
+    repo::add_spend(work.tx, lease);
+    repo::end_shares(work.tx, lease.id);
+    return {};
 }
 
 Result<bool> Fleet::finish(
@@ -214,7 +215,7 @@ Result<bool> Fleet::finish(
 ) {
     if (!end(lease, to, reason, work.context.now)) return false;
     lease.end_detail = detail;
-    BERTH_TRY(repo::move_lease(work.tx, lease));
+    repo::move_lease(work.tx, lease);
     work.out.push_back(lease_event(work.context, lease, state_name(lease.state)));
     if (!lease.machine.empty()) {
         BERTH_ASSIGN(auto machine, repo::lock_machine(work.tx, lease.machine));
@@ -241,7 +242,7 @@ Result<void> Fleet::after_lease(const Work& work, Machine& machine) {
     );
     if (!keep || !begin_cleaning(machine, work.context.now + kCleanDeadline, work.context.now))
         return remove(work, machine, kRemoving);
-    BERTH_TRY(repo::update_machine(work.tx, machine));
+    repo::update_machine(work.tx, machine);
     work.out.push_back(machine_event(work.context, machine));
     work.out.push_back(clean_command(work.context, machine));
     return {};
@@ -249,7 +250,7 @@ Result<void> Fleet::after_lease(const Work& work, Machine& machine) {
 
 Result<void> Fleet::remove(const Work& work, Machine& machine, std::string_view why) {
     if (!begin_removal(machine, why, work.context.now)) return {};
-    BERTH_TRY(repo::update_machine(work.tx, machine));
+    repo::update_machine(work.tx, machine);
     work.out.push_back(machine_event(work.context, machine));
     work.out.push_back(destroy_command(work.context, machine));
     return {};
@@ -261,7 +262,7 @@ Result<void> Fleet::put_to_use(const Work& work, Machine& machine) {
     if (known == nullptr || machine.drain || bounds.draining)
         return remove(work, machine, kRemoving);
     if (!become_idle(machine, work.context.now)) return {};
-    BERTH_TRY(repo::update_machine(work.tx, machine));
+    repo::update_machine(work.tx, machine);
     work.out.push_back(machine_event(work.context, machine));
     return serve_line(work, machine.profile);
 }
@@ -293,12 +294,12 @@ Result<void> Fleet::serve_line(const Work& work, const std::string& name) {
             Machine machine = new_machine(work, waiter.org, *wanted);
             machine.lease = lease->id;
             leave_line(*lease, machine.id, work.context.now);
-            BERTH_TRY(repo::move_lease(work.tx, *lease));
+            repo::move_lease(work.tx, *lease);
             BERTH_TRY(make_machine(work, machine, *wanted, &*lease));
         } else {
             leave_line(*lease, idle.front().id, work.context.now);
             BERTH_TRY(activate(*lease, work.context.now));
-            BERTH_TRY(repo::move_lease(work.tx, *lease));
+            repo::move_lease(work.tx, *lease);
             work.out.push_back(lease_event(work.context, *lease, "activated"));
             BERTH_TRY(hand_over(work, idle.front(), *lease));
         }

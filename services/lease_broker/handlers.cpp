@@ -74,7 +74,7 @@ LeaseHandlers::Outcome LeaseHandlers::heartbeat(
     BERTH_ASSIGN(Held held_lease, held(tx, request.actor(), request.lease()));
     Lease& lease = held_lease.lease;
     BERTH_TRY(touch(lease, context.now));
-    BERTH_TRY(repo::update_lease(tx, lease));
+    repo::update_lease(tx, lease);
     BERTH_ASSIGN(const v1::Lease answer, fleet_.answer(&tx, lease));
     return reply_with(answer);
 }
@@ -123,7 +123,7 @@ LeaseHandlers::Outcome LeaseHandlers::attach(
         );
         if (added) lease = attached;
     }
-    BERTH_TRY(repo::update_lease(tx, lease));
+    repo::update_lease(tx, lease);
     v1::Attached reply;
     *reply.mutable_lease() = to_proto(lease);
     if (const v1::Profile* profile = fleet_.profile(lease.profile))
@@ -150,7 +150,7 @@ LeaseHandlers::Outcome LeaseHandlers::run_fact(
             {context, tx, decision.messages}, *lease, LeaseState::LEASE_STATE_RELEASED, "run_ended"
         ));
     } else if (attached) {
-        BERTH_TRY(repo::update_lease(tx, *lease));
+        repo::update_lease(tx, *lease);
     }
     return decision;
 }
@@ -189,7 +189,7 @@ Result<std::vector<store::OutboxMessage>> LeaseHandlers::drop_attachment(
     BERTH_ASSIGN(auto lease, repo::lock_lease(tx, *org, *id));
     if (!lease || !lease->live()) return messages;
     detach(*lease, now);
-    BERTH_TRY(repo::update_lease(tx, *lease));
+    repo::update_lease(tx, *lease);
     return messages;
 }
 

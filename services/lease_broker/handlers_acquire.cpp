@@ -113,7 +113,7 @@ LeaseHandlers::Outcome LeaseHandlers::acquire(
             repo::lock_reusable(tx, lease.org, lease.owner, lease.profile, lease.label)
         );
         if (held_lease && touch(*held_lease, context.now)) {
-            BERTH_TRY(repo::update_lease(tx, *held_lease));
+            repo::update_lease(tx, *held_lease);
             BERTH_ASSIGN(const v1::Lease answer, fleet_.answer(&tx, *held_lease));
             return reply_with(answer);
         }

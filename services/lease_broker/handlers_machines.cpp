@@ -47,12 +47,12 @@ Result<void> LeaseHandlers::machine_ready(
     if (machine.state != MachineState::MACHINE_STATE_PROVISIONING) return {};
     machine.cleanable = cleanable;
     if (machine.lease.empty()) {
-        BERTH_TRY(repo::clear_failures(work.tx, machine.org, machine.profile));
+        repo::clear_failures(work.tx, machine.org, machine.profile);
         return fleet_.put_to_use(work, machine);
     }
     if (!lease || lease->state != LeaseState::LEASE_STATE_PENDING) return {};
     BERTH_TRY(activate(*lease, work.context.now));
-    BERTH_TRY(repo::move_lease(work.tx, *lease));
+    repo::move_lease(work.tx, *lease);
     work.out.push_back(lease_event(work.context, *lease, "activated"));
     return fleet_.hand_over(work, machine, *lease);
 }
@@ -74,7 +74,7 @@ Result<void> LeaseHandlers::machine_lost(
     const bool moved =
         failed ? fail(machine, reason, work.context.now) : vanish(machine, work.context.now);
     if (moved) {
-        BERTH_TRY(repo::update_machine(work.tx, machine));
+        repo::update_machine(work.tx, machine);
         work.out.push_back(machine_event(work.context, machine));
     }
     // Whatever was half made goes.
@@ -84,7 +84,7 @@ Result<void> LeaseHandlers::machine_lost(
             failed ? (code.empty() ? "provisioning_failed" : code) : std::string("machine_gone");
         if (end(*lease, LeaseState::LEASE_STATE_FAILED, why, work.context.now)) {
             lease->end_detail = reason;
-            BERTH_TRY(repo::move_lease(work.tx, *lease));
+            repo::move_lease(work.tx, *lease);
             work.out.push_back(lease_event(work.context, *lease, "failed"));
             BERTH_TRY(fleet_.settle(work, *lease));
         }

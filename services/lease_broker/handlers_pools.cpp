@@ -112,7 +112,7 @@ LeaseHandlers::Outcome LeaseHandlers::drain_machine(
         return not_found("machine_not_found", "there is no machine '" + id.substr(0, 64) + "'");
     BERTH_ASSIGN(const bool changed, set_drain(*machine, drain, work.context.now));
     if (changed) {
-        BERTH_TRY(repo::update_machine(work.tx, *machine));
+        repo::update_machine(work.tx, *machine);
         work.out.push_back(
             machine_event(work.context, *machine, drain ? "drain_asked" : "drain_withdrawn")
         );

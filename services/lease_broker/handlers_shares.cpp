@@ -58,7 +58,7 @@ LeaseHandlers::Outcome LeaseHandlers::share(
     const Share share{
         lease.id, request.user(), request.right(), request.actor().user(), context.now};
     BERTH_TRY(repo::put_share(tx, lease.org, share));
-    BERTH_TRY(repo::update_lease(tx, lease));
+    repo::update_lease(tx, lease);
     Decision decision = reply_with(to_proto(share));
     decision.messages.push_back(share_event(context, lease, share, "given"));
     return decision;
@@ -78,7 +78,7 @@ LeaseHandlers::Outcome LeaseHandlers::unshare(
     BERTH_ASSIGN(const bool deleted, repo::delete_share(tx, lease.id, request.user()));
     if (!deleted) return decision;
     ++lease.revision;
-    BERTH_TRY(repo::update_lease(tx, lease));
+    repo::update_lease(tx, lease);
     const Share share{lease.id, request.user(), right, request.actor().user(), context.now};
     decision.messages.push_back(share_event(context, lease, share, "withdrawn"));
     return decision;

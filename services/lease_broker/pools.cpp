@@ -119,8 +119,8 @@ std::vector<Machine> machines_of(const Rows& rows) {
 
 }  // namespace
 
-Result<void> insert_machine(store::Transaction& tx, const Machine& machine) {
-    BERTH_TRY(tx.exec(
+void insert_machine(store::Transaction& tx, const Machine& machine) {
+    tx.exec_later(
         kInsertMachine,
         {machine.id,
          machine.org,
@@ -135,12 +135,11 @@ Result<void> insert_machine(store::Transaction& tx, const Machine& machine) {
          machine.reason,
          or_null(machine.changed_at),
          or_null(machine.clean_by)}
-    ));
-    return {};
+    );
 }
 
-Result<void> update_machine(store::Transaction& tx, const Machine& machine) {
-    BERTH_TRY(tx.exec(
+void update_machine(store::Transaction& tx, const Machine& machine) {
+    tx.exec_later(
         kUpdateMachine,
         {machine.id,
          state_name(machine.state),
@@ -151,8 +150,7 @@ Result<void> update_machine(store::Transaction& tx, const Machine& machine) {
          machine.reason,
          or_null(machine.changed_at),
          or_null(machine.clean_by)}
-    ));
-    return {};
+    );
 }
 
 Result<std::optional<Machine>> lock_machine(store::Transaction& tx, const std::string& id) {

@@ -55,8 +55,8 @@ namespace repo {
 using Reader = std::variant<store::Transaction*, store::Pool*>;
 
 // ---- machines. Locks are taken in one order: the pool, a lease, a machine.
-Result<void> insert_machine(store::Transaction& tx, const Machine& machine);
-Result<void> update_machine(store::Transaction& tx, const Machine& machine);
+void insert_machine(store::Transaction& tx, const Machine& machine);
+void update_machine(store::Transaction& tx, const Machine& machine);
 Result<std::optional<Machine>> lock_machine(store::Transaction& tx, const std::string& id);
 Result<std::optional<Machine>> find_machine(
     store::Pool& pool, const std::string& org, const std::string& id
@@ -111,7 +111,7 @@ Result<Budget> month_money(
     Reader reader, const std::string& org, const std::string& owner, const std::string& month
 );
 /// Adds an ended lease to its month.
-Result<void> add_spend(store::Transaction& tx, const Lease& lease);
+void add_spend(store::Transaction& tx, const Lease& lease);
 Result<std::vector<UsageRow>> usage(
     store::Pool& pool,
     const std::string& org,
@@ -129,7 +129,7 @@ Result<bool> delete_share(
 Result<std::string> right_of(Reader reader, const std::string& lease, const std::string& user);
 Result<std::vector<Share>> shares(Reader reader, const std::string& lease);
 /// The lease has ended: those it was shared with do not list it any more.
-Result<void> end_shares(store::Transaction& tx, const std::string& lease);
+void end_shares(store::Transaction& tx, const std::string& lease);
 
 // ---- drains and failures of pools
 /// The new revision, or nothing where it was so before.
@@ -147,9 +147,7 @@ Result<void> note_failure(
     const std::string& error,
     WallTime now
 );
-Result<void> clear_failures(
-    store::Transaction& tx, const std::string& org, const std::string& profile
-);
+void clear_failures(store::Transaction& tx, const std::string& org, const std::string& profile);
 /// By org and profile; `org` empty: of all.
 Result<std::map<std::pair<std::string, std::string>, PoolFailure>> pool_failures(
     store::Pool& pool, const std::string& org

@@ -178,16 +178,15 @@ Result<bool> insert_lease(store::Transaction& tx, const Lease& lease) {
     return rows.affected() == 1;
 }
 
-Result<void> update_lease(store::Transaction& tx, const Lease& lease) {
-    BERTH_TRY(tx.exec(
+void update_lease(store::Transaction& tx, const Lease& lease) {
+    tx.exec_later(
         kUpdateLease,
         {lease.id, lease.touched_at, lease.expires_at(), lease.live_runs, lease.revision}
-    ));
-    return {};
+    );
 }
 
-Result<void> move_lease(store::Transaction& tx, const Lease& lease) {
-    BERTH_TRY(tx.exec(
+void move_lease(store::Transaction& tx, const Lease& lease) {
+    tx.exec_later(
         kMoveLease,
         {lease.id,
          state_name(lease.state),
@@ -203,8 +202,7 @@ Result<void> move_lease(store::Transaction& tx, const Lease& lease) {
          or_null(lease.activated_at),
          lease.reserved,
          lease.spent}
-    ));
-    return {};
+    );
 }
 
 Result<std::optional<Lease>> lock_lease(

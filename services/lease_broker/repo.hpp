@@ -22,9 +22,9 @@ namespace repo {
 /// False when the slug is taken among the org's live leases.
 Result<bool> insert_lease(store::Transaction& tx, const Lease& lease);
 /// Of a lease that was touched, attached or detached.
-Result<void> update_lease(store::Transaction& tx, const Lease& lease);
+void update_lease(store::Transaction& tx, const Lease& lease);
 /// Of a lease whose state or machine changed.
-Result<void> move_lease(store::Transaction& tx, const Lease& lease);
+void move_lease(store::Transaction& tx, const Lease& lease);
 /// By id or slug. A slug means the live lease, else the newest ended one that had it.
 Result<std::optional<Lease>> lock_lease(
     store::Transaction& tx, const std::string& org, const std::string& id_or_slug
