@@ -40,6 +40,10 @@ public:
 
     /// "berth.yaml:12".
     std::string where() const;
+    /// "berth.yaml:12:7": where the value begins, or its key where they stand on different lines.
+    std::string place() const;
+    /// The same of the key itself; of an element of a list, the element.
+    std::string key_place() const;
     /// The dotted key from the root: "sync.include".
     const std::string& path() const;
 

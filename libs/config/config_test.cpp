@@ -87,8 +87,8 @@ TEST(ConfigTest, WrongAndMissingValuesAreAllTold) {
 TEST(ConfigTest, BrokenFilesNameTheLine) {
     for (const auto& [text, line] : std::map<std::string, std::string>{
              {"a: 1\nb: [1\nc: 2\n", "f.yaml:"},
-             {"a: 1\na: 2\n", "f.yaml:2: the key 'a' is given twice"},
-             {"a: *nobody\n", "f.yaml:1:"}}) {
+             {"a: 1\na: 2\n", "f.yaml:2:1: the key 'a' is given twice"},
+             {"a: *nobody\n", "f.yaml:1:4"}}) {
         const auto document = Document::parse(text, "f.yaml");
         ASSERT_FALSE(document) << text;
         EXPECT_EQ(document.error().code, "bad_yaml");

@@ -13,7 +13,6 @@ namespace berth::config {
 namespace {
 
 using detail::Tree;
-using TreePtr = std::shared_ptr<const Tree>;
 
 // Settings are shallow; what is deeper is a mistake or an attack on the stack.
 constexpr int kMaxDepth = 16;
@@ -21,22 +20,27 @@ constexpr int kMaxDepth = 16;
 constexpr int kMaxNodes = 100000;
 
 struct BadYaml {
-    int line;
+    YAML::Mark mark;
     std::string why;
 };
+
+int column_of(const YAML::Mark& mark) { return mark.column >= 0 ? mark.column + 1 : 1; }
 
 struct Builder {
     std::shared_ptr<const std::string> file;
     int nodes = 0;
 
-    TreePtr build(const YAML::Node& node, std::string path, int depth, int parent_line) {
+    std::shared_ptr<Tree> build(
+        const YAML::Node& node, std::string path, int depth, int parent_line
+    ) {
         const int line = node.Mark().line >= 0 ? node.Mark().line + 1 : parent_line;
-        if (depth > kMaxDepth) throw BadYaml{line, "the file nests too deeply"};
-        if (++nodes > kMaxNodes) throw BadYaml{line, "the file holds too many values"};
+        if (depth > kMaxDepth) throw BadYaml{node.Mark(), "the file nests too deeply"};
+        if (++nodes > kMaxNodes) throw BadYaml{node.Mark(), "the file holds too many values"};
         auto tree = std::make_shared<Tree>();
         tree->path = std::move(path);
         tree->file = file;
         tree->line = line;
+        tree->column = column_of(node.Mark());
         if (node.IsScalar()) {
             tree->type = Tree::Type::kScalar;
             tree->scalar = node.Scalar();
@@ -58,18 +62,19 @@ struct Builder {
         std::set<std::string> seen;
         for (const auto& entry : node) {
             const int line = entry.first.Mark().line >= 0 ? entry.first.Mark().line + 1 : tree.line;
-            if (!entry.first.IsScalar()) throw BadYaml{line, "a key must be a word"};
+            if (!entry.first.IsScalar()) throw BadYaml{entry.first.Mark(), "a key must be a word"};
             const std::string key = entry.first.Scalar();
             if (!seen.insert(key).second)
-                throw BadYaml{line, "the key '" + key + "' is given twice"};
+                throw BadYaml{entry.first.Mark(), "the key '" + key + "' is given twice"};
             auto child = build(
                 entry.second, tree.path.empty() ? key : tree.path + "." + key, depth + 1, line
             );
+            child->key_line = line;
+            child->key_column = column_of(entry.first.Mark());
             // A map's own mark is its first key's; the line people look for is the one of its name.
             if (child->line != line) {
-                auto copy = std::make_shared<Tree>(*child);
-                copy->line = line;
-                child = copy;
+                child->line = line;
+                child->column = child->key_column;
             }
             tree.entries.emplace_back(key, std::move(child));
         }
@@ -104,6 +109,12 @@ bool Node::is_scalar() const { return tree_->type == Tree::Type::kScalar; }
 bool Node::is_list() const { return tree_->type == Tree::Type::kList; }
 bool Node::is_map() const { return tree_->type == Tree::Type::kMap; }
 std::string Node::where() const { return *tree_->file + ":" + std::to_string(tree_->line); }
+std::string Node::place() const { return where() + ":" + std::to_string(tree_->column); }
+std::string Node::key_place() const {
+    if (tree_->key_line == 0) return place();
+    return *tree_->file + ":" + std::to_string(tree_->key_line) + ":" +
+           std::to_string(tree_->key_column);
+}
 const std::string& Node::path() const { return tree_->path; }
 
 Result<std::string> Node::get_string() const {
@@ -195,10 +206,14 @@ std::optional<Node> Node::find(std::string_view key) const {
 
 Result<Document> Document::parse(std::string_view text, std::string_view origin_name) {
     auto file = std::make_shared<const std::string>(origin_name);
-    const auto bad = [&](int line, const std::string& why) {
-        return invalid("bad_yaml", *file + ":" + std::to_string(line) + ": " + why);
+    const auto bad = [&](const YAML::Mark& mark, const std::string& why) {
+        const int line = mark.line >= 0 ? mark.line + 1 : 1;
+        return invalid(
+            "bad_yaml",
+            *file + ":" + std::to_string(line) + ":" + std::to_string(column_of(mark)) + ": " + why
+        );
     };
-    if (text.size() > kMaxFile) return bad(1, "the file is larger than 1 MiB");
+    if (text.size() > kMaxFile) return bad(YAML::Mark(), "the file is larger than 1 MiB");
     try {
         const YAML::Node root = YAML::Load(std::string(text));
         Builder builder{file};
@@ -210,9 +225,9 @@ Result<Document> Document::parse(std::string_view text, std::string_view origin_
         }
         return Document(Node(std::move(tree)));
     } catch (const YAML::Exception& error) {
-        return bad(error.mark.line >= 0 ? error.mark.line + 1 : 1, error.msg);
+        return bad(error.mark, error.msg);
     } catch (const BadYaml& error) {
-        return bad(error.line, error.why);
+        return bad(error.mark, error.why);
     }
 }
 

@@ -56,15 +56,6 @@ bool looks_like_token(std::string_view text) {
 
 std::string hash_token(const Secret& token) { return hex(sha256(token.reveal())); }
 
-std::string sha256(std::string_view bytes) {
-    detail::ensure_sodium();
-    std::string out(crypto_hash_sha256_BYTES, '\0');
-    crypto_hash_sha256(
-        reinterpret_cast<unsigned char*>(out.data()), detail::bytes_of(bytes), bytes.size()
-    );
-    return out;
-}
-
 std::string hmac_sha256(std::string_view key, std::string_view bytes) {
     detail::ensure_sodium();
     crypto_auth_hmacsha256_state state;

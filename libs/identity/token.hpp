@@ -6,6 +6,7 @@
 #include <string_view>
 
 #include "core/secret.hpp"
+#include "identity/sha256.hpp"
 
 namespace berth::identity {
 
@@ -23,9 +24,6 @@ bool looks_like_token(std::string_view text);
 /// nothing to guess and no two are alike: a salt or a slow hash would cost time at each request and
 /// win nothing.
 std::string hash_token(const Secret& token);
-
-/// The 32 raw bytes of SHA-256.
-std::string sha256(std::string_view bytes);
 
 /// The 32 raw bytes of HMAC-SHA-256 (RFC 2104), keys of any length.
 std::string hmac_sha256(std::string_view key, std::string_view bytes);

@@ -14,6 +14,7 @@
 #include "core/time.hpp"
 #include "policy/plan.hpp"
 
+/// parse() is in berth::policy_file (it needs YAML); everything else in berth::policy.
 /// Thread rules: a Policy is immutable and may be shared; swapping is replacing a shared_ptr.
 namespace berth::policy {
 
@@ -77,6 +78,12 @@ public:
     static Result<std::shared_ptr<const Policy>> parse(
         std::string_view text, std::string_view name
     );
+    /// A policy as bytes, for a program that has no reader of YAML: load(policy->compiled()) judges
+    /// alike. The bytes are for the same version of Berth on the other side; they are not a format
+    /// to keep.
+    std::string compiled() const;
+    /// Errors: code "bad_policy" for anything that compiled() did not make.
+    static Result<std::shared_ptr<const Policy>> load(std::string_view bytes);
     /// The policy that allows everything: of an org that has none.
     static std::shared_ptr<const Policy> allow_all();
 
@@ -88,6 +95,10 @@ public:
 
     /// The level a machine must have for this origin (`require`); below it everything is denied.
     Level required(const Origin& origin) const;
+    /// True for a variable that is not handed on where Berth builds an environment, and that an
+    /// exec may not set anew: dangerous_variables() and the file's `environment.drop`, but not its
+    /// `environment.allow`.
+    bool drops(std::string_view variable) const;
     /// Members of an approver group; nullopt: no such group.
     std::optional<std::vector<std::string>> group(std::string_view name) const;
     /// Executable names that rules speak of: what a shim has to stand for.
@@ -98,9 +109,10 @@ public:
     Policy(const Policy&) = delete;
     Policy& operator=(const Policy&) = delete;
 
+    struct State;  ///< of the lib's own files
+
 private:
     Policy();
-    struct State;
     std::unique_ptr<State> state_;
 };
 
@@ -109,6 +121,9 @@ private:
 /// sets one anew is never allowed by default. Names may end in '*'.
 const std::vector<std::string>& dangerous_variables();
 bool is_dangerous_variable(std::string_view name);
+
+/// The patterns of `names` that are no whole names end in '*'. Pure.
+bool name_matches(const std::vector<std::string>& names, std::string_view name);
 
 /// True for programs that run whatever they are told (shells, interpreters, env, xargs, sudo,
 /// ld.so…): never remembered by "always allow" on their bare name.

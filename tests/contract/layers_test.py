@@ -33,8 +33,9 @@ VENDORS = [
     ("Boost", ("boost/",), ("Boost::",), {"net"}),
     ("prometheus-cpp", ("prometheus/",), ("prometheus-cpp",), {"metrics"}),
     ("libcrypto", ("openssl/",), ("OpenSSL::", "crypto"), {"jose"}),
-    ("libsodium", ("sodium.h", "sodium/"), ("PkgConfig::SODIUM", "sodium"), {"identity"}),
+    ("libsodium", ("sodium.h", "sodium/"), ("PkgConfig::SODIUM", "sodium", "BERTH_SODIUM_HASH"), {"identity"}),
     ("yaml-cpp", ("yaml-cpp/", "yaml.h"), ("yaml-cpp",), {"config"}),
+    ("RE2", ("re2/",), ("BERTH_RE2", "re2"), {"policy"}),
 ]
 BOOST_LINKERS = {"net", "service"}  # Boost.Asio is header-only: one target for both homes
 BENCHES = "tests/bench/"  # what we add to a library's own cost is measured against the bare library
@@ -327,6 +328,7 @@ BAD = {
     "prometheus away from home": ({"libs/service/b.cpp": HEAD + "#include <prometheus/registry.h>\n"}, "libs/metrics"),
     "sodium away from home": ({"tests/b.cpp": HEAD + "#include <sodium.h>\n"}, "libs/identity"),
     "yaml-cpp away from home": ({"libs/topology/b.cpp": HEAD + "#include <yaml-cpp/yaml.h>\n"}, "libs/config"),
+    "re2 away from home": ({"libs/service/b.cpp": HEAD + "#include <re2/re2.h>\n"}, "libs/policy"),
     "a vendor in a public header": ({"libs/bus/b.hpp": HEAD + "#include <nats/nats.h>\n"}, "a public header shows NATS"),
     "a private header abroad": ({"libs/service/b.cpp": HEAD + '#include "bus/inner.hpp"\n'}, "is private to libs/bus"),
     "a private header leaks": ({"libs/bus/b.hpp": HEAD + '#include "bus/inner.hpp"\n'}, "includes the private"),

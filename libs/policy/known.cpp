@@ -1,0 +1,332 @@
+// SPDX-License-Identifier: Apache-2.0
+// What is known of programs and variables, whatever a policy says: who runs anything it is told,
+// and what changes how other programs behave.
+#include <algorithm>
+
+#include "policy/glob.hpp"
+#include "policy/policy.hpp"
+#include "policy/rule.hpp"
+
+namespace berth::policy {
+namespace {
+
+std::string_view basename(std::string_view path) { return path.substr(path.rfind('/') + 1); }
+
+bool is_loader(std::string_view name) {
+    return glob_matches("ld-*.so*", name) || glob_matches("ld.so*", name) ||
+           glob_matches("ld64.so*", name) || glob_matches("ld-linux*", name);
+}
+
+/// "python3.11" -> "python", "perl5.36.0" -> "perl", "gawk" stays.
+std::string_view without_version(std::string_view name) {
+    const auto last = name.find_last_not_of("0123456789.-");
+    return last == std::string_view::npos ? name : name.substr(0, last + 1);
+}
+
+}  // namespace
+
+std::string_view detail::unusual(const Plan& plan) {
+    constexpr std::string_view kDeleted = " (deleted)";
+    const std::string_view path = plan.executable.path;
+    if (path.substr(0, 7) == "/memfd:" || path.substr(0, 6) == "memfd:") return "memfd";
+    if (path.size() > kDeleted.size() && path.substr(path.size() - kDeleted.size()) == kDeleted)
+        return "deleted";
+    return is_loader(basename(path)) ? "loader" : "";
+}
+
+const std::vector<std::string>& dangerous_variables() {
+    // What a build tool sets for each of its children in the ordinary course (MAKEFLAGS,
+    // GIT_EDITOR, EDITOR, PATH) is not here: the programs it names are judged when they start.
+    static const std::vector<std::string> kNames = {
+        // the loader and the C library
+        "LD_*",
+        "_RLD*",
+        "GCONV_PATH",
+        "GLIBC_TUNABLES",
+        "LOCPATH",
+        "NLSPATH",
+        "HOSTALIASES",
+        "RES_OPTIONS",
+        "LOCALDOMAIN",
+        "GETCONF_DIR",
+        "MALLOC_TRACE",
+        // shells
+        "BASH_ENV",
+        "ENV",
+        "BASH_FUNC_*",
+        "BASHOPTS",
+        "SHELLOPTS",
+        "PS4",
+        "PROMPT_COMMAND",
+        "GLOBIGNORE",
+        "IFS",
+        "ZDOTDIR",
+        "FPATH",
+        "NULLCMD",
+        "READNULLCMD",
+        // interpreters
+        "PYTHONPATH",
+        "PYTHONHOME",
+        "PYTHONSTARTUP",
+        "PYTHONINSPECT",
+        "PYTHONUSERBASE",
+        "PYTHONBREAKPOINT",
+        "PYTHONEXECUTABLE",
+        "PYTHONPLATLIBDIR",
+        "PYTHONWARNINGS",
+        "PERL5LIB",
+        "PERLLIB",
+        "PERL5OPT",
+        "PERL5DB",
+        "PERLIO_DEBUG",
+        "RUBYLIB",
+        "RUBYOPT",
+        "NODE_OPTIONS",
+        "NODE_PATH",
+        "NODE_REPL_EXTERNAL_MODULE",
+        "ELECTRON_RUN_AS_NODE",
+        "BUN_OPTIONS",
+        "DENO_DIR",
+        "LUA_INIT*",
+        "LUA_PATH*",
+        "LUA_CPATH*",
+        "PHPRC",
+        "PHP_INI_SCAN_DIR",
+        "TCLLIBPATH",
+        "R_PROFILE*",
+        "R_ENVIRON*",
+        "JAVA_TOOL_OPTIONS",
+        "_JAVA_OPTIONS",
+        "JDK_JAVA_OPTIONS",
+        "DOTNET_STARTUP_HOOKS",
+        "CORECLR_PROFILER*",
+        "CORECLR_ENABLE_PROFILING",
+        // tools that run what a variable names
+        "GIT_SSH",
+        "GIT_SSH_COMMAND",
+        "GIT_ASKPASS",
+        "GIT_PROXY_COMMAND",
+        "GIT_EXTERNAL_DIFF",
+        "GIT_EXEC_PATH",
+        "GIT_TEMPLATE_DIR",
+        "GIT_SEQUENCE_EDITOR",
+        "GIT_CONFIG",
+        "GIT_CONFIG_GLOBAL",
+        "GIT_CONFIG_SYSTEM",
+        "GIT_CONFIG_COUNT",
+        "GIT_CONFIG_KEY_*",
+        "GIT_CONFIG_VALUE_*",
+        "GIT_CONFIG_PARAMETERS",
+        "SSH_ASKPASS",
+        "SUDO_ASKPASS",
+        "RSYNC_RSH",
+        "CVS_RSH",
+        "LESSOPEN",
+        "LESSCLOSE",
+        "MAKEFILES",
+        "GNUMAKEFLAGS",
+        "RUSTC_WRAPPER",
+        "RUSTC_WORKSPACE_WRAPPER",
+        "OPENSSL_CONF",
+        "OPENSSL_MODULES",
+        "OPENSSL_ENGINES",
+        "TERMINFO",
+        "TERMINFO_DIRS",
+        "TERMCAP",
+    };
+    return kNames;
+}
+
+bool name_matches(const std::vector<std::string>& names, std::string_view name) {
+    return std::any_of(names.begin(), names.end(), [&](const std::string& pattern) {
+        if (pattern.empty() || pattern.back() != '*') return pattern == name;
+        const auto prefix = std::string_view(pattern).substr(0, pattern.size() - 1);
+        return name.substr(0, prefix.size()) == prefix;
+    });
+}
+
+bool is_dangerous_variable(std::string_view name) {
+    return name_matches(dangerous_variables(), name);
+}
+
+bool is_wrapper(std::string_view executable) {
+    static constexpr std::string_view kNames[] = {
+        // shells
+        "ash",
+        "bash",
+        "busybox",
+        "csh",
+        "dash",
+        "elvish",
+        "fish",
+        "ksh",
+        "mksh",
+        "nu",
+        "pwsh",
+        "rbash",
+        "rc",
+        "sh",
+        "tcsh",
+        "toybox",
+        "xonsh",
+        "yash",
+        "zsh",
+        // interpreters
+        "R",
+        "Rscript",
+        "awk",
+        "bpython",
+        "bun",
+        "deno",
+        "dotnet",
+        "elixir",
+        "erl",
+        "expect",
+        "gawk",
+        "ghc",
+        "gjs",
+        "groovy",
+        "guile",
+        "ipython",
+        "irb",
+        "java",
+        "jjs",
+        "jruby",
+        "jshell",
+        "julia",
+        "lua",
+        "luajit",
+        "mawk",
+        "nawk",
+        "node",
+        "nodejs",
+        "ocaml",
+        "original-awk",
+        "perl",
+        "php",
+        "pypy",
+        "python",
+        "qjs",
+        "racket",
+        "raku",
+        "ruby",
+        "scala",
+        "swipl",
+        "tclsh",
+        "ts-node",
+        "tsx",
+        "wish",
+        // programs whose arguments are another program
+        "capsh",
+        "chpst",
+        "chroot",
+        "chrt",
+        "cpulimit",
+        "daemonize",
+        "dbus-run-session",
+        "doas",
+        "entr",
+        "env",
+        "fakeroot",
+        "faketime",
+        "find",
+        "firejail",
+        "flock",
+        "gdb",
+        "ionice",
+        "jexec",
+        "lldb",
+        "ltrace",
+        "make",
+        "gmake",
+        "nice",
+        "nohup",
+        "npx",
+        "nsenter",
+        "numactl",
+        "parallel",
+        "perf",
+        "pkexec",
+        "pnpx",
+        "prlimit",
+        "proot",
+        "qemu-x86_64",
+        "rlwrap",
+        "run-parts",
+        "runcon",
+        "runuser",
+        "script",
+        "setarch",
+        "setpriv",
+        "setsid",
+        "setuidgid",
+        "sg",
+        "socat",
+        "softlimit",
+        "ssh",
+        "sshpass",
+        "start-stop-daemon",
+        "stdbuf",
+        "strace",
+        "su",
+        "sudo",
+        "systemd-run",
+        "taskset",
+        "time",
+        "timeout",
+        "tini",
+        "tmux",
+        "screen",
+        "unbuffer",
+        "unshare",
+        "uvx",
+        "valgrind",
+        "watch",
+        "wine",
+        "xargs",
+        "xvfb-run",
+        // editors and pagers that run commands
+        "ed",
+        "emacs",
+        "ex",
+        "less",
+        "more",
+        "nvim",
+        "vi",
+        "view",
+        "vim",
+    };
+    const auto known = [](std::string_view name) {
+        return std::find(std::begin(kNames), std::end(kNames), name) != std::end(kNames);
+    };
+    const std::string_view name = basename(executable);
+    return known(name) || known(without_version(name)) || is_loader(name);
+}
+
+std::string_view to_string(Action action) {
+    switch (action) {
+        case Action::kAllow: return "allow";
+        case Action::kAsk: return "ask";
+        case Action::kDeny: break;
+    }
+    return "deny";
+}
+
+std::string_view to_string(Level level) {
+    switch (level) {
+        case Level::kObserve: return "observe";
+        case Level::kShim: return "shim";
+        case Level::kEnforce: return "enforce";
+        case Level::kNone: break;
+    }
+    return "none";
+}
+
+std::optional<Level> level_of(std::string_view name) {
+    for (const auto level : {Level::kNone, Level::kObserve, Level::kShim, Level::kEnforce}) {
+        if (to_string(level) == name) return level;
+    }
+    return std::nullopt;
+}
+
+}  // namespace berth::policy

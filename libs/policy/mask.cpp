@@ -1,0 +1,253 @@
+// SPDX-License-Identifier: Apache-2.0
+// Secrets by their names and by their forms, replaced before anybody is shown a command.
+#include <algorithm>
+#include <array>
+#include <iterator>
+
+#include "policy/plan.hpp"
+
+namespace berth::policy {
+namespace {
+
+constexpr std::string_view kMask = "***";
+
+bool is_alnum(char c) {
+    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9');
+}
+bool is_token_char(char c) { return is_alnum(c) || c == '_' || c == '-'; }
+char upper(char c) { return c >= 'a' && c <= 'z' ? static_cast<char>(c - 'a' + 'A') : c; }
+
+std::string upper(std::string_view text) {
+    std::string out(text);
+    for (char& c : out) c = upper(c);
+    return out;
+}
+
+// Tokens that name their maker: prefix and how many more characters there are at least.
+struct Form {
+    std::string_view prefix;
+    std::size_t least;
+};
+constexpr Form kForms[] = {
+    {"ghp_", 20},        {"gho_", 20},      {"ghu_", 20},     {"ghs_", 20},     {"ghr_", 20},
+    {"github_pat_", 20}, {"glpat-", 16},    {"gldt-", 16},    {"xoxb-", 10},    {"xoxp-", 10},
+    {"xoxa-", 10},       {"xoxr-", 10},     {"xoxs-", 10},    {"xoxe-", 10},    {"xapp-", 10},
+    {"sk-", 20},         {"sk_live_", 10},  {"sk_test_", 10}, {"rk_live_", 10}, {"AKIA", 16},
+    {"ASIA", 16},        {"AIza", 30},      {"npm_", 30},     {"pypi-", 30},    {"hf_", 30},
+    {"dop_v1_", 30},     {"ya29.", 20},     {"SG.", 30},      {"berth_", 40},   {"hvs.", 20},
+    {"tskey-", 16},      {"dckr_pat_", 20}, {"eyJ", 30},
+};
+
+/// Length of a secret of known form that begins at `at`, or 0.
+std::size_t known_form(std::string_view text, std::size_t at) {
+    if (at > 0 && is_alnum(text[at - 1])) return 0;
+    const std::string_view rest = text.substr(at);
+    for (const auto& form : kForms) {
+        if (rest.substr(0, form.prefix.size()) != form.prefix) continue;
+        std::size_t end = form.prefix.size();
+        while (end < rest.size() && (is_token_char(rest[end]) || rest[end] == '.')) ++end;
+        if (end >= form.prefix.size() + form.least) return end;
+    }
+    constexpr std::string_view kBegin = "-----BEGIN ";
+    if (rest.substr(0, kBegin.size()) == kBegin) {
+        const std::string_view line =
+            rest.substr(0, 64);  // "-----BEGIN ENCRYPTED PRIVATE KEY-----"
+        const auto kind = line.find("PRIVATE KEY-----");
+        if (kind != std::string_view::npos && kind < line.find("-----", kBegin.size())) {
+            const auto end = rest.find("-----END ");
+            const auto close = end == std::string_view::npos ? end : rest.find("-----", end + 9);
+            return close == std::string_view::npos ? rest.size() : close + 5;
+        }
+    }
+    return 0;
+}
+
+/// Length of user:password in "scheme://user:password@", from after "://"; 0 where there is none.
+std::size_t password_of_url(std::string_view rest, std::size_t& user) {
+    std::size_t end = 0;
+    while (end < rest.size() && rest[end] > ' ' &&
+           std::string_view("/?#'\"").find(rest[end]) == std::string_view::npos)
+        ++end;
+    const auto host = rest.substr(0, end).rfind('@');
+    if (host == std::string_view::npos) return 0;
+    user = rest.substr(0, host).find(':');
+    return user == std::string_view::npos ? 0 : host;
+}
+
+bool ends_value(char c) {
+    return static_cast<unsigned char>(c) <= ' ' ||
+           std::string_view("'\"&;|,}<>").find(c) != std::string_view::npos;
+}
+
+bool is_name_char(char c) { return is_alnum(c) || c == '_' || c == '-' || c == '.'; }
+
+/// How many bytes of `rest` are the value after "name=" or "name:"; whole headers for those that
+/// hold spaces.
+std::size_t value_length(std::string_view name, std::string_view rest) {
+    const std::string header = upper(name);
+    const bool words = header == "AUTHORIZATION" || header == "PROXY-AUTHORIZATION" ||
+                       header == "COOKIE" || header == "SET-COOKIE";
+    std::size_t end = 0;
+    while (end < rest.size() && rest[end] != '\n' &&
+           (words ? rest[end] != '\'' && rest[end] != '"' : !ends_value(rest[end])))
+        ++end;
+    return end;
+}
+
+/// Masks the value after a secret's name that ends right before `at` (where '=' or ':' stands).
+bool mask_value(std::string_view text, std::size_t& at, std::string& out) {
+    std::size_t name_end = at;
+    if (name_end > 0 && (text[name_end - 1] == '"' || text[name_end - 1] == '\'')) --name_end;
+    std::size_t begin = name_end;
+    while (begin > 0 && is_name_char(text[begin - 1])) --begin;
+    const std::string_view name = text.substr(begin, name_end - begin);
+    if (name.empty() || !is_secret_name(name)) return false;
+    std::size_t value = at + 1;
+    while (value < text.size() && (text[value] == ' ' || text[value] == '\t')) ++value;
+    if (value > at + 1 && text[at] == '=') return false;  // "a = b" is prose or code
+    const bool quoted = value < text.size() && (text[value] == '"' || text[value] == '\'');
+    std::size_t end = 0;
+    if (quoted) {
+        end = text.find(text[value], value + 1);
+        ++value;
+        if (end == std::string_view::npos) end = text.size();
+    } else {
+        end = value + value_length(name, text.substr(value));
+    }
+    if (end == value) return false;
+    out += text.substr(at, value - at);
+    out += kMask;
+    at = end;
+    return true;
+}
+
+std::string_view basename(std::string_view path) { return path.substr(path.rfind('/') + 1); }
+
+/// True where the argument after this one is a secret: "--password x", "-token x". What follows one
+/// dash may be letters with a value.
+bool names_next(std::string_view argument) {
+    if (argument.substr(0, 2) == "--")
+        return argument.find_first_of("= :/") == std::string_view::npos && is_secret_name(argument);
+    static constexpr std::string_view kNames[] = {
+        "-password",
+        "-passwd",
+        "-passphrase",
+        "-passin",
+        "-passout",
+        "-secret",
+        "-token",
+        "-apikey",
+        "-api-key"};
+    return std::find(std::begin(kNames), std::end(kNames), argument) != std::end(kNames);
+}
+
+/// Options of single programs that carry a password: curl -u user:pass, sshpass -p x, mysql -px.
+std::string mask_of_program(
+    std::string_view program, std::string_view before, std::string argument
+) {
+    const auto user_and_password = [&](std::size_t from) {
+        const auto colon = argument.find(':', from);
+        if (colon != std::string::npos)
+            argument = argument.substr(0, colon + 1) + std::string(kMask);
+    };
+    if (program == "curl" || program == "wget") {
+        if (before == "-u" || before == "--user" || before == "-U" || before == "--proxy-user") {
+            user_and_password(0);
+        } else if (argument.compare(0, 2, "-u") == 0 && argument.size() > 2) {
+            user_and_password(2);
+        } else if (argument.compare(0, 7, "--user=") == 0) {
+            user_and_password(7);
+        }
+    } else if (program == "sshpass") {
+        if (before == "-p") return std::string(kMask);
+        if (argument.compare(0, 2, "-p") == 0 && argument.size() > 2)
+            return "-p" + std::string(kMask);
+    } else if (program.compare(0, 5, "mysql") == 0 || program.compare(0, 7, "mariadb") == 0) {
+        if (argument.compare(0, 2, "-p") == 0 && argument.size() > 2)
+            return "-p" + std::string(kMask);
+    }
+    return argument;
+}
+
+}  // namespace
+
+bool is_secret_name(std::string_view name) {
+    static constexpr std::array<std::string_view, 8> kParts = {
+        "PASSWORD",
+        "PASSWD",
+        "PASSPHRASE",
+        "SECRET",
+        "APIKEY",
+        "CREDENTIAL",
+        "PRIVATEKEY",
+        "ACCESSKEY"};
+    static constexpr std::array<std::string_view, 10> kWords = {
+        "KEY",
+        "PASS",
+        "PWD",
+        "AUTH",
+        "AUTHORIZATION",
+        "COOKIE",
+        "BEARER",
+        "PAT",
+        "PSK",
+        "SIGNATURE"};
+    const std::string text = upper(name);
+    if (text == "PWD" || text == "OLDPWD" || text == "SSH_AUTH_SOCK") return false;
+    const auto holds = [&](std::string_view part) { return text.find(part) != std::string::npos; };
+    if (std::any_of(kParts.begin(), kParts.end(), holds)) return true;
+    // "token", "authtoken", but neither "max_tokens" nor "tokenizer".
+    for (auto at = text.find("TOKEN"); at != std::string::npos; at = text.find("TOKEN", at + 5)) {
+        if (at + 5 == text.size() || !is_alnum(text[at + 5])) return true;
+    }
+    for (std::size_t begin = 0; begin < text.size();) {
+        std::size_t end = begin;
+        while (end < text.size() && is_alnum(text[end])) ++end;
+        const std::string_view word = std::string_view(text).substr(begin, end - begin);
+        if (std::find(kWords.begin(), kWords.end(), word) != kWords.end()) return true;
+        begin = end + 1;
+    }
+    return false;
+}
+
+std::string mask(std::string_view text) {
+    std::string out;
+    out.reserve(text.size());
+    for (std::size_t at = 0; at < text.size();) {
+        if ((text[at] == '=' || text[at] == ':') && mask_value(text, at, out)) continue;
+        if (text.substr(at, 3) == "://") {
+            std::size_t user = 0;
+            if (const auto host = password_of_url(text.substr(at + 3), user)) {
+                out += text.substr(at, 3 + user + 1);
+                out += kMask;
+                at += 3 + host;
+                continue;
+            }
+        }
+        if (const auto secret = known_form(text, at)) {
+            out += kMask;
+            at += secret;
+            continue;
+        }
+        out += text[at++];
+    }
+    return out;
+}
+
+std::string show_masked_argv(const std::vector<std::string>& argv, std::size_t most) {
+    std::vector<std::string> masked;
+    masked.reserve(argv.size());
+    const std::string_view program = argv.empty() ? std::string_view() : basename(argv.front());
+    for (std::size_t i = 0; i < argv.size(); ++i) {
+        if (i > 1 && names_next(argv[i - 1]) && (argv[i].empty() || argv[i][0] != '-')) {
+            masked.emplace_back(kMask);
+        } else {
+            const std::string_view before =
+                i > 0 ? std::string_view(argv[i - 1]) : std::string_view();
+            masked.push_back(mask_of_program(program, before, mask(argv[i])));
+        }
+    }
+    return show_argv(masked, most);
+}
+
+}  // namespace berth::policy

@@ -1,0 +1,267 @@
+// SPDX-License-Identifier: Apache-2.0
+// The criteria of a rule, cheapest first; all of them have to hold.
+#include "policy/match.hpp"
+
+#include <algorithm>
+
+#include "policy/arguments.hpp"
+#include "policy/glob.hpp"
+
+namespace berth::policy::detail {
+namespace {
+
+bool any_glob(const std::vector<std::string>& patterns, std::string_view text) {
+    return std::any_of(patterns.begin(), patterns.end(), [&](const std::string& pattern) {
+        return glob_matches(pattern, text);
+    });
+}
+
+bool any_path_glob(const std::vector<std::string>& patterns, std::string_view path) {
+    return std::any_of(patterns.begin(), patterns.end(), [&](const std::string& pattern) {
+        return path_glob_matches(pattern, path);
+    });
+}
+
+bool program_matches(const Program& program, std::string_view path, std::string_view name) {
+    switch (program.kind) {
+        case Program::Kind::kPath: return program.text == path;
+        case Program::Kind::kName: return program.text == name;
+        case Program::Kind::kGlob: break;
+    }
+    return path_glob_matches(program.text, path);
+}
+
+bool any_program(const std::vector<Program>& programs, std::string_view path) {
+    const std::string_view name = basename_of(path);
+    return std::any_of(programs.begin(), programs.end(), [&](const Program& program) {
+        return program_matches(program, path, name);
+    });
+}
+
+std::string list(const std::vector<std::string>& items) {
+    std::string out;
+    for (const auto& item : items) out += (out.empty() ? "" : ", ") + item;
+    return out;
+}
+
+std::string programs(const std::vector<Program>& items) {
+    std::string out;
+    for (const auto& item : items) out += (out.empty() ? "" : ", ") + item.text;
+    return out;
+}
+
+/// Says `text()` to who asks; always false, so that a criterion ends with it.
+template <typename Text>
+bool no(std::string* why, Text text) {
+    if (why != nullptr) *why = text();
+    return false;
+}
+
+/// An interpreter whose word on which script it runs can be believed: it lies where a run cannot
+/// write.
+bool is_system_interpreter(std::string_view path) {
+    const bool system = path.substr(0, 5) == "/usr/" || path.substr(0, 5) == "/bin/" ||
+                        path.substr(0, 5) == "/opt/";
+    return system && is_wrapper(path);
+}
+
+/// Index of the script in argv, as the kernel puts it there: behind the interpreter and its one
+/// option.
+std::size_t find_script(const Plan& plan) {
+    if (plan.script.path.empty()) return 0;
+    const std::string_view name = basename_of(plan.script.path);
+    std::size_t word = 0;
+    for (std::size_t i = 1; i < plan.argv.size() && i < 8; ++i) {
+        if (basename_of(plan.argv[i]) == name) return i;
+        if (word == 0 && (plan.argv[i].empty() || plan.argv[i][0] != '-')) word = i;
+    }
+    return word;
+}
+
+std::int64_t floor_div(std::int64_t value, std::int64_t by) {
+    return value / by - (value % by < 0 ? 1 : 0);
+}
+
+void append_part(std::string& out, std::string_view part) {
+    if (part.empty() || part == ".") return;
+    if (part == "..") {
+        out.resize(out.empty() ? 0 : out.rfind('/'));
+        return;
+    }
+    out += '/';
+    out += part;
+}
+
+void append_path(std::string& out, std::string_view path) {
+    while (!path.empty()) {
+        const auto slash = path.find('/');
+        append_part(out, path.substr(0, slash));
+        path = slash == std::string_view::npos ? std::string_view() : path.substr(slash + 1);
+    }
+}
+
+}  // namespace
+
+std::string_view basename_of(std::string_view path) { return path.substr(path.rfind('/') + 1); }
+
+bool lies_in(
+    std::string_view path, std::string_view folder, const std::vector<std::string>& trees
+) {
+    std::string whole;
+    if (path.empty() || path[0] != '/') append_path(whole, folder);
+    append_path(whole, path);
+    if (whole.empty()) whole = "/";
+    return std::any_of(trees.begin(), trees.end(), [&](const std::string& tree) {
+        return tree == "/" || path_glob_matches(tree, whole) ||
+               path_glob_matches(tree + "/**", whole);
+    });
+}
+
+bool time_matches(const Times& times, WallTime now) {
+    if (!times.set) return true;
+    constexpr std::int64_t kDay = 24 * 60;
+    const std::int64_t minutes =
+        floor_div(to_unix_micros(now), 60'000'000) + static_cast<std::int64_t>(times.offset);
+    const std::int64_t day = floor_div(minutes, kDay);
+    const std::int64_t minute = minutes - day * kDay;
+    const auto on = [&](std::int64_t which) {
+        // The epoch's first day was a Thursday.
+        const std::int64_t weekday = (which + 3) - floor_div(which + 3, 7) * 7;
+        return times.days == 0 || (times.days & (1U << static_cast<unsigned>(weekday))) != 0;
+    };
+    if (times.hours.empty()) return on(day);
+    return std::any_of(times.hours.begin(), times.hours.end(), [&](const Hours& hours) {
+        if (hours.from < hours.to) return on(day) && minute >= hours.from && minute < hours.to;
+        // Over midnight: what is after it belongs to the day on which it began.
+        return (minute >= hours.from && on(day)) || (minute < hours.to && on(day - 1));
+    });
+}
+
+Subject::Subject(const Plan& plan, const Origin& origin, WallTime now)
+    : plan_(plan), origin_(origin), now_(now), script_at_(find_script(plan)) {}
+
+std::vector<std::string_view> Subject::names() const {
+    std::vector<std::string_view> out{basename_of(plan_.executable.path)};
+    if (!plan_.script.path.empty()) out.push_back(basename_of(plan_.script.path));
+    if (script_at_ > 0) out.push_back(basename_of(plan_.argv[script_at_]));
+    return out;
+}
+
+bool Subject::holds_argument(std::string_view argument) {
+    if (!arguments_) {
+        arguments_.emplace();
+        arguments_->reserve(plan_.argv.size());
+        for (const auto& one : plan_.argv) arguments_->insert(one);
+    }
+    return arguments_->count(argument) > 0;
+}
+
+bool Subject::check_program(const Rule& rule, std::size_t& first, std::string* why) const {
+    const auto& wanted = rule.match.executable;
+    first = 1;
+    if (wanted.empty() || any_program(wanted, plan_.executable.path)) return true;
+    if (!plan_.script.path.empty()) {
+        const bool allows = rule.action == Action::kAllow;
+        const bool as_called = script_at_ > 0 && any_program(wanted, plan_.argv[script_at_]);
+        if (any_program(wanted, plan_.script.path) || (as_called && !allows)) {
+            first = script_at_ + 1;
+            if (!allows || is_system_interpreter(plan_.executable.path)) return true;
+            return no(why, [&] {
+                return "the script is " + plan_.script.path + ", but its interpreter " +
+                       plan_.executable.path + " is none of the system's";
+            });
+        }
+    }
+    return no(why, [&] {
+        return "the executable is " + plan_.executable.path + ", not " + programs(wanted);
+    });
+}
+
+bool Subject::check_origin(const Match& match, std::string* why) const {
+    const auto differs =
+        [&](const std::vector<std::string>& wanted, std::string_view name, const std::string& is) {
+            if (wanted.empty() || any_glob(wanted, is)) return false;
+            no(why, [&] {
+                return "the " + std::string(name) + " is '" + is + "', not " + list(wanted);
+            });
+            return true;
+        };
+    if (differs(match.user, "user", origin_.user)) return false;
+    if (differs(match.org, "org", origin_.org)) return false;
+    if (differs(match.profile, "profile", origin_.profile)) return false;
+    if (match.has_agent) {
+        const bool person = origin_.agent.empty();
+        const bool found =
+            std::any_of(match.agent.begin(), match.agent.end(), [&](const auto& one) {
+                return person ? one.empty() : !one.empty() && glob_matches(one, origin_.agent);
+            });
+        if (!found) {
+            return no(why, [&] {
+                return person ? std::string("a person asks, not an agent")
+                              : "the agent is '" + origin_.agent + "', not " + list(match.agent);
+            });
+        }
+    }
+    if (!match.cwd.empty() && !any_path_glob(match.cwd, plan_.cwd))
+        return no(why, [&] { return "the folder is " + plan_.cwd + ", not " + list(match.cwd); });
+    if (!time_matches(match.time, now_)) return no(why, [] { return "it is another time"; });
+    if (match.env.empty()) return true;
+    const bool sets = std::any_of(plan_.env.begin(), plan_.env.end(), [&](const EnvChange& change) {
+        return !change.removed && name_matches(match.env, change.name);
+    });
+    return sets || no(why, [&] { return "it sets none of " + list(match.env); });
+}
+
+bool Subject::check_arguments(const Rule& rule, std::size_t first, std::string* why) {
+    const Match& match = rule.match;
+    const bool doubt = rule.action != Action::kAllow;
+    if (!match.subcommand.empty()) {
+        // Most rules of a program speak of other subcommands: one look-up tells.
+        if (!holds_argument(match.subcommand.front()) ||
+            !subcommand_matches(match, plan_.argv, first, doubt))
+            return no(why, [&] {
+                return "the subcommand is not '" + list(match.subcommand) + "'";
+            });
+    }
+    for (const auto& spellings : match.flags) {
+        if (!flag_given(match, spellings, plan_.argv, first, doubt))
+            return no(why, [&] { return "the flag " + list(spellings) + " is not given"; });
+    }
+    if (match.has_argv && !patterns_match(match.argv, plan_.argv, first, doubt))
+        return no(why, [] { return "the arguments do not fit argv"; });
+    return true;
+}
+
+bool Subject::check_paths(const Rule& rule, std::size_t first, std::string* why) const {
+    const Paths& wanted = rule.match.paths;
+    if (wanted.inside.empty() && wanted.outside.empty()) return true;
+    bool after_dashes = false;
+    bool met_outside = wanted.outside.empty();
+    for (std::size_t i = first; i < plan_.argv.size(); ++i) {
+        if (plan_.argv[i] == "--") {
+            after_dashes = true;
+            continue;
+        }
+        for (const auto path : paths_of(plan_.argv[i], after_dashes)) {
+            if (!wanted.inside.empty() && !lies_in(path, plan_.cwd, wanted.inside)) {
+                return no(why, [&] {
+                    return "'" + std::string(path) + "' lies outside of " + list(wanted.inside);
+                });
+            }
+            met_outside = met_outside || !lies_in(path, plan_.cwd, wanted.outside);
+        }
+    }
+    return met_outside ||
+           no(why, [&] { return "no argument lies outside of " + list(wanted.outside); });
+}
+
+bool Subject::check(const Rule& rule, std::string* why) {
+    std::size_t first = 1;
+    if (!check_program(rule, first, why) || !check_origin(rule.match, why) ||
+        !check_arguments(rule, first, why) || !check_paths(rule, first, why))
+        return false;
+    if (why != nullptr) *why = "every criterion holds";
+    return true;
+}
+
+}  // namespace berth::policy::detail

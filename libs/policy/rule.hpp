@@ -1,0 +1,123 @@
+// SPDX-License-Identifier: Apache-2.0
+// Private to libs/policy: a policy as data, as the file's reader makes it and a machine loads it.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "policy/policy.hpp"
+#include "policy/regex.hpp"
+
+namespace berth::policy::detail {
+
+/// Words of a subcommand at most ("remote set-url" has two).
+inline constexpr std::size_t kMaxSubcommand = 8;
+
+/// One argument: exactly this text, a wildcard pattern or an expression; or any number of
+/// arguments.
+struct Pattern {
+    enum class Kind : std::uint8_t { kExact, kGlob, kRegex, kRest };
+    Kind kind = Kind::kExact;
+    std::string text;
+    Regex regex;
+};
+
+/// A program: by its whole path, by the last part of it, or by a pattern of paths.
+struct Program {
+    enum class Kind : std::uint8_t { kPath, kName, kGlob };
+    Kind kind = Kind::kPath;
+    std::string text;
+};
+
+/// Hours of a day in minutes; `from` above `to` goes over midnight.
+struct Hours {
+    std::int32_t from = 0;
+    std::int32_t to = 0;
+};
+
+struct Times {
+    std::vector<Hours> hours;  ///< empty: all day
+    std::uint32_t days = 0;    ///< bit 0 is Monday; 0: every day
+    std::int32_t offset = 0;   ///< minutes east of UTC
+    bool set = false;
+};
+
+/// Arguments that are paths.
+struct Paths {
+    std::vector<std::string> inside;   ///< all of them lie in one of these
+    std::vector<std::string> outside;  ///< one of them lies in none of these
+};
+
+struct Match {
+    std::vector<Program> executable;
+    bool has_argv = false;
+    std::vector<Pattern> argv;
+    std::vector<std::string> subcommand;             ///< words in order
+    std::vector<std::vector<std::string>> flags;     ///< each present in one of its spellings
+    std::vector<std::string> options_with_value;     ///< "-C", "--git-dir"
+    std::vector<std::string> options_without_value;  ///< "--no-pager"
+    std::vector<std::string> cwd;
+    std::vector<std::string> user;
+    std::vector<std::string> org;
+    std::vector<std::string> profile;
+    bool has_agent = false;
+    std::vector<std::string> agent;  ///< an empty one: a person
+    std::vector<std::string> env;
+    Times time;
+    Paths paths;
+};
+
+/// What a rule says of its ask; what it does not say is the file's.
+struct AskPart {
+    std::optional<std::int64_t> timeout_ms;
+    std::optional<DeadlineOutcome> outcome;
+    std::optional<std::vector<std::string>> approvers;
+    std::optional<std::vector<std::string>> escalate_to;
+    std::optional<std::uint32_t> quorum;
+};
+
+struct Rule {
+    std::string id;
+    std::string where;  ///< "policy.yaml:12:3"
+    Action action = Action::kDeny;
+    std::string reason;
+    Match match;
+    AskPart ask;
+    Level require = Level::kNone;
+    std::int64_t execution_timeout_ms = 0;
+    bool allow_unusual = false;
+};
+
+/// The whole file.
+struct Rules {
+    Action fallback = Action::kAllow;
+    Level require = Level::kNone;
+    std::map<std::string, Level> profiles;
+    AskTerms ask;
+    std::map<std::string, std::vector<std::string>> groups;
+    std::vector<std::string> drop;
+    std::vector<std::string> keep;
+    bool deny_dangerous = false;
+    std::vector<Rule> rules;
+};
+
+/// "" or why the executable is none that an ordinary exec has: "loader", "memfd", "deleted".
+std::string_view unusual(const Plan& plan);
+
+}  // namespace berth::policy::detail
+
+namespace berth::policy {
+
+struct Policy::State {
+    detail::Rules data;
+    /// Rules (by index, in order) of one program's name, and those that may be of any program.
+    std::map<std::string, std::vector<std::uint32_t>, std::less<>> by_name;
+    std::vector<std::uint32_t> general;
+    /// Makes a policy of data that was checked.
+    static std::shared_ptr<const Policy> make(detail::Rules data);
+};
+
+}  // namespace berth::policy
