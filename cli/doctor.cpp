@@ -28,7 +28,7 @@ constexpr milliseconds kPatience{5'000};  // of each question
 // Tokens and leases compare times of two machines; a minute is within what they forgive.
 constexpr long long kForgivenSkew = 60;
 // Without these no lease and no run; by the names of GET /v1/status.
-constexpr std::array kNeeded = {"gateway", "lease", "prov", "run"};
+constexpr std::array kNeeded = {"gateway", "lease", "prov", "run", "warden"};
 constexpr std::pair<int, int> kLeastRsync{3, 2};  // the first with --delete-missing-args' protocol
 
 Finding ok(std::string name, std::string detail) {

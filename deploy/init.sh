@@ -9,9 +9,9 @@ set -euo pipefail
 umask 077
 
 state=/state
-services="gateway lease prov run"
+services="gateway lease prov run warden"
 # name=uid; the images' users have the same numbers (deploy/Dockerfile, docker-compose.yml).
-ids="nats=910 postgres=911 topology=913 gateway=920 lease=921 prov=922 run=923"
+ids="nats=910 postgres=911 topology=913 gateway=920 lease=921 prov=922 run=923 warden=924"
 
 # hand <name> <file>: standard input becomes /out/<name>/<file>, whole or not at all.
 hand() {
@@ -65,6 +65,7 @@ hand gateway bootstrap.token < "$state/bootstrap.token"
 } | hand gateway gateway.yaml
 common lease | hand lease lease.yaml
 common run | hand run run.yaml
+common warden | hand warden warden.yaml
 hand prov account.seed < "$state/nats/account.seed"
 {
   common prov

@@ -39,9 +39,10 @@ struct ServiceName {
     std::string_view binary;  ///< beside the berth program
 };
 /// In the order of stopping: who asks stops before who answers.
-inline constexpr std::array<ServiceName, 4> kServices = {
+inline constexpr std::array<ServiceName, 5> kServices = {
     {{"gateway", "berth-gateway"},
      {"run", "berth-run"},
+     {"warden", "berth-warden"},
      {"lease", "berth-lease"},
      {"prov", "berth-prov"}}};
 

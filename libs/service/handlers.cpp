@@ -87,6 +87,11 @@ Decision reply_with(const google::protobuf::Message& message) {
     return {message.GetTypeName(), message.SerializeAsString(), {}};
 }
 
+Decision refuse_with(const Error& error, std::vector<store::OutboxMessage> messages) {
+    store::Outcome outcome = failure_outcome(error);
+    return {std::move(outcome.type), std::move(outcome.payload), std::move(messages), true};
+}
+
 std::string child_command_id(std::string_view command_id, std::string_view purpose) {
     return ulid_from_bytes(identity::sha256(std::string(command_id) + "/" + std::string(purpose)));
 }
@@ -347,9 +352,11 @@ private:
                     return decision.error();
                 }
                 Handled done{
-                    {decision->reply_type, "ok", decision->reply_payload},
+                    {decision->reply_type,
+                     decision->refused ? "failure" : "ok",
+                     decision->reply_payload},
                     std::move(decision->messages),
-                    "ok"};
+                    decision->refused ? "refused" : "ok"};
                 if (!done.messages.empty()) BERTH_TRY(store::Outbox::add_all(tx, done.messages));
                 store::Inbox::settle(tx, inbox_id, done.outcome);  // goes with COMMIT
                 return done;

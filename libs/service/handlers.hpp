@@ -37,10 +37,15 @@ struct Decision {
     std::string reply_type;     ///< protobuf full name
     std::string reply_payload;  ///< serialized
     std::vector<store::OutboxMessage> messages;
+    bool refused = false;  ///< the reply is a Failure, and yet what was written commits
 };
 
 /// A decision whose reply is `message`.
 Decision reply_with(const google::protobuf::Message& message);
+
+/// A refusal whose rows and messages commit: for what must be recorded though it is refused. (A
+/// handler that returns the Error instead leaves nothing behind.)
+Decision refuse_with(const Error& error, std::vector<store::OutboxMessage> messages);
 
 /// An event for the outbox: berth.evt.<org>.<service>.<noun>.<fact>.<id> with CloudEvents headers.
 /// `entity` is "<noun>/<id>": its events go out in revision order.

@@ -147,6 +147,14 @@ TEST_F(RightsTest, PublishingIsForWhomItShouldBe) {
         {"berth.cmd.prov.destroy", {"lease"}},
         {"berth.cmd.prov.renew.m_1", {}},
         {"berth.cmd.node.m_1.start", {"run"}},
+        {"berth.cmd.node.m_1.decide", {"run", "warden"}},  // run tells machines everything
+        {"berth.cmd.warden.decide", {"gateway"}},
+        {"berth.cmd.warden.ask.m_1", {}},
+        {"berth.cmd.warden.claim.m_1", {}},
+        {"berth.cmd.warden.record.m_1", {}},
+        {"berth.qry.warden.audit", {"gateway"}},
+        {"berth.qry.warden.snapshot.m_1", {}},
+        {"berth.warden.acme", {"warden"}},
         {"berth.qry.lease.get", {"gateway"}},
         {"berth.qry.run.get", {"gateway"}},
         {"berth.qry.run.list", {"gateway"}},
@@ -157,14 +165,15 @@ TEST_F(RightsTest, PublishingIsForWhomItShouldBe) {
         {"berth.evt.acme.lease.lease.created.x", {"lease"}},
         {"berth.evt.acme.run.run.ended.x", {"run"}},
         {"berth.evt.acme.prov.machine.ready.m_1", {"prov"}},
+        {"berth.evt.acme.warden.approval.approved.x", {"warden"}},
         {"berth.evt.acme.node.run.ended.m_1", {}},
         {"berth.out.acme.m_1.rn_1", {}},
         {"berth.io.m_1.c.in", {"gateway"}},
         {"berth.io.m_1.c.out", {}},
         {"berth.live.gateway.i", {"gateway"}},
         {"berth.live.node.m_1", {}},
-        {"berth.audit.acme.x.y", {}},
-        {"berth.dlq.cmd_run.run", {"gateway", "lease", "prov", "run", "topology"}},
+        {"berth.audit.acme.x.y", {"warden"}},
+        {"berth.dlq.cmd_run.run", {"gateway", "lease", "prov", "run", "warden", "topology"}},
         {"$JS.API.CONSUMER.MSG.NEXT.CMD_LEASE.lease", {"lease"}},
         {"$JS.API.CONSUMER.MSG.NEXT.CMD_RUN.run", {"run"}},
         {"$JS.API.CONSUMER.MSG.NEXT.EVT.run-node",
@@ -204,7 +213,7 @@ TEST_F(RightsTest, PublishingIsForWhomItShouldBe) {
 }
 
 TEST_F(RightsTest, ListeningIsForWhomItShouldBe) {
-    const Users all{"gateway", "lease", "prov", "run", "topology", "monitor"};
+    const Users all{"gateway", "lease", "prov", "run", "warden", "topology", "monitor"};
     const std::map<std::string, Users> who{
         {">", {}},
         {"berth.>", {}},
@@ -225,7 +234,9 @@ TEST_F(RightsTest, ListeningIsForWhomItShouldBe) {
         {"berth.io.*.*.out", {"gateway"}},
         {"berth.io.m_1.c.in", {}},
         {"berth.live.>", {"gateway", "monitor"}},
-        {"berth.live.node.>", {"gateway", "monitor", "prov", "run"}},
+        {"berth.live.node.>", {"gateway", "monitor", "prov", "run", "warden"}},
+        {"berth.evt.*.warden.>", {"gateway", "warden"}},
+        {"berth.warden.acme", {}},
         {"berth.audit.>", {}},
         {"berth.dlq.>", {}},
     };
@@ -250,12 +261,19 @@ TEST_F(RightsTest, AMachineReachesItsOwnAndNothingOfAnothers) {
           "berth.io.m_1.c.out",
           "berth.live.node.m_1",
           "berth.cmd.prov.renew.m_1",
+          "berth.cmd.warden.ask.m_1",
+          "berth.cmd.warden.abandon.m_1",
+          "berth.cmd.warden.claim.m_1",
+          "berth.cmd.warden.halted.m_1",
+          "berth.cmd.warden.record.m_1",
+          "berth.qry.warden.snapshot.m_1",
           "berth.dlq.cmd_node.node-m_1",
           "$JS.API.CONSUMER.MSG.NEXT.CMD_NODE.node-m_1",
           "$JS.ACK.CMD_NODE.node-m_1.1.1.1.1.1"}) {
         EXPECT_TRUE(machine.publish(own, "-").empty()) << own;
     }
-    for (const char* own : {"berth.rpl.node.m_1.>", "berth.io.m_1.*.in", "_INBOX.node.m_1.>"})
+    for (const char* own :
+         {"berth.rpl.node.m_1.>", "berth.io.m_1.*.in", "berth.warden.acme", "_INBOX.node.m_1.>"})
         EXPECT_TRUE(machine.subscribe(own).empty()) << own;
     for (const char* other :
          {"berth.rpl.run.i.node.m_2.c",
@@ -269,6 +287,16 @@ TEST_F(RightsTest, AMachineReachesItsOwnAndNothingOfAnothers) {
           "berth.io.m_1.c.in",
           "berth.live.node.m_2",
           "berth.cmd.prov.renew.m_2",
+          "berth.cmd.warden.ask.m_2",
+          "berth.cmd.warden.claim.m_2",
+          "berth.cmd.warden.record.m_2",
+          "berth.cmd.warden.decide",
+          "berth.cmd.warden.resume",
+          "berth.qry.warden.snapshot.m_2",
+          "berth.qry.warden.audit",
+          "berth.warden.acme",
+          "berth.audit.acme.exec_ended.1",
+          "berth.evt.acme.warden.approval.approved.x",
           "berth.cmd.prov.create",
           "berth.cmd.node.m_2.start",
           "berth.cmd.node.m_1.start",
@@ -295,6 +323,8 @@ TEST_F(RightsTest, AMachineReachesItsOwnAndNothingOfAnothers) {
           "berth.io.*.*.in",
           "berth.io.m_1.*.out",
           "berth.live.>",
+          "berth.warden.globex",
+          "berth.warden.>",
           "berth.evt.>",
           "berth.out.acme.m_1.>",
           "_INBOX.node.>",

@@ -421,10 +421,17 @@ RunHandlers::Outcome RunHandlers::node_fact(
         BERTH_ASSIGN(const node::v1::RunStarted fact, decode<node::v1::RunStarted>(payload));
         BERTH_ASSIGN(auto run, repo::lock(tx, fact.run()));
         if (!of_this_machine(run)) return forbidden("not_its_run", "the machine has no such run");
-        const bool was_starting = run->state == RunState::RUN_STATE_STARTING;
+        const bool was_live = run->live();
         if (!started(*run, service::to_wall_time(fact.started_at()))) return decision;
         BERTH_TRY(repo::update(tx, *run));
-        if (was_starting) decision.messages.push_back(run_event(context, *run, "started"));
+        if (was_live) decision.messages.push_back(run_event(context, *run, "started"));
+    } else if (tokens[5] == "held" || tokens[5] == "continued") {
+        BERTH_ASSIGN(const node::v1::RunHeld fact, decode<node::v1::RunHeld>(payload));
+        BERTH_ASSIGN(auto run, repo::lock(tx, fact.run()));
+        if (!of_this_machine(run)) return forbidden("not_its_run", "the machine has no such run");
+        if (!(tokens[5] == "held" ? held(*run) : continued(*run))) return decision;
+        BERTH_TRY(repo::update(tx, *run));
+        decision.messages.push_back(run_event(context, *run, tokens[5]));
     } else if (tokens[5] == "ended") {
         BERTH_ASSIGN(const node::v1::RunEnded fact, decode<node::v1::RunEnded>(payload));
         BERTH_ASSIGN(auto run, repo::lock(tx, fact.run()));

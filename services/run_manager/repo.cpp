@@ -74,7 +74,7 @@ constexpr Statement kLockLease{
     "SELECT pg_advisory_xact_lock(hashtextextended($1, 1))", "lock_lease_runs"};
 constexpr Statement kCountPlaced{
     "SELECT count(*) FROM runs WHERE lease = $1 AND ended_at IS NULL AND state IN ('starting', "
-    "'running')",
+    "'held', 'running')",
     "count_placed"};
 constexpr Statement kNextQueued{
     "SELECT " RUN_COLUMNS
@@ -108,7 +108,8 @@ constexpr Statement kListLease{
     "ORDER BY created_at DESC, id DESC LIMIT $4",
     "list_runs_lease"};
 constexpr Statement kLive{
-    "SELECT id, machine, created_at, state IN ('starting', 'running') FROM runs WHERE ended_at IS "
+    "SELECT id, machine, created_at, state IN ('starting', 'held', 'running') FROM runs WHERE "
+    "ended_at IS "
     "NULL",
     "live_runs"};
 constexpr Statement kLiveOf{

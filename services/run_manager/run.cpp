@@ -80,6 +80,22 @@ bool started(Run& run, WallTime at) {
     return true;
 }
 
+bool held(Run& run) {
+    // Also before the start is told: the run's own first command may be what waits.
+    if (run.state != RunState::RUN_STATE_STARTING && run.state != RunState::RUN_STATE_RUNNING)
+        return false;
+    run.state = RunState::RUN_STATE_HELD;
+    ++run.revision;
+    return true;
+}
+
+bool continued(Run& run) {
+    if (run.state != RunState::RUN_STATE_HELD) return false;
+    run.state = run.started_at ? RunState::RUN_STATE_RUNNING : RunState::RUN_STATE_STARTING;
+    ++run.revision;
+    return true;
+}
+
 bool ended(Run& run, const v1::OutputFrame::End& end, std::int64_t output_bytes, WallTime at) {
     if (!run.live() || end.state() < RunState::RUN_STATE_SUCCEEDED) return false;
     run.state = end.state();
@@ -106,7 +122,7 @@ bool lose(Run& run, std::string_view reason, WallTime now) {
 
 CancelEffect cancel(Run& run, WallTime now) {
     if (!run.live()) return CancelEffect::kNothing;
-    if (run.state == RunState::RUN_STATE_QUEUED || run.state == RunState::RUN_STATE_HELD) {
+    if (run.state == RunState::RUN_STATE_QUEUED) {
         run.state = RunState::RUN_STATE_CANCELED;
         run.reason = "canceled before it started";
         run.origin = "berth";

@@ -40,16 +40,21 @@ struct Run {
     bool live() const { return state < RunState::RUN_STATE_SUCCEEDED; }
     /// Its machine has been told to start it.
     bool placed() const {
-        return state == RunState::RUN_STATE_STARTING || state == RunState::RUN_STATE_RUNNING;
+        return state == RunState::RUN_STATE_STARTING || state == RunState::RUN_STATE_RUNNING ||
+               state == RunState::RUN_STATE_HELD;
     }
 };
 
 /// Every function returns false where nothing changes: messages come twice, late and out of order.
 bool place(Run& run);
 bool started(Run& run, WallTime at);
+/// A command of the run waits for a person; and goes on. A run is held from the first such command
+/// to the last: the machine tells which it is.
+bool held(Run& run);
+bool continued(Run& run);
 bool ended(Run& run, const v1::OutputFrame::End& end, std::int64_t output_bytes, WallTime at);
 bool lose(Run& run, std::string_view reason, WallTime now);
-/// Takes a cancel into account. A queued run ends at once; a placed one is told to, once.
+/// Takes a cancel into account. A queued run ends at once; a placed one, held or not, is told to.
 enum class CancelEffect { kNothing, kEnded, kTellMachine };
 CancelEffect cancel(Run& run, WallTime now);
 

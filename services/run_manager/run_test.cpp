@@ -65,6 +65,33 @@ TEST(Run, ACancelEndsWhatWaitsAndTellsTheMachineOfWhatRuns) {
     EXPECT_TRUE(running.live()) << "it ends when the machine says so";
 }
 
+TEST(Run, IsHeldAndGoesOnWhereItWas) {
+    for (int state = v1::RUN_STATE_QUEUED; state <= v1::RUN_STATE_LOST; ++state) {
+        Record run = in(static_cast<RunState>(state));
+        const bool going = state == v1::RUN_STATE_STARTING || state == v1::RUN_STATE_RUNNING;
+        if (state == v1::RUN_STATE_RUNNING) run.started_at = kNow;
+        const RunState before = run.state;
+        EXPECT_EQ(held(run), going) << state;
+        EXPECT_EQ(run.state, going ? v1::RUN_STATE_HELD : before);
+        if (!going) continue;
+        EXPECT_FALSE(held(run)) << "told twice, counted once";
+        EXPECT_TRUE(run.live() && run.placed());
+        EXPECT_EQ(cancel(run, kNow), CancelEffect::kTellMachine);
+        EXPECT_TRUE(continued(run));
+        EXPECT_EQ(run.state, before);
+        EXPECT_FALSE(continued(run));
+    }
+    Record held_first = in(v1::RUN_STATE_STARTING);
+    ASSERT_TRUE(held(held_first));
+    ASSERT_TRUE(started(held_first, kNow));
+    EXPECT_EQ(held_first.state, v1::RUN_STATE_HELD) << "the start that comes late ends no hold";
+    ASSERT_TRUE(continued(held_first));
+    EXPECT_EQ(held_first.state, v1::RUN_STATE_RUNNING);
+    Record ends = in(v1::RUN_STATE_HELD);
+    ASSERT_TRUE(ended(ends, end_with(v1::RUN_STATE_FAILED, 126), 0, kNow));
+    EXPECT_FALSE(continued(ends));
+}
+
 TEST(Run, IsPlacedOnce) {
     Record run = in(v1::RUN_STATE_QUEUED);
     EXPECT_TRUE(place(run));

@@ -215,7 +215,7 @@ INSTANTIATE_TEST_SUITE_P(
     Each,
     CrashMatrix,
     ::testing::Combine(
-        ::testing::Values("gateway", "lease", "prov", "run", "node", "nats", "postgres"),
+        ::testing::Values("gateway", "lease", "prov", "run", "warden", "node", "nats", "postgres"),
         ::testing::Values(Step::kAcquire, Step::kSync, Step::kStart, Step::kRunning, Step::kRelease)
     ),
     [](const auto& parameter) {

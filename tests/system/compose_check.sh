@@ -139,7 +139,8 @@ postgres healthy
 prometheus healthy
 prov healthy
 run healthy
-topology healthy"
+topology healthy
+warden healthy"
 for _ in $(seq 120); do
   [ "$(states)" = "$wanted" ] && break
   sleep 1
@@ -179,17 +180,17 @@ BERTH_TOKEN=berth_$(head -c 32 /dev/zero | base64 | tr '+/' '-_' | tr -d '=') be
 step "Prometheus"
 targets() { $compose exec -T prometheus promtool query instant http://127.0.0.1:9090 up 2>&1 || true; }
 for _ in $(seq 40); do
-  [ "$(targets | grep -c '=> 1 ')" = 5 ] && break
+  [ "$(targets | grep -c '=> 1 ')" = 6 ] && break
   sleep 1
 done
 targets
-[ "$(targets | grep -c '=> 1 ')" = 5 ] || fail "not all of the five targets are up"
+[ "$(targets | grep -c '=> 1 ')" = 6 ] || fail "not all of the six targets are up"
 
 step "Isolation"
 ids=$($compose ps -q)
 [ -z "$(docker inspect -f '{{range $port, $binds := .NetworkSettings.Ports}}{{range $binds}}{{.HostIp}} {{end}}{{end}}' $ids | tr -d '\n ' | sed 's/127\.0\.0\.1//g')" ] \
   || fail "a port is published beyond the loopback interface"
-for service in gateway lease run; do
+for service in gateway lease run warden; do
   found=$($compose exec -T "$service" sh -c 'ls /etc/berth; find / /etc/berth -xdev -name account.seed 2> /dev/null; true' | tr '\n' ' ')
   case $found in
     *account.seed*) fail "$service sees the account's signing key" ;;
@@ -205,13 +206,13 @@ capable=$($compose exec -T prov sh -c 'for p in /proc/[0-9]*; do
 [ -z "$capable" ] || fail "the provisioner or a node holds more than it should: $capable"
 echo "only the loopback port is open; the signing key is the provisioner's alone; nothing in prov holds a capability"
 
-step "A run goes on while nats, postgres, lease and run restart"
+step "A run goes on while nats, postgres, lease, run and warden restart"
 expected=$(seq 1 15)
 berth run --no-sync -- sh -c 'for i in $(seq 1 15); do echo $i; sleep 1; done; exit 9' > "$work/out.txt" 2> "$work/err.txt" &
 run_pid=$!
 for _ in $(seq 60); do grep -q '^2$' "$work/out.txt" && break; sleep 0.5; done
 grep -q '^2$' "$work/out.txt" || fail "the run does not begin: $(cat "$work/err.txt")"
-$compose restart nats postgres lease run > "$work/up.log" 2>&1 || fail "the restart failed"
+$compose restart nats postgres lease run warden > "$work/up.log" 2>&1 || fail "the restart failed"
 code=0
 wait "$run_pid" || code=$?
 { [ "$code" = 9 ] && [ "$(cat "$work/out.txt")" = "$expected" ]; } || { cat "$work/out.txt" "$work/err.txt" >&2; fail "the run ended with $code, or lost output"; }
@@ -219,7 +220,7 @@ echo "all output, exit code 9"
 
 step "A second up changes no secret, a restart of everything loses nothing"
 $compose up -d --no-build > "$work/up.log" 2>&1 || fail "the second up failed"
-$compose restart nats postgres lease run gateway prov > "$work/up.log" 2>&1 || fail "the restart failed"
+$compose restart nats postgres lease run warden gateway prov > "$work/up.log" 2>&1 || fail "the restart failed"
 for _ in $(seq 120); do
   [ "$(states)" = "$wanted" ] && break
   sleep 1

@@ -14,7 +14,7 @@
 namespace berth::testing {
 namespace {
 
-constexpr const char* kParts[] = {"gateway", "lease", "prov", "run"};
+constexpr const char* kParts[] = {"gateway", "lease", "prov", "run", "warden"};
 
 class Replicas : public SystemTest, public ::testing::WithParamInterface<const char*> {
 public:

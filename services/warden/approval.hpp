@@ -1,0 +1,80 @@
+// SPDX-License-Identifier: Apache-2.0
+// The Approval state machine, pure: no clock, no random, no I/O.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+
+#include "berth/warden/v1/warden.pb.h"
+#include "core/result.hpp"
+#include "core/time.hpp"
+
+namespace berth::warden {
+
+using v1::ApprovalState;
+
+/// An approval as warden keeps it: what is told, and what is nobody else's business.
+struct Record {
+    v1::Approval body;
+    std::string held;            ///< the node's name of the held process
+    std::uint32_t asked_groups = 0;  ///< of terms.escalate_to, so far
+    /// Empty: not claimed; "go": the one execution was started; else why there will be none.
+    std::string claim;
+
+    bool pending() const { return body.state() == ApprovalState::APPROVAL_STATE_PENDING; }
+};
+
+/// One click of somebody on some surface.
+struct Click {
+    std::string user;
+    bool may_decide = false;  ///< role approver or admin
+    bool in_group = false;    ///< of the approval's group, where it names one
+    bool approve = false;
+    std::string comment;
+    std::string surface;
+    std::uint64_t revision = 0;  ///< that the card showed; 0: any
+    WallTime now;
+};
+enum class ClickEffect {
+    kRefused,   ///< nothing changed
+    kRepeated,  ///< the same voter said the same before: the stored answer
+    kVoted,     ///< counted; more approvals are needed
+    kDecided,   ///< approved or denied now
+    kExpired,   ///< the click found the deadline passed: expired now, and refused
+};
+struct ClickResult {
+    ClickEffect effect = ClickEffect::kRefused;
+    std::optional<Error> refusal;  ///< of kRefused and kExpired
+};
+/// The first decision stands. Errors: not_approver, self_approval, not_in_group, stale,
+/// already_decided (naming who), approval_expired.
+ClickResult click(Record& record, const Click& click);
+
+enum class DeadlineEffect { kNothing, kExpired, kReminded, kEscalated };
+/// What passing the deadline does: denies as expired, goes on waiting, or asks the next group (after
+/// the last: expired).
+DeadlineEffect deadline_passed(Record& record, WallTime now);
+
+/// Ends without a person's decision; an approval that was given but not claimed is voided. False
+/// where nothing changes.
+bool revoke(Record& record, std::string_view by, std::string_view reason, WallTime now);
+bool abandon(Record& record, std::string_view reason, WallTime now);
+/// Decided by Berth itself as the ask arrives: by a grant, or refused by policy.
+void decide_at_once(Record& record, bool approve, std::string_view by, std::string_view reason, WallTime now);
+/// Another plan is decided on in its place (edit-and-approve).
+void replace(Record& record, const Click& click, const std::string& by_approval);
+
+/// The last word before a held command goes on: "go" once for the one process that asked, however
+/// often it is repeated. `changed` tells whether the record did.
+v1::Claimed claim(Record& record, std::string_view digest, std::string_view held, bool halted, bool& changed);
+
+/// "pending", "approved", …
+std::string_view state_name(ApprovalState state);
+ApprovalState approval_state(std::string_view name);
+/// The approval as events and lists carry it: `shown` says what the plan is, and its arguments and
+/// values, which may be long and secret, stay with who asks for the one approval.
+v1::Approval brief(const v1::Approval& approval);
+
+}  // namespace berth::warden

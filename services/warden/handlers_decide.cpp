@@ -1,0 +1,227 @@
+// SPDX-License-Identifier: Apache-2.0
+// People decide: the first one wins, the others are told who it was, and every click leaves a record.
+#include "policy/plan.hpp"
+#include "service/proto_time.hpp"
+#include "warden/grant.hpp"
+#include "warden/handlers.hpp"
+#include "warden/plans.hpp"
+#include "warden/request.hpp"
+#include "warden/settings.hpp"
+
+namespace berth::warden {
+namespace {
+
+using service::reply_with;
+
+Result<void> check_words(const v1::Decide& request) {
+    if (request.comment().size() > kMaxComment)
+        return invalid("bad_comment", "a comment has at most 2000 bytes", "comment");
+    if (!is_plain(request.surface(), 64))
+        return invalid("bad_surface", "the surface must be a short name", "surface");
+    if (request.edited_argv_size() > 0 && !request.approve())
+        return invalid("bad_edit", "an edited command is approved, not denied", "edited_argv");
+    return {};
+}
+
+void fill(v1::AuditRecord& record, const v1::Decide& request, std::string_view reason) {
+    record.set_user(request.actor().user());
+    record.set_surface(request.surface());
+    record.set_action(request.approve() ? "allow" : "deny");
+    record.set_reason(policy::mask(reason));
+}
+
+}  // namespace
+
+Result<bool> WardenHandlers::in_group(
+    store::Transaction& tx, const v1::Approval& approval, const std::string& user
+) {
+    if (approval.group_size() == 0) return true;
+    // As the groups were when it was asked: a later policy changes nothing.
+    BERTH_ASSIGN(
+        const auto policy, policies_.of(&tx, approval.org(), approval.terms().policy_version())
+    );
+    for (const std::string& name : approval.group()) {
+        if (name == "user:" + user) return true;
+        const auto members = policy->group(name);
+        if (!members) continue;
+        for (const std::string& member : *members) {
+            if (member == user || member == "user:" + user) return true;
+        }
+    }
+    return false;
+}
+
+Result<void> WardenHandlers::settle(
+    Work& work, Org& org, Record& record, const v1::Decide& request, const Click& click
+) {
+    v1::Approval& body = record.body;
+    const bool approved = body.state() == ApprovalState::APPROVAL_STATE_APPROVED;
+    std::optional<v1::Grant> grant;
+    if (approved) {
+        BERTH_ASSIGN(grant, grant_of(request, body, random_id("gr"), click.now));
+        if (grant) body.set_grant(grant->id());
+    }
+    BERTH_TRY(repo::update_approval(work.tx(), record));
+    work.tell(record, state_name(body.state()));
+    work.tell_machine(record);
+    fill(work.audit("approval_decided", record), request, click.comment);
+    if (!grant) return {};
+    BERTH_TRY(repo::insert_grant(
+        work.tx(), {*grant, body.origin().agent(), body.origin().machine()}
+    ));
+    ++org.revision;
+    BERTH_TRY(repo::update_org(work.tx(), org));
+    work.tell(*grant, "made");
+    v1::AuditRecord& audited = work.audit("grant_made", record);
+    fill(audited, request, {});
+    audited.set_subject(grant->id());
+    return {};
+}
+
+WardenHandlers::Outcome WardenHandlers::decide(
+    const Context& context, const std::string& payload, store::Transaction& tx
+) {
+    BERTH_ASSIGN(const v1::Decide request, decode<v1::Decide>(payload));
+    BERTH_TRY(check_words(request));
+    const std::string id = normal(request.approval(), "ap");
+    const bool remembers = request.scope() > v1::GRANT_SCOPE_ONCE;
+    BERTH_ASSIGN(
+        Org org,
+        repo::lock_org(
+            tx, request.actor().org(), remembers ? repo::Hold::kAlone : repo::Hold::kShared
+        )
+    );
+    BERTH_ASSIGN(auto record, repo::lock_approval(tx, id));
+    if (!record || record->body.org() != org.org) return no_such_approval(id);
+    Click click;
+    click.user = request.actor().user();
+    click.may_decide = may_decide(request.actor());
+    BERTH_ASSIGN(click.in_group, in_group(tx, record->body, click.user));
+    click.approve = request.approve();
+    click.comment = request.comment();
+    click.surface = request.surface();
+    click.revision = request.revision();
+    click.now = context.now;
+    Work work(context, tx, org.org);
+    if (request.edited_argv_size() > 0 && record->pending())
+        return edit(work, org, *record, request, click);
+    const ClickResult result = warden::click(*record, click);
+    switch (result.effect) {
+        case ClickEffect::kRepeated: break;
+        case ClickEffect::kExpired:
+            BERTH_TRY(repo::update_approval(tx, *record));
+            if (record->pending()) {
+                work.tell(*record, "escalated");
+            } else {
+                work.tell_machine(*record);
+                work.tell(*record, "expired");
+                work.audit("approval_expired", *record).set_reason(record->body.comment());
+            }
+            [[fallthrough]];
+        case ClickEffect::kRefused: {
+            fill(
+                work.audit("decision_refused", *record),
+                request,
+                result.refusal->code + ": " + result.refusal->message
+            );
+            BERTH_ASSIGN(auto messages, work.finish());
+            return service::refuse_with(*result.refusal, std::move(messages));
+        }
+        case ClickEffect::kVoted:
+            BERTH_TRY(repo::update_approval(tx, *record));
+            work.tell(*record, "voted");
+            fill(work.audit("approval_voted", *record), request, click.comment);
+            break;
+        case ClickEffect::kDecided:
+            BERTH_TRY(settle(work, org, *record, request, click));
+            break;
+    }
+    service::Decision decision = reply_with(record->body);
+    BERTH_ASSIGN(decision.messages, work.finish());
+    return decision;
+}
+
+/// The edited command is a new plan with an approval of its own, which names the old one's; the old
+/// one ends. The held process waits for the new one.
+WardenHandlers::Outcome WardenHandlers::edit(
+    Work& work, const Org& org, Record& old, const v1::Decide& request, const Click& click
+) {
+    const v1::Plan& plan = old.body.plan();
+    if (plan.argv_size() == 0 || request.edited_argv(0) != plan.argv(0))
+        return invalid(
+            "bad_edit", "the program stays the same; only its arguments may be edited", "edited_argv"
+        );
+    for (const std::string& argument : request.edited_argv()) {
+        if (argument.find('\0') != std::string::npos)
+            return invalid("bad_edit", "an argument cannot hold a NUL byte", "edited_argv");
+    }
+    Record made = old;
+    v1::Approval& body = made.body;
+    body.set_id(random_id("ap"));
+    body.clear_votes();
+    body.set_revision(1);
+    *body.mutable_created_at() = service::to_timestamp(click.now);
+    *body.mutable_plan()->mutable_argv() = request.edited_argv();
+    body.mutable_plan()->set_replaces(plan.digest());
+    policy::Plan judged = to_plan(body.plan());
+    body.mutable_plan()->set_digest(policy::digest(judged));
+    body.set_shown(policy::show_plan(judged));
+    BERTH_ASSIGN(const auto rules, policies_.of(&work.tx(), org.org, org.policy_version));
+    const policy::Verdict verdict = rules->decide(judged, to_origin(body.origin()), click.now);
+    if (verdict.action == policy::Action::kDeny)
+        return conflict(
+            "denied_by_policy", "the edited command is denied by rule " + verdict.rule + ": " + verdict.reason
+        );
+    const ClickResult result = warden::click(made, click);
+    if (result.refusal) {
+        fill(
+            work.audit("decision_refused", old),
+            request,
+            result.refusal->code + ": " + result.refusal->message
+        );
+        BERTH_ASSIGN(auto messages, work.finish());
+        return service::refuse_with(*result.refusal, std::move(messages));
+    }
+    replace(old, click, body.id());
+    BERTH_TRY(repo::update_approval(work.tx(), old));  // before the new one takes over what is held
+    work.tell(old, "denied");
+    work.audit("approval_edited", old).set_reason("see " + body.id());
+    BERTH_TRY(repo::insert_approval(work.tx(), made));
+    Org changed = org;
+    if (result.effect == ClickEffect::kDecided) {
+        BERTH_TRY(settle(work, changed, made, request, click));
+    } else {
+        work.tell(made, "requested");
+        fill(work.audit("approval_voted", made), request, click.comment);
+    }
+    service::Decision decision = reply_with(made.body);
+    BERTH_ASSIGN(decision.messages, work.finish());
+    return decision;
+}
+
+WardenHandlers::Outcome WardenHandlers::revoke_grant(
+    const Context& context, const std::string& payload, store::Transaction& tx
+) {
+    BERTH_ASSIGN(const v1::RevokeGrant request, decode<v1::RevokeGrant>(payload));
+    const common::v1::Actor& actor = request.actor();
+    BERTH_ASSIGN(Org org, repo::lock_org(tx, actor.org(), repo::Hold::kAlone));
+    BERTH_ASSIGN(auto grant, repo::lock_grant(tx, normal(request.grant(), "gr")));
+    // One's own may be given up by anybody.
+    if (!grant || grant->body.org() != org.org ||
+        (!may_decide(actor) && grant->body.user() != actor.user()))
+        return not_found("grant_not_found", "there is no such grant; `berth grants` shows them");
+    if (!withdraw(grant->body, actor.user(), context.now)) return reply_with(grant->body);
+    Work work(context, tx, org.org);
+    BERTH_TRY(repo::update_grant(tx, grant->body, false));
+    ++org.revision;
+    BERTH_TRY(repo::update_org(tx, org));
+    work.tell(grant->body, "revoked");
+    v1::AuditRecord& audited = work.audit("grant_revoked");
+    audited.set_user(actor.user());
+    audited.set_subject(grant->body.id());
+    service::Decision decision = reply_with(grant->body);
+    BERTH_ASSIGN(decision.messages, work.finish());
+    return decision;
+}
+
+}  // namespace berth::warden

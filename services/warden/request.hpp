@@ -1,0 +1,66 @@
+// SPDX-License-Identifier: Apache-2.0
+// What the handlers share about requests.
+#pragma once
+
+#include <algorithm>
+#include <string>
+#include <string_view>
+
+#include "berth/common/v1/common.pb.h"
+#include "core/id.hpp"
+#include "core/text.hpp"
+#include "service/handlers.hpp"
+
+namespace berth::warden {
+
+inline constexpr int kMaxPage = 100;
+inline constexpr int kDefaultPage = 50;
+
+template <typename T>
+Result<T> decode(const std::string& payload) {
+    T message;
+    if (!message.ParseFromString(payload)) return service::undecodable(message.GetTypeName());
+    return message;
+}
+
+inline bool has_role(const common::v1::Actor& actor, std::string_view role) {
+    return std::find(actor.roles().begin(), actor.roles().end(), role) != actor.roles().end();
+}
+/// Who decides, halts, resumes and reads the audit.
+inline bool may_decide(const common::v1::Actor& actor) {
+    return has_role(actor, "approver") || has_role(actor, "admin");
+}
+inline Error needs_approver() {
+    return forbidden("role_missing", "this needs the role approver or admin");
+}
+
+inline Result<int> page_limit(const common::v1::Page& page) {
+    if (page.limit() > static_cast<unsigned>(kMaxPage))
+        return invalid("bad_limit", "limit must be 1 to 100", "limit");
+    return page.limit() == 0 ? kDefaultPage : static_cast<int>(page.limit());
+}
+
+inline std::string normal(const std::string& id, std::string_view prefix) {
+    return normalize_id(prefix, id).value_or(id);
+}
+
+/// The machine that a command names as its last token, which its sender's rights allow.
+inline std::string machine_of(const service::Context& context) {
+    return context.subject.substr(context.subject.rfind('.') + 1);
+}
+
+/// True for a name fit for a column and a line: no control characters, at most `most` bytes.
+inline bool is_plain(std::string_view text, std::size_t most = 256) {
+    return text.size() <= most && std::none_of(text.begin(), text.end(), [](char c) {
+               return static_cast<unsigned char>(c) < 0x20 || c == 0x7f;
+           });
+}
+
+inline Error no_such_approval(const std::string& id) {
+    return not_found(
+        "approval_not_found",
+        "there is no approval '" + id.substr(0, 64) + "'; `berth approvals` shows them"
+    );
+}
+
+}  // namespace berth::warden

@@ -1,0 +1,39 @@
+// SPDX-License-Identifier: Apache-2.0
+// The named limits of warden; it has no settings of its own beyond the common ones.
+#pragma once
+
+#include <cstddef>
+
+#include "core/time.hpp"
+
+namespace berth::warden {
+
+/// Nodes that heard no beat for 10 s allow no new command: five beats of margin.
+inline constexpr milliseconds kBeatEvery{2'000};
+/// How late a deadline may be noticed.
+inline constexpr milliseconds kDeadlinesEvery{250};
+/// Approvals whose deadline one look takes; more wait for the next.
+inline constexpr int kDeadlineBatch = 200;
+/// An ask whose terms name no time; a day is the longest that anybody is waited for without saying
+/// "wait".
+inline constexpr std::chrono::minutes kDefaultTimeout{10};
+inline constexpr std::chrono::hours kMaxTimeout{24 * 30};
+/// A machine that is away takes its decisions later; within the age of its command stream.
+inline constexpr std::chrono::minutes kDecideDeadline{30};
+/// A machine silent for longer is not waited for by a new halt, unless a lease names it.
+inline constexpr seconds kMachineSilence{60};
+/// What travels as one message of the bus (1 MiB) with room for headers.
+inline constexpr std::size_t kMaxPolicyText = 700U << 10U;
+inline constexpr std::size_t kMaxAsk = 900U << 10U;
+inline constexpr int kMaxRecords = 1'000;
+inline constexpr std::size_t kMaxComment = 2'000;
+inline constexpr std::size_t kMaxTimes = 100'000;
+/// Parsed policies kept in memory; each is immutable, the oldest goes first.
+inline constexpr std::size_t kMaxParsed = 64;
+/// Ended leases and gone machines are remembered this long, for messages that come late.
+inline constexpr std::chrono::hours kForgetAfter{24};
+inline constexpr seconds kForgetEvery{60};
+/// Records read at once while the chain is verified.
+inline constexpr int kVerifyPage = 1'000;
+
+}  // namespace berth::warden
