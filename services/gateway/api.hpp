@@ -86,6 +86,22 @@ void get_machine(Api&, const CallPtr&);
 void drain_machine(Api&, const CallPtr&);
 void resume_machine(Api&, const CallPtr&);
 void list_profiles(Api&, const CallPtr&);
+void list_approvals(Api&, const CallPtr&);  // api_approvals.cpp
+void get_approval(Api&, const CallPtr&);
+void decide_approval(Api&, const CallPtr&);
+void list_grants(Api&, const CallPtr&);
+void revoke_grant(Api&, const CallPtr&);
+void get_policy(Api&, const CallPtr&);  // api_policies.cpp
+void put_policy(Api&, const CallPtr&);
+void list_policies(Api&, const CallPtr&);
+void get_policy_version(Api&, const CallPtr&);
+void rollback_policy(Api&, const CallPtr&);
+void press_halt(Api&, const CallPtr&);
+void list_halts(Api&, const CallPtr&);
+void resume_halt(Api&, const CallPtr&);
+void query_audit(Api&, const CallPtr&);  // api_audit.cpp
+void verify_audit(Api&, const CallPtr&);
+void export_audit(Api&, const CallPtr&);
 void get_usage(Api&, const CallPtr&);  // api_usage.cpp
 void start_run(Api&, const CallPtr&);  // api_runs.cpp
 void list_runs(Api&, const CallPtr&);

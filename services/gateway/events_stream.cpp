@@ -7,6 +7,7 @@
 #include "berth/node/v1/node.pb.h"
 #include "berth/prov/v1/prov.pb.h"
 #include "berth/run/v1/run.pb.h"
+#include "berth/warden/v1/warden.pb.h"
 #include "core/id.hpp"
 #include "core/json.hpp"
 #include "core/text.hpp"
@@ -36,7 +37,12 @@ const google::protobuf::Message* prototype_of(std::string_view type) {
                  &run::v1::RunChanged::default_instance(),
                  &prov::v1::MachineFact::default_instance(),
                  &node::v1::RunStarted::default_instance(),
-                 &node::v1::RunEnded::default_instance()}) {
+                 &node::v1::RunEnded::default_instance(),
+                 &node::v1::RunHeld::default_instance(),
+                 &warden::v1::ApprovalChanged::default_instance(),
+                 &warden::v1::GrantChanged::default_instance(),
+                 &warden::v1::HaltChanged::default_instance(),
+                 &warden::v1::PolicyApplied::default_instance()}) {
             out.emplace(message->GetTypeName(), message);
         }
         return out;

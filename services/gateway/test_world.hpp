@@ -154,6 +154,7 @@ struct World {
         if (message.subject == "berth.qry.lease.list") return ok(lease::v1::ListReply());
         if (message.subject == "berth.qry.run.list") return ok(run::v1::ListReply());
         if (message.subject == "berth.cmd.run.signal") return ok(common::v1::Empty());
+        if (message.subject.find(".warden.") != std::string::npos) return ok(common::v1::Empty());
         if (message.subject.find(".lease.") != std::string::npos) return ok(lease);
         return ok(run);
     }

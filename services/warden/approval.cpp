@@ -22,7 +22,9 @@ constexpr std::array<std::pair<std::string_view, ApprovalState>, 6> kNames{{
     {"abandoned", ApprovalState::APPROVAL_STATE_ABANDONED},
 }};
 
-void end(Record& record, ApprovalState state, std::string_view by, std::string_view comment, WallTime now) {
+void end(
+    Record& record, ApprovalState state, std::string_view by, std::string_view comment, WallTime now
+) {
     v1::Approval& body = record.body;
     body.set_state(state);
     body.set_decided_by(std::string(by));
@@ -41,7 +43,9 @@ const v1::Vote* last_vote(const v1::Approval& body, const std::string& user) {
 
 int approvals(const v1::Approval& body) {
     return static_cast<int>(std::count_if(
-        body.votes().begin(), body.votes().end(), [](const v1::Vote& vote) { return vote.approve(); }
+        body.votes().begin(),
+        body.votes().end(),
+        [](const v1::Vote& vote) { return vote.approve(); }
     ));
 }
 
@@ -60,9 +64,8 @@ Error decided_error(const v1::Approval& body) {
     return conflict(
         "already_decided",
         body.id() + " was " + how + " by " + body.decided_by() +
-            (body.has_ended_at()
-                 ? " at " + to_rfc3339(service::to_wall_time(body.ended_at()))
-                 : std::string())
+            (body.has_ended_at() ? " at " + to_rfc3339(service::to_wall_time(body.ended_at()))
+                                 : std::string())
     );
 }
 
@@ -152,11 +155,8 @@ DeadlineEffect deadline_passed(Record& record, WallTime now) {
         body.set_revision(body.revision() + 1);
         return DeadlineEffect::kEscalated;
     }
-    end(record,
-        ApprovalState::APPROVAL_STATE_EXPIRED,
-        kBerth,
-        "nobody decided by the deadline",
-        now);
+    end(record, ApprovalState::APPROVAL_STATE_EXPIRED, kBerth, "nobody decided by the deadline", now
+    );
     return DeadlineEffect::kExpired;
 }
 
@@ -173,8 +173,8 @@ bool revoke(Record& record, std::string_view by, std::string_view reason, WallTi
 }
 
 bool abandon(Record& record, std::string_view reason, WallTime now) {
-    const bool unclaimed = record.body.state() == ApprovalState::APPROVAL_STATE_APPROVED &&
-                           record.claim.empty();
+    const bool unclaimed =
+        record.body.state() == ApprovalState::APPROVAL_STATE_APPROVED && record.claim.empty();
     if (!record.pending() && !unclaimed) return false;
     if (unclaimed) record.claim = "abandoned";
     end(record, ApprovalState::APPROVAL_STATE_ABANDONED, kBerth, reason, now);

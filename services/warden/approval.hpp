@@ -18,7 +18,7 @@ using v1::ApprovalState;
 /// An approval as warden keeps it: what is told, and what is nobody else's business.
 struct Record {
     v1::Approval body;
-    std::string held;            ///< the node's name of the held process
+    std::string held;                ///< the node's name of the held process
     std::uint32_t asked_groups = 0;  ///< of terms.escalate_to, so far
     /// Empty: not claimed; "go": the one execution was started; else why there will be none.
     std::string claim;
@@ -53,8 +53,8 @@ struct ClickResult {
 ClickResult click(Record& record, const Click& click);
 
 enum class DeadlineEffect { kNothing, kExpired, kReminded, kEscalated };
-/// What passing the deadline does: denies as expired, goes on waiting, or asks the next group (after
-/// the last: expired).
+/// What passing the deadline does: denies as expired, goes on waiting, or asks the next group
+/// (after the last: expired).
 DeadlineEffect deadline_passed(Record& record, WallTime now);
 
 /// Ends without a person's decision; an approval that was given but not claimed is voided. False
@@ -62,13 +62,17 @@ DeadlineEffect deadline_passed(Record& record, WallTime now);
 bool revoke(Record& record, std::string_view by, std::string_view reason, WallTime now);
 bool abandon(Record& record, std::string_view reason, WallTime now);
 /// Decided by Berth itself as the ask arrives: by a grant, or refused by policy.
-void decide_at_once(Record& record, bool approve, std::string_view by, std::string_view reason, WallTime now);
+void decide_at_once(
+    Record& record, bool approve, std::string_view by, std::string_view reason, WallTime now
+);
 /// Another plan is decided on in its place (edit-and-approve).
 void replace(Record& record, const Click& click, const std::string& by_approval);
 
 /// The last word before a held command goes on: "go" once for the one process that asked, however
 /// often it is repeated. `changed` tells whether the record did.
-v1::Claimed claim(Record& record, std::string_view digest, std::string_view held, bool halted, bool& changed);
+v1::Claimed claim(
+    Record& record, std::string_view digest, std::string_view held, bool halted, bool& changed
+);
 
 /// "pending", "approved", …
 std::string_view state_name(ApprovalState state);

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Every click, deadline, halt and claim against every state of an approval: twice, late, by the wrong
-// person.
+// Every click, deadline, halt and claim against every state of an approval: twice, late, by the
+// wrong person.
 #include "warden/approval.hpp"
 
 #include <gtest/gtest.h>

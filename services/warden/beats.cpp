@@ -21,7 +21,8 @@ Result<void> Beats::start() {
             [this](bus::Message message) {
                 const auto tokens = split(message.subject, '.');
                 // Approvals change no beat; a machine's answer to a halt neither.
-                if (tokens.size() < 6 || tokens[4] == "approval" || tokens[5] == "confirmed") return;
+                if (tokens.size() < 6 || tokens[4] == "approval" || tokens[5] == "confirmed")
+                    return;
                 {
                     const std::lock_guard lock(mutex_);
                     orgs_.emplace(tokens[2]);
@@ -54,7 +55,9 @@ void Beats::run() {
         for (const std::string& org : due) {
             // The clock says it again within two seconds.
             if (const auto said = say(org); !said)
-                log::warning("a beat could not be said at once", {{"org", org}, {"error", said.error()}});
+                log::warning(
+                    "a beat could not be said at once", {{"org", org}, {"error", said.error()}}
+                );
         }
         lock.lock();
     }

@@ -13,8 +13,8 @@
 
 namespace berth::warden {
 
-/// The leader says every org's beat by the clock (look). Every replica says one org's at once when it
-/// hears, by warden's own events, that policy, grants or halts changed: a beat is read from the
+/// The leader says every org's beat by the clock (look). Every replica says one org's at once when
+/// it hears, by warden's own events, that policy, grants or halts changed: a beat is read from the
 /// database and carries its revision, so two that say it do no harm, and whoever hears an older
 /// revision after a newer one ignores it.
 class Beats {

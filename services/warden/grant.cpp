@@ -71,9 +71,9 @@ bool argument_matches(std::string_view pattern, std::string_view argument) {
             continue;
         }
         const bool escaped = p + 1 < pattern.size() && pattern[p] == '\\';
-        const bool fits = p < pattern.size() &&
-                          (escaped ? pattern[p + 1] == argument[a]
-                                   : pattern[p] == '?' || pattern[p] == argument[a]);
+        const bool fits =
+            p < pattern.size() && (escaped ? pattern[p + 1] == argument[a]
+                                           : pattern[p] == '?' || pattern[p] == argument[a]);
         if (fits) {
             p += escaped ? 2 : 1;
             ++a;
@@ -147,8 +147,7 @@ bool matches(const v1::Grant& grant, const v1::Plan& plan, const v1::Origin& ori
     if (grant.scope() == v1::GRANT_SCOPE_SESSION && grant.lease() != origin.lease()) return false;
     if (!grant.digest().empty()) return grant.digest() == plan.digest();
     // By pattern: nothing that the pattern does not speak of may change what the program does.
-    if (plan.executable().sha256().empty() ||
-        grant.executable() != plan.executable().path() ||
+    if (plan.executable().sha256().empty() || grant.executable() != plan.executable().path() ||
         grant.executable_sha256() != plan.executable().sha256() ||
         grant.argv_pattern_size() != plan.argv_size() || !plain_environment(plan) ||
         policy::is_wrapper(plan.executable().path()))

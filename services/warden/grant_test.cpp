@@ -49,8 +49,9 @@ v1::Grant grant(const v1::Decide& decide, const v1::Approval& body) {
 }
 
 TEST(Grant, OnceStoresNothing) {
-    const auto made =
-        grant_of(decide(v1::GRANT_SCOPE_ONCE), approval("/usr/bin/git", {"git", "push"}), "gr_1", kNow);
+    const auto made = grant_of(
+        decide(v1::GRANT_SCOPE_ONCE), approval("/usr/bin/git", {"git", "push"}), "gr_1", kNow
+    );
     ASSERT_TRUE(made);
     EXPECT_FALSE(*made);
 }
@@ -58,8 +59,9 @@ TEST(Grant, OnceStoresNothing) {
 TEST(Grant, NeverRemembersABareInterpreterOrWrapper) {
     for (const char* name : {"bash", "sh", "python3", "perl", "env", "xargs", "sudo"}) {
         const std::string path = "/usr/bin/" + std::string(name);
-        EXPECT_EQ(code_of(decide(v1::GRANT_SCOPE_SESSION), approval(path, {name})), "grant_too_wide")
-            << name;
+        EXPECT_EQ(
+            code_of(decide(v1::GRANT_SCOPE_SESSION), approval(path, {name})), "grant_too_wide"
+        ) << name;
         EXPECT_EQ(
             code_of(decide(v1::GRANT_SCOPE_SESSION, {name, "*"}), approval(path, {name, "x"})),
             "grant_too_wide"
@@ -116,7 +118,8 @@ TEST(Grant, AnExactOneMatchesItsDigestAlone) {
     v1::Plan other = push.plan();
     other.set_digest("sha256:2");
     EXPECT_FALSE(matches(made, other, push.origin(), kNow));
-    EXPECT_FALSE(matches(made, push.plan(), push.origin(), kNow + minutes{5})) << "its time is over";
+    EXPECT_FALSE(matches(made, push.plan(), push.origin(), kNow + minutes{5}))
+        << "its time is over";
 }
 
 TEST(Grant, CountsItsUses) {

@@ -36,7 +36,10 @@ bool covers(const v1::Halt& halt, const v1::Origin& origin) {
 }
 
 bool covers_grant(
-    const v1::Halt& halt, const v1::Grant& grant, const std::string& agent, const std::string& machine
+    const v1::Halt& halt,
+    const v1::Grant& grant,
+    const std::string& agent,
+    const std::string& machine
 ) {
     v1::Origin origin;
     origin.set_org(grant.org());

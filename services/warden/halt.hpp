@@ -18,7 +18,10 @@ bool in_force(const v1::Halt& halt);
 bool covers(const v1::Halt& halt, const v1::Origin& origin);
 /// True where what is remembered for this user, agent and machine is void.
 bool covers_grant(
-    const v1::Halt& halt, const v1::Grant& grant, const std::string& agent, const std::string& machine
+    const v1::Halt& halt,
+    const v1::Grant& grant,
+    const std::string& agent,
+    const std::string& machine
 );
 /// True where this machine has to freeze and answer; which of its runs is its own to tell.
 bool concerns_machine(const v1::Halt& halt, const std::string& machine);
@@ -28,7 +31,8 @@ Result<void> check_press(const v1::PressHalt& press);
 bool confirm(v1::Halt& halt, const v1::HaltAnswer& answer);
 /// Of the machines asked, those that have not answered, in order.
 std::vector<std::string> waiting_for(const v1::Halt& halt, const std::set<std::string>& asked);
-/// By another authorised person than who pressed. Errors: same_person, already_resumed (naming who).
+/// By another authorised person than who pressed. Errors: same_person, already_resumed (naming
+/// who).
 Result<void> resume(v1::Halt& halt, const std::string& user, WallTime now);
 
 /// "org", "owner", "agent", "machine".

@@ -12,7 +12,8 @@
 namespace berth::warden {
 
 void WardenHandlers::bind(service::Handlers& handlers) {
-    using Change = Outcome (WardenHandlers::*)(const Context&, const std::string&, store::Transaction&);
+    using Change =
+        Outcome (WardenHandlers::*)(const Context&, const std::string&, store::Transaction&);
     using Question = Outcome (WardenHandlers::*)(const Context&, const std::string&);
     const auto wrap = [this](Change handler) {
         return [this, handler](
@@ -65,9 +66,8 @@ Result<std::vector<store::OutboxMessage>> WardenHandlers::pass_deadline(
     const DeadlineEffect effect = deadline_passed(*record, now);
     if (effect == DeadlineEffect::kNothing) return std::vector<store::OutboxMessage>{};
     Context context;
-    context.command_id = service::child_command_id(
-        approval, "deadline/" + std::to_string(record->body.revision())
-    );
+    context.command_id =
+        service::child_command_id(approval, "deadline/" + std::to_string(record->body.revision()));
     context.correlation_id = context.command_id;
     context.now = now;
     Work work(context, tx, org);

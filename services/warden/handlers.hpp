@@ -17,7 +17,8 @@ public:
         : pool_(pool), presences_(presences), random_(random) {}
     void bind(service::Handlers& handlers);
 
-    /// What the clock asks of one approval whose deadline passed, and of one grant whose time is over.
+    /// What the clock asks of one approval whose deadline passed, and of one grant whose time is
+    /// over.
     Result<std::vector<store::OutboxMessage>> pass_deadline(
         store::Transaction& tx, const std::string& org, const std::string& approval, WallTime now
     );
@@ -39,9 +40,13 @@ private:
     Outcome snapshot(const Context& context, const std::string& payload);
     // handlers_decide.cpp
     Outcome decide(const Context& context, const std::string& payload, store::Transaction& tx);
-    Outcome revoke_grant(const Context& context, const std::string& payload, store::Transaction& tx);
+    Outcome revoke_grant(
+        const Context& context, const std::string& payload, store::Transaction& tx
+    );
     // handlers_rules.cpp
-    Outcome apply_policy(const Context& context, const std::string& payload, store::Transaction& tx);
+    Outcome apply_policy(
+        const Context& context, const std::string& payload, store::Transaction& tx
+    );
     Outcome rollback_policy(
         const Context& context, const std::string& payload, store::Transaction& tx
     );
@@ -59,7 +64,9 @@ private:
     // handlers_facts.cpp: what other services tell
     Outcome lease_fact(const Context& context, const std::string& payload, store::Transaction& tx);
     Outcome run_fact(const Context& context, const std::string& payload, store::Transaction& tx);
-    Outcome machine_fact(const Context& context, const std::string& payload, store::Transaction& tx);
+    Outcome machine_fact(
+        const Context& context, const std::string& payload, store::Transaction& tx
+    );
 
     /// "<prefix>_" and 128 random bits.
     std::string random_id(std::string_view prefix);

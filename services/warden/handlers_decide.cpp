@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// People decide: the first one wins, the others are told who it was, and every click leaves a record.
+// People decide: the first one wins, the others are told who it was, and every click leaves a
+// record.
 #include "policy/plan.hpp"
 #include "service/proto_time.hpp"
 #include "warden/grant.hpp"
@@ -66,9 +67,9 @@ Result<void> WardenHandlers::settle(
     work.tell_machine(record);
     fill(work.audit("approval_decided", record), request, click.comment);
     if (!grant) return {};
-    BERTH_TRY(repo::insert_grant(
-        work.tx(), {*grant, body.origin().agent(), body.origin().machine()}
-    ));
+    BERTH_TRY(
+        repo::insert_grant(work.tx(), {*grant, body.origin().agent(), body.origin().machine()})
+    );
     ++org.revision;
     BERTH_TRY(repo::update_org(work.tx(), org));
     work.tell(*grant, "made");
@@ -132,9 +133,7 @@ WardenHandlers::Outcome WardenHandlers::decide(
             work.tell(*record, "voted");
             fill(work.audit("approval_voted", *record), request, click.comment);
             break;
-        case ClickEffect::kDecided:
-            BERTH_TRY(settle(work, org, *record, request, click));
-            break;
+        case ClickEffect::kDecided: BERTH_TRY(settle(work, org, *record, request, click)); break;
     }
     service::Decision decision = reply_with(record->body);
     BERTH_ASSIGN(decision.messages, work.finish());
@@ -149,7 +148,9 @@ WardenHandlers::Outcome WardenHandlers::edit(
     const v1::Plan& plan = old.body.plan();
     if (plan.argv_size() == 0 || request.edited_argv(0) != plan.argv(0))
         return invalid(
-            "bad_edit", "the program stays the same; only its arguments may be edited", "edited_argv"
+            "bad_edit",
+            "the program stays the same; only its arguments may be edited",
+            "edited_argv"
         );
     for (const std::string& argument : request.edited_argv()) {
         if (argument.find('\0') != std::string::npos)
@@ -170,7 +171,8 @@ WardenHandlers::Outcome WardenHandlers::edit(
     const policy::Verdict verdict = rules->decide(judged, to_origin(body.origin()), click.now);
     if (verdict.action == policy::Action::kDeny)
         return conflict(
-            "denied_by_policy", "the edited command is denied by rule " + verdict.rule + ": " + verdict.reason
+            "denied_by_policy",
+            "the edited command is denied by rule " + verdict.rule + ": " + verdict.reason
         );
     const ClickResult result = warden::click(made, click);
     if (result.refusal) {

@@ -79,7 +79,10 @@ WardenHandlers::Outcome WardenHandlers::machine_fact(
     if (tokens.size() != 7) return decision;
     const bool gone = tokens[5] == "gone" || tokens[5] == "failed";
     BERTH_TRY(repo::put_machine(
-        tx, fact.machine(), org_of(context), gone ? std::optional<WallTime>(context.now) : std::nullopt
+        tx,
+        fact.machine(),
+        org_of(context),
+        gone ? std::optional<WallTime>(context.now) : std::nullopt
     ));
     if (!gone) return decision;
     Work work(context, tx, org_of(context));

@@ -72,19 +72,18 @@ Result<void> WardenHandlers::judge(Work& work, const Org& org, Record& record) {
         return {};
     }
     BERTH_ASSIGN(const auto policy, policies_.of(&work.tx(), work.org(), org.policy_version));
-    const policy::Verdict verdict =
-        policy->decide(to_plan(body.plan()), to_origin(origin), now);
+    const policy::Verdict verdict = policy->decide(to_plan(body.plan()), to_origin(origin), now);
     if (verdict.action == policy::Action::kDeny) {
         body.mutable_terms()->set_rule(verdict.rule);
         body.mutable_terms()->set_reason(verdict.reason);
-        decide_at_once(record, false, "berth", "denied by rule " + verdict.rule + ": " + verdict.reason, now);
+        decide_at_once(
+            record, false, "berth", "denied by rule " + verdict.rule + ": " + verdict.reason, now
+        );
         return {};
     }
     if (verdict.action == policy::Action::kAsk)
         *body.mutable_terms() = to_terms(verdict, org.policy_version);
-    BERTH_ASSIGN(
-        auto grants, repo::lock_live_grants_of(work.tx(), work.org(), origin.user())
-    );
+    BERTH_ASSIGN(auto grants, repo::lock_live_grants_of(work.tx(), work.org(), origin.user()));
     for (GrantRow& grant : grants) {
         if (!matches(grant.body, body.plan(), origin, now)) continue;
         const bool last = use(grant.body, now);
@@ -101,7 +100,8 @@ WardenHandlers::Outcome WardenHandlers::ask(
     const Context& context, const std::string& payload, store::Transaction& tx
 ) {
     if (payload.size() > kMaxAsk)
-        return Error{Fault::kTooLarge, "plan_too_large", "the plan is too large to be asked", "plan"};
+        return Error{
+            Fault::kTooLarge, "plan_too_large", "the plan is too large to be asked", "plan"};
     BERTH_ASSIGN(v1::Ask request, decode<v1::Ask>(payload));
     const std::string machine = machine_of(context);
     BERTH_TRY(check_names(request, machine));
@@ -226,9 +226,10 @@ WardenHandlers::Outcome WardenHandlers::halted(
     audited.set_subject(halt->body.id());
     audited.mutable_origin()->set_machine(machine);
     audited.set_reason(
-        answer.error().empty() ? answer.mechanism() + ", frozen " + std::to_string(answer.frozen()) +
-                                     ", killed " + std::to_string(answer.killed())
-                               : answer.error()
+        answer.error().empty()
+            ? answer.mechanism() + ", frozen " + std::to_string(answer.frozen()) + ", killed " +
+                  std::to_string(answer.killed())
+            : answer.error()
     );
     BERTH_ASSIGN(decision.messages, work.finish());
     return decision;
@@ -279,7 +280,9 @@ WardenHandlers::Outcome WardenHandlers::record(
     return decision;
 }
 
-WardenHandlers::Outcome WardenHandlers::snapshot(const Context& context, const std::string& payload) {
+WardenHandlers::Outcome WardenHandlers::snapshot(
+    const Context& context, const std::string& payload
+) {
     BERTH_ASSIGN(const v1::GetSnapshot request, decode<v1::GetSnapshot>(payload));
     const std::string machine = machine_of(context);
     if (request.machine() != machine || !is_subject_token(request.org())) return not_its();

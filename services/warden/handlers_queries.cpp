@@ -22,7 +22,9 @@ Result<std::uint64_t> number_cursor(const std::string& cursor) {
     std::uint64_t out = 0;
     const auto [end, error] = std::from_chars(cursor.data(), cursor.data() + cursor.size(), out);
     if (error != std::errc() || end != cursor.data() + cursor.size() || out > INT64_MAX)
-        return invalid("bad_cursor", "'cursor' must be a next_cursor of an earlier answer", "cursor");
+        return invalid(
+            "bad_cursor", "'cursor' must be a next_cursor of an earlier answer", "cursor"
+        );
     return out;
 }
 
@@ -150,8 +152,8 @@ WardenHandlers::Outcome WardenHandlers::query_audit(const Context&, const std::s
     filter.oldest_first = request.oldest_first();
     if (request.has_since()) filter.since = service::to_wall_time(request.since());
     if (request.has_until()) filter.until = service::to_wall_time(request.until());
-    filter.from = request.oldest_first() ? std::min<std::uint64_t>(request.from_sequence(), INT64_MAX)
-                                         : 0;
+    filter.from =
+        request.oldest_first() ? std::min<std::uint64_t>(request.from_sequence(), INT64_MAX) : 0;
     if (!request.page().cursor().empty()) {
         BERTH_ASSIGN(filter.from, number_cursor(request.page().cursor()));
     }

@@ -2,4 +2,6 @@
 // berth-warden: policies, approvals, halts and the audit.
 #include "warden/app.hpp"
 
-int main(int argc, char** argv) { return berth::service::run(berth::warden::service(), argc, argv); }
+int main(int argc, char** argv) {
+    return berth::service::run(berth::warden::service(), argc, argv);
+}

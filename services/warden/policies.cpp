@@ -19,7 +19,9 @@ Result<std::shared_ptr<const policy::Policy>> Policies::of(
     if (!stored) return internal("no_policy", "the policy's text is not stored");
     auto parsed = policy::Policy::parse(stored->text(), "policy");
     if (!parsed)
-        return internal("bad_stored_policy", "a stored policy is not valid any more: " + parsed.error().message);
+        return internal(
+            "bad_stored_policy", "a stored policy is not valid any more: " + parsed.error().message
+        );
     const std::lock_guard lock(mutex_);
     if (parsed_.emplace(key, *parsed).second) order_.push_back(key);
     if (order_.size() > kMaxParsed) {

@@ -12,12 +12,12 @@
 
 namespace berth::warden {
 
-/// A version never changes, so what is kept is never stale: which version counts is always read from
-/// the database. Thread-safe.
+/// A version never changes, so what is kept is never stale: which version counts is always read
+/// from the database. Thread-safe.
 class Policies {
 public:
-    /// Version 0: the policy that allows everything. An error where a stored text cannot be read any
-    /// more: then nothing is decided by it.
+    /// Version 0: the policy that allows everything. An error where a stored text cannot be read
+    /// any more: then nothing is decided by it.
     Result<std::shared_ptr<const policy::Policy>> of(
         const repo::Reader& reader, const std::string& org, std::uint64_t version
     );

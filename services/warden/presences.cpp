@@ -9,30 +9,24 @@
 namespace berth::warden {
 
 Result<void> Presences::listen(bus::Connection& bus) {
-    BERTH_ASSIGN(
-        receiver_,
-        bus.subscribe(
-            "berth.live.node.*",
-            [this](bus::Message message) {
-                node::v1::Presence presence;
-                if (!presence.ParseFromString(message.payload) ||
-                    !is_subject_token(presence.org()))
-                    return;
-                hear(
-                    message.subject.substr(message.subject.rfind('.') + 1),
-                    presence.org(),
-                    std::chrono::steady_clock::now()
-                );
-            }
-        )
-    );
+    BERTH_ASSIGN(receiver_, bus.subscribe("berth.live.node.*", [this](bus::Message message) {
+        node::v1::Presence presence;
+        if (!presence.ParseFromString(message.payload) || !is_subject_token(presence.org())) return;
+        hear(
+            message.subject.substr(message.subject.rfind('.') + 1),
+            presence.org(),
+            std::chrono::steady_clock::now()
+        );
+    }));
     return {};
 }
 
 void Presences::hear(const std::string& machine, const std::string& org, SteadyTime at) {
     const std::lock_guard lock(mutex_);
     heard_[machine] = {org, at};
-    std::erase_if(heard_, [&](const auto& entry) { return at - entry.second.at > kMachineSilence; });
+    std::erase_if(heard_, [&](const auto& entry) {
+        return at - entry.second.at > kMachineSilence;
+    });
 }
 
 std::set<std::string> Presences::machines(const std::string& org) const {

@@ -9,13 +9,13 @@
 namespace berth::warden::repo {
 namespace {
 
+using service::to_timestamp;
+using service::to_wall_time;
 using store::Param;
 using store::Params;
 using store::Row;
 using store::Rows;
 using store::Statement;
-using service::to_timestamp;
-using service::to_wall_time;
 
 #define APPROVAL_COLUMNS "body, held, asked_groups, claim"
 #define GRANT_COLUMNS "body, agent, machine"
@@ -54,7 +54,8 @@ constexpr Statement kListOrg{
     "($2, $3) ORDER BY created_at DESC, id DESC LIMIT $4",
     "list_approvals_org"};
 constexpr Statement kListPending{
-    "SELECT body FROM approvals WHERE org = $1 AND state = 'pending' AND ($5 = '' OR username = $5) "
+    "SELECT body FROM approvals WHERE org = $1 AND state = 'pending' AND ($5 = '' OR username = "
+    "$5) "
     "AND (created_at, id) < ($2, $3) ORDER BY created_at DESC, id DESC LIMIT $4",
     "list_approvals_pending"};
 constexpr Statement kListUser{
@@ -162,7 +163,9 @@ Result<Place> place_of(const std::string& cursor) {
         std::from_chars(cursor.data(), cursor.data() + std::min(dash, cursor.size()), micros);
     if (dash == std::string::npos || error != std::errc() || end != cursor.data() + dash ||
         micros < 0 || micros > 253'402'300'799'000'000 || cursor.size() - dash > 64)
-        return invalid("bad_cursor", "'cursor' must be a next_cursor of an earlier answer", "cursor");
+        return invalid(
+            "bad_cursor", "'cursor' must be a next_cursor of an earlier answer", "cursor"
+        );
     return Place{from_unix_micros(micros), cursor.substr(dash + 1)};
 }
 
@@ -173,7 +176,9 @@ Result<store::Rows> read(
 ) {
     if (const auto* tx = std::get_if<store::Transaction*>(&reader))
         return (*tx)->exec(statement, params);
-    return std::get<store::Pool*>(reader)->exec_autocommit(statement, params, store::OnLoss::kRetry);
+    return std::get<store::Pool*>(reader)->exec_autocommit(
+        statement, params, store::OnLoss::kRetry
+    );
 }
 
 std::string cursor_of(const google::protobuf::Timestamp& at, const std::string& id) {
@@ -278,8 +283,7 @@ Result<void> insert_grant(store::Transaction& tx, const GrantRow& grant) {
     return {};
 }
 Result<void> update_grant(store::Transaction& tx, const v1::Grant& grant, bool is_live) {
-    BERTH_TRY(
-        tx.exec(kUpdateGrant, {grant.id(), is_live, Param::bytes(grant.SerializeAsString())})
+    BERTH_TRY(tx.exec(kUpdateGrant, {grant.id(), is_live, Param::bytes(grant.SerializeAsString())})
     );
     return {};
 }

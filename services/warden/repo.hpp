@@ -49,8 +49,8 @@ Result<store::Rows> read(
 );
 
 // ---- orgs and policies
-/// The org's row, locked: shared by whoever relies on policy and halts as they are, alone by whoever
-/// changes them. Made where it is new.
+/// The org's row, locked: shared by whoever relies on policy and halts as they are, alone by
+/// whoever changes them. Made where it is new.
 enum class Hold { kShared, kAlone };
 Result<Org> lock_org(store::Transaction& tx, const std::string& org, Hold hold);
 Result<void> update_org(store::Transaction& tx, const Org& org);
@@ -79,9 +79,13 @@ Result<std::optional<Record>> find_held(
 /// Ids of the live ones of an org, a run or a machine, in the order in which they are to be locked.
 Result<std::vector<std::string>> live_of_org(store::Transaction& tx, const std::string& org);
 Result<std::vector<std::string>> live_of_run(store::Transaction& tx, const std::string& run);
-Result<std::vector<std::string>> live_of_machine(store::Transaction& tx, const std::string& machine);
+Result<std::vector<std::string>> live_of_machine(
+    store::Transaction& tx, const std::string& machine
+);
 /// Ids of those whose deadline has passed, with their orgs.
-Result<std::vector<std::pair<std::string, std::string>>> due(store::Pool& pool, WallTime now, int limit);
+Result<std::vector<std::pair<std::string, std::string>>> due(
+    store::Pool& pool, WallTime now, int limit
+);
 struct ListFilter {
     std::string org;
     std::string user;    // empty: everybody's
@@ -98,10 +102,14 @@ Result<std::vector<GrantRow>> lock_live_grants_of(
     store::Transaction& tx, const std::string& org, const std::string& user
 );
 Result<std::vector<GrantRow>> lock_live_grants(store::Transaction& tx, const std::string& org);
-Result<std::vector<GrantRow>> lock_grants_of_lease(store::Transaction& tx, const std::string& lease);
+Result<std::vector<GrantRow>> lock_grants_of_lease(
+    store::Transaction& tx, const std::string& lease
+);
 Result<std::optional<GrantRow>> lock_grant(store::Transaction& tx, const std::string& id);
 /// Ids and orgs of those whose time is over and which are still called live.
-Result<std::vector<std::pair<std::string, std::string>>> due_grants(store::Pool& pool, WallTime now, int limit);
+Result<std::vector<std::pair<std::string, std::string>>> due_grants(
+    store::Pool& pool, WallTime now, int limit
+);
 Result<std::vector<v1::Grant>> list_grants(store::Pool& pool, const ListFilter& filter, bool ended);
 
 /// A cursor after an entity made at `at`.
@@ -130,7 +138,10 @@ struct LeaseRow {
 };
 Result<std::optional<LeaseRow>> find_lease(store::Transaction& tx, const std::string& id);
 Result<void> put_machine(
-    store::Transaction& tx, const std::string& id, const std::string& org, std::optional<WallTime> gone_at
+    store::Transaction& tx,
+    const std::string& id,
+    const std::string& org,
+    std::optional<WallTime> gone_at
 );
 /// The machine's org; "" where it is not known (yet).
 Result<std::string> org_of_machine(const Reader& reader, const std::string& id);
@@ -141,7 +152,9 @@ Result<void> forget(store::Pool& pool, WallTime before);
 // ---- audit
 /// Chains the records of one org (all fields but sequence, previous and hash are set) and stores
 /// them. The org's head is locked until the end of the transaction.
-Result<void> append_audit(store::Transaction& tx, const std::string& org, std::vector<v1::AuditRecord>& records);
+Result<void> append_audit(
+    store::Transaction& tx, const std::string& org, std::vector<v1::AuditRecord>& records
+);
 struct AuditFilter {
     std::string org;
     std::string user;
@@ -150,7 +163,7 @@ struct AuditFilter {
     WallTime since{};
     WallTime until = WallTime::max();
     bool oldest_first = false;
-    std::uint64_t from = 0;   ///< oldest first: at least; newest first: below; 0: from the end
+    std::uint64_t from = 0;  ///< oldest first: at least; newest first: below; 0: from the end
     int limit = 50;
 };
 Result<std::vector<v1::AuditRecord>> list_audit(store::Pool& pool, const AuditFilter& filter);

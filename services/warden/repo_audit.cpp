@@ -7,12 +7,12 @@
 namespace berth::warden::repo {
 namespace {
 
+using service::to_timestamp;
+using service::to_wall_time;
 using store::Param;
 using store::Row;
 using store::Rows;
 using store::Statement;
-using service::to_timestamp;
-using service::to_wall_time;
 
 constexpr Statement kMakeHead{
     "INSERT INTO audit_heads (org, sequence, hash) VALUES ($1, 0, $2) ON CONFLICT (org) DO NOTHING",
@@ -46,8 +46,7 @@ constexpr Statement kPage{
 
 Result<ChainHead> to_head(const Rows& rows) {
     if (rows.empty()) return ChainHead{};
-    return ChainHead{
-        static_cast<std::uint64_t>(rows[0].int64(0)), std::string(rows[0].text(1))};
+    return ChainHead{static_cast<std::uint64_t>(rows[0].int64(0)), std::string(rows[0].text(1))};
 }
 
 /// The columns that are asked by must say what the record says: an index that lies hides records.
@@ -123,9 +122,7 @@ Result<std::vector<v1::AuditRecord>> list_audit(store::Pool& pool, const AuditFi
     if (of_run) params.emplace_back(filter.run);
     const Statement& statement = of_run ? (filter.oldest_first ? kListRunUp : kListRunDown)
                                         : (filter.oldest_first ? kListUp : kListDown);
-    BERTH_ASSIGN(
-        const Rows rows, pool.exec_autocommit(statement, params, store::OnLoss::kRetry)
-    );
+    BERTH_ASSIGN(const Rows rows, pool.exec_autocommit(statement, params, store::OnLoss::kRetry));
     std::vector<v1::AuditRecord> out;
     for (const Row row : rows) {
         if (!out.emplace_back().ParseFromString(row.bytes(0)))

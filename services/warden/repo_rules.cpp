@@ -8,12 +8,12 @@
 namespace berth::warden::repo {
 namespace {
 
+using service::to_timestamp;
+using service::to_wall_time;
 using store::Param;
 using store::Row;
 using store::Rows;
 using store::Statement;
-using service::to_timestamp;
-using service::to_wall_time;
 
 constexpr Statement kMakeOrg{
     "INSERT INTO orgs (org, revision, policy_version, policy_digest) VALUES ($1, 1, 0, '') ON "

@@ -36,7 +36,8 @@ public:
     /// The same about an approval.
     v1::AuditRecord& audit(std::string_view fact, const Record& record);
 
-    /// Chains the audit and gives every message of this work. Called last: it locks the org's chain.
+    /// Chains the audit and gives every message of this work. Called last: it locks the org's
+    /// chain.
     Result<std::vector<store::OutboxMessage>> finish();
 
 private:
