@@ -307,9 +307,10 @@ std::vector<Command> lease_group() {
          false,
          &run_drain},
         {"resume",
-         "[<profile>|<machine>]",
-         "Undo a drain",
-         "For admins.",
+         "[<profile>|<machine>|<halt>]",
+         "Undo a drain, or end a halt",
+         "A drain's end is for admins; a halt's for approvers and admins, and never for who "
+         "pressed it.",
          {{"fleet", "", "The drain of every profile"}},
          0,
          1,
@@ -528,7 +529,8 @@ const std::vector<Flag>& common_flags() {
 const std::vector<Command>& commands() {
     static const std::vector<Command> kCommands = [] {
         std::vector<Command> all;
-        for (auto group : {run_group(), lease_group(), deployment_group(), account_group()}) {
+        for (auto group :
+             {run_group(), lease_group(), guard_group(), deployment_group(), account_group()}) {
             all.insert(all.end(), group.begin(), group.end());
         }
         return all;

@@ -2,10 +2,16 @@
 // The functions behind the table of commands, each in the file of its subject.
 #pragma once
 
+#include <vector>
+
 namespace berth::cli {
 
 class Context;
 struct Arguments;
+struct Command;
+
+// commands_guard.cpp: a part of the table of commands
+std::vector<Command> guard_group();
 
 // up/*.cpp
 int run_up(Context& context, const Arguments& arguments);
@@ -52,6 +58,15 @@ int run_resume(Context& context, const Arguments& arguments);
 int run_usage(Context& context, const Arguments& arguments);
 int run_share(Context& context, const Arguments& arguments);
 int run_unshare(Context& context, const Arguments& arguments);
+// approval_commands.cpp, halt_commands.cpp
+int run_approvals(Context& context, const Arguments& arguments);
+int run_approve(Context& context, const Arguments& arguments);
+int run_deny(Context& context, const Arguments& arguments);
+int run_grants(Context& context, const Arguments& arguments);
+int run_halt(Context& context, const Arguments& arguments);
+/// `berth resume hl_…`
+int resume_halt(Context& context, const Arguments& arguments);
+int run_audit(Context& context, const Arguments& arguments);
 // doctor.cpp, completion.cpp
 int run_doctor(Context& context, const Arguments& arguments);
 int run_completion(Context& context, const Arguments& arguments);

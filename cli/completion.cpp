@@ -102,7 +102,8 @@ Place place_of(std::string_view value) {
     if (value == "file" || value == "dir") return Place::kFile;
     if (value == "lease") return Place::kLease;
     if (value == "run") return Place::kRun;
-    if (value == "profile" || value == "profile|machine") return Place::kProfile;
+    if (value == "profile" || value == "profile|machine" || value == "profile|machine|halt")
+        return Place::kProfile;
     return Place::kNothing;
 }
 

@@ -301,6 +301,8 @@ int run_drain(Context& context, const Arguments& arguments) {
 }
 
 int run_resume(Context& context, const Arguments& arguments) {
+    if (!arguments.operands.empty() && arguments.operands[0].starts_with("hl_"))
+        return resume_halt(context, arguments);
     return change_scope(context, arguments, "resume");
 }
 

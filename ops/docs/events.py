@@ -36,6 +36,7 @@ SAMPLES = {
     "org": "default", "owner": "ada", "user": "ada", "slug": "calm-otter", "profile": "default", "driver": "local",
     "lease": "ls_" + ULID, "machine": "m_" + ULID, "run": "rn_" + ULID, "origin": "remote", "failure_origin": "remote",
     "argv": "bWFrZQ==",
+    "shown": "git push origin main",
 }
 
 

@@ -47,7 +47,9 @@ Result<void> read_filter(const net::Query& query, warden::v1::QueryAudit& out) {
         const auto time = parse_rfc3339(*text);
         if (!time)
             return invalid(
-                "bad_time", "'" + std::string(name) + "' must be a time such as 2026-01-31T09:00:00Z", name
+                "bad_time",
+                "'" + std::string(name) + "' must be a time such as 2026-01-31T09:00:00Z",
+                name
             );
         *(std::string_view(name) == "since" ? out.mutable_since() : out.mutable_until()) =
             service::to_timestamp(*time);

@@ -1,0 +1,607 @@
+// SPDX-License-Identifier: Apache-2.0
+// Warden's handlers against a real database and the in-process bus, asked as nodes and the gateway
+// ask.
+#include <gtest/gtest.h>
+
+#include <future>
+#include <thread>
+
+#include "berth/lease/v1/lease.pb.h"
+#include "berth/node/v1/node.pb.h"
+#include "berth/prov/v1/prov.pb.h"
+#include "berth/run/v1/run.pb.h"
+#include "bus/asker.hpp"
+#include "bus/memory_bus.hpp"
+#include "policy/plan.hpp"
+#include "service/proto_time.hpp"
+#include "support/postgres/postgres_server.hpp"
+#include "warden/handlers.hpp"
+#include "warden/plans.hpp"
+
+namespace berth::warden {
+namespace {
+
+constexpr const char* kOrg = "acme";
+constexpr const char* kMachine = "m_1";
+
+const char* const kPolicy =
+    "version: 1\n"
+    "rules:\n"
+    "  - id: pushes\n"
+    "    match: {executable: /usr/bin/git}\n"
+    "    action: ask\n";
+
+testing::PostgresServer& postgres() {
+    static testing::PostgresServer server;
+    static const auto started = server.start();
+    if (!started) throw std::runtime_error(started.error().describe());
+    return server;
+}
+
+/// A warden, and whoever asks it.
+class WardenTest : public ::testing::Test {
+protected:
+    void SetUp() override {
+        static int count = 0;
+        store::PoolSettings settings;
+        settings.conninfo = postgres().conninfo();
+        settings.schema = "warden_" + std::to_string(++count);
+        settings.max_connections = 16;
+        pool_.emplace(settings);
+        ASSERT_TRUE(store::migrate(*pool_, settings.schema, migrations()));
+        relay_.emplace(
+            *pool_,
+            [this](const store::OutboxMessage& row, const std::function<void(Result<void>)>& done) {
+                {
+                    const std::lock_guard lock(mutex_);
+                    told_.push_back(row);
+                }
+                done({});
+            }
+        );
+        bus_ = server_.connect();
+        asking_ = server_.connect();
+        auto asker = bus::Asker::create(*asking_, {"gateway", "one"});
+        ASSERT_TRUE(asker);
+        asker_ = std::move(*asker);
+        handlers_.emplace(*pool_, presences_, Random::system());
+        bound_.emplace(service::Handlers::Parts{
+            *bus_, *pool_, *relay_, metrics_, "warden", "a", 8, std::size_t{64}});
+        handlers_->bind(*bound_);
+        ASSERT_TRUE(bound_->start());
+    }
+    void TearDown() override {
+        bound_->stop();
+        asker_.reset();
+    }
+
+    template <typename Reply, typename Message>
+    Result<Reply> ask(const std::string& subject, const Message& message) {
+        bus::Ask ask;
+        ask.subject = subject;
+        ask.type = message.GetTypeName();
+        ask.payload = message.SerializeAsString();
+        ask.timeout = seconds{20};
+        BERTH_ASSIGN(const bus::Answer answer, asker_->ask_wait(std::move(ask)));
+        Reply reply;
+        EXPECT_TRUE(reply.ParseFromString(answer.payload));
+        return reply;
+    }
+    void publish(const std::string& subject, const google::protobuf::Message& message) {
+        bus::Message out;
+        out.subject = subject;
+        out.payload = message.SerializeAsString();
+        out.headers = {{"ce-id", make_ulid(Clock::system().now(), Random::system())}};
+        ASSERT_TRUE(asking_->publish_wait(std::move(out)));
+    }
+
+    static common::v1::Actor actor(const std::string& user, const std::string& role) {
+        common::v1::Actor out;
+        out.set_user(user);
+        out.set_org(kOrg);
+        out.add_roles(role);
+        return out;
+    }
+    Result<v1::PolicyVersion> apply(const std::string& text) {
+        v1::ApplyPolicy request;
+        *request.mutable_actor() = actor("root", "admin");
+        request.set_text(text);
+        return ask<v1::PolicyVersion>("berth.cmd.warden.apply_policy", request);
+    }
+    static v1::Ask asked(const std::string& held, const std::vector<std::string>& argv) {
+        v1::Ask out;
+        out.set_held(held);
+        v1::Plan& plan = *out.mutable_plan();
+        plan.mutable_executable()->set_path("/usr/bin/git");
+        plan.mutable_executable()->set_sha256(std::string(64, 'a'));
+        for (const auto& argument : argv) plan.add_argv(argument);
+        plan.set_cwd("/work");
+        plan.set_digest(policy::digest(to_plan(plan)));
+        v1::Origin& origin = *out.mutable_origin();
+        origin.set_org(kOrg);
+        origin.set_user("olga");
+        origin.set_lease("ls_1");
+        origin.set_machine(kMachine);
+        origin.set_run("rn_1");
+        origin.set_profile("default");
+        origin.set_level(v1::GUARD_LEVEL_ENFORCE);
+        *out.mutable_terms()->mutable_timeout() = service::to_duration(std::chrono::minutes{10});
+        out.mutable_terms()->set_rule("pushes");
+        return out;
+    }
+    Result<v1::Approval> hold(
+        const std::string& held, const std::vector<std::string>& argv = {"git", "push"}
+    ) {
+        return ask<v1::Approval>("berth.cmd.warden.ask.m_1", asked(held, argv));
+    }
+    Result<v1::Approval> decide(
+        const std::string& approval,
+        const std::string& user,
+        bool approve,
+        v1::GrantScope scope = v1::GRANT_SCOPE_ONCE
+    ) {
+        v1::Decide request;
+        *request.mutable_actor() = actor(user, "approver");
+        request.set_approval(approval);
+        request.set_approve(approve);
+        request.set_surface("cli");
+        request.set_scope(scope);
+        request.set_times(2);
+        return ask<v1::Approval>("berth.cmd.warden.decide", request);
+    }
+    v1::Claimed claim(const v1::Approval& approval, const std::string& held) {
+        v1::Claim request;
+        request.set_approval(approval.id());
+        request.set_digest(approval.plan().digest());
+        request.set_held(held);
+        const auto reply = ask<v1::Claimed>("berth.cmd.warden.claim.m_1", request);
+        EXPECT_TRUE(reply) << (reply ? "" : reply.error().describe());
+        return reply ? *reply : v1::Claimed();
+    }
+    v1::Approval look(const std::string& id) {
+        v1::GetApproval request;
+        *request.mutable_actor() = actor("anna", "approver");
+        request.set_approval(id);
+        const auto reply = ask<v1::Approval>("berth.qry.warden.approval", request);
+        return reply ? *reply : v1::Approval();
+    }
+    std::string state(const std::string& id) { return std::string(state_name(look(id).state())); }
+    bool eventually(const std::function<bool()>& good) {
+        const auto until = std::chrono::steady_clock::now() + seconds{20};
+        while (std::chrono::steady_clock::now() < until) {
+            if (good()) return true;
+            std::this_thread::yield();
+        }
+        return false;
+    }
+    std::vector<node::v1::Decide> decisions() {
+        const std::lock_guard lock(mutex_);
+        std::vector<node::v1::Decide> out;
+        for (const auto& row : told_) {
+            if (row.subject == "berth.cmd.node.m_1.decide")
+                EXPECT_TRUE(out.emplace_back().ParseFromString(row.payload));
+        }
+        return out;
+    }
+    std::vector<v1::AuditRecord> audit(const std::string& fact = {}) {
+        v1::QueryAudit request;
+        *request.mutable_actor() = actor("anna", "approver");
+        request.set_fact(fact);
+        request.set_oldest_first(true);
+        request.mutable_page()->set_limit(100);
+        const auto reply = ask<v1::AuditReply>("berth.qry.warden.audit", request);
+        EXPECT_TRUE(reply);
+        return reply ? std::vector<v1::AuditRecord>(reply->records().begin(), reply->records().end())
+                     : std::vector<v1::AuditRecord>();
+    }
+    v1::AuditVerdict verify() {
+        v1::VerifyAudit request;
+        *request.mutable_actor() = actor("anna", "approver");
+        const auto reply = ask<v1::AuditVerdict>("berth.qry.warden.verify", request);
+        EXPECT_TRUE(reply) << (reply ? "" : reply.error().describe());
+        return reply ? *reply : v1::AuditVerdict();
+    }
+    void sql(const std::string& text) {
+        ASSERT_TRUE(pool_->exec_autocommit(store::Statement(text))) << text;
+    }
+
+    metrics::Registry metrics_{"warden"};
+    std::mutex mutex_;
+    std::vector<store::OutboxMessage> told_;  // by mutex_
+    Presences presences_;
+    std::optional<store::Pool> pool_;
+    std::optional<store::Relay> relay_;
+    bus::MemoryServer server_{
+        1,
+        {},
+        {{"CMD_WARDEN", {"berth.cmd.warden.>"}, true},
+         {"QRY_WARDEN", {"berth.qry.warden.>"}, true},
+         {"EVT", {"berth.evt.>"}},
+         {"RPL", {"berth.rpl.>"}},
+         {"DLQ", {"berth.dlq.>"}}},
+        {{"CMD_WARDEN", "warden", "berth.cmd.warden.>"},
+         {"QRY_WARDEN", "warden", "berth.qry.warden.>"},
+         {"EVT", "warden-lease", "berth.evt.*.lease.lease.>"},
+         {"EVT", "warden-run", "berth.evt.*.run.run.>"},
+         {"EVT", "warden-prov", "berth.evt.*.prov.machine.>"}}};
+    std::unique_ptr<bus::Connection> bus_;
+    std::unique_ptr<bus::Connection> asking_;
+    std::unique_ptr<bus::Asker> asker_;
+    std::optional<WardenHandlers> handlers_;
+    std::optional<service::Handlers> bound_;
+};
+
+#define REFUSED(result, wanted)                                            \
+    do {                                                                   \
+        const auto& given = (result);                                      \
+        ASSERT_FALSE(given);                                               \
+        EXPECT_EQ(given.error().code, wanted) << given.error().describe(); \
+    } while (false)
+
+TEST_F(WardenTest, AnAskIsDecidedToldAndClaimedOnce) {
+    ASSERT_TRUE(apply(kPolicy));
+    const auto pending = hold("h1");
+    ASSERT_TRUE(pending) << pending.error().describe();
+    EXPECT_EQ(pending->state(), v1::APPROVAL_STATE_PENDING);
+    EXPECT_TRUE(pending->id().starts_with("ap_"));
+    EXPECT_NE(pending->shown().find("git"), std::string::npos);
+    EXPECT_TRUE(pending->has_deadline());
+    EXPECT_EQ(hold("h1")->id(), pending->id()) << "asked anew for the same held process";
+    EXPECT_FALSE(claim(*pending, "h1").go());
+    const auto approved = decide(pending->id(), "anna", true);
+    ASSERT_TRUE(approved) << approved.error().describe();
+    EXPECT_EQ(approved->state(), v1::APPROVAL_STATE_APPROVED);
+    ASSERT_TRUE(eventually([&] { return decisions().size() == 1; }));
+    EXPECT_TRUE(decisions()[0].approve());
+    EXPECT_EQ(decisions()[0].held(), "h1");
+    EXPECT_EQ(decisions()[0].digest(), pending->plan().digest());
+    EXPECT_TRUE(claim(*approved, "h1").go());
+    EXPECT_TRUE(claim(*approved, "h1").go());
+    EXPECT_FALSE(claim(*approved, "h2").go());
+    EXPECT_EQ(audit("exec_released").size(), 1U);
+    EXPECT_TRUE(verify().whole());
+}
+
+TEST_F(WardenTest, TheLoserIsToldWhoDecidedAndEveryClickIsRecorded) {
+    const auto pending = hold("h1");
+    ASSERT_TRUE(pending);
+    ASSERT_TRUE(decide(pending->id(), "anna", false));
+    REFUSED(decide(pending->id(), "bert", true), "already_decided");
+    EXPECT_NE(decide(pending->id(), "bert", true).error().message.find("anna"), std::string::npos);
+    EXPECT_TRUE(decide(pending->id(), "anna", false)) << "the same click, the same answer";
+    REFUSED(decide("ap_00000000000000000000000000", "anna", true), "approval_not_found");
+    v1::Decide stranger;
+    *stranger.mutable_actor() = actor("eve", "viewer");
+    stranger.set_approval(pending->id());
+    REFUSED(ask<v1::Approval>("berth.cmd.warden.decide", stranger), "not_approver");
+    const auto own = hold("h2");
+    REFUSED(decide(own->id(), "olga", true), "self_approval");
+    EXPECT_EQ(audit("decision_refused").size(), 4U);
+}
+
+TEST_F(WardenTest, RacingDecidersLeaveOneDecision) {
+    constexpr int kRaces = 50;
+    for (int i = 0; i < kRaces; ++i) {
+        const auto pending = hold("h" + std::to_string(i));
+        ASSERT_TRUE(pending);
+        auto other = std::async(std::launch::async, [&] {
+            return decide(pending->id(), "bert", false);
+        });
+        const auto mine = decide(pending->id(), "anna", true);
+        const auto theirs = other.get();
+        ASSERT_NE(static_cast<bool>(mine), static_cast<bool>(theirs)) << i;
+        const v1::Approval stored = look(pending->id());
+        EXPECT_EQ(stored.decided_by(), mine ? "anna" : "bert");
+        const Error& lost = mine ? theirs.error() : mine.error();
+        EXPECT_EQ(lost.code, "already_decided");
+        EXPECT_EQ(claim(stored, "h" + std::to_string(i)).go(), static_cast<bool>(mine));
+    }
+    EXPECT_TRUE(verify().whole());
+}
+
+TEST_F(WardenTest, ThePolicyOfNowIsStricterThanTheSnapshotOfThen) {
+    ASSERT_TRUE(apply(
+        "version: 1\nrules:\n  - id: never\n    match: {executable: /usr/bin/git}\n    action: deny\n"
+        "    reason: not here\n"
+    ));
+    const auto denied = hold("h1");
+    ASSERT_TRUE(denied);
+    EXPECT_EQ(denied->state(), v1::APPROVAL_STATE_DENIED);
+    EXPECT_NE(denied->comment().find("never"), std::string::npos);
+    EXPECT_FALSE(claim(*denied, "h1").go());
+}
+
+TEST_F(WardenTest, ABadPolicyIsRefusedWithItsPlaceAndTheOldOneStays) {
+    ASSERT_TRUE(apply(kPolicy));
+    const auto bad = apply("version: 1\nrules:\n  - id: x\n    acton: allow\n");
+    REFUSED(bad, "bad_policy");
+    EXPECT_NE(bad.error().message.find("policy.yaml:4:"), std::string::npos) << bad.error().message;
+    v1::GetPolicy request;
+    *request.mutable_actor() = actor("vera", "viewer");
+    const auto current = ask<v1::PolicyVersion>("berth.qry.warden.policy", request);
+    ASSERT_TRUE(current);
+    EXPECT_EQ(current->version(), 1U);
+    EXPECT_EQ(current->text(), kPolicy);
+    ASSERT_TRUE(apply(std::string(kPolicy) + "# more\n"));
+    v1::RollbackPolicy back;
+    *back.mutable_actor() = actor("root", "admin");
+    back.set_version(1);
+    const auto rolled = ask<v1::PolicyVersion>("berth.cmd.warden.rollback_policy", back);
+    ASSERT_TRUE(rolled);
+    EXPECT_EQ(rolled->version(), 3U);
+    EXPECT_EQ(rolled->rolled_back_to(), 1U);
+    EXPECT_EQ(rolled->digest(), current->digest());
+    v1::ApplyPolicy stale;
+    *stale.mutable_actor() = actor("root", "admin");
+    stale.set_text(kPolicy);
+    stale.set_expected_version(1);
+    REFUSED(ask<v1::PolicyVersion>("berth.cmd.warden.apply_policy", stale), "policy_moved");
+    *stale.mutable_actor() = actor("anna", "approver");
+    REFUSED(ask<v1::PolicyVersion>("berth.cmd.warden.apply_policy", stale), "role_missing");
+    v1::GetSnapshot get;
+    get.set_machine(kMachine);
+    get.set_org(kOrg);
+    const auto snapshot = ask<v1::Snapshot>("berth.qry.warden.snapshot.m_1", get);
+    ASSERT_TRUE(snapshot);
+    EXPECT_EQ(snapshot->beat().policy_version(), 3U);
+    EXPECT_EQ(snapshot->policy().text(), kPolicy);
+}
+
+TEST_F(WardenTest, AGrantCountsItsUsesAndEndsWithItsLease) {
+    const auto first = hold("h1");
+    const auto granted = decide(first->id(), "anna", true, v1::GRANT_SCOPE_TIMES);
+    ASSERT_TRUE(granted) << granted.error().describe();
+    EXPECT_FALSE(granted->grant().empty());
+    for (const char* held : {"h2", "h3"}) {
+        const auto again = hold(held);
+        ASSERT_TRUE(again);
+        EXPECT_EQ(again->state(), v1::APPROVAL_STATE_APPROVED) << held;
+        EXPECT_EQ(again->grant(), granted->grant());
+        EXPECT_TRUE(claim(*again, held).go());
+    }
+    const auto third = hold("h4");
+    EXPECT_EQ(third->state(), v1::APPROVAL_STATE_PENDING) << "two times are over";
+    ASSERT_TRUE(decide(third->id(), "anna", true, v1::GRANT_SCOPE_SESSION));
+    EXPECT_EQ(hold("h5")->state(), v1::APPROVAL_STATE_APPROVED);
+    lease::v1::LeaseChanged ended;
+    ended.mutable_lease()->set_id("ls_1");
+    ended.mutable_lease()->set_org(kOrg);
+    ended.mutable_lease()->set_machine(kMachine);
+    ended.mutable_lease()->mutable_ended_at()->set_seconds(1);
+    publish("berth.evt.acme.lease.lease.released.ls_1", ended);
+    ASSERT_TRUE(eventually([&] { return audit("grant_ended").size() == 1; }));
+    REFUSED(hold("h6"), "not_its_org");
+}
+
+TEST_F(WardenTest, AnEditedCommandIsANewPlanThatNamesTheOld) {
+    const auto pending = hold("h1", {"git", "push", "--force"});
+    v1::Decide request;
+    *request.mutable_actor() = actor("anna", "approver");
+    request.set_approval(pending->id());
+    request.set_approve(true);
+    request.add_edited_argv("rm");
+    REFUSED(ask<v1::Approval>("berth.cmd.warden.decide", request), "bad_edit");
+    request.clear_edited_argv();
+    for (const char* argument : {"git", "push"}) request.add_edited_argv(argument);
+    const auto edited = ask<v1::Approval>("berth.cmd.warden.decide", request);
+    ASSERT_TRUE(edited) << edited.error().describe();
+    EXPECT_EQ(edited->state(), v1::APPROVAL_STATE_APPROVED);
+    EXPECT_NE(edited->id(), pending->id());
+    EXPECT_EQ(edited->plan().replaces(), pending->plan().digest());
+    EXPECT_NE(edited->plan().digest(), pending->plan().digest());
+    EXPECT_EQ(look(pending->id()).replaced_by(), edited->id());
+    ASSERT_TRUE(eventually([&] { return decisions().size() == 1; }));
+    EXPECT_EQ(decisions()[0].approval(), edited->id());
+    EXPECT_EQ(decisions()[0].edited_argv_size(), 2);
+    EXPECT_FALSE(claim(*pending, "h1").go());
+    EXPECT_TRUE(claim(*edited, "h1").go());
+    REFUSED(decide(pending->id(), "bert", true), "already_decided");
+}
+
+TEST_F(WardenTest, AHaltRevokesVoidsAndRefusesUntilAnotherPersonResumes) {
+    const auto remembered = hold("h0", {"git", "fetch"});
+    ASSERT_TRUE(decide(remembered->id(), "anna", true, v1::GRANT_SCOPE_SESSION));
+    const auto pending = hold("h1");
+    const auto approved = hold("h2");
+    ASSERT_TRUE(decide(approved->id(), "anna", true));
+    presences_.hear("m_1", kOrg, std::chrono::steady_clock::now());
+    presences_.hear("m_2", kOrg, std::chrono::steady_clock::now());
+    presences_.hear("m_3", "globex", std::chrono::steady_clock::now());
+    v1::PressHalt press;
+    *press.mutable_actor() = actor("eve", "operator");
+    press.set_scope(v1::HALT_SCOPE_ORG);
+    REFUSED(ask<v1::Halt>("berth.cmd.warden.halt", press), "role_missing");
+    *press.mutable_actor() = actor("anna", "approver");
+    const auto halt = ask<v1::Halt>("berth.cmd.warden.halt", press);
+    ASSERT_TRUE(halt) << halt.error().describe();
+    EXPECT_EQ(halt->waiting_for_size(), 2);
+    EXPECT_EQ(state(pending->id()), "revoked");
+    EXPECT_FALSE(claim(*approved, "h2").go()) << "pressed between approved and exec";
+    EXPECT_EQ(hold("h3", {"git", "fetch"})->state(), v1::APPROVAL_STATE_REVOKED)
+        << "no grant counts and nothing new waits";
+    const auto beat = handlers_->beat(kOrg, Clock::system().now());
+    ASSERT_TRUE(beat);
+    ASSERT_EQ(beat->halts_size(), 1);
+    v1::Halted confirmed;
+    confirmed.set_halt(halt->id());
+    confirmed.mutable_answer()->set_mechanism("cgroup2");
+    ASSERT_TRUE(ask<common::v1::Empty>("berth.cmd.warden.halted.m_2", confirmed));
+    v1::ListHalts list;
+    *list.mutable_actor() = actor("anna", "approver");
+    const auto halts = ask<v1::HaltsReply>("berth.qry.warden.halts", list);
+    ASSERT_TRUE(halts);
+    ASSERT_EQ(halts->halts_size(), 1);
+    ASSERT_EQ(halts->halts(0).waiting_for_size(), 1);
+    EXPECT_EQ(halts->halts(0).waiting_for(0), "m_1");
+    v1::Resume resume;
+    *resume.mutable_actor() = actor("anna", "approver");
+    REFUSED(ask<v1::Halt>("berth.cmd.warden.resume", resume), "same_person");
+    *resume.mutable_actor() = actor("bert", "approver");
+    ASSERT_TRUE(ask<v1::Halt>("berth.cmd.warden.resume", resume));
+    EXPECT_FALSE(claim(*approved, "h2").go()) << "what the halt voided stays void";
+    EXPECT_EQ(hold("h4", {"git", "fetch"})->state(), v1::APPROVAL_STATE_PENDING)
+        << "the grant stays void";
+    for (const char* fact : {"halted", "halt_refused", "halt_confirmed", "resume_refused", "resumed"})
+        EXPECT_EQ(audit(fact).size(), 1U) << fact;
+}
+
+TEST_F(WardenTest, DeadlinesEndEscalateAndRefuseLateClicks) {
+    auto request = asked("h1", {"git", "push"});
+    *request.mutable_terms()->mutable_timeout() = service::to_duration(milliseconds{1});
+    const auto pending = ask<v1::Approval>("berth.cmd.warden.ask.m_1", request);
+    ASSERT_TRUE(pending);
+    const WallTime later = Clock::system().now() + seconds{1};
+    const auto due = repo::due(*pool_, later, 10);
+    ASSERT_TRUE(due);
+    ASSERT_EQ(due->size(), 1U);
+    ASSERT_TRUE(pool_->transact([&](store::Transaction& tx) {
+        return handlers_->pass_deadline(tx, kOrg, pending->id(), later);
+    }));
+    EXPECT_EQ(state(pending->id()), "expired");
+    REFUSED(decide(pending->id(), "anna", true), "approval_expired");
+    EXPECT_EQ(audit("decision_refused").size(), 1U);
+    EXPECT_TRUE(repo::due(*pool_, later, 10)->empty());
+    // A click that comes before the clock has looked.
+    request = asked("h2", {"git", "push"});
+    *request.mutable_terms()->mutable_timeout() = service::to_duration(milliseconds{1});
+    const auto late = ask<v1::Approval>("berth.cmd.warden.ask.m_1", request);
+    ASSERT_TRUE(late);
+    ASSERT_TRUE(eventually([&] {
+        return Clock::system().now() > service::to_wall_time(late->deadline());
+    }));
+    REFUSED(decide(late->id(), "anna", true), "approval_expired");
+    EXPECT_EQ(state(late->id()), "expired");
+}
+
+TEST_F(WardenTest, WhoeverAskedIsGoneAndNothingRunsAfterwards) {
+    const auto killed = hold("h1");
+    v1::Abandon gone;
+    gone.set_approval(killed->id());
+    ASSERT_TRUE(ask<common::v1::Empty>("berth.cmd.warden.abandon.m_1", gone));
+    EXPECT_EQ(state(killed->id()), "abandoned");
+    REFUSED(decide(killed->id(), "anna", true), "already_decided");
+    const auto pending = hold("h2");
+    run::v1::RunChanged lost;
+    lost.mutable_run()->set_id("rn_1");
+    lost.mutable_run()->mutable_ended_at()->set_seconds(1);
+    publish("berth.evt.acme.run.run.lost.rn_1", lost);
+    EXPECT_TRUE(eventually([&] { return state(pending->id()) == "abandoned"; }));
+    auto other = asked("h3", {"git", "push"});
+    other.mutable_origin()->set_run("rn_2");
+    const auto elsewhere = ask<v1::Approval>("berth.cmd.warden.ask.m_1", other);
+    prov::v1::MachineFact fact;
+    fact.set_machine(kMachine);
+    publish("berth.evt.acme.prov.machine.gone.m_1", fact);
+    EXPECT_TRUE(eventually([&] { return state(elsewhere->id()) == "abandoned"; }));
+}
+
+TEST_F(WardenTest, AMachineSpeaksForItselfOnly) {
+    prov::v1::MachineFact fact;
+    fact.set_machine("m_2");
+    publish("berth.evt.globex.prov.machine.ready.m_2", fact);
+    ASSERT_TRUE(eventually([&] { return *repo::org_of_machine(&*pool_, "m_2") == "globex"; }));
+    auto foreign = asked("h1", {"git", "push"});
+    foreign.mutable_origin()->set_machine("m_2");
+    REFUSED(ask<v1::Approval>("berth.cmd.warden.ask.m_2", foreign), "not_its_org");
+    REFUSED(ask<v1::Approval>("berth.cmd.warden.ask.m_9", asked("h1", {"git"})), "not_its_org");
+    v1::GetSnapshot get;
+    get.set_machine("m_2");
+    get.set_org(kOrg);
+    REFUSED(ask<v1::Snapshot>("berth.qry.warden.snapshot.m_2", get), "not_its_org");
+    auto forged = asked("h1", {"git", "push"});
+    forged.mutable_plan()->set_argv(1, "pull");
+    REFUSED(ask<v1::Approval>("berth.cmd.warden.ask.m_1", forged), "bad_digest");
+    const auto pending = hold("h1");
+    v1::Claim claim;
+    claim.set_approval(pending->id());
+    REFUSED(ask<v1::Claimed>("berth.cmd.warden.claim.m_3", claim), "not_its_org");
+}
+
+TEST_F(WardenTest, TheChainHoldsEveryRecordAndShowsEveryChange) {
+    v1::Record batch;
+    for (int i = 0; i < 250; ++i) {
+        v1::AuditRecord& record = *batch.add_records();
+        record.set_fact("exec_ended");
+        record.mutable_origin()->set_org(kOrg);
+        record.mutable_origin()->set_user("olga");
+        record.mutable_origin()->set_run("rn_1");
+        record.set_command("deploy --password=hunter2 " + std::to_string(i));
+        record.set_exit_code(i % 3);
+    }
+    std::vector<std::thread> machines;
+    for (int machine = 0; machine < 4; ++machine) {
+        machines.emplace_back([&, machine] {
+            EXPECT_TRUE(ask<common::v1::Empty>(
+                "berth.cmd.warden.record.m_" + std::to_string(machine), batch
+            ));
+        });
+    }
+    for (auto& machine : machines) machine.join();
+    const auto whole = verify();
+    EXPECT_TRUE(whole.whole()) << whole.reason();
+    EXPECT_EQ(whole.records(), 1'000U);
+    for (const auto& record : audit()) {
+        EXPECT_EQ(record.command().find("hunter2"), std::string::npos) << record.command();
+        EXPECT_EQ(record.user(), "olga");
+    }
+    {
+        const std::lock_guard lock(mutex_);
+        const auto told = std::count_if(told_.begin(), told_.end(), [](const auto& row) {
+            return row.subject.starts_with("berth.audit.acme.exec_ended.");
+        });
+        EXPECT_EQ(told, 1'000);
+    }
+    const auto broken = [&](const std::string& change, std::uint64_t where) {
+        sql("CREATE TABLE kept AS SELECT * FROM audit");
+        sql(change);
+        const auto verdict = verify();
+        EXPECT_FALSE(verdict.whole()) << change;
+        EXPECT_EQ(verdict.first_bad(), where) << change << ": " << verdict.reason();
+        sql("DELETE FROM audit");
+        sql("INSERT INTO audit SELECT * FROM kept");
+        sql("DROP TABLE kept");
+    };
+    broken("DELETE FROM audit WHERE sequence = 500", 500);
+    broken("DELETE FROM audit WHERE sequence > 990", 991);
+    broken("UPDATE audit SET body = body || '\\x0a0178'::bytea WHERE sequence = 7", 7);
+    broken("UPDATE audit SET fact = 'exec_started' WHERE sequence = 7", 7);
+    broken("UPDATE audit SET run = 'rn_2' WHERE sequence = 7", 7);
+    broken(
+        "UPDATE audit SET body = (SELECT body FROM audit WHERE sequence = 8) WHERE sequence = 7", 7
+    );
+    EXPECT_TRUE(verify().whole());
+}
+
+TEST_F(WardenTest, ListsPageAndShowWhoMaySee) {
+    std::vector<std::string> ids;
+    for (int i = 0; i < 5; ++i) ids.push_back(hold("h" + std::to_string(i))->id());
+    v1::ListApprovals list;
+    *list.mutable_actor() = actor("anna", "approver");
+    list.mutable_page()->set_limit(2);
+    std::vector<std::string> seen;
+    for (int page = 0; page < 3; ++page) {
+        const auto reply = ask<v1::ApprovalsReply>("berth.qry.warden.approvals", list);
+        ASSERT_TRUE(reply);
+        for (const auto& approval : reply->approvals()) seen.push_back(approval.id());
+        list.mutable_page()->set_cursor(reply->next_cursor());
+    }
+    std::reverse(seen.begin(), seen.end());
+    EXPECT_EQ(seen, ids);
+    EXPECT_EQ(list.page().cursor(), "");
+    *list.mutable_actor() = actor("eve", "viewer");
+    const auto others = ask<v1::ApprovalsReply>("berth.qry.warden.approvals", list);
+    ASSERT_TRUE(others);
+    EXPECT_EQ(others->approvals_size(), 0);
+    v1::GetApproval get;
+    *get.mutable_actor() = actor("eve", "viewer");
+    get.set_approval(ids[0]);
+    REFUSED(ask<v1::Approval>("berth.qry.warden.approval", get), "approval_not_found");
+    *get.mutable_actor() = actor("olga", "operator");
+    EXPECT_TRUE(ask<v1::Approval>("berth.qry.warden.approval", get)) << "one's own";
+    v1::QueryAudit audit;
+    *audit.mutable_actor() = actor("olga", "operator");
+    REFUSED(ask<v1::AuditReply>("berth.qry.warden.audit", audit), "role_missing");
+}
+
+}  // namespace
+}  // namespace berth::warden
