@@ -61,7 +61,11 @@ void show_one(const Context& context, const Approval& approval) {
         approval.origin().machine() + " (" +
             enum_word(warden::v1::GuardLevel_Name(approval.origin().level()), "GUARD_LEVEL_") + ")"
     );
-    line("rule", approval.terms().rule() + (approval.terms().reason().empty() ? "" : ": " + approval.terms().reason()));
+    line(
+        "rule",
+        approval.terms().rule() +
+            (approval.terms().reason().empty() ? "" : ": " + approval.terms().reason())
+    );
     if (approval.state() == warden::v1::APPROVAL_STATE_PENDING)
         line("deadline", until_of(approval, now));
     if (approval.terms().quorum() > 1)
@@ -160,7 +164,8 @@ Result<std::string> time_of(const std::string& text, std::string_view flag, bool
         return to_rfc3339(past ? now - *duration : now + *duration);
     if (const auto time = parse_rfc3339(text)) return to_rfc3339(*time);
     return invalid(
-        "usage", fmt::format("--{} takes a duration like 2h, or a time like 2026-01-31T09:00:00Z", flag)
+        "usage",
+        fmt::format("--{} takes a duration like 2h, or a time like 2026-01-31T09:00:00Z", flag)
     );
 }
 
@@ -237,7 +242,8 @@ std::string ends(const Grant& grant, WallTime now) {
 std::string what(const Grant& grant) {
     if (!grant.digest().empty()) return "exactly " + grant.digest().substr(0, 19);
     std::string out = printable(grant.executable());
-    for (int i = 1; i < grant.argv_pattern_size(); ++i) out += " " + printable(grant.argv_pattern(i));
+    for (int i = 1; i < grant.argv_pattern_size(); ++i)
+        out += " " + printable(grant.argv_pattern(i));
     return out;
 }
 
@@ -268,8 +274,7 @@ int run_grants(Context& context, const Arguments& arguments) {
     if (!token) return fail(context, token.error());
     Api api(context.server(), *token);
     if (arguments.has("revoke")) {
-        const auto grant =
-            api.ask<Grant>("DELETE", path_of("grants", arguments.get("revoke")));
+        const auto grant = api.ask<Grant>("DELETE", path_of("grants", arguments.get("revoke")));
         if (!grant) return fail(context, grant.error());
         context.print(
             context.json() ? to_json(*grant) + "\n" : fmt::format("{} revoked\n", grant->id())

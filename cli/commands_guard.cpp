@@ -1,17 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 // The part of the table of commands about what people decide: approvals, grants, halts, the audit.
-#include "cli/commands.hpp"
-
 #include "cli/args.hpp"
+#include "cli/commands.hpp"
 
 namespace berth::cli {
 namespace {
 
-constexpr std::size_t kMostArguments = 100000;  // of an edited command; the kernel's own limit is below it
+constexpr std::size_t kMostArguments =
+    100000;  // of an edited command; the kernel's own limit is below it
 
-Flag comment_flag() {
-    return {"comment", "text", "Goes back to whoever asked", 'm'};
-}
+Flag comment_flag() { return {"comment", "text", "Goes back to whoever asked", 'm'}; }
 
 }  // namespace
 
@@ -64,8 +62,7 @@ std::vector<Command> guard_group() {
          "",
          "Show approvals that are remembered, or take one back",
          "For approvers the org's, else your own.",
-         {{"all", "", "Those that have ended too", 'a'},
-          {"revoke", "grant", "Take this one back"}},
+         {{"all", "", "Those that have ended too", 'a'}, {"revoke", "grant", "Take this one back"}},
          0,
          0,
          false,

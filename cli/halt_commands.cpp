@@ -92,7 +92,8 @@ Result<Halt> await_confirmed(Api& api, Halt halt, milliseconds wait) {
 void show_halt(const Context& context, const Halt& halt) {
     if (context.json()) return context.print(to_json(halt) + "\n");
     std::string out = fmt::format("{} {} is halted\n", halt.id(), scope_of(halt));
-    std::vector<std::vector<std::string>> rows = {{"MACHINE", "FROZE BY", "FROZEN", "ENDED", "ERROR"}};
+    std::vector<std::vector<std::string>> rows = {
+        {"MACHINE", "FROZE BY", "FROZEN", "ENDED", "ERROR"}};
     for (const auto& answer : halt.answers()) {
         rows.push_back(
             {answer.machine(),
@@ -169,9 +170,8 @@ int query_audit(const Context& context, Api& api, const Arguments& arguments) {
 }
 
 int verify_audit(const Context& context, Api& api) {
-    const auto verdict = api.ask<warden::v1::AuditVerdict>(
-        "GET", "/v1/audit/verify", {}, kVerifyPatience
-    );
+    const auto verdict =
+        api.ask<warden::v1::AuditVerdict>("GET", "/v1/audit/verify", {}, kVerifyPatience);
     if (!verdict) return fail(context, verdict.error());
     if (context.json()) {
         context.print(to_json(*verdict) + "\n");
@@ -229,17 +229,19 @@ int resume_halt(Context& context, const Arguments& arguments) {
 int run_audit(Context& context, const Arguments& arguments) {
     const std::string& what = arguments.operands[0];
     if (what != "query" && what != "verify" && what != "export")
-        return fail(context, invalid("usage", "say query, verify or export; see 'berth help audit'"));
+        return fail(
+            context, invalid("usage", "say query, verify or export; see 'berth help audit'")
+        );
     auto token = context.token();
     if (!token) return fail(context, token.error());
     Api api(context.server(), *token);
     if (what == "query") return query_audit(context, api, arguments);
     if (what == "verify") return verify_audit(context, api);
     std::string path = "/v1/audit/export";
-    if (arguments.has("from")) path += "?from_sequence=" + net::percent_encode(arguments.get("from"));
-    const auto done = api.stream(path, [](std::string_view chunk) {
-        return write_all(STDOUT_FILENO, chunk);
-    });
+    if (arguments.has("from"))
+        path += "?from_sequence=" + net::percent_encode(arguments.get("from"));
+    const auto done =
+        api.stream(path, [](std::string_view chunk) { return write_all(STDOUT_FILENO, chunk); });
     return done ? 0 : fail(context, done.error());
 }
 

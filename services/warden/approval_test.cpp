@@ -68,8 +68,9 @@ TEST(Approval, TheFirstDecisionStandsWhateverComesAfter) {
                 code(late),
                 state == v1::APPROVAL_STATE_EXPIRED ? "approval_expired" : "already_decided"
             );
-            if (state == v1::APPROVAL_STATE_APPROVED)
+            if (state == v1::APPROVAL_STATE_APPROVED) {
                 EXPECT_NE(late.refusal->message.find("by anna"), std::string::npos);
+            }
             EXPECT_EQ(deadline_passed(record, kNow + 2 * kTimeout), DeadlineEffect::kNothing);
             EXPECT_EQ(record.body.SerializeAsString(), before) << state;
         }

@@ -43,7 +43,9 @@ TEST(Halt, CoversItsScopeAndNothingElse) {
         {v1::HALT_SCOPE_MACHINE, "m_1"}};
     for (const auto& [scope, target] : own) {
         EXPECT_TRUE(covers(halt(scope, target), origin)) << scope_name(scope);
-        if (scope != v1::HALT_SCOPE_ORG) EXPECT_FALSE(covers(halt(scope, "other"), origin));
+        if (scope != v1::HALT_SCOPE_ORG) {
+            EXPECT_FALSE(covers(halt(scope, "other"), origin));
+        }
         v1::Origin foreign = origin;
         foreign.set_org("globex");
         EXPECT_FALSE(covers(halt(scope, target), foreign));

@@ -12,6 +12,7 @@
 #include "berth/run/v1/run.pb.h"
 #include "bus/asker.hpp"
 #include "bus/memory_bus.hpp"
+#include "core/id.hpp"
 #include "policy/plan.hpp"
 #include "service/proto_time.hpp"
 #include "support/postgres/postgres_server.hpp"
@@ -26,6 +27,7 @@ constexpr const char* kMachine = "m_1";
 
 const char* const kPolicy =
     "version: 1\n"
+    "default: allow\n"
     "rules:\n"
     "  - id: pushes\n"
     "    match: {executable: /usr/bin/git}\n"
@@ -91,7 +93,7 @@ protected:
         bus::Message out;
         out.subject = subject;
         out.payload = message.SerializeAsString();
-        out.headers = {{"ce-id", make_ulid(Clock::system().now(), Random::system())}};
+        out.set_header(bus::kCeId, make_ulid(Clock::system().now(), Random::system()));
         ASSERT_TRUE(asking_->publish_wait(std::move(out)));
     }
 
@@ -178,8 +180,8 @@ protected:
         const std::lock_guard lock(mutex_);
         std::vector<node::v1::Decide> out;
         for (const auto& row : told_) {
-            if (row.subject == "berth.cmd.node.m_1.decide")
-                EXPECT_TRUE(out.emplace_back().ParseFromString(row.payload));
+            if (row.subject != "berth.cmd.node.m_1.decide") continue;
+            EXPECT_TRUE(out.emplace_back().ParseFromString(row.payload));
         }
         return out;
     }
@@ -191,8 +193,9 @@ protected:
         request.mutable_page()->set_limit(100);
         const auto reply = ask<v1::AuditReply>("berth.qry.warden.audit", request);
         EXPECT_TRUE(reply);
-        return reply ? std::vector<v1::AuditRecord>(reply->records().begin(), reply->records().end())
-                     : std::vector<v1::AuditRecord>();
+        return reply
+                   ? std::vector<v1::AuditRecord>(reply->records().begin(), reply->records().end())
+                   : std::vector<v1::AuditRecord>();
     }
     v1::AuditVerdict verify() {
         v1::VerifyAudit request;
@@ -284,9 +287,8 @@ TEST_F(WardenTest, RacingDecidersLeaveOneDecision) {
     for (int i = 0; i < kRaces; ++i) {
         const auto pending = hold("h" + std::to_string(i));
         ASSERT_TRUE(pending);
-        auto other = std::async(std::launch::async, [&] {
-            return decide(pending->id(), "bert", false);
-        });
+        auto other =
+            std::async(std::launch::async, [&] { return decide(pending->id(), "bert", false); });
         const auto mine = decide(pending->id(), "anna", true);
         const auto theirs = other.get();
         ASSERT_NE(static_cast<bool>(mine), static_cast<bool>(theirs)) << i;
@@ -300,10 +302,11 @@ TEST_F(WardenTest, RacingDecidersLeaveOneDecision) {
 }
 
 TEST_F(WardenTest, ThePolicyOfNowIsStricterThanTheSnapshotOfThen) {
-    ASSERT_TRUE(apply(
-        "version: 1\nrules:\n  - id: never\n    match: {executable: /usr/bin/git}\n    action: deny\n"
-        "    reason: not here\n"
-    ));
+    ASSERT_TRUE(
+        apply("version: 1\ndefault: allow\nrules:\n  - id: never\n    match: {executable: "
+              "/usr/bin/git}\n    action: deny\n"
+              "    reason: not here\n")
+    );
     const auto denied = hold("h1");
     ASSERT_TRUE(denied);
     EXPECT_EQ(denied->state(), v1::APPROVAL_STATE_DENIED);
@@ -313,9 +316,9 @@ TEST_F(WardenTest, ThePolicyOfNowIsStricterThanTheSnapshotOfThen) {
 
 TEST_F(WardenTest, ABadPolicyIsRefusedWithItsPlaceAndTheOldOneStays) {
     ASSERT_TRUE(apply(kPolicy));
-    const auto bad = apply("version: 1\nrules:\n  - id: x\n    acton: allow\n");
+    const auto bad = apply("version: 1\ndefault: allow\nrules:\n  - id: x\n    acton: allow\n");
     REFUSED(bad, "bad_policy");
-    EXPECT_NE(bad.error().message.find("policy.yaml:4:"), std::string::npos) << bad.error().message;
+    EXPECT_NE(bad.error().message.find("policy.yaml:5:"), std::string::npos) << bad.error().message;
     v1::GetPolicy request;
     *request.mutable_actor() = actor("vera", "viewer");
     const auto current = ask<v1::PolicyVersion>("berth.qry.warden.policy", request);
@@ -441,7 +444,8 @@ TEST_F(WardenTest, AHaltRevokesVoidsAndRefusesUntilAnotherPersonResumes) {
     EXPECT_FALSE(claim(*approved, "h2").go()) << "what the halt voided stays void";
     EXPECT_EQ(hold("h4", {"git", "fetch"})->state(), v1::APPROVAL_STATE_PENDING)
         << "the grant stays void";
-    for (const char* fact : {"halted", "halt_refused", "halt_confirmed", "resume_refused", "resumed"})
+    for (const char* fact :
+         {"halted", "halt_refused", "halt_confirmed", "resume_refused", "resumed"})
         EXPECT_EQ(audit(fact).size(), 1U) << fact;
 }
 

@@ -1,0 +1,448 @@
+// SPDX-License-Identifier: Apache-2.0
+// behaviours: warden 2, 4, 5, 6, 10, 11, 12, 13, 14, of the service, with two of each service and
+// machines that the test plays. What happens on a machine is guard_system_test's.
+#include <signal.h>
+
+#include <atomic>
+#include <future>
+#include <thread>
+
+#include "fake_node.hpp"
+#include "policy/plan.hpp"
+#include "replica.hpp"
+#include "store/postgres.hpp"
+#include "system.hpp"
+
+namespace berth::testing {
+namespace {
+
+constexpr const char* kPolicy =
+    "version: 1\n"
+    "default: allow\n"
+    "timeout: 10m\n"
+    "rules:\n"
+    "  - id: pushes\n"
+    "    match: {executable: git}\n"
+    "    action: ask\n";
+
+warden::v1::Ask held(
+    const FakeNode& node,
+    const std::string& name,
+    const std::vector<std::string>& argv,
+    milliseconds timeout = seconds{600}
+) {
+    policy::Plan plan;
+    plan.executable = {"/usr/bin/git", 1, 2, std::string(64, 'a')};
+    plan.argv = argv;
+    plan.cwd = "/workspace";
+    warden::v1::Ask ask;
+    ask.set_held(name);
+    warden::v1::Plan& out = *ask.mutable_plan();
+    out.mutable_executable()->set_path(plan.executable.path);
+    out.mutable_executable()->set_device(1);
+    out.mutable_executable()->set_inode(2);
+    out.mutable_executable()->set_sha256(plan.executable.sha256);
+    for (const auto& argument : argv) out.add_argv(argument);
+    out.set_cwd(plan.cwd);
+    out.set_digest(policy::digest(plan));
+    warden::v1::Origin& origin = *ask.mutable_origin();
+    origin.set_org("default");
+    origin.set_user("olga");
+    origin.set_machine(node.machine());
+    origin.set_level(warden::v1::GUARD_LEVEL_ENFORCE);
+    ask.mutable_terms()->set_rule("snapshot");
+    ask.mutable_terms()->mutable_timeout()->set_seconds(timeout.count() / 1'000);
+    ask.mutable_terms()->mutable_timeout()->set_nanos(
+        static_cast<std::int32_t>(timeout.count() % 1'000) * 1'000'000
+    );
+    return ask;
+}
+
+class WardenSystem : public SystemTest {
+public:
+    static void SetUpTestSuite() {
+        SystemTest::SetUpTestSuite();
+        maker_ = std::make_unique<NodeMaker>(suite());
+        for (const char* part : {"gateway", "warden"})
+            extra_[part] = std::make_unique<Replica>(suite(), part);
+        for (const char* user : {"anna", "bert"}) {
+            const std::string name = Json(user).dump();
+            const auto made = suite().api(
+                "POST", "/v1/users", R"({"name":)" + name + R"(,"roles":["approver"]})"
+            );
+            ASSERT_LT(made.status, 300) << made.body;
+            const auto token = suite().api(
+                "POST", "/v1/tokens", R"({"user":)" + name + R"(,"roles":["approver"]})"
+            );
+            tokens_[user] = member(token, "text");
+            ASSERT_FALSE(tokens_[user].empty()) << token.body;
+        }
+    }
+    static void TearDownTestSuite() {
+        extra_.clear();
+        maker_.reset();
+        SystemTest::TearDownTestSuite();
+    }
+
+protected:
+    void SetUp() override {
+        ASSERT_TRUE(suite().wait_ready()) << suite().status().dump();
+        apply(kPolicy);
+    }
+
+    static http::Response as(
+        const std::string& user,
+        const std::string& method,
+        const std::string& path,
+        const std::string& body = {},
+        bool other_gateway = false
+    ) {
+        return suite().api_at(
+            other_gateway ? extra_["gateway"]->url() : suite().url(),
+            method,
+            path,
+            body,
+            {{"Authorization", "Bearer " + tokens_.at(user)}}
+        );
+    }
+    static Said cli(const std::string& user, const std::vector<std::string>& arguments) {
+        Suite::CommandOptions options;
+        options.env = {{"BERTH_SERVER", suite().url()}, {"BERTH_TOKEN", tokens_.at(user)}};
+        return suite().berth(arguments, options);
+    }
+    static http::Response decide(
+        const std::string& user, const std::string& approval, bool approve, bool other = false
+    ) {
+        return as(
+            user,
+            "POST",
+            "/v1/approvals/" + approval + "/decide",
+            std::string(R"({"approve":)") + (approve ? "true" : "false") + R"(,"surface":"test"})",
+            other
+        );
+    }
+    static void apply(const std::string& text) {
+        const auto applied =
+            suite().api("PUT", "/v1/policy", Json::object().set("text", text).dump());
+        ASSERT_EQ(applied.status, 200) << applied.body << suite().logs();
+    }
+    static warden::v1::Approval hold(
+        FakeNode& node,
+        const std::string& name,
+        const std::vector<std::string>& argv = {"git", "push"}
+    ) {
+        const auto reply =
+            node.ask<warden::v1::Approval>("berth.cmd.warden.ask", held(node, name, argv));
+        EXPECT_TRUE(reply) << reply.error().describe() << suite().logs();
+        return reply ? *reply : warden::v1::Approval();
+    }
+    static std::string state(const std::string& approval) {
+        return member(suite().api("GET", "/v1/approvals/" + approval), "state");
+    }
+    static bool chain_is_whole() {
+        const auto verdict = suite().api("GET", "/v1/audit/verify");
+        const Json json = json_of(verdict.body);
+        EXPECT_TRUE(json.bool_or("whole", false)) << verdict.body;
+        return json.bool_or("whole", false);
+    }
+    /// Warden's own database, as somebody who got hold of it.
+    static store::Pool database() {
+        const std::string settings = read_file(suite().data() / "etc" / "warden.yaml").value();
+        const auto at = settings.find("postgres: \"") + 11;
+        store::PoolSettings pool;
+        pool.conninfo = settings.substr(at, settings.find("\"\n", at) - at);
+        pool.schema = "warden";
+        return store::Pool(pool);
+    }
+
+    static inline std::unique_ptr<NodeMaker> maker_;
+    static inline std::map<std::string, std::unique_ptr<Replica>> extra_;
+    static inline std::map<std::string, std::string> tokens_;
+};
+
+TEST_F(WardenSystem, AHeldCommandIsShownApprovedAndClaimedOnce) {
+    FakeNode node(*maker_);
+    const auto pending = hold(node, "h1", {"git", "push", "origin"});
+    ASSERT_EQ(pending.state(), warden::v1::APPROVAL_STATE_PENDING);
+    const Said listed = cli("anna", {"approvals"});
+    EXPECT_EQ(listed.exit_code, 0) << listed.err;
+    EXPECT_NE(listed.out.find(pending.id()), std::string::npos) << listed.out;
+    const Said shown = cli("anna", {"approvals", pending.id()});
+    EXPECT_NE(shown.out.find("/usr/bin/git"), std::string::npos) << shown.out << shown.err;
+    EXPECT_NE(shown.out.find("olga"), std::string::npos);
+    EXPECT_EQ(node.decisions(), 0U);
+    const Said approved = cli("anna", {"approve", pending.id(), "--comment", "go on"});
+    EXPECT_EQ(approved.exit_code, 0) << approved.err;
+    const auto told = node.decided("h1");
+    ASSERT_TRUE(told);
+    EXPECT_TRUE(told->approve());
+    EXPECT_EQ(told->reason(), "go on");
+    EXPECT_EQ(told->digest(), pending.plan().digest());
+    EXPECT_TRUE(node.claim(pending, "h1")->go());
+    EXPECT_TRUE(node.claim(pending, "h1")->go()) << "the same question, the same answer";
+    EXPECT_FALSE(node.claim(pending, "h2")->go());
+    const Said late = cli("bert", {"deny", pending.id()});
+    EXPECT_EQ(late.exit_code, 1);
+    EXPECT_NE(late.err.find("anna"), std::string::npos) << late.err;
+    const Said verified = cli("anna", {"audit", "verify"});
+    EXPECT_EQ(verified.exit_code, 0) << verified.out;
+    const Said exported = cli("anna", {"audit", "export"});
+    EXPECT_NE(exported.out.find("\"fact\":\"exec_released\""), std::string::npos) << exported.err;
+    const Said queried = cli("anna", {"audit", "query", "--fact", "approval_decided"});
+    EXPECT_NE(queried.out.find("anna"), std::string::npos) << queried.out << queried.err;
+}
+
+TEST_F(WardenSystem, AThousandRacesLeaveOneDecisionEach) {
+    constexpr int kRaces = 1'000;
+    FakeNode node(*maker_);
+    std::atomic<int> approved{0};
+    for (int i = 0; i < kRaces; ++i) {
+        const std::string name = "race" + std::to_string(i);
+        const auto pending = hold(node, name, {"git", "push", std::to_string(i)});
+        ASSERT_EQ(pending.state(), warden::v1::APPROVAL_STATE_PENDING);
+        auto other = std::async(std::launch::async, [&] {
+            return decide("bert", pending.id(), false, true);
+        });
+        const auto mine = decide("anna", pending.id(), true);
+        const auto theirs = other.get();
+        const bool won = mine.status == 200;
+        ASSERT_NE(won, theirs.status == 200) << mine.body << theirs.body << suite().logs();
+        const auto& lost = won ? theirs : mine;
+        ASSERT_EQ(lost.status, 409) << lost.body;
+        EXPECT_EQ(member(lost, "code"), "already_decided") << lost.body;
+        EXPECT_NE(lost.body.find(won ? "by anna" : "by bert"), std::string::npos) << lost.body;
+        const auto told = node.decided(name);
+        ASSERT_TRUE(told) << i;
+        EXPECT_EQ(told->approve(), won);
+        const auto claimed = node.claim(pending, name);
+        ASSERT_TRUE(claimed) << claimed.error().describe();
+        EXPECT_EQ(claimed->go(), won) << "ran 0 or 1 times accordingly";
+        approved += won ? 1 : 0;
+    }
+    RecordProperty("approved", approved.load());
+    EXPECT_TRUE(chain_is_whole());
+}
+
+TEST_F(WardenSystem, AHundredPendingOutliveEveryService) {
+    constexpr int kPending = 100;
+    FakeNode node(*maker_);
+    std::vector<warden::v1::Approval> pending;
+    for (int i = 0; i < kPending; ++i)
+        pending.push_back(hold(node, "p" + std::to_string(i), {"git", "push", std::to_string(i)}));
+    extra_.at("warden")->kill9();
+    for (const char* part : {"warden", "gateway", "postgres", "nats", "warden"}) {
+        suite().kill9(part);
+        ASSERT_TRUE(suite().wait_ready()) << part << suite().status().dump();
+    }
+    extra_["warden"] = std::make_unique<Replica>(suite(), "warden");
+    extra_["gateway"] = std::make_unique<Replica>(suite(), "gateway");
+    for (int i = 0; i < kPending; ++i) {
+        const auto& approval = pending[static_cast<std::size_t>(i)];
+        http::Response decided;
+        ASSERT_TRUE(suite().eventually([&] {
+            decided = decide("anna", approval.id(), i % 2 == 0);
+            return decided.status != 0 && decided.status < 500;
+        }));
+        EXPECT_EQ(decided.status, 200) << decided.body;
+    }
+    for (int i = 0; i < kPending; ++i) {
+        const std::string name = "p" + std::to_string(i);
+        const auto told = node.decided(name);
+        ASSERT_TRUE(told) << name << suite().logs();
+        EXPECT_EQ(told->approve(), i % 2 == 0);
+    }
+    EXPECT_TRUE(chain_is_whole());
+}
+
+TEST_F(WardenSystem, ADeadlineThatPassesWhileNobodyIsThereStillCounts) {
+    apply(
+        "version: 1\ndefault: allow\ntimeout: 3s\nrules:\n  - id: soon\n    match: {executable: git}\n"
+        "    action: ask\n"
+    );
+    FakeNode node(*maker_);
+    const auto pending = hold(node, "d1");
+    extra_.at("warden")->kill9();
+    ::kill(suite().pid("warden"), SIGKILL);
+    const auto told = node.decided("d1");
+    ASSERT_TRUE(told) << suite().logs();
+    EXPECT_FALSE(told->approve());
+    EXPECT_EQ(state(pending.id()), "APPROVAL_STATE_EXPIRED");
+    const auto late = decide("anna", pending.id(), true);
+    EXPECT_EQ(late.status, 409);
+    EXPECT_EQ(member(late, "code"), "approval_expired");
+    const auto audited = suite().api("GET", "/v1/audit?fact=decision_refused&user=anna&limit=1");
+    EXPECT_NE(audited.body.find(pending.id()), std::string::npos) << audited.body;
+    ASSERT_TRUE(suite().wait_ready());
+    extra_["warden"] = std::make_unique<Replica>(suite(), "warden");
+}
+
+TEST_F(WardenSystem, AHaltReachesEveryMachineAndVoidsEverything) {
+    constexpr int kMachines = 20;
+    constexpr int kEach = 5;
+    std::vector<std::unique_ptr<FakeNode>> nodes;
+    for (int i = 0; i < kMachines; ++i) nodes.push_back(std::make_unique<FakeNode>(*maker_));
+    std::vector<std::string> pending;
+    for (int i = 0; i < kMachines * kEach; ++i) {
+        FakeNode& node = *nodes[static_cast<std::size_t>(i % kMachines)];
+        pending.push_back(hold(node, "x" + std::to_string(i)).id());
+    }
+    const auto approved = hold(*nodes[0], "approved");
+    ASSERT_EQ(decide("anna", approved.id(), true).status, 200);
+    ASSERT_TRUE(nodes[0]->decided("approved"));
+    for (auto& node : nodes) node->presence();
+
+    const SteadyTime pressed_at = std::chrono::steady_clock::now();
+    auto pressed = std::async(std::launch::async, [&] {
+        return cli("anna", {"halt", "--reason", "drill", "--wait", "20s", "--json"});
+    });
+    std::string halt;
+    for (auto& node : nodes) {
+        ASSERT_TRUE(node->await_beat([&](const warden::v1::Beat& beat) {
+            if (beat.halts_size() == 1) halt = beat.halts(0).id();
+            return beat.halts_size() == 1;
+        }));
+    }
+    const auto reached = std::chrono::steady_clock::now() - pressed_at;
+    RecordProperty(
+        "halt_reached_ms",
+        static_cast<int>(std::chrono::duration_cast<milliseconds>(reached).count())
+    );
+    EXPECT_LT(reached, seconds{2}) << "the CLI's start included";
+    EXPECT_FALSE(nodes[0]->claim(approved, "approved")->go()) << "between approved and exec";
+    for (auto& node : nodes) {
+        warden::v1::Halted halted;
+        halted.set_halt(halt);
+        halted.mutable_answer()->set_mechanism("cgroup2");
+        ASSERT_TRUE(node->ask<common::v1::Empty>("berth.cmd.warden.halted", halted));
+    }
+    const Said said = pressed.get();
+    EXPECT_EQ(said.exit_code, 0) << said.out << said.err;
+    EXPECT_EQ(json_of(said.out).find("answers")->as_array()->size(), nodes.size()) << said.out;
+    for (const auto& id : pending) EXPECT_EQ(state(id), "APPROVAL_STATE_REVOKED");
+    EXPECT_EQ(hold(*nodes[1], "new").state(), warden::v1::APPROVAL_STATE_REVOKED);
+    EXPECT_EQ(cli("anna", {"resume", halt}).exit_code, 1) << "never who pressed it";
+    const Said resumed = cli("bert", {"resume", halt});
+    EXPECT_EQ(resumed.exit_code, 0) << resumed.err;
+    EXPECT_TRUE(nodes[0]->await_beat([](const auto& beat) { return beat.halts_size() == 0; }));
+    EXPECT_EQ(hold(*nodes[1], "after").state(), warden::v1::APPROVAL_STATE_PENDING);
+    EXPECT_FALSE(nodes[0]->claim(approved, "approved")->go());
+    EXPECT_TRUE(chain_is_whole());
+}
+
+TEST_F(WardenSystem, AHaltNamesTheMachineThatDoesNotConfirm) {
+    FakeNode silent(*maker_);
+    silent.presence();
+    const auto heard = [&] {
+        const Said said = cli("anna", {"halt", "--machine", silent.machine(), "--wait", "300ms"});
+        EXPECT_NE(said.out.find(silent.machine()), std::string::npos) << said.out << said.err;
+        return said;
+    };
+    const Said said = heard();
+    EXPECT_EQ(said.exit_code, 1) << said.out;
+    EXPECT_NE(said.out.find("NOT CONFIRMED"), std::string::npos) << said.out;
+    const auto halts = json_of(suite().api("GET", "/v1/halts").body);
+    for (const Json& halt : *halts.find("halts")->as_array())
+        EXPECT_EQ(cli("bert", {"resume", halt.string_or("id", "")}).exit_code, 0);
+}
+
+TEST_F(WardenSystem, NoCommandIsJudgedByHalfAPolicy) {
+    const auto policy = [](int which) {
+        return "version: 1\ndefault: allow\ngroups:\n  group-" + std::to_string(which) +
+               ": [anna, bert]\nrules:\n  - id: rule-" + std::to_string(which) +
+               "\n    match: {executable: git}\n    action: ask\n    ask:\n      approvers: [group-" +
+               std::to_string(which) + "]\n      quorum: " + std::to_string(1 + which % 2) + "\n";
+    };
+    FakeNode node(*maker_);
+    apply(policy(0));
+    std::atomic<bool> done{false};
+    auto swapping = std::async(std::launch::async, [&] {
+        int swaps = 0;
+        for (; !done; ++swaps) apply(policy(swaps));
+        return swaps;
+    });
+    constexpr int kAsks = 300;
+    for (int i = 0; i < kAsks; ++i) {
+        const auto pending = hold(node, "s" + std::to_string(i));
+        ASSERT_EQ(pending.group_size(), 1);
+        const std::string which = pending.terms().rule().substr(5);
+        EXPECT_EQ(pending.group(0), "group-" + which);
+        EXPECT_EQ(pending.terms().quorum(), 1U + std::stoul(which) % 2);
+    }
+    done = true;
+    EXPECT_GT(swapping.get(), 10);
+    EXPECT_TRUE(chain_is_whole());
+}
+
+TEST_F(WardenSystem, WhatIsChangedInTheDatabaseIsFound) {
+    FakeNode node(*maker_);
+    warden::v1::Record batch;
+    for (int i = 0; i < 50; ++i) {
+        warden::v1::AuditRecord& record = *batch.add_records();
+        record.set_fact("exec_ended");
+        record.mutable_origin()->set_org("default");
+        record.mutable_origin()->set_user("olga");
+        record.set_command("curl -H 'Authorization: Bearer hunter2hunter2hunter2' x");
+        record.set_exit_code(0);
+    }
+    ASSERT_TRUE(node.ask<common::v1::Empty>("berth.cmd.warden.record", batch));
+    const auto page = suite().api("GET", "/v1/audit?fact=exec_ended&limit=1");
+    EXPECT_EQ(page.body.find("hunter2"), std::string::npos) << page.body;
+    ASSERT_TRUE(chain_is_whole());
+    store::Pool pool = database();
+    const auto head = pool.exec_autocommit("SELECT max(sequence) FROM audit WHERE org = 'default'");
+    ASSERT_TRUE(head) << head.error().describe();
+    const std::string at = std::to_string((*head)[0].int64(0) - 10);
+    const auto broken = [&](const std::string& change) {
+        ASSERT_TRUE(pool.exec_autocommit("CREATE TABLE kept AS SELECT * FROM audit"));
+        ASSERT_TRUE(pool.exec_autocommit(store::Statement(change))) << change;
+        const Said verdict = cli("anna", {"audit", "verify"});
+        EXPECT_EQ(verdict.exit_code, 1) << change;
+        EXPECT_NE(verdict.out.find("record " + at + ":"), std::string::npos)
+            << change << verdict.out << verdict.err;
+        ASSERT_TRUE(pool.exec_autocommit("DELETE FROM audit"));
+        ASSERT_TRUE(pool.exec_autocommit("INSERT INTO audit SELECT * FROM kept"));
+        ASSERT_TRUE(pool.exec_autocommit("DROP TABLE kept"));
+    };
+    broken("DELETE FROM audit WHERE org = 'default' AND sequence = " + at);
+    broken(
+        "UPDATE audit SET body = (SELECT body FROM audit WHERE org = 'default' AND sequence = " +
+        at + " - 1) WHERE org = 'default' AND sequence = " + at
+    );
+    broken("UPDATE audit SET username = 'eve' WHERE org = 'default' AND sequence = " + at);
+    EXPECT_TRUE(chain_is_whole());
+}
+
+TEST_F(WardenSystem, StrangersAndCookiesChangeNothing) {
+    FakeNode node(*maker_);
+    const auto pending = hold(node, "c1");
+    const std::string path = "/v1/approvals/" + pending.id() + "/decide";
+    const auto cookie = suite().api_at(
+        suite().url(),
+        "POST",
+        path,
+        R"({"approve":true})",
+        {{"Authorization", ""}, {"Cookie", "token=" + tokens_.at("anna")}}
+    );
+    EXPECT_EQ(cookie.status, 401) << cookie.body;
+    const auto made =
+        suite().api("POST", "/v1/tokens", R"({"user":"admin","roles":["viewer"],"label":"eyes"})");
+    const auto viewer = suite().api_at(
+        suite().url(),
+        "POST",
+        path,
+        R"({"approve":true})",
+        {{"Authorization", "Bearer " + member(made, "text")}}
+    );
+    EXPECT_EQ(viewer.status, 403) << viewer.body;
+    EXPECT_EQ(state(pending.id()), "APPROVAL_STATE_PENDING");
+    const auto bad = suite().api(
+        "PUT",
+        "/v1/policy",
+        Json::object().set("text", "version: 1\nruls: []\n").set("name", "p.yaml").dump()
+    );
+    EXPECT_EQ(bad.status, 400);
+    EXPECT_NE(bad.body.find("p.yaml:2:1"), std::string::npos) << bad.body;
+}
+
+}  // namespace
+}  // namespace berth::testing
