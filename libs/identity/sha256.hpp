@@ -15,6 +15,9 @@ namespace berth::identity {
 class Sha256 {
 public:
     Sha256();
+    /// false: without the processor's own instructions, for the test that holds both ways against
+    /// each other.
+    explicit Sha256(bool may_be_fast);
     ~Sha256();
     Sha256(const Sha256&) = delete;
     Sha256& operator=(const Sha256&) = delete;

@@ -11,6 +11,25 @@
 namespace berth::identity {
 namespace {
 
+TEST(Sha256Test, BothWaysAgreeInPiecesOfEverySize) {
+    std::string bytes;
+    for (int i = 0; i < 700; ++i) bytes += static_cast<char>(i * 7 + i / 251);
+    for (std::size_t size = 0; size <= bytes.size(); ++size) {
+        Sha256 fast;
+        Sha256 slow(false);
+        const std::string_view text = std::string_view(bytes).substr(0, size);
+        slow.update(text);
+        const std::size_t piece = 1 + size % 131;
+        for (std::size_t at = 0; at < size; at += piece) fast.update(text.substr(at, piece));
+        ASSERT_EQ(hex(fast.finish()), hex(slow.finish())) << size;
+    }
+    Sha256 million;
+    for (int i = 0; i < 1'000; ++i) million.update(std::string(1'000, 'a'));
+    EXPECT_EQ(
+        hex(million.finish()), "cdc76e5c9914fb9281a1c7e284d73e67f1809a48a497200e046d39ccc7112cd0"
+    );
+}
+
 TEST(Token, HasItsFormAndIsNew) {
     const Secret token = make_token();
     EXPECT_EQ(token.reveal().size(), 49U);

@@ -40,6 +40,8 @@ constexpr Form kForms[] = {
 
 /// Length of a secret of known form that begins at `at`, or 0.
 std::size_t known_form(std::string_view text, std::size_t at) {
+    // The first letters of the forms below: most characters begin none.
+    if (std::string_view("gxsrAnphdyStbe-").find(text[at]) == std::string_view::npos) return 0;
     if (at > 0 && is_alnum(text[at - 1])) return 0;
     const std::string_view rest = text.substr(at);
     for (const auto& form : kForms) {

@@ -3,6 +3,7 @@
 #include "policy/match.hpp"
 
 #include <algorithm>
+#include <functional>
 
 #include "policy/arguments.hpp"
 #include "policy/glob.hpp"
@@ -147,13 +148,25 @@ std::vector<std::string_view> Subject::names() const {
     return out;
 }
 
-bool Subject::holds_argument(std::string_view argument) {
-    if (!arguments_) {
-        arguments_.emplace();
-        arguments_->reserve(plan_.argv.size());
-        for (const auto& one : plan_.argv) arguments_->insert(one);
+std::uint32_t hash_of_word(std::string_view word) {
+    return static_cast<std::uint32_t>(std::hash<std::string_view>()(word)) | 1U;
+}
+
+std::uint32_t word_of(const Match& match) {
+    // The last word is the rarest: "push origin" differs from "push backup" there.
+    for (auto pattern = match.argv.rbegin(); pattern != match.argv.rend(); ++pattern) {
+        if (pattern->kind == Pattern::Kind::kExact) return hash_of_word(pattern->text);
     }
-    return arguments_->count(argument) > 0;
+    return match.subcommand.empty() ? 0 : hash_of_word(match.subcommand.back());
+}
+
+bool Subject::may_hold(std::uint32_t word) {
+    if (word == 0) return true;
+    if (!words_) {
+        words_.emplace();
+        for (const auto& one : plan_.argv) words_->set((hash_of_word(one) >> 1U) % words_->size());
+    }
+    return words_->test((word >> 1U) % words_->size());
 }
 
 bool Subject::check_program(const Rule& rule, std::size_t& first, std::string* why) const {
@@ -215,14 +228,8 @@ bool Subject::check_origin(const Match& match, std::string* why) const {
 bool Subject::check_arguments(const Rule& rule, std::size_t first, std::string* why) {
     const Match& match = rule.match;
     const bool doubt = rule.action != Action::kAllow;
-    if (!match.subcommand.empty()) {
-        // Most rules of a program speak of other subcommands: one look-up tells.
-        if (!holds_argument(match.subcommand.front()) ||
-            !subcommand_matches(match, plan_.argv, first, doubt))
-            return no(why, [&] {
-                return "the subcommand is not '" + list(match.subcommand) + "'";
-            });
-    }
+    if (!match.subcommand.empty() && !subcommand_matches(match, plan_.argv, first, doubt))
+        return no(why, [&] { return "the subcommand is not '" + list(match.subcommand) + "'"; });
     for (const auto& spellings : match.flags) {
         if (!flag_given(match, spellings, plan_.argv, first, doubt))
             return no(why, [&] { return "the flag " + list(spellings) + " is not given"; });

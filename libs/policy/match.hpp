@@ -2,10 +2,11 @@
 // Private to libs/policy: whether a rule speaks of a plan.
 #pragma once
 
+#include <bitset>
+#include <cstdint>
 #include <optional>
 #include <string>
 #include <string_view>
-#include <unordered_set>
 #include <vector>
 
 #include "policy/rule.hpp"
@@ -13,6 +14,11 @@
 namespace berth::policy::detail {
 
 std::string_view basename_of(std::string_view path);
+
+/// Never 0.
+std::uint32_t hash_of_word(std::string_view word);
+/// Of an argument that a plan must have for the rule to match; 0: the rule names none.
+std::uint32_t word_of(const Match& match);
 
 /// One plan being judged; what several rules need is worked out once.
 ///
@@ -30,6 +36,9 @@ public:
     /// script as it was called. The same one may come twice.
     std::vector<std::string_view> names() const;
 
+    /// False: no argument has this hash_of_word().
+    bool may_hold(std::uint32_t word);
+
 private:
     using Arguments = std::vector<std::string>;
     bool check(const Rule& rule, std::string* why);
@@ -37,13 +46,12 @@ private:
     bool check_origin(const Match& match, std::string* why) const;
     bool check_arguments(const Rule& rule, std::size_t first, std::string* why);
     bool check_paths(const Rule& rule, std::size_t first, std::string* why) const;
-    bool holds_argument(std::string_view argument);
 
     const Plan& plan_;
     const Origin& origin_;
     WallTime now_;
     std::size_t script_at_ = 0;  ///< index of the script in argv; 0: there is none
-    std::optional<std::unordered_set<std::string_view>> arguments_;
+    std::optional<std::bitset<4096>> words_;
 };
 
 /// True where `path`, taken from `folder` where it is relative, lies in one of `trees`. By its

@@ -18,25 +18,25 @@ using detail::Subject;
 /// Walks the rules of several lists in the order of the file, each once.
 class Walk {
 public:
-    void add(const std::vector<std::uint32_t>& list) {
+    void add(const std::vector<Entry>& list) {
         if (count_ < lists_.size()) lists_[count_++] = {list.data(), list.data() + list.size()};
     }
-    /// Index of the next rule, or -1.
-    std::int64_t next() {
-        std::int64_t least = -1;
+    /// The next rule, or nothing.
+    const Entry* next() {
+        const Entry* least = nullptr;
         for (std::size_t i = 0; i < count_; ++i) {
             const auto& [at, end] = lists_[i];
-            if (at != end && (least < 0 || *at < least)) least = *at;
+            if (at != end && (least == nullptr || at->rule < least->rule)) least = at;
         }
-        for (std::size_t i = 0; i < count_ && least >= 0; ++i) {
+        for (std::size_t i = 0; i < count_ && least != nullptr; ++i) {
             auto& [at, end] = lists_[i];
-            if (at != end && *at == least) ++at;
+            if (at != end && at->rule == least->rule) ++at;
         }
         return least;
     }
 
 private:
-    std::array<std::pair<const std::uint32_t*, const std::uint32_t*>, 4> lists_{};
+    std::array<std::pair<const Entry*, const Entry*>, 4> lists_{};
     std::size_t count_ = 0;
 };
 
@@ -177,8 +177,9 @@ static Verdict judge(
             const auto found = state.by_name.find(name);
             if (found != state.by_name.end()) walk.add(found->second);
         }
-        for (auto at = walk.next(); at >= 0; at = walk.next()) {
-            const Rule& rule = state.data.rules[static_cast<std::size_t>(at)];
+        for (const Entry* at = walk.next(); at != nullptr; at = walk.next()) {
+            if (!subject.may_hold(at->word)) continue;
+            const Rule& rule = state.data.rules[at->rule];
             if (!one.looks_at(rule)) continue;
             decided = &rule;
             break;
@@ -200,18 +201,20 @@ std::shared_ptr<const Policy> Policy::State::make(detail::Rules data) {
     auto& state = *out->state_;
     state.data = std::move(data);
     for (std::uint32_t index = 0; index < state.data.rules.size(); ++index) {
-        const auto& wanted = state.data.rules[index].match.executable;
+        const auto& match = state.data.rules[index].match;
+        const Entry entry{index, detail::word_of(match)};
+        const auto& wanted = match.executable;
         const bool any =
             wanted.empty() || std::any_of(wanted.begin(), wanted.end(), [](const Program& one) {
                 return one.kind == Program::Kind::kGlob;
             });
         if (any) {
-            state.general.push_back(index);
+            state.general.push_back(entry);
             continue;
         }
         for (const auto& one : wanted) {
             auto& list = state.by_name[std::string(detail::basename_of(one.text))];
-            if (list.empty() || list.back() != index) list.push_back(index);
+            if (list.empty() || list.back().rule != index) list.push_back(entry);
         }
     }
     return out;

@@ -111,11 +111,18 @@ std::string_view unusual(const Plan& plan);
 
 namespace berth::policy {
 
+/// A rule in an index: with 1,000 rules of one program it is the rules' own memory that would cost
+/// the time.
+struct Entry {
+    std::uint32_t rule = 0;
+    std::uint32_t word = 0;  ///< hash of an argument without which it cannot match; 0: none
+};
+
 struct Policy::State {
     detail::Rules data;
-    /// Rules (by index, in order) of one program's name, and those that may be of any program.
-    std::map<std::string, std::vector<std::uint32_t>, std::less<>> by_name;
-    std::vector<std::uint32_t> general;
+    /// Rules, in order, of one program's name, and those that may be of any program.
+    std::map<std::string, std::vector<Entry>, std::less<>> by_name;
+    std::vector<Entry> general;
     /// Makes a policy of data that was checked.
     static std::shared_ptr<const Policy> make(detail::Rules data);
 };
