@@ -16,7 +16,6 @@
 #include "identity/nkeys.hpp"
 #include "support/suite/suite.hpp"
 #include "topology/apply.hpp"
-#include "topology/builtin.hpp"
 #include "topology/rights.hpp"
 
 namespace berth::testing {
@@ -27,10 +26,10 @@ public:
     /// Throws where the deployment cannot be read.
     explicit NodeMaker(const Suite& suite)
         : settings_(read_file(suite.data() / "etc" / "prov.yaml").value()),
-          account_(identity::KeyPair::from_seed(
-                       identity::read_seed(value("account_seed_file")).value()
-          )
-                       .value()),
+          account_(
+              identity::KeyPair::from_seed(identity::read_seed(value("account_seed_file")).value())
+                  .value()
+          ),
           prov_(connect("_INBOX.prov", bus::credentials_from_file(value("creds_file")))) {}
 
     std::unique_ptr<bus::Connection> connect(
@@ -133,10 +132,13 @@ public:
         ask.timeout = timeout;
         BERTH_ASSIGN(const bus::Answer answer, asker_->ask_wait(std::move(ask)));
         Reply reply;
-        if (!reply.ParseFromString(answer.payload)) return internal("bad_reply", "not that message");
+        if (!reply.ParseFromString(answer.payload))
+            return internal("bad_reply", "not that message");
         return reply;
     }
-    Result<warden::v1::Claimed> claim(const warden::v1::Approval& approval, const std::string& held) {
+    Result<warden::v1::Claimed> claim(
+        const warden::v1::Approval& approval, const std::string& held
+    ) {
         warden::v1::Claim claim;
         claim.set_approval(approval.id());
         claim.set_digest(approval.plan().digest());
@@ -153,7 +155,9 @@ public:
         (void)connection_->publish_wait(std::move(message));
     }
     /// Waits for the decision on what is held.
-    std::optional<node::v1::Decide> decided(const std::string& held, milliseconds patience = seconds{60}) {
+    std::optional<node::v1::Decide> decided(
+        const std::string& held, milliseconds patience = seconds{60}
+    ) {
         std::unique_lock lock(mutex_);
         if (!changed_.wait_for(lock, patience, [&] { return decisions_.contains(held); }))
             return std::nullopt;
@@ -165,7 +169,8 @@ public:
     }
     /// Waits for a beat that is as wanted.
     bool await_beat(
-        const std::function<bool(const warden::v1::Beat&)>& good, milliseconds patience = seconds{30}
+        const std::function<bool(const warden::v1::Beat&)>& good,
+        milliseconds patience = seconds{30}
     ) {
         std::unique_lock lock(mutex_);
         return changed_.wait_for(lock, patience, [&] { return heard_ > 0 && good(beat_); });

@@ -24,7 +24,7 @@ protected:
     static constexpr int kLines = 60;
 
     void SetUp() override {
-        for (const char* part : {"gateway", "lease", "prov", "run", "nats", "postgres"})
+        for (const char* part : {"gateway", "lease", "prov", "run", "warden", "nats", "postgres"})
             pids_[part] = suite().pid(part);
         bad_lease_ = acquire();
         good_lease_ = acquire();
@@ -139,6 +139,13 @@ TEST_F(HostileNode, NothingOfAnotherMachineOrServiceIsInItsReach) {
         "berth.cmd.prov.destroy",
         "berth.cmd.prov.renew." + good_,
         "berth.qry.lease.list",
+        "berth.cmd.warden.decide",
+        "berth.cmd.warden.resume",
+        "berth.cmd.warden.ask." + good_,
+        "berth.cmd.warden.claim." + good_,
+        "berth.qry.warden.audit",
+        "berth.qry.warden.snapshot." + good_,
+        "berth.warden.default",
         "berth.rpl.gateway.x.lease.y.z",
         "berth.rpl.run.x.node." + good_ + ".z",
         "berth.io." + good_ + "." + good_run_ + ".out",

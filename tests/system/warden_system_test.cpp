@@ -256,7 +256,8 @@ TEST_F(WardenSystem, AHundredPendingOutliveEveryService) {
 
 TEST_F(WardenSystem, ADeadlineThatPassesWhileNobodyIsThereStillCounts) {
     apply(
-        "version: 1\ndefault: allow\ntimeout: 3s\nrules:\n  - id: soon\n    match: {executable: git}\n"
+        "version: 1\ndefault: allow\ntimeout: 3s\nrules:\n  - id: soon\n    match: {executable: "
+        "git}\n"
         "    action: ask\n"
     );
     FakeNode node(*maker_);
@@ -349,7 +350,8 @@ TEST_F(WardenSystem, NoCommandIsJudgedByHalfAPolicy) {
     const auto policy = [](int which) {
         return "version: 1\ndefault: allow\ngroups:\n  group-" + std::to_string(which) +
                ": [anna, bert]\nrules:\n  - id: rule-" + std::to_string(which) +
-               "\n    match: {executable: git}\n    action: ask\n    ask:\n      approvers: [group-" +
+               "\n    match: {executable: git}\n    action: ask\n    ask:\n      approvers: "
+               "[group-" +
                std::to_string(which) + "]\n      quorum: " + std::to_string(1 + which % 2) + "\n";
     };
     FakeNode node(*maker_);
