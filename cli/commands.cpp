@@ -530,7 +530,12 @@ const std::vector<Command>& commands() {
     static const std::vector<Command> kCommands = [] {
         std::vector<Command> all;
         for (auto group :
-             {run_group(), lease_group(), guard_group(), deployment_group(), account_group()}) {
+             {run_group(),
+              lease_group(),
+              guard_group(),
+              policy_group(),
+              deployment_group(),
+              account_group()}) {
             all.insert(all.end(), group.begin(), group.end());
         }
         return all;

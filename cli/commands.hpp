@@ -12,6 +12,10 @@ struct Command;
 
 // commands_guard.cpp: a part of the table of commands
 std::vector<Command> guard_group();
+// commands_policy.cpp: a part of the table of commands
+std::vector<Command> policy_group();
+// policy_commands.cpp
+int run_policy(Context& context, const Arguments& arguments);
 
 // up/*.cpp
 int run_up(Context& context, const Arguments& arguments);
