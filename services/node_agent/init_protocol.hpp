@@ -20,7 +20,12 @@ struct InitLaunch {
     std::uint32_t cols;
     std::uint32_t argc;
     std::uint32_t envc;
+    std::uint32_t guard;  ///< kGuardTraced | kGuardFiltered
 };
+/// The command waits before its exec until it is traced: see kInitTraceMe.
+inline constexpr std::uint32_t kGuardTraced = 1;
+/// It starts under the filter that leaves a tracer no gap (init_filter.hpp).
+inline constexpr std::uint32_t kGuardFiltered = 2;
 
 /// One datagram in either direction.
 struct InitMessage {
@@ -35,6 +40,8 @@ inline constexpr char kInitKill = 'K';    ///< end now, with everything of the r
 inline constexpr char kInitStarted =
     'X';  ///< the command was forked; with a tty, its master comes along
 inline constexpr char kInitExited = 'E';  ///< value: the command's wait status
+/// From the command's own process, with its credentials and a socket: it waits for one byte there.
+inline constexpr char kInitTraceMe = 'T';
 /// Before kInitExited: the kernel killed a process of the machine for want of memory. Value: the
 /// machine's limit in MiB, 0 where it cannot be read.
 inline constexpr char kInitMemory = 'M';

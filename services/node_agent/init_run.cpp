@@ -22,6 +22,7 @@
 #include <cstdlib>
 #include <cstring>
 
+#include "node_agent/init_filter.hpp"
 #include "node_agent/init_tree.hpp"
 
 namespace berth::node::init {
@@ -171,6 +172,18 @@ void become(uid_t user) {
     ::umask(0022);
 }
 
+/// Stands still until the supervisor traces this process.
+void wait_for_tracer() {
+    int pair[2];
+    char traced = 0;
+    if (::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) != 0 ||
+        !send_message(kInitControlFd, {kInitTraceMe, 0}, &pair[1], 1))
+        die("nobody guards the command");
+    ::close(pair[1]);
+    // Its end says that the supervisor could not, and has said why.
+    if (::read(pair[0], &traced, 1) != 1) ::_exit(125);
+}
+
 [[noreturn]] void run_command(
     const Command& command, const char* slave, const RunOptions& options
 ) {
@@ -182,7 +195,9 @@ void become(uid_t user) {
         for (int i = 0; i < 3; ++i) ::dup2(terminal, i);
         if (terminal > 2) ::close(terminal);
     }
+    if ((command.head.guard & kGuardTraced) != 0) wait_for_tracer();
     ::syscall(SYS_close_range, 3U, ~0U, 0U);
+    if ((command.head.guard & kGuardFiltered) != 0) install_filter();
     sigset_t none;
     ::sigemptyset(&none);
     ::sigprocmask(SIG_SETMASK, &none, nullptr);

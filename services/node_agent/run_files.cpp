@@ -12,59 +12,13 @@
 
 #include "core/fd.hpp"
 #include "core/text.hpp"
+#include "node_agent/packing.hpp"
 
 namespace berth::node {
 namespace {
 
-constexpr std::string_view kMagic = "BERTHRUN2\n";
+constexpr std::string_view kMagic = "BERTHRUN3\n";
 constexpr std::string_view kStates[] = {"succeeded", "failed", "canceled", "timed_out", "lost"};
-constexpr std::uint64_t kMaxStrings = 65'536;  // far above any argv or environment the kernel takes
-
-void put(std::string& out, std::uint64_t value) {
-    out.append(reinterpret_cast<const char*>(&value), sizeof value);
-}
-void put(std::string& out, const std::string& text) {
-    put(out, text.size());
-    out += text;
-}
-void put(std::string& out, const std::vector<std::string>& list) {
-    put(out, list.size());
-    for (const auto& text : list) put(out, text);
-}
-
-/// Reads what put() wrote; once something is wrong, `good` stays false.
-struct Source {
-    std::string_view rest;
-    bool good = true;
-
-    std::uint64_t number() {
-        std::uint64_t value = 0;
-        if (rest.size() < sizeof value) {
-            good = false;
-            return 0;
-        }
-        std::memcpy(&value, rest.data(), sizeof value);
-        rest.remove_prefix(sizeof value);
-        return value;
-    }
-    std::string text() {
-        const std::uint64_t size = number();
-        if (!good || size > rest.size()) {
-            good = false;
-            return {};
-        }
-        std::string value(rest.substr(0, size));
-        rest.remove_prefix(size);
-        return value;
-    }
-    std::vector<std::string> list() {
-        const std::uint64_t count = number();
-        std::vector<std::string> values;
-        if (count > kMaxStrings) good = false;
-        for (std::uint64_t i = 0; good && i < count; ++i) values.push_back(text());
-        return values;
-    }
-};
 
 /// "key=value" lines; the last, `reason`, may hold anything.
 class Lines {
@@ -97,7 +51,7 @@ private:
 }  // namespace
 
 std::string Launch::encode() const {
-    std::string out(kMagic);
+    Packer out(kMagic);
     for (const std::uint64_t value :
          {std::uint64_t{tty},
           std::uint64_t{input},
@@ -107,23 +61,26 @@ std::string Launch::encode() const {
           output_cap,
           static_cast<std::uint64_t>(deadline_us),
           static_cast<std::uint64_t>(grace_ms)}) {
-        put(out, value);
+        out.put(value);
     }
-    put(out, holder);
-    put(out, cwd);
-    put(out, sandbox);
-    put(out, argv);
-    put(out, env);
-    return out;
+    out.put(holder).put(cwd).put(sandbox).put(argv).put(env);
+    for (const std::string* text :
+         {&guard.level,
+          &guard.folder,
+          &guard.org,
+          &guard.user,
+          &guard.profile,
+          &guard.agent,
+          &guard.lease,
+          &guard.machine,
+          &guard.run})
+        out.put(*text);
+    return out.take();
 }
 
 Result<Launch> Launch::decode(std::string_view bytes) {
     Launch launch;
-    Source source{bytes};
-    if (bytes.starts_with(kMagic))
-        source.rest.remove_prefix(kMagic.size());
-    else
-        source.good = false;
+    Unpacker source(bytes, kMagic);
     launch.tty = source.number() != 0;
     launch.input = source.number() != 0;
     launch.relayed = source.number() != 0;
@@ -137,7 +94,18 @@ Result<Launch> Launch::decode(std::string_view bytes) {
     launch.sandbox = source.list();
     launch.argv = source.list();
     launch.env = source.list();
-    if (!source.good || !source.rest.empty())
+    for (std::string* text :
+         {&launch.guard.level,
+          &launch.guard.folder,
+          &launch.guard.org,
+          &launch.guard.user,
+          &launch.guard.profile,
+          &launch.guard.agent,
+          &launch.guard.lease,
+          &launch.guard.machine,
+          &launch.guard.run})
+        *text = source.text();
+    if (!source.done())
         return internal("bad_launch", "the launch description is damaged");
     return launch;
 }

@@ -39,6 +39,12 @@ struct Launch {
         sandbox;  ///< argv of the program that ends in exec of `berth-init run`
     std::vector<std::string> argv;
     std::vector<std::string> env;
+    /// How its commands are guarded; level empty: not at all.
+    struct Guard {
+        std::string level;   ///< "observe", "shim" or "enforce"
+        std::string folder;  ///< node/guard of the machine
+        std::string org, user, profile, agent, lease, machine, run;
+    } guard;
 
     std::string encode() const;
     /// Error code "bad_launch".

@@ -30,7 +30,16 @@ enum class Word : char {
     kWritten = 'N',    ///< b: written offset
     kEnded = 'X',      ///< b: written offset, final; `exit` is written
     kStdinRoom = 'C',  ///< a: bytes of stdin the command took
+    kHeld = 'h',       ///< data: id of a held command that asks (held/<id>), see guard_files.hpp
+    kUnheld = 'u',     ///< data: {id, "continued" | "refused" | "abandoned", reason}
+    kClaim = 'c',      ///< data: {id, claim's id, approval, digest}: may it go on now?
+    kAudited = 'j',    ///< b: bytes of `audit` written
+    kFrozen = 'f',     ///< a: processes that stand still; data: {halt, mechanism}
     // node agent -> supervisor
+    kDecide = 'd',     ///< data: id of a held command whose decision is in held/<id>.decision
+    kClaimed = 'm',    ///< data: {id, "go" or "", reason}
+    kAuditDone = 'a',  ///< a: bytes of `audit` that warden has
+    kFreeze = 'z',     ///< data: {halt, reason}: stop every process where it stands
     kConfirm = 'A',  ///< a: every byte of output below this is stored on the bus
     kSignal = 'G',   ///< a: signal for the command's process group
     kCancel =

@@ -18,7 +18,8 @@
 #include <optional>
 #include <string>
 
-#include "node_agent/init_protocol.hpp"
+#include "node_agent/guard.hpp"
+#include "node_agent/init_link.hpp"
 #include "node_agent/run_files.hpp"
 #include "node_agent/run_socket.hpp"
 #include "node_agent/spool.hpp"
@@ -35,6 +36,7 @@ constexpr milliseconds kDiskRetry{500};         // a full disk is tried again th
 constexpr std::size_t kErrorTextBytes = 512;    // of the sandbox's own complaint, for the reason
 constexpr int kLingerLook = 5'000;              // ms between looks for the folder of an ended run
 constexpr milliseconds kRelayPatience{15'000};  // of whoever ends a run elsewhere
+constexpr milliseconds kSocketRetry{20};        // what the node agent's socket did not take
 constexpr int kReadsPerTurn = 16;               // of one stream before the others get their turn
 
 using Steady = std::chrono::steady_clock;
@@ -48,7 +50,7 @@ struct Source {
     bool drained = false;  ///< read until nothing was left
 };
 
-class Supervisor {
+class Supervisor final : private GuardHost {
 public:
     Supervisor(std::filesystem::path folder, Fd listener)
         : folder_(std::move(folder)), listener_(std::move(listener)) {}
@@ -63,7 +65,10 @@ private:
     int poll_timeout() const;
     void on_timers();
     void read_control();
-    void on_init_message(const InitMessage& message, pid_t sender, Fd passed);
+    void on_init_message(InitReport& report);
+    void start_guarding(const InitReport& report);
+    bool send_word(const RunWord& word) override;
+    void on_child(pid_t pid, int wait_status) override;
     void read_output(Source& source);
     bool store(OutStream stream, std::string_view bytes);
     void store_capped(OutStream stream, std::string_view bytes);
@@ -86,6 +91,7 @@ private:
     process::FileLock lock_;
     Launch launch_;
     std::optional<SpoolWriter> spool_;
+    std::unique_ptr<Guard> guard_;  // where the org has a policy
     process::Child sandbox_;
     std::optional<process::ExitStatus> sandbox_end_;
     Fd control_;
@@ -146,6 +152,7 @@ Result<void> Supervisor::begin() {
     BERTH_ASSIGN(launch_, Launch::decode(bytes));
     BERTH_ASSIGN(SpoolWriter spool, SpoolWriter::create(folder_ / "spool"));
     spool_ = std::move(spool);
+    if (!launch_.guard.level.empty()) guard_ = std::make_unique<Guard>(launch_, folder_, *this);
     if (launch_.deadline_us != 0)
         deadline_ = Steady::now() + microseconds{launch_.deadline_us - wall_micros()};
     return create_durable(
@@ -159,7 +166,8 @@ Result<Fd> Supervisor::write_init_launch() const {
         launch_.rows,
         launch_.cols,
         static_cast<std::uint32_t>(launch_.argv.size()),
-        static_cast<std::uint32_t>(launch_.env.size())};
+        static_cast<std::uint32_t>(launch_.env.size()),
+        guard_ ? guard_->init_flags() : 0U};
     std::string bytes(reinterpret_cast<const char*>(&head), sizeof head);
     const auto put = [&bytes](const std::string& text) {
         bytes.append(text.c_str(), text.size() + 1);
@@ -235,7 +243,7 @@ Result<void> Supervisor::start_sandbox() {
 void Supervisor::loop() {
     while (!done_) {
         const bool room = !spool_->full() && pending_.empty();
-        pollfd set[8] = {};
+        pollfd set[9] = {};
         nfds_t count = 0;
         const auto add = [&](int fd, short events) {
             set[count] = {fd, events, 0};  // poll skips negative descriptors
@@ -249,9 +257,11 @@ void Supervisor::loop() {
         const auto first = add(room ? out_[0].fd.get() : -1, POLLIN);
         const auto second = add(room ? out_[1].fd.get() : -1, POLLIN);
         const auto input = add(stdin_buffer_.empty() ? -1 : stdin_.get(), POLLOUT);
+        const auto signals = add(guard_ ? guard_->signals() : -1, POLLIN);
         if (::poll(set, count, poll_timeout()) < 0 && errno != EINTR) return;
         if (set[control].revents != 0) read_control();
-        if (set[sandbox].revents != 0) sandbox_end_ = sandbox_.poll();
+        if (set[signals].revents != 0) guard_->on_signals();
+        if (set[sandbox].revents != 0 && !sandbox_end_) sandbox_end_ = sandbox_.poll();
         if (set[first].revents != 0) read_output(out_[0]);
         if (set[second].revents != 0) read_output(out_[1]);
         if (set[input].revents != 0) write_stdin();
@@ -275,6 +285,7 @@ int Supervisor::poll_timeout() const {
     if (!ended_) consider(kill_at_);
     if (!ended_) consider(cut_at_);
     consider(wake_at_);
+    if (guard_) consider(guard_->next_timer());
     if (!next) return ended_ ? kLingerLook : -1;
     const auto left = std::chrono::ceil<milliseconds>(*next - Steady::now()).count();
     return static_cast<int>(std::clamp<long long>(left, 0, 60'000));
@@ -300,6 +311,7 @@ void Supervisor::on_timers() {
         const std::string bytes = std::exchange(pending_, {});
         if (!bytes.empty()) store(pending_stream_, bytes);
     }
+    if (guard_) guard_->on_timers();
     if (memory_notice_due_ && pending_.empty()) {
         memory_notice_due_ = false;
         store(OutStream::kBerth, memory_notice_ + "\n");
@@ -316,40 +328,18 @@ void Supervisor::on_timers() {
 
 void Supervisor::read_control() {
     for (;;) {
-        InitMessage message{};
-        iovec part{&message, sizeof message};
-        alignas(cmsghdr) char space[CMSG_SPACE(sizeof(ucred)) + CMSG_SPACE(sizeof(int))];
-        msghdr header{};
-        header.msg_iov = &part;
-        header.msg_iovlen = 1;
-        header.msg_control = space;
-        header.msg_controllen = sizeof space;
-        const ssize_t got = ::recvmsg(control_.get(), &header, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
-        if (got < 0 && (errno == EAGAIN || errno == EINTR)) return;
-        pid_t sender = 0;
-        Fd passed;
-        for (cmsghdr* entry = got > 0 ? CMSG_FIRSTHDR(&header) : nullptr; entry != nullptr;
-             entry = CMSG_NXTHDR(&header, entry)) {
-            if (entry->cmsg_level != SOL_SOCKET) continue;
-            if (entry->cmsg_type == SCM_CREDENTIALS) {
-                ucred credentials{};
-                std::memcpy(&credentials, CMSG_DATA(entry), sizeof credentials);
-                sender = credentials.pid;
-            } else if (entry->cmsg_type == SCM_RIGHTS) {
-                int fd = -1;
-                std::memcpy(&fd, CMSG_DATA(entry), sizeof fd);
-                passed = Fd(fd);
-            }
+        InitReport report;
+        switch (receive_report(control_.get(), report)) {
+            case InitRead::kNothing: return;
+            case InitRead::kGone: control_.reset(); return;
+            case InitRead::kMessage: on_init_message(report); break;
         }
-        if (got != static_cast<ssize_t>(sizeof message)) {  // init is gone
-            control_.reset();
-            return;
-        }
-        on_init_message(message, sender, std::move(passed));
     }
 }
 
-void Supervisor::on_init_message(const InitMessage& message, pid_t sender, Fd passed) {
+void Supervisor::on_init_message(InitReport& report) {
+    const InitMessage& message = report.message;
+    Fd& passed = report.passed;
     if (message.kind == kInitExited) {
         command_end_ = process::to_exit_status(message.value);
         return;
@@ -360,11 +350,12 @@ void Supervisor::on_init_message(const InitMessage& message, pid_t sender, Fd pa
         memory_notice_ += " was reached and the kernel killed a process";
         memory_notice_due_ = true;
     }
+    if (message.kind == kInitTraceMe && guard_) return start_guarding(report);
     if (message.kind != kInitStarted || started_) return;
     started_ = true;
     early_error_.clear();
-    init_ = Fd(static_cast<int>(::syscall(SYS_pidfd_open, sender, 0)));
-    if (const auto id = process::ProcessId::of(sender)) {
+    init_ = Fd(static_cast<int>(::syscall(SYS_pidfd_open, report.sender, 0)));
+    if (const auto id = process::ProcessId::of(report.sender)) {
         // Killing the first kills this one too; the record only lets a destroyer wait for both.
         (void
         )write_quickly(folder_ / "pids", sandbox_.id().to_text() + "\n" + id->to_text() + "\n");
@@ -375,6 +366,27 @@ void Supervisor::on_init_message(const InitMessage& message, pid_t sender, Fd pa
         out_[0].fd = std::move(passed);
     }
     write_stdin();
+}
+
+/// The command waits until it is traced; were it not, it must not begin.
+void Supervisor::start_guarding(const InitReport& report) {
+    if (const auto seized = guard_->seize(report.sender); !seized) {
+        store(OutStream::kBerth, seized.error().message + "\n");
+        return;
+    }
+    (void)!::write(report.passed.get(), "G", 1);
+}
+
+bool Supervisor::send_word(const RunWord& word) {
+    if (!client_) return false;
+    const SendResult result = node::send_word(client_.get(), word);
+    if (result == SendResult::kGone) drop_client();
+    if (result == SendResult::kFull && !wake_at_) wake_at_ = Steady::now() + kSocketRetry;
+    return result == SendResult::kSent;
+}
+
+void Supervisor::on_child(pid_t pid, int wait_status) {
+    if (pid == sandbox_.pid()) sandbox_end_ = process::to_exit_status(wait_status);
 }
 
 void Supervisor::read_output(Source& source) {
@@ -404,6 +416,7 @@ void Supervisor::store_capped(OutStream stream, std::string_view bytes) {
         cap_notice_due_ = true;
     }
     command_bytes_ += bytes.size();
+    if (guard_) guard_->on_output(bytes);
     if (!bytes.empty()) store(stream, bytes);
 }
 
@@ -438,7 +451,8 @@ void Supervisor::accept_client() {
     stdin_taken_ = 0;
     const RunWord hello{
         Word::kHello, spool_->confirmed(), spool_->written(), ended_ ? 1U : 0U, room, {}};
-    if (send_word(client_.get(), hello) != SendResult::kSent) drop_client();
+    if (node::send_word(client_.get(), hello) != SendResult::kSent) drop_client();
+    if (guard_) guard_->greet();
 }
 
 void Supervisor::drop_client() { client_.reset(); }
@@ -484,7 +498,9 @@ void Supervisor::on_word(const RunWord& word) {
             break;
         }
         case Word::kDone: done_ = ended_; break;
-        default: break;
+        default:
+            if (guard_) (void)guard_->on_word(word);
+            break;
     }
 }
 
@@ -506,21 +522,22 @@ void Supervisor::write_stdin() {
 /// One word per turn of the loop at most, however much was written. What does not fit is said next
 /// time: the node agent's confirmations wake this loop.
 void Supervisor::tell_client() {
+    if (guard_) guard_->tell();
     if (!client_) return;
     SendResult result = SendResult::kSent;
     if (stdin_taken_ != 0) {
-        result = send_word(client_.get(), {Word::kStdinRoom, stdin_taken_, 0, 0, 0, {}});
+        result = node::send_word(client_.get(), {Word::kStdinRoom, stdin_taken_, 0, 0, 0, {}});
         if (result == SendResult::kSent) stdin_taken_ = 0;
     }
     if (result == SendResult::kSent && ended_ && !told_end_) {
-        result = send_word(client_.get(), {Word::kEnded, 0, spool_->written(), 0, 0, {}});
+        result = node::send_word(client_.get(), {Word::kEnded, 0, spool_->written(), 0, 0, {}});
         told_end_ = result == SendResult::kSent;
     } else if (result == SendResult::kSent && !ended_ && told_written_ != spool_->written()) {
-        result = send_word(client_.get(), {Word::kWritten, 0, spool_->written(), 0, 0, {}});
+        result = node::send_word(client_.get(), {Word::kWritten, 0, spool_->written(), 0, 0, {}});
         if (result == SendResult::kSent) told_written_ = spool_->written();
     }
     if (result == SendResult::kGone) drop_client();
-    if (result == SendResult::kFull && !wake_at_) wake_at_ = Steady::now() + milliseconds{20};
+    if (result == SendResult::kFull && !wake_at_) wake_at_ = Steady::now() + kSocketRetry;
 }
 
 void Supervisor::signal_command(int number) {
@@ -611,6 +628,7 @@ void Supervisor::finish(ExitRecord record) {
         return;
     }
     ended_ = true;
+    if (guard_) guard_->finish(record.code);
     stdin_.reset();
     control_.reset();
 }

@@ -1,0 +1,42 @@
+// SPDX-License-Identifier: Apache-2.0
+// A run's audit on disk: written by the supervisor, read by the node agent until warden has it.
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <string>
+#include <vector>
+
+#include "core/fd.hpp"
+#include "core/result.hpp"
+#include "node_agent/guard_files.hpp"
+
+namespace berth::node {
+
+/// The supervisor's end. Not thread-safe.
+class AuditWriter {
+public:
+    explicit AuditWriter(std::filesystem::path file) : file_(std::move(file)) {}
+    /// An entry that the disk does not take stays in memory and is tried again with the next.
+    void add(const AuditEntry& entry);
+    /// True once all that was added is in the file.
+    bool flush();
+    std::uint64_t written() const { return written_; }
+    void confirm(std::uint64_t offset) { confirmed_ = std::max(confirmed_, offset); }
+    /// Warden is so far behind that the tree has to wait.
+    bool full() const { return written_ + waiting_.size() - confirmed_ > kMaxAuditBytes; }
+
+private:
+    std::filesystem::path file_;
+    Fd fd_;
+    std::string waiting_;
+    std::uint64_t written_ = 0;
+    std::uint64_t confirmed_ = 0;
+};
+
+/// The node agent's end: reads whole entries from `offset` on, at most `most`, and moves it.
+Result<std::vector<AuditEntry>> read_audit(
+    const std::filesystem::path& file, std::uint64_t& offset, std::size_t most
+);
+
+}  // namespace berth::node

@@ -1,0 +1,243 @@
+// SPDX-License-Identifier: Apache-2.0
+// Judging and the audit. What waits for a decision is in guard_hold.cpp.
+#include "node_agent/guard.hpp"
+
+#include <fcntl.h>
+#include <sys/signalfd.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <csignal>
+#include <utility>
+
+#include "node_agent/init_protocol.hpp"
+#include "process/spawn.hpp"
+
+namespace berth::node {
+namespace {
+
+constexpr int kDenied = 126;  // exit code of a command that was not allowed
+
+policy::Origin origin_of(const Launch::Guard& guard) {
+    policy::Origin origin;
+    origin.org = guard.org;
+    origin.user = guard.user;
+    origin.profile = guard.profile;
+    origin.agent = guard.agent;
+    origin.lease = guard.lease;
+    origin.machine = guard.machine;
+    origin.run = guard.run;
+    origin.level = policy::level_of(guard.level).value_or(policy::Level::kEnforce);
+    return origin;
+}
+
+Fd open_child_signals() {
+    sigset_t set;
+    ::sigemptyset(&set);
+    ::sigaddset(&set, SIGCHLD);
+    ::sigprocmask(SIG_BLOCK, &set, nullptr);
+    return Fd(::signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK));
+}
+
+}  // namespace
+
+Guard::Guard(const Launch& launch, std::filesystem::path folder, GuardHost& host)
+    : folder_(std::move(folder)),
+      host_(host),
+      level_(policy::level_of(launch.guard.level).value_or(policy::Level::kEnforce)),
+      run_(launch.guard.run),
+      grace_(launch.grace_ms),
+      policy_(launch.guard.folder, origin_of(launch.guard)),
+      audit_(folder_ / "audit"),
+      tracer_(*this),
+      signals_(open_child_signals()) {}
+
+Guard::~Guard() = default;
+
+std::uint32_t Guard::init_flags() const {
+    if (level_ == policy::Level::kEnforce) return kGuardTraced | kGuardFiltered;
+    // Nothing is refused here, so nothing needs to be kept from it.
+    return level_ == policy::Level::kObserve ? kGuardTraced : 0U;
+}
+
+Result<void> Guard::seize(pid_t pid) {
+    Fd root(::open(("/proc/" + std::to_string(pid) + "/root").c_str(), O_PATH | O_CLOEXEC));
+    if (!root) return system_error("the command's root cannot be seen", errno);
+    images_ = std::make_unique<Images>(std::move(root), ::geteuid());
+    return tracer_.seize(pid);
+}
+
+void Guard::on_signals() {
+    signalfd_siginfo info;
+    while (::read(signals_.get(), &info, sizeof info) > 0) {
+    }
+    tracer_.on_events();
+}
+
+void Guard::on_other_child(pid_t pid, int wait_status) { host_.on_child(pid, wait_status); }
+
+void Guard::on_exec(pid_t pid, const std::string& before) {
+    end_watching(pid, std::nullopt);  // what it was is over
+    if (audit_.full()) {
+        postponed_.emplace_back(pid, before);
+        return;
+    }
+    judge_stopped(pid, before);
+}
+
+policy::Verdict Guard::judge(const Image& image) {
+    policy::Verdict verdict;
+    if (!image.refusal.empty()) {
+        verdict.action = policy::Action::kDeny;
+        verdict.rule = image.refusal;
+        verdict.reason = image.refusal_reason;
+        return verdict;
+    }
+    return policy_.judge(image.plan);
+}
+
+void Guard::judge_stopped(pid_t pid, const std::string& before) {
+    Image image = images_->read(pid);
+    image.plan.parent = before;
+    tracer_.set_executable(pid, image.plan.executable.path);
+    if (!std::exchange(baseline_known_, true)) images_->set_baseline(image.environment);
+    if (edited_.contains(pid) && take_edited(pid, image)) return;
+    policy::Verdict verdict = judge(image);
+    const bool refuses = level_ == policy::Level::kEnforce;
+    if (verdict.action == policy::Action::kAllow || !refuses) {
+        const std::string digest = policy::digest(image.plan);
+        start_watching(pid, image.plan, verdict, digest, {});
+        return tracer_.go(pid);
+    }
+    if (verdict.action == policy::Action::kAsk) {
+        // What a person is asked about is known by its content.
+        if (const auto hashed = images_->hash(pid, image.plan); !hashed) {
+            verdict.action = policy::Action::kDeny;
+            verdict.reason = hashed.error().message;
+        } else if (waiting_.size() >= kMaxHeld) {
+            verdict.action = policy::Action::kDeny;
+            verdict.reason = "too many commands of this run wait for a decision";
+        }
+    }
+    if (verdict.action == policy::Action::kDeny)
+        return deny(pid, image.plan, verdict, policy::digest(image.plan), {});
+    Waiting waiting;
+    waiting.pid = pid;
+    waiting.asked_as = image.asked_as;
+    waiting.environment = std::move(image.environment);
+    waiting.held.digest = policy::digest(image.plan);
+    waiting.held.plan = std::move(image.plan);
+    hold(std::move(waiting), verdict);
+}
+
+void Guard::deny(
+    pid_t pid,
+    const policy::Plan& plan,
+    const policy::Verdict& verdict,
+    const std::string& digest,
+    const std::string& approval
+) {
+    AuditEntry entry = entry_of("exec_denied", pid, plan, verdict, digest);
+    entry.approval = approval;
+    entry.exit_code = kDenied;
+    audit_.add(entry);
+    tracer_.refuse(
+        pid,
+        "berth: denied by rule " + policy::show_text(verdict.rule) + ": " +
+            policy::show_text(verdict.reason) + "\n",
+        kDenied
+    );
+}
+
+AuditEntry Guard::entry_of(
+    const char* fact,
+    pid_t pid,
+    const policy::Plan& plan,
+    const policy::Verdict& verdict,
+    const std::string& digest
+) const {
+    AuditEntry entry;
+    entry.fact = fact;
+    entry.at_us = to_unix_micros(Clock::system().now());
+    entry.rule = verdict.rule;
+    entry.action = std::string(policy::to_string(verdict.action));
+    entry.reason = verdict.reason;
+    entry.digest = digest;
+    entry.executable = plan.executable.path;
+    std::size_t room = kMaxAuditArguments;
+    for (const std::string& word : plan.argv) {
+        if (room == 0) break;
+        entry.argv.push_back(word.substr(0, room));
+        room -= std::min(room, word.size() + 1);
+    }
+    entry.pid = static_cast<std::uint32_t>(pid);
+    return entry;
+}
+
+void Guard::start_watching(
+    pid_t pid,
+    const policy::Plan& plan,
+    const policy::Verdict& verdict,
+    const std::string& digest,
+    const std::string& approval
+) {
+    Watched watched;
+    watched.entry = entry_of("exec_started", pid, plan, verdict, digest);
+    watched.entry.approval = approval;
+    audit_.add(watched.entry);
+    if (verdict.execution_timeout.count() > 0)
+        watched.kill_at = std::chrono::steady_clock::now() + verdict.execution_timeout;
+    watched_[pid] = std::move(watched);
+}
+
+void Guard::end_watching(pid_t pid, std::optional<int> exit_code) {
+    const auto found = watched_.find(pid);
+    if (found == watched_.end()) return;
+    AuditEntry entry = std::move(found->second.entry);
+    watched_.erase(found);
+    entry.fact = "exec_ended";
+    entry.at_us = to_unix_micros(Clock::system().now());
+    entry.argv.clear();  // its start has them
+    entry.exit_code = exit_code;
+    if (!exit_code) entry.reason = "it executed another program";
+    audit_.add(entry);
+}
+
+void Guard::on_gone(pid_t pid, int wait_status) {
+    end_watching(pid, process::to_exit_status(wait_status).code);
+    edited_.erase(pid);
+    std::erase_if(postponed_, [pid](const auto& one) { return one.first == pid; });
+    for (const auto& [id, waiting] : waiting_) {
+        if (waiting.pid != pid) continue;
+        AuditEntry entry = entry_of(
+            "exec_abandoned", pid, waiting.held.plan, waiting.held.verdict, waiting.held.digest
+        );
+        audit_.add(entry);
+        return forget(id, "abandoned");
+    }
+}
+
+void Guard::on_output(std::string_view bytes) { output_.add(bytes); }
+
+void Guard::finish(int exit_code) {
+    AuditEntry entry;
+    entry.fact = "run_ended";
+    entry.at_us = to_unix_micros(Clock::system().now());
+    entry.exit_code = exit_code;
+    entry.output_sha256 = output_.hex();
+    audit_.add(entry);
+}
+
+void Guard::watch_times(Time now) {
+    for (auto& [pid, watched] : watched_) {
+        if (!watched.kill_at || *watched.kill_at > now) continue;
+        // Alive or at least not reaped: a tracee's number is nobody else's.
+        ::kill(pid, watched.warned ? SIGKILL : SIGTERM);
+        if (std::exchange(watched.warned, true))
+            watched.kill_at.reset();
+        else
+            watched.kill_at = now + grace_;
+    }
+}
+
+}  // namespace berth::node

@@ -1,0 +1,131 @@
+// SPDX-License-Identifier: Apache-2.0
+// A run's guard inside its supervisor: judges each exec, refuses, holds, and keeps the audit.
+#pragma once
+
+#include <chrono>
+#include <deque>
+#include <filesystem>
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+
+#include "identity/sha256_stream.hpp"
+#include "node_agent/audit_log.hpp"
+#include "node_agent/guard_policy.hpp"
+#include "node_agent/image.hpp"
+#include "node_agent/run_files.hpp"
+#include "node_agent/run_socket.hpp"
+#include "node_agent/tracer.hpp"
+
+namespace berth::node {
+
+/// What the guard needs of its supervisor.
+class GuardHost {
+public:
+    virtual ~GuardHost() = default;
+    /// False: no node agent is there, or its socket is full; it is said again later.
+    virtual bool send_word(const RunWord& word) = 0;
+    /// A child of the supervisor's own ended.
+    virtual void on_child(pid_t pid, int wait_status) = 0;
+};
+
+/// Single-threaded, on the supervisor's loop; never waits. Commands that wait for a decision stay
+/// stopped while the rest of the tree goes on.
+class Guard final : private TracerEvents {
+public:
+    using Time = std::chrono::steady_clock::time_point;
+
+    Guard(const Launch& launch, std::filesystem::path folder, GuardHost& host);
+    ~Guard() override;
+
+    /// What berth-init is told of this guard: kGuardTraced and so on.
+    std::uint32_t init_flags() const;
+    /// Descriptors to poll for input, and what to call then. -1: none.
+    int signals() const { return signals_.get(); }
+    void on_signals();
+
+    /// The run's first process stands before its first exec, in the sandbox. Error "system".
+    Result<void> seize(pid_t pid);
+    /// True for the words that are the guard's.
+    bool on_word(const RunWord& word);
+    /// A node agent came: it is told all that it must know.
+    void greet();
+    /// Sends what was not sent; called once per turn of the loop.
+    void tell();
+    std::optional<Time> next_timer() const;
+    void on_timers();
+    void on_output(std::string_view bytes);
+    /// The run has ended: its last entry. Called once, when all output was taken.
+    void finish(int exit_code);
+
+private:
+    /// One process between its exec and its end.
+    struct Watched {
+        AuditEntry entry;
+        std::string executable;
+        std::optional<Time> kill_at;
+        bool warned = false;  ///< SIGTERM was sent for its time
+    };
+    struct Waiting {
+        Held held;
+        pid_t pid = 0;
+        std::string asked_as;
+        std::vector<std::string> environment;
+        std::optional<Decision> decision;
+        bool claiming = false;
+    };
+
+    // TracerEvents
+    void on_exec(pid_t pid, const std::string& before) override;
+    void on_gone(pid_t pid, int wait_status) override;
+    void on_other_child(pid_t pid, int wait_status) override;
+
+    void judge_stopped(pid_t pid, const std::string& before);
+    policy::Verdict judge(const Image& image);
+    void start_watching(pid_t pid, const policy::Plan& plan, const policy::Verdict& verdict,
+                        const std::string& digest, const std::string& approval);
+    void end_watching(pid_t pid, std::optional<int> exit_code);
+    void deny(pid_t pid, const policy::Plan& plan, const policy::Verdict& verdict,
+              const std::string& digest, const std::string& approval);
+    void hold(Waiting waiting, const policy::Verdict& verdict);
+    void on_decision(const std::string& id);
+    void on_claimed(const std::vector<std::string>& texts);
+    void go_on(const std::string& id);
+    void reject(const std::string& id, const std::string& rule, const std::string& reason);
+    void forget(const std::string& id, const char* outcome);
+    bool still_same(const Waiting& waiting, std::string& why);
+    bool take_edited(pid_t pid, Image& image);
+    void freeze(const std::string& halt);
+    void watch_freezing();
+    void watch_times(Time now);
+    std::filesystem::path held_file(const std::string& id) const;
+    AuditEntry entry_of(const char* fact, pid_t pid, const policy::Plan& plan,
+                        const policy::Verdict& verdict, const std::string& digest) const;
+    void say(Word word, std::vector<std::string> texts);
+
+    std::filesystem::path folder_;
+    GuardHost& host_;
+    policy::Level level_;
+    std::string run_;
+    milliseconds grace_;
+    GuardPolicy policy_;
+    AuditWriter audit_;
+    Tracer tracer_;
+    std::unique_ptr<Images> images_;
+    Fd signals_;
+    bool baseline_known_ = false;
+    std::map<pid_t, Watched> watched_;
+    std::map<std::string, Waiting> waiting_;
+    std::map<pid_t, std::string> edited_;  ///< execs that are to come, by the held id
+    std::deque<std::pair<pid_t, std::string>> postponed_;  ///< until the audit has room
+    std::deque<std::pair<Word, std::string>> unsaid_;
+    std::uint64_t told_audit_ = 0;
+    std::optional<Time> look_at_;  ///< for signals to held processes
+    std::string freezing_;         ///< id of a halt that is being carried out
+    std::optional<Time> frozen_by_;  ///< when to look again
+    Time freeze_until_{};
+    identity::Sha256 output_;
+};
+
+}  // namespace berth::node

@@ -1,0 +1,252 @@
+// SPDX-License-Identifier: Apache-2.0
+// Held commands: asked about, decided, looked at again, claimed, and only then gone on; and the
+// words for the node agent.
+#include <fcntl.h>
+#include <unistd.h>
+
+#include <algorithm>
+
+#include "core/id.hpp"
+#include "node_agent/guard.hpp"
+
+namespace berth::node {
+namespace {
+
+constexpr milliseconds kSignalLook{100};   // how soon a signal to a held process is felt
+constexpr milliseconds kFreezeLook{5};     // between looks whether all stand still
+constexpr milliseconds kFreezePatience{500};  // then it is told as it is
+
+}  // namespace
+
+std::filesystem::path Guard::held_file(const std::string& id) const {
+    return folder_ / "held" / id;
+}
+
+void Guard::say(Word word, std::vector<std::string> texts) {
+    unsaid_.emplace_back(word, pack(texts));
+}
+
+void Guard::hold(Waiting waiting, const policy::Verdict& verdict) {
+    Held& held = waiting.held;
+    held.id = make_ulid(Clock::system().now(), Random::system());
+    held.claim = make_ulid(Clock::system().now(), Random::system());
+    held.verdict = verdict;
+    held.policy_version = policy_.version();
+    std::error_code ignored;
+    std::filesystem::create_directory(folder_ / "held", ignored);
+    if (const auto written = write_file_atomic(held_file(held.id), held.encode(), 0600); !written) {
+        policy::Verdict denied = verdict;
+        denied.action = policy::Action::kDeny;
+        denied.reason = "it cannot be recorded: " + written.error().message;
+        return deny(waiting.pid, held.plan, denied, held.digest, {});
+    }
+    tracer_.hold(waiting.pid);
+    audit_.add(entry_of("exec_held", waiting.pid, held.plan, verdict, held.digest));
+    const std::string id = held.id;
+    waiting_.emplace(id, std::move(waiting));
+    say(Word::kHeld, {id});
+    if (!look_at_) look_at_ = std::chrono::steady_clock::now() + kSignalLook;
+}
+
+bool Guard::on_word(const RunWord& word) {
+    switch (word.word) {
+        case Word::kDecide:
+            if (const auto texts = unpack(word.data); texts && texts->size() == 1)
+                on_decision(texts->front());
+            return true;
+        case Word::kClaimed:
+            if (const auto texts = unpack(word.data); texts && texts->size() == 3)
+                on_claimed(*texts);
+            return true;
+        case Word::kAuditDone: {
+            audit_.confirm(word.a);
+            while (!postponed_.empty() && !audit_.full()) {
+                const auto [pid, before] = postponed_.front();
+                postponed_.pop_front();
+                judge_stopped(pid, before);
+            }
+            return true;
+        }
+        case Word::kFreeze:
+            if (const auto texts = unpack(word.data); texts && texts->size() == 1)
+                freeze(texts->front());
+            return true;
+        default: return false;
+    }
+}
+
+void Guard::on_decision(const std::string& id) {
+    const auto found = waiting_.find(id);
+    if (found == waiting_.end()) return say(Word::kUnheld, {id, "abandoned", ""});
+    Waiting& waiting = found->second;
+    if (waiting.decision) return;  // told twice
+    const auto bytes = read_file(held_file(id).string() + ".decision");
+    auto decision = bytes ? Decision::decode(*bytes) : Result<Decision>(bytes.error());
+    if (!decision) return reject(id, "decision", decision.error().message);
+    waiting.decision = std::move(*decision);
+    const Decision& made = *waiting.decision;
+    if (!made.approve)
+        return reject(
+            id, waiting.held.verdict.rule,
+            made.reason.empty() ? std::string("not approved") : made.reason
+        );
+    if (!made.edited_argv.empty()) {
+        // A new image, which comes to on_exec() and is compared there with what was approved.
+        if (!tracer_.replace(
+                waiting.pid, waiting.held.plan.executable.path, made.edited_argv,
+                waiting.environment
+            ))
+            return reject(id, waiting.held.verdict.rule, "the edited command cannot be executed");
+        edited_[waiting.pid] = id;
+        return;
+    }
+    std::string why = "content changed: what was approved is another plan";
+    if (made.digest != waiting.held.digest || !still_same(waiting, why))
+        return reject(id, "content", why);
+    waiting.claiming = true;
+    say(Word::kClaim, {id, waiting.held.claim, made.approval, waiting.held.digest});
+}
+
+/// Reads everything again from the stopped image and its files.
+bool Guard::still_same(const Waiting& waiting, std::string& why) {
+    Image image = images_->read(waiting.pid);
+    why = "content changed: " + image.refusal_reason;
+    if (!image.refusal.empty()) return false;
+    if (const auto hashed = images_->hash(waiting.pid, image.plan); !hashed) {
+        why = hashed.error().message;
+        return false;
+    }
+    why = "content changed";
+    return policy::digest(image.plan) == waiting.held.digest;
+}
+
+/// The exec of an edited command has come: judged by what a person approved, not by the policy.
+bool Guard::take_edited(pid_t pid, Image& image) {
+    const std::string id = edited_[pid];
+    edited_.erase(pid);
+    const auto found = waiting_.find(id);
+    if (found == waiting_.end()) return false;
+    Waiting& waiting = found->second;
+    const auto hashed = images_->hash(pid, image.plan);
+    const std::string digest = policy::digest(image.plan);
+    if (!image.refusal.empty() || !hashed || digest != waiting.decision->digest) {
+        reject(id, "content", "content changed: the edited command is another plan");
+        return true;
+    }
+    image.plan.replaces = waiting.held.digest;
+    waiting.held.plan = image.plan;
+    waiting.held.digest = digest;
+    tracer_.hold(pid);
+    waiting.claiming = true;
+    say(Word::kClaim, {id, waiting.held.claim, waiting.decision->approval, digest});
+    return true;
+}
+
+void Guard::on_claimed(const std::vector<std::string>& texts) {
+    const auto found = waiting_.find(texts[0]);
+    if (found == waiting_.end() || !found->second.claiming) return;
+    if (texts[1] != "go")
+        return reject(texts[0], found->second.held.verdict.rule, texts[2]);
+    std::string why;
+    if (!still_same(found->second, why)) return reject(texts[0], "content", why);
+    go_on(texts[0]);
+}
+
+void Guard::go_on(const std::string& id) {
+    const Waiting& waiting = waiting_.at(id);
+    policy::Verdict verdict = waiting.held.verdict;
+    verdict.reason = waiting.decision->reason;
+    if (waiting.decision->execution_timeout_ms > 0)
+        verdict.execution_timeout = milliseconds{waiting.decision->execution_timeout_ms};
+    start_watching(
+        waiting.pid, waiting.held.plan, verdict, waiting.held.digest, waiting.decision->approval
+    );
+    tracer_.go(waiting.pid);
+    forget(id, "continued");
+}
+
+void Guard::reject(const std::string& id, const std::string& rule, const std::string& reason) {
+    const Waiting& waiting = waiting_.at(id);
+    policy::Verdict verdict = waiting.held.verdict;
+    verdict.action = policy::Action::kDeny;
+    verdict.rule = rule;
+    verdict.reason = reason;
+    const std::string approval = waiting.decision ? waiting.decision->approval : std::string();
+    deny(waiting.pid, waiting.held.plan, verdict, waiting.held.digest, approval);
+    forget(id, "refused");
+}
+
+void Guard::forget(const std::string& id, const char* outcome) {
+    const std::string name = id;  // the map's own key goes
+    waiting_.erase(name);
+    std::error_code ignored;
+    std::filesystem::remove(held_file(name), ignored);
+    std::filesystem::remove(held_file(name).string() + ".decision", ignored);
+    say(Word::kUnheld, {name, outcome, ""});
+}
+
+void Guard::greet() {
+    // Whatever was said to the former node agent, this one has heard nothing of.
+    unsaid_.clear();
+    told_audit_ = 0;
+    for (const auto& [id, waiting] : waiting_) {
+        say(Word::kHeld, {id});
+        if (waiting.claiming)
+            say(Word::kClaim,
+                {id, waiting.held.claim, waiting.decision->approval, waiting.held.digest});
+    }
+}
+
+void Guard::tell() {
+    (void)audit_.flush();
+    while (!unsaid_.empty()) {
+        if (!host_.send_word({unsaid_.front().first, 0, 0, 0, 0, unsaid_.front().second})) break;
+        unsaid_.pop_front();
+    }
+    if (told_audit_ != audit_.written() &&
+        host_.send_word({Word::kAudited, 0, audit_.written(), 0, 0, {}}))
+        told_audit_ = audit_.written();
+    // What nobody hears is said by greet(); kUnheld shows by the file that is gone.
+    constexpr std::size_t kMostUnsaid = 4 * kMaxHeld;
+    while (unsaid_.size() > kMostUnsaid) unsaid_.pop_front();
+}
+
+std::optional<Guard::Time> Guard::next_timer() const {
+    std::optional<Time> next = look_at_;
+    if (frozen_by_ && (!next || *frozen_by_ < *next)) next = frozen_by_;
+    for (const auto& [pid, watched] : watched_) {
+        if (watched.kill_at && (!next || *watched.kill_at < *next)) next = watched.kill_at;
+    }
+    return next;
+}
+
+void Guard::on_timers() {
+    const auto now = std::chrono::steady_clock::now();
+    if (look_at_ && now >= *look_at_) {
+        look_at_.reset();
+        for (const auto& [id, waiting] : waiting_) (void)tracer_.let_die(waiting.pid);
+        if (!waiting_.empty()) look_at_ = now + kSignalLook;
+    }
+    if (frozen_by_) watch_freezing();
+    watch_times(now);
+}
+
+void Guard::freeze(const std::string& halt) {
+    freezing_ = halt;
+    tracer_.freeze();
+    frozen_by_ = std::chrono::steady_clock::now();
+    freeze_until_ = *frozen_by_ + kFreezePatience;
+    watch_freezing();
+}
+
+void Guard::watch_freezing() {
+    const auto now = std::chrono::steady_clock::now();
+    if (tracer_.running() > 0 && now < freeze_until_) {
+        frozen_by_ = now + kFreezeLook;
+        return;
+    }
+    frozen_by_.reset();
+    unsaid_.emplace_back(Word::kFrozen, pack({freezing_, "ptrace"}));
+}
+
+}  // namespace berth::node

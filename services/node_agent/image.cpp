@@ -1,0 +1,332 @@
+// SPDX-License-Identifier: Apache-2.0
+// Reading a stopped image: its stack for arguments and environment, /proc for its files.
+#include "node_agent/image.hpp"
+
+#include <elf.h>
+#include <fcntl.h>
+#include <linux/openat2.h>
+#include <sys/ptrace.h>
+#include <sys/syscall.h>
+#include <sys/uio.h>
+#include <sys/user.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstdio>
+#include <cstring>
+#include <unordered_set>
+
+#include "identity/sha256_stream.hpp"
+#include "node_agent/elf_file.hpp"
+#include "policy/policy.hpp"
+
+namespace berth::node {
+namespace {
+
+constexpr std::size_t kFirstStackBytes = 16U << 10U;  // holds nearly every argv and environment
+constexpr std::size_t kMostStackBytes = policy::kMaxPlanBytes;
+constexpr std::uint64_t kMostHashedBytes = 1ULL << 30U;  // of one file
+constexpr std::uint64_t kCode32 = 0x23;                  // code segment of an i386 program
+
+/// The pieces of /proc/<pid>/<name> paths without allocations.
+struct ProcPath {
+    char text[64];
+    ProcPath(pid_t pid, const char* name) {
+        std::snprintf(text, sizeof text, "/proc/%d/%s", pid, name);
+    }
+};
+
+bool read_link(pid_t pid, const char* name, std::string& into) {
+    char text[4'097];
+    const ssize_t got = ::readlink(ProcPath(pid, name).text, text, sizeof text);
+    if (got <= 0 || got == static_cast<ssize_t>(sizeof text)) return false;
+    into.assign(text, static_cast<std::size_t>(got));
+    return true;
+}
+
+void refuse(Image& image, const char* rule, std::string reason) {
+    if (!image.refusal.empty()) return;
+    image.refusal = rule;
+    image.refusal_reason = std::move(reason);
+}
+
+std::string_view base_name(std::string_view path) {
+    return path.substr(path.rfind('/') + 1);
+}
+
+bool is_loader_name(std::string_view name) {
+    return name.starts_with("ld-linux") || name.starts_with("ld-musl") ||
+           name.starts_with("ld.so") || (name.starts_with("ld-2.") && name.ends_with(".so"));
+}
+
+bool same_file(const struct stat& a, const struct stat& b) {
+    return a.st_dev == b.st_dev && a.st_ino == b.st_ino;
+}
+
+policy::File file_of(std::string path, const struct stat& info) {
+    return {std::move(path), info.st_dev, info.st_ino, {}};
+}
+
+std::int64_t nanoseconds_of(const timespec& time) {
+    return time.tv_sec * 1'000'000'000LL + time.tv_nsec;
+}
+
+}  // namespace
+
+Image Images::read(pid_t pid) {
+    Image image;
+    if (!read_stack(pid, image)) refuse(image, "image", "its arguments cannot be read");
+    if (!read_link(pid, "cwd", image.plan.cwd)) refuse(image, "image", "its folder is unknown");
+    read_executable(pid, image);
+    if (!image.unreadable) {
+        read_script(pid, image);
+        read_environment(image);
+    }
+    return image;
+}
+
+/// Everything from the stack pointer up to the stack's end: argc, argv, environment, auxiliary
+/// vector, and their strings.
+bool Images::read_stack(pid_t pid, Image& image) {
+    user_regs_struct regs{};
+    if (::ptrace(PTRACE_GETREGS, pid, nullptr, &regs) != 0) return false;
+    for (std::size_t size = kFirstStackBytes;; size *= 4) {
+        size = std::min(size, kMostStackBytes);
+        if (stack_.size() < size) stack_.resize(size);
+        iovec local{stack_.data(), size};
+        // The kernel reads page after page up to the first that is not there: the stack's end.
+        iovec remote{reinterpret_cast<void*>(regs.rsp), size};
+        const ssize_t got = ::process_vm_readv(pid, &local, 1, &remote, 1, 0);
+        if (got <= 0) {
+            image.unreadable = true;
+            return false;
+        }
+        const std::string_view stack(stack_.data(), static_cast<std::size_t>(got));
+        if (stack.size() < size) return parse_stack(stack, regs.rsp, regs.cs == kCode32, image);
+        if (size == kMostStackBytes) {
+            refuse(image, "image", "plan too large");
+            return true;
+        }
+    }
+}
+
+bool Images::parse_stack(
+    std::string_view stack, std::uint64_t base, bool narrow, Image& image
+) {
+    const std::size_t width = narrow ? 4 : 8;
+    std::size_t at = 0;
+    bool good = true;
+    const auto word = [&]() -> std::uint64_t {
+        std::uint64_t value = 0;
+        if (at + width > stack.size()) {
+            good = false;
+            return 0;
+        }
+        std::memcpy(&value, stack.data() + at, width);
+        at += width;
+        return value;
+    };
+    const auto text = [&](std::uint64_t address) -> std::string {
+        const std::uint64_t offset = address - base;
+        if (address < base || offset >= stack.size()) {
+            good = false;
+            return {};
+        }
+        const std::string_view rest = stack.substr(offset);
+        const auto end = rest.find('\0');
+        if (end == std::string_view::npos) good = false;
+        return std::string(rest.substr(0, end));
+    };
+    const std::uint64_t count = word();
+    if (count > policy::kMaxArguments) return false;
+    image.plan.argv.reserve(count);
+    for (std::uint64_t i = 0; good && i < count; ++i) image.plan.argv.push_back(text(word()));
+    if (good && word() != 0) return false;
+    for (std::uint64_t address = word(); good && address != 0; address = word())
+        image.environment.push_back(text(address));
+    for (std::uint64_t key = word(); good && key != AT_NULL; key = word()) {
+        const std::uint64_t value = word();
+        if (key == AT_EXECFN) image.asked_as = text(value);
+    }
+    return good;
+}
+
+void Images::read_executable(pid_t pid, Image& image) {
+    std::string path;
+    if (!read_link(pid, "exe", path) || ::stat(ProcPath(pid, "exe").text, &executable_) != 0)
+        return refuse(image, "image", "its executable cannot be told");
+    image.plan.executable = file_of(path, executable_);
+    constexpr std::string_view kDeleted = " (deleted)";
+    if (path.starts_with("/memfd:"))
+        refuse(image, "memfd", "it runs from memory and not from a file");
+    else if (path.ends_with(kDeleted) || executable_.st_nlink == 0)
+        refuse(image, "deleted", "its file was removed");
+    if (is_loader_name(base_name(path)) || is_loader(pid, executable_))
+        refuse(image, "loader", "a loader runs whatever it is told; call the program itself");
+    check_mounts(pid, image);
+}
+
+/// A process may make mounts of its own in a user namespace of its own: what a path names there is
+/// not what it names for the run.
+void Images::check_mounts(pid_t pid, Image& image) const {
+    if (!image.refusal.empty()) return;
+    struct stat seen {};
+    const auto is_same = [&](const std::string& path, const struct stat& real) {
+        return path.size() > 1 &&
+                       ::fstatat(root_.get(), path.c_str() + 1, &seen, AT_SYMLINK_NOFOLLOW) == 0
+                   ? same_file(seen, real)
+                   : false;
+    };
+    if (!is_same(image.plan.executable.path, executable_))
+        return refuse(image, "mount", "its path names another file in the run's own root");
+    struct stat folder {};
+    if (image.plan.cwd == "/") return;
+    if (::stat(ProcPath(pid, "cwd").text, &folder) != 0 || !is_same(image.plan.cwd, folder))
+        refuse(image, "mount", "its folder was removed, or is another in the run's own root");
+}
+
+Fd Images::open_inside(pid_t pid, const std::string& path, const std::string& cwd) const {
+    // fexecve(3) and execveat(2) name the descriptor.
+    for (const std::string_view folder : {"/dev/fd/", "/proc/self/fd/"}) {
+        if (!path.starts_with(folder)) continue;
+        const std::string number = path.substr(folder.size());
+        if (number.empty() || number.find_first_not_of("0123456789") != std::string::npos) continue;
+        return Fd(::open(ProcPath(pid, ("fd/" + number).c_str()).text, O_PATH | O_CLOEXEC));
+    }
+    std::string whole = path.starts_with('/') ? path : cwd + "/" + path;
+    open_how how{};
+    how.flags = O_PATH | O_CLOEXEC;
+    how.resolve = RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS;
+    return Fd(static_cast<int>(
+        ::syscall(SYS_openat2, root_.get(), whole.c_str() + 1, &how, sizeof how)
+    ));
+}
+
+/// The kernel starts a script's interpreter with the name that was asked for among its arguments, at
+/// most one option before it. `sh script` is told by its first argument.
+void Images::read_script(pid_t pid, Image& image) {
+    policy::Plan& plan = image.plan;
+    if (!image.refusal.empty()) return;
+    const auto given = [&plan](std::size_t at, const std::string& word) {
+        return plan.argv.size() > at && plan.argv[at] == word;
+    };
+    const bool by_kernel = given(1, image.asked_as) || given(2, image.asked_as);
+    const bool by_name = !by_kernel && plan.argv.size() > 1 && !plan.argv[1].empty() &&
+                         plan.argv[1][0] != '-' && policy::is_wrapper(plan.executable.path);
+    if (!by_kernel && !by_name) return;
+    const Fd script = open_inside(pid, by_kernel ? image.asked_as : plan.argv[1], plan.cwd);
+    struct stat info {};
+    const bool found = script && ::fstat(script.get(), &info) == 0;
+    if (!found && by_kernel)
+        return refuse(image, "deleted", "the file it was started by is gone");
+    if (!found || same_file(info, executable_) || !S_ISREG(info.st_mode)) return;
+    std::string path;
+    if (!read_link(::getpid(), ("fd/" + std::to_string(script.get())).c_str(), path))
+        return refuse(image, "image", "its script cannot be told");
+    if (info.st_nlink == 0) return refuse(image, "deleted", "its script was removed");
+    plan.script = file_of(path, info);
+}
+
+void Images::set_baseline(const std::vector<std::string>& environment) {
+    baseline_.clear();
+    for (const std::string& entry : environment) {
+        const auto equals = entry.find('=');
+        if (equals != std::string::npos)
+            baseline_.emplace(entry.substr(0, equals), entry.substr(equals + 1));
+    }
+}
+
+void Images::read_environment(Image& image) const {
+    if (baseline_.empty()) return;
+    std::unordered_set<std::string_view> seen;
+    std::string name;
+    for (const std::string& entry : image.environment) {
+        const auto equals = entry.find('=');
+        name.assign(entry, 0, equals);
+        // Shells set `_` to the path that they execute: it says nothing and is always another.
+        if (equals == std::string::npos || name == "_") continue;
+        const auto found = baseline_.find(name);
+        const std::string_view value = std::string_view(entry).substr(equals + 1);
+        if (found != baseline_.end()) seen.insert(found->first);
+        if (found == baseline_.end() || found->second != value)
+            image.plan.env.push_back({name, std::string(value), false});
+    }
+    if (seen.size() < baseline_.size()) {
+        for (const auto& [known, value] : baseline_) {
+            if (known != "_" && !seen.contains(known)) image.plan.env.push_back({known, {}, true});
+        }
+    }
+    std::stable_sort(
+        image.plan.env.begin(), image.plan.env.end(),
+        [](const policy::EnvChange& a, const policy::EnvChange& b) { return a.name < b.name; }
+    );
+}
+
+bool Images::is_fixed(const struct stat& info) const {
+    return info.st_uid != owner_ && (info.st_mode & (S_IWGRP | S_IWOTH)) == 0;
+}
+
+bool Images::is_loader(pid_t pid, const struct stat& info) {
+    const Identity id{
+        info.st_dev, info.st_ino, static_cast<std::uint64_t>(info.st_size),
+        nanoseconds_of(info.st_mtim), nanoseconds_of(info.st_ctim)};
+    const bool fixed = is_fixed(info);
+    if (fixed) {
+        const auto found = known_.find(id);
+        if (found != known_.end()) return found->second.loader;
+    }
+    const Fd file(::open(ProcPath(pid, "exe").text, O_RDONLY | O_CLOEXEC));
+    const bool loader = !file || is_bare_shared_object(file.get());
+    if (fixed) known_[id].loader = loader;
+    return loader;
+}
+
+Result<std::string> Images::hash_file(const Fd& file, const policy::File& expected) {
+    struct stat info {};
+    if (!file || ::fstat(file.get(), &info) != 0)
+        return conflict("changed", "content changed: " + expected.path + " is gone");
+    if (info.st_dev != expected.device || info.st_ino != expected.inode)
+        return conflict("changed", "content changed: " + expected.path + " is another file");
+    if (static_cast<std::uint64_t>(info.st_size) > kMostHashedBytes)
+        return invalid("too_large", expected.path + " is too large to be hashed");
+    const Identity id{
+        info.st_dev, info.st_ino, static_cast<std::uint64_t>(info.st_size),
+        nanoseconds_of(info.st_mtim), nanoseconds_of(info.st_ctim)};
+    const bool fixed = is_fixed(info);
+    if (fixed) {
+        const auto found = known_.find(id);
+        if (found != known_.end() && !found->second.sha256.empty()) return found->second.sha256;
+    }
+    identity::Sha256 sum;
+    std::string buffer(256U << 10U, '\0');
+    for (;;) {
+        const ssize_t got = ::read(file.get(), buffer.data(), buffer.size());
+        if (got < 0 && errno == EINTR) continue;
+        if (got < 0) return system_error("cannot read " + expected.path, errno);
+        if (got == 0) break;
+        sum.add({buffer.data(), static_cast<std::size_t>(got)});
+    }
+    std::string text = sum.hex();
+    if (fixed) known_[id].sha256 = text;
+    return text;
+}
+
+Result<void> Images::hash(pid_t pid, policy::Plan& plan) {
+    const Fd executable(::open(ProcPath(pid, "exe").text, O_RDONLY | O_CLOEXEC));
+    BERTH_ASSIGN(plan.executable.sha256, hash_file(executable, plan.executable));
+    if (plan.script.path.empty()) return {};
+    // By path: what the interpreter is going to open.
+    const Fd found = open_inside(pid, plan.script.path, "/");
+    const Fd script(
+        found ? ::open(
+                    ProcPath(::getpid(), ("fd/" + std::to_string(found.get())).c_str()).text,
+                    O_RDONLY | O_CLOEXEC
+                )
+              : -1
+    );
+    BERTH_ASSIGN(plan.script.sha256, hash_file(script, plan.script));
+    return {};
+}
+
+}  // namespace berth::node

@@ -1,0 +1,84 @@
+// SPDX-License-Identifier: Apache-2.0
+// What a process that stopped at its exec is about to run, read from the kernel and not from what
+// anybody says.
+#pragma once
+
+#include <sys/stat.h>
+#include <sys/types.h>
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <unordered_map>
+#include <vector>
+
+#include "core/fd.hpp"
+#include "core/result.hpp"
+#include "policy/plan.hpp"
+
+namespace berth::node {
+
+/// A new image at its exec stop.
+struct Image {
+    policy::Plan plan;  ///< without hashes: see Images::hash()
+    std::vector<std::string> environment;
+    std::string asked_as;  ///< the path as given to exec
+    /// Set where the kernel's answers forbid this image whatever a policy says: the rule's name
+    /// ("loader", "memfd", "deleted", "mount", "image") and why.
+    std::string refusal;
+    std::string refusal_reason;
+    bool unreadable = false;  ///< its memory cannot be read, hence not written either
+};
+
+/// Reads images of one run. Not thread-safe; every pid is one of a stopped tracee of the calling
+/// thread.
+class Images {
+public:
+    /// `root`: an open descriptor of the run's root folder as its first process sees it.
+    Images(Fd root, uid_t owner) : root_(std::move(root)), owner_(owner) {}
+
+    Image read(pid_t pid);
+    /// Fills in the SHA-256 of executable and script of a plan that read() made. Error "changed":
+    /// a file is no longer what it was, "too_large".
+    Result<void> hash(pid_t pid, policy::Plan& plan);
+    /// What later images differ from: read() fills Plan::env from here on.
+    void set_baseline(const std::vector<std::string>& environment);
+
+private:
+    struct Identity {
+        std::uint64_t device, inode, size;
+        std::int64_t modified, changed;
+        bool operator==(const Identity&) const = default;
+    };
+    struct IdentityHash {
+        std::size_t operator()(const Identity& id) const {
+            return static_cast<std::size_t>(id.inode * 0x9e3779b97f4a7c15ULL ^ id.device);
+        }
+    };
+    struct Known {
+        bool loader = false;
+        std::string sha256;
+    };
+    bool read_stack(pid_t pid, Image& image);
+    static bool parse_stack(
+        std::string_view stack, std::uint64_t base, bool narrow, Image& image
+    );
+    void read_executable(pid_t pid, Image& image);
+    void read_script(pid_t pid, Image& image);
+    void read_environment(Image& image) const;
+    void check_mounts(pid_t pid, Image& image) const;
+    /// Facts of a file that the run cannot write are remembered; those of another are not.
+    bool is_fixed(const struct ::stat& info) const;
+    bool is_loader(pid_t pid, const struct ::stat& info);
+    Fd open_inside(pid_t pid, const std::string& path, const std::string& cwd) const;
+    Result<std::string> hash_file(const Fd& file, const policy::File& expected);
+
+    Fd root_;
+    uid_t owner_;
+    struct ::stat executable_ {};
+    std::unordered_map<Identity, Known, IdentityHash> known_;
+    std::unordered_map<std::string, std::string> baseline_;
+    std::string stack_;
+};
+
+}  // namespace berth::node

@@ -1,0 +1,184 @@
+// SPDX-License-Identifier: Apache-2.0
+// A few instructions at the image's first one. x86-64 and i386 programs alike; system calls by
+// their numbers, because the kernel clobbers registers that are set at an exec stop.
+#include "node_agent/injection.hpp"
+
+#include <sys/ptrace.h>
+#include <sys/uio.h>
+
+#include <algorithm>
+#include <csignal>
+#include <cstdint>
+#include <cstring>
+
+namespace berth::node {
+namespace {
+
+constexpr unsigned long kCode32 = 0x23;       // code segment of an i386 program
+constexpr unsigned long kBelowStack = 8'192;  // the kernel maps 128 KiB below a new image's stack
+constexpr std::size_t kMostText = 4'000;
+constexpr unsigned kPrSetDumpable = 4;
+
+/// Instructions, each with its 32-bit operand.
+class Code {
+public:
+    explicit Code(bool narrow) : narrow_(narrow) {}
+    /// One system call; the number of either kind of program.
+    Code& call(unsigned wide, unsigned narrow, std::initializer_list<unsigned long> arguments) {
+        // mov rdi, rsi, rdx with 64 bits each, or ebx, ecx, edx with 32.
+        static constexpr unsigned char kWideRegister[] = {0xbf, 0xbe, 0xba};
+        static constexpr unsigned char kNarrowRegister[] = {0xbb, 0xb9, 0xba};
+        std::size_t i = 0;
+        for (const unsigned long value : arguments) {
+            if (narrow_) {
+                byte(kNarrowRegister[i]).put(value, 4);
+            } else {
+                byte(0x48).byte(kWideRegister[i]).put(value, 8);
+            }
+            ++i;
+        }
+        byte(0xb8).put(narrow_ ? narrow : wide, 4);
+        return narrow_ ? byte(0xcd).byte(0x80) : byte(0x0f).byte(0x05);
+    }
+    Code& trap() { return byte(0xcc); }
+    const std::string& bytes() const { return bytes_; }
+
+private:
+    Code& byte(unsigned char value) {
+        bytes_.push_back(static_cast<char>(value));
+        return *this;
+    }
+    void put(unsigned long value, std::size_t size) {
+        bytes_.append(reinterpret_cast<const char*>(&value), size);
+    }
+    bool narrow_;
+    std::string bytes_;
+};
+
+/// Into memory that is mapped writable.
+bool write_data(pid_t pid, unsigned long address, std::string_view bytes) {
+    iovec local{const_cast<char*>(bytes.data()), bytes.size()};
+    iovec remote{reinterpret_cast<void*>(address), bytes.size()};
+    return ::process_vm_writev(pid, &local, 1, &remote, 1, 0) ==
+           static_cast<ssize_t>(bytes.size());
+}
+
+bool read_data(pid_t pid, unsigned long address, std::string& bytes) {
+    iovec local{bytes.data(), bytes.size()};
+    iovec remote{reinterpret_cast<void*>(address), bytes.size()};
+    return ::process_vm_readv(pid, &local, 1, &remote, 1, 0) == static_cast<ssize_t>(bytes.size());
+}
+
+/// Into the image's text: the kernel gives this process a copy of its own.
+bool write_text(pid_t pid, unsigned long address, std::string_view bytes) {
+    for (std::size_t at = 0; at < bytes.size(); at += sizeof(long)) {
+        long word = 0;
+        const std::size_t count = std::min(sizeof word, bytes.size() - at);
+        if (count < sizeof word) {
+            std::string old(sizeof word, '\0');
+            // Past the end of a mapping nothing is kept: only our own bytes matter.
+            if (read_data(pid, address + at, old)) std::memcpy(&word, old.data(), sizeof word);
+        }
+        std::memcpy(&word, bytes.data() + at, count);
+        if (::ptrace(PTRACE_POKETEXT, pid, address + at, word) != 0) return false;
+    }
+    return true;
+}
+
+bool get_registers(pid_t pid, user_regs_struct& registers) {
+    return ::ptrace(PTRACE_GETREGS, pid, nullptr, &registers) == 0;
+}
+
+/// A reader that is gone must not decide the exit code.
+void block_sigpipe(pid_t pid) {
+    std::uint64_t mask = 0;
+    if (::ptrace(PTRACE_GETSIGMASK, pid, sizeof mask, &mask) != 0) return;
+    mask |= 1ULL << (SIGPIPE - 1);
+    ::ptrace(PTRACE_SETSIGMASK, pid, sizeof mask, &mask);
+}
+
+}  // namespace
+
+bool inject_refusal(pid_t pid, std::string_view text, int code) {
+    user_regs_struct registers{};
+    if (!get_registers(pid, registers)) return false;
+    text = text.substr(0, kMostText);
+    const unsigned long at = registers.rsp - kBelowStack;
+    if (!write_data(pid, at, text)) text = {};
+    block_sigpipe(pid);
+    Code program(registers.cs == kCode32);
+    program.call(1, 4, {2, at, text.size()})
+        .call(231, 252, {static_cast<unsigned long>(code)})
+        .trap();
+    return write_text(pid, registers.rip, program.bytes());
+}
+
+bool inject_dumpable(pid_t pid, bool dumpable, Injected& before) {
+    if (!get_registers(pid, before.registers)) return false;
+    Code program(before.registers.cs == kCode32);
+    program.call(157, 172, {kPrSetDumpable, dumpable ? 1UL : 0UL}).trap();
+    before.address = before.registers.rip;
+    before.code.assign(program.bytes().size(), '\0');
+    return read_data(pid, before.address, before.code) &&
+           write_text(pid, before.address, program.bytes());
+}
+
+bool is_injected_stop(pid_t pid, const Injected& before) {
+    user_regs_struct registers{};
+    return get_registers(pid, registers) &&
+           registers.rip == before.address + before.code.size();
+}
+
+bool put_back(pid_t pid, const Injected& before) {
+    user_regs_struct registers = before.registers;
+    registers.orig_rax = ~0ULL;  // no system call is to be started again
+    return write_text(pid, before.address, before.code) &&
+           ::ptrace(PTRACE_SETREGS, pid, nullptr, &registers) == 0;
+}
+
+bool inject_exec(
+    pid_t pid,
+    const std::string& path,
+    const std::vector<std::string>& argv,
+    const std::vector<std::string>& environment
+) {
+    user_regs_struct registers{};
+    if (!get_registers(pid, registers)) return false;
+    const bool narrow = registers.cs == kCode32;
+    const std::size_t width = narrow ? 4 : 8;
+    // The strings, then the two lists of their addresses; below the stack that the image has.
+    std::string strings;
+    std::vector<std::size_t> offsets;
+    const auto put = [&](const std::string& text) {
+        offsets.push_back(strings.size());
+        strings.append(text.c_str(), text.size() + 1);
+    };
+    put(path);
+    for (const auto& word : argv) put(word);
+    for (const auto& word : environment) put(word);
+    strings.resize((strings.size() + 15) / 16 * 16);
+    const std::size_t lists = (argv.size() + environment.size() + 2) * width;
+    const std::size_t total = strings.size() + lists;
+    constexpr std::size_t kMostOnStack = 100U << 10U;
+    if (total > kMostOnStack) return false;
+    const unsigned long base = (registers.rsp - total - 1'024) & ~15UL;
+    std::string bytes = strings;
+    const auto list = [&](std::size_t first, std::size_t count) {
+        for (std::size_t i = 0; i < count; ++i) {
+            const unsigned long address = base + offsets[first + i];
+            bytes.append(reinterpret_cast<const char*>(&address), width);
+        }
+        bytes.append(width, '\0');
+    };
+    list(1, argv.size());
+    list(1 + argv.size(), environment.size());
+    if (!write_data(pid, base, bytes)) return false;
+    const unsigned long argv_at = base + strings.size();
+    Code program(narrow);
+    program.call(59, 11, {base, argv_at, argv_at + (argv.size() + 1) * width})
+        .call(231, 252, {126})
+        .trap();
+    return write_text(pid, registers.rip, program.bytes());
+}
+
+}  // namespace berth::node

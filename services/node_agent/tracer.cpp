@@ -1,0 +1,292 @@
+// SPDX-License-Identifier: Apache-2.0
+// ptrace by PTRACE_SEIZE: signals and job control pass unchanged, only exec stops are ours.
+#include "node_agent/tracer.hpp"
+
+#include <sys/ptrace.h>
+#include <sys/wait.h>
+
+#include <cerrno>
+#include <csignal>
+#include <cstdlib>
+#include <cstring>
+#include <utility>
+
+#include "core/fd.hpp"
+
+namespace berth::node {
+namespace {
+
+constexpr long kOptions = PTRACE_O_TRACEEXEC | PTRACE_O_TRACEFORK | PTRACE_O_TRACEVFORK |
+                          PTRACE_O_TRACECLONE | PTRACE_O_EXITKILL;
+
+/// Signals whose default does not end a process.
+constexpr std::uint64_t bit(int signal) { return 1ULL << (signal - 1); }
+constexpr std::uint64_t kHarmless = bit(SIGCHLD) | bit(SIGURG) | bit(SIGWINCH) | bit(SIGCONT) |
+                                    bit(SIGSTOP) | bit(SIGTSTP) | bit(SIGTTIN) | bit(SIGTTOU);
+
+bool stops_a_job(int signal) {
+    return signal == SIGSTOP || signal == SIGTSTP || signal == SIGTTIN || signal == SIGTTOU;
+}
+
+/// A mask of /proc/<pid>/status.
+std::uint64_t mask_of(const std::string& status, const char* name) {
+    const auto at = status.find(name);
+    return at == std::string::npos
+               ? 0
+               : std::strtoull(status.c_str() + at + std::strlen(name), nullptr, 16);
+}
+
+}  // namespace
+
+Result<void> Tracer::seize(pid_t pid) {
+    if (::ptrace(PTRACE_SEIZE, pid, nullptr, kOptions) != 0)
+        return system_error("the command cannot be guarded", errno);
+    tracees_.try_emplace(pid);
+    return {};
+}
+
+void Tracer::on_events() {
+    for (;;) {
+        int status = 0;
+        const pid_t pid = ::waitpid(-1, &status, __WALL | WNOHANG);
+        if (pid < 0 && errno == EINTR) continue;
+        if (pid <= 0) return;
+        if (WIFSTOPPED(status)) {
+            on_stop(pid, status);
+            continue;
+        }
+        const auto found = tracees_.find(pid);
+        if (found == tracees_.end()) {
+            events_.on_other_child(pid, status);
+            continue;
+        }
+        const bool executed = found->second.executed;
+        tracees_.erase(found);
+        if (executed) events_.on_gone(pid, status);
+    }
+}
+
+void Tracer::on_stop(pid_t pid, int status) {
+    // A child may be heard of before its parent tells of it.
+    Tracee& tracee = tracees_[pid];
+    const int signal = WSTOPSIG(status);
+    const int event = status >> 16;
+    if (event != 0) return on_event(pid, tracee, event, signal);
+    if (tracee.state == State::kClosing || tracee.state == State::kOpening) {
+        if (signal == SIGTRAP && is_injected_stop(pid, tracee.injected))
+            return on_injected(pid, tracee);
+    }
+    on_signal(pid, tracee, signal);
+}
+
+void Tracer::on_event(pid_t pid, Tracee& tracee, int event, int signal) {
+    switch (event) {
+        case PTRACE_EVENT_EXEC: return on_exec(pid, tracee);
+        case PTRACE_EVENT_FORK:
+        case PTRACE_EVENT_VFORK:
+        case PTRACE_EVENT_CLONE:
+            remember_child(pid);
+            return resume(pid, tracees_[pid], 0);  // the map may have moved
+        case PTRACE_EVENT_STOP:
+            if (stops_a_job(signal)) return listen(pid, tracee);
+            [[fallthrough]];
+        default: return resume(pid, tracee, 0);
+    }
+}
+
+void Tracer::remember_child(pid_t parent) {
+    unsigned long child = 0;
+    if (::ptrace(PTRACE_GETEVENTMSG, parent, nullptr, &child) != 0) return;
+    const auto executable = tracees_[parent].executable;
+    tracees_[static_cast<pid_t>(child)].executable = executable;
+}
+
+void Tracer::on_exec(pid_t pid, Tracee& tracee) {
+    // A thread that is not the leader becomes it, and the number it had is gone without a word.
+    unsigned long former = 0;
+    if (::ptrace(PTRACE_GETEVENTMSG, pid, nullptr, &former) == 0 &&
+        static_cast<pid_t>(former) != pid)
+        tracees_.erase(static_cast<pid_t>(former));
+    tracee.state = State::kAtExec;
+    tracee.then = Then::kNothing;
+    tracee.executed = true;
+    tracee.listening = false;
+    const auto before = std::exchange(tracee.executable, nullptr);
+    events_.on_exec(pid, before ? *before : std::string());
+}
+
+void Tracer::on_signal(pid_t pid, Tracee& tracee, int signal) {
+    if (tracee.state == State::kClosing || tracee.state == State::kOpening) {
+        // It must not be delivered to our instructions, nor be lost.
+        tracee.late_signal = signal;
+        (void)::ptrace(PTRACE_CONT, pid, nullptr, 0);
+        return;
+    }
+    resume(pid, tracee, signal);
+}
+
+void Tracer::resume(pid_t pid, Tracee& tracee, int signal) {
+    if (frozen_) {
+        tracee.state = State::kStopped;
+        tracee.resume_signal = signal;
+        return;
+    }
+    if (tracee.state != State::kRefused) tracee.state = State::kRunning;
+    tracee.listening = false;
+    // Fails only for one that was killed meanwhile, whose end comes as an event.
+    (void)::ptrace(PTRACE_CONT, pid, nullptr, signal);
+}
+
+void Tracer::listen(pid_t pid, Tracee& tracee) {
+    tracee.listening = true;
+    (void)::ptrace(PTRACE_LISTEN, pid, nullptr, 0);
+}
+
+void Tracer::kill(pid_t pid) { (void)::kill(pid, SIGKILL); }
+
+void Tracer::set_executable(pid_t pid, const std::string& path) {
+    const auto found = tracees_.find(pid);
+    if (found != tracees_.end())
+        found->second.executable = std::make_shared<const std::string>(path);
+}
+
+void Tracer::go(pid_t pid) {
+    const auto found = tracees_.find(pid);
+    if (found == tracees_.end()) return;
+    if (found->second.state == State::kAtExec) return resume(pid, found->second, 0);
+    open_first(pid, found->second, Then::kGo);
+}
+
+void Tracer::refuse(pid_t pid, const std::string& text, int code) {
+    const auto found = tracees_.find(pid);
+    if (found == tracees_.end()) return;
+    Tracee& tracee = found->second;
+    tracee.text = text;
+    tracee.code = code;
+    if (tracee.state == State::kClosing || tracee.state == State::kOpening) {
+        tracee.then = Then::kRefuse;
+        return;
+    }
+    if (!inject_refusal(pid, text, code)) return kill(pid);
+    tracee.state = State::kRefused;
+    resume(pid, tracee, std::exchange(tracee.late_signal, 0));
+}
+
+void Tracer::hold(pid_t pid) {
+    const auto found = tracees_.find(pid);
+    if (found == tracees_.end() || found->second.state != State::kAtExec) return;
+    Tracee& tracee = found->second;
+    if (!inject_dumpable(pid, false, tracee.injected)) return kill(pid);
+    tracee.state = State::kClosing;
+    (void)::ptrace(PTRACE_CONT, pid, nullptr, 0);
+}
+
+bool Tracer::replace(
+    pid_t pid,
+    const std::string& path,
+    const std::vector<std::string>& argv,
+    const std::vector<std::string>& environment
+) {
+    const auto found = tracees_.find(pid);
+    if (found == tracees_.end()) return false;
+    Tracee& tracee = found->second;
+    tracee.text = path;
+    tracee.argv = argv;
+    tracee.environment = environment;
+    if (tracee.state == State::kClosing) {
+        tracee.then = Then::kReplace;
+        return true;
+    }
+    if (tracee.state != State::kHeld && tracee.state != State::kAtExec) return false;
+    // A new image has a memory of its own, open as any.
+    tracee.then = Then::kReplace;
+    carry_out(pid, tracee);
+    return true;
+}
+
+void Tracer::open_first(pid_t pid, Tracee& tracee, Then then) {
+    tracee.then = then;
+    if (tracee.state != State::kHeld) return;  // on_injected() comes back to it
+    if (!inject_dumpable(pid, true, tracee.injected)) return kill(pid);
+    tracee.state = State::kOpening;
+    (void)::ptrace(PTRACE_CONT, pid, nullptr, 0);
+}
+
+void Tracer::on_injected(pid_t pid, Tracee& tracee) {
+    if (!put_back(pid, tracee.injected)) return kill(pid);
+    if (tracee.state == State::kOpening) {
+        tracee.state = State::kHeld;
+        return carry_out(pid, tracee);
+    }
+    tracee.state = State::kHeld;
+    if (tracee.then == Then::kGo) return open_first(pid, tracee, Then::kGo);
+    if (tracee.then != Then::kNothing) carry_out(pid, tracee);
+}
+
+void Tracer::carry_out(pid_t pid, Tracee& tracee) {
+    const int signal = std::exchange(tracee.late_signal, 0);
+    switch (std::exchange(tracee.then, Then::kNothing)) {
+        case Then::kGo: return resume(pid, tracee, signal);
+        case Then::kRefuse:
+            tracee.late_signal = signal;
+            return refuse(pid, tracee.text, tracee.code);
+        case Then::kReplace:
+            if (!inject_exec(pid, tracee.text, tracee.argv, tracee.environment)) return kill(pid);
+            return resume(pid, tracee, signal);
+        case Then::kNothing: return;
+    }
+}
+
+bool Tracer::let_die(pid_t pid) {
+    const auto found = tracees_.find(pid);
+    if (found == tracees_.end() || found->second.state != State::kHeld) return false;
+    Tracee& tracee = found->second;
+    int signal = std::exchange(tracee.late_signal, 0);
+    if (signal == 0 || (kHarmless & bit(signal)) != 0) {
+        const auto status = read_file("/proc/" + std::to_string(pid) + "/status");
+        if (!status) return false;
+        const std::uint64_t pending = (mask_of(*status, "SigPnd:") | mask_of(*status, "ShdPnd:")) &
+                                      ~mask_of(*status, "SigBlk:") & ~mask_of(*status, "SigIgn:") &
+                                      ~kHarmless;
+        if (pending == 0) {
+            tracee.late_signal = signal;
+            return false;
+        }
+    }
+    // An image that has run nothing has no handler: it dies before its first instruction.
+    resume(pid, tracee, signal);
+    return true;
+}
+
+void Tracer::freeze() {
+    if (std::exchange(frozen_, true)) return;
+    for (auto& [pid, tracee] : tracees_) {
+        if (tracee.state == State::kRunning || tracee.state == State::kRefused)
+            (void)::ptrace(PTRACE_INTERRUPT, pid, nullptr, 0);
+    }
+}
+
+void Tracer::thaw() {
+    if (!std::exchange(frozen_, false)) return;
+    for (auto& [pid, tracee] : tracees_) {
+        if (tracee.state != State::kStopped) continue;
+        if (tracee.listening)
+            listen(pid, tracee);
+        else
+            resume(pid, tracee, std::exchange(tracee.resume_signal, 0));
+    }
+}
+
+std::size_t Tracer::running() const {
+    std::size_t count = 0;
+    for (const auto& [pid, tracee] : tracees_) {
+        const bool moves = (tracee.state == State::kRunning && !tracee.listening) ||
+                           tracee.state == State::kRefused || tracee.state == State::kClosing ||
+                           tracee.state == State::kOpening;
+        // One that was killed before its parent told of it is never heard of again.
+        if (moves && (::kill(pid, 0) == 0 || errno != ESRCH)) ++count;
+    }
+    return count;
+}
+
+}  // namespace berth::node

@@ -1,0 +1,114 @@
+// SPDX-License-Identifier: Apache-2.0
+// Stops every exec of a process tree and lets whoever judges decide; everything else of the tree
+// goes on as if nobody watched.
+#pragma once
+
+#include <sys/types.h>
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <unordered_map>
+#include <vector>
+
+#include "core/result.hpp"
+#include "node_agent/injection.hpp"
+
+namespace berth::node {
+
+/// What a tracer tells. Calls come from on_events() and the orders below, on its thread.
+class TracerEvents {
+public:
+    virtual ~TracerEvents() = default;
+    /// A process has a new image and stands before its first instruction. Answer now or later by
+    /// go(), refuse(), hold() or replace(). `parent` is the executable it had before.
+    virtual void on_exec(pid_t pid, const std::string& before) = 0;
+    /// A process that had an exec is gone, with its wait status; also one that was never answered.
+    virtual void on_gone(pid_t pid, int wait_status) = 0;
+    /// A child of this process that is not of the tree.
+    virtual void on_other_child(pid_t pid, int wait_status) = 0;
+};
+
+/// Built on ptrace(2): needs no privilege over processes of the same uid, nor over those of a user
+/// namespace that this uid made. Debuggers cannot work inside the tree. The tree dies with this
+/// process. Single-threaded; nothing here waits.
+class Tracer {
+public:
+    explicit Tracer(TracerEvents& events) : events_(events) {}
+
+    /// Takes a process that waits before its first exec, and all that will come of it. Error
+    /// "system".
+    Result<void> seize(pid_t pid);
+    /// After SIGCHLD, and once after seize().
+    void on_events();
+
+    /// Answers to on_exec(); a process that is gone meanwhile is no matter.
+    void go(pid_t pid);
+    /// It says `text` on its stderr and exits with `code`.
+    void refuse(pid_t pid, const std::string& text, int code);
+    /// It stays stopped, its memory closed to others of its uid. Then go(), refuse() or replace().
+    void hold(pid_t pid);
+    /// It executes this instead, and comes to on_exec() again; false: impossible, it stands still.
+    bool replace(
+        pid_t pid,
+        const std::string& path,
+        const std::vector<std::string>& argv,
+        const std::vector<std::string>& environment
+    );
+    /// A held process was sent a signal that ends it: it goes on to die of it. False: none.
+    bool let_die(pid_t pid);
+
+    /// Says what a process executes now, for on_exec() of what it becomes.
+    void set_executable(pid_t pid, const std::string& path);
+
+    /// Stops all threads of the tree where they stand; nothing goes on until thaw().
+    void freeze();
+    void thaw();
+    bool frozen() const { return frozen_; }
+    /// Tracees that still run after freeze().
+    std::size_t running() const;
+    std::size_t size() const { return tracees_.size(); }
+
+private:
+    enum class State {
+        kRunning,
+        kStopped,    ///< frozen at any stop; `resume` says how it goes on
+        kAtExec,     ///< on_exec() was told
+        kClosing,    ///< runs the few instructions that close its memory
+        kHeld,       ///< closed
+        kOpening,    ///< runs those that open it again
+        kRefused,    ///< runs to its end
+    };
+    enum class Then { kNothing, kGo, kRefuse, kReplace };
+    struct Tracee {
+        State state = State::kRunning;
+        Then then = Then::kNothing;  ///< what was ordered while its memory was being opened
+        bool executed = false;
+        bool listening = false;  ///< stopped as a group, as any job may be
+        int resume_signal = 0;
+        int late_signal = 0;  ///< came while it ran our instructions
+        int code = 0;
+        std::string text;
+        Injected injected;
+        std::vector<std::string> argv, environment;
+        std::shared_ptr<const std::string> executable;
+    };
+
+    void on_stop(pid_t pid, int status);
+    void on_event(pid_t pid, Tracee& tracee, int event, int signal);
+    void on_exec(pid_t pid, Tracee& tracee);
+    void on_signal(pid_t pid, Tracee& tracee, int signal);
+    void on_injected(pid_t pid, Tracee& tracee);
+    void remember_child(pid_t parent);
+    void resume(pid_t pid, Tracee& tracee, int signal);
+    void listen(pid_t pid, Tracee& tracee);
+    void kill(pid_t pid);
+    void open_first(pid_t pid, Tracee& tracee, Then then);
+    void carry_out(pid_t pid, Tracee& tracee);
+
+    TracerEvents& events_;
+    std::unordered_map<pid_t, Tracee> tracees_;
+    bool frozen_ = false;
+};
+
+}  // namespace berth::node
