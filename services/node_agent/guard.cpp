@@ -10,6 +10,7 @@
 #include <csignal>
 #include <utility>
 
+#include "core/text.hpp"
 #include "node_agent/init_protocol.hpp"
 #include "process/spawn.hpp"
 
@@ -217,14 +218,14 @@ void Guard::on_gone(pid_t pid, int wait_status) {
     }
 }
 
-void Guard::on_output(std::string_view bytes) { output_.add(bytes); }
+void Guard::on_output(std::string_view bytes) { output_.update(bytes); }
 
 void Guard::finish(int exit_code) {
     AuditEntry entry;
     entry.fact = "run_ended";
     entry.at_us = to_unix_micros(Clock::system().now());
     entry.exit_code = exit_code;
-    entry.output_sha256 = output_.hex();
+    entry.output_sha256 = hex(output_.finish());
     audit_.add(entry);
 }
 

@@ -10,7 +10,7 @@
 #include <optional>
 #include <string>
 
-#include "identity/sha256_stream.hpp"
+#include "identity/sha256.hpp"
 #include "node_agent/audit_log.hpp"
 #include "node_agent/guard_policy.hpp"
 #include "node_agent/image.hpp"

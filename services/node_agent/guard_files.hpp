@@ -15,7 +15,7 @@
 
 /// In the machine's folder, node/guard/:
 ///   state            GuardState, replaced with every beat of warden
-///   policy-<version> the policy's text
+///   policy-<version> the policy, as Policy::compiled() writes it
 /// In a run's folder:
 ///   held/<id>        Held: a command that waits for a decision; gone when it waits no more
 ///   audit            AuditEntry after AuditEntry, each with its size before it

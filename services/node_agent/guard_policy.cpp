@@ -31,7 +31,7 @@ void GuardPolicy::refresh() {
         policy_ = policy::Policy::allow_all();
     } else {
         const auto bytes = read_file(state_.policy_file(folder_));
-        auto parsed = bytes ? policy::Policy::parse(*bytes, "policy")
+        auto parsed = bytes ? policy::Policy::load(*bytes)
                             : Result<std::shared_ptr<const policy::Policy>>(bytes.error());
         if (!parsed) {
             trouble_ = "the machine's policy cannot be read: " + parsed.error().message;

@@ -17,7 +17,8 @@
 #include <cstring>
 #include <unordered_set>
 
-#include "identity/sha256_stream.hpp"
+#include "core/text.hpp"
+#include "identity/sha256.hpp"
 #include "node_agent/elf_file.hpp"
 #include "policy/policy.hpp"
 
@@ -305,9 +306,9 @@ Result<std::string> Images::hash_file(const Fd& file, const policy::File& expect
         if (got < 0 && errno == EINTR) continue;
         if (got < 0) return system_error("cannot read " + expected.path, errno);
         if (got == 0) break;
-        sum.add({buffer.data(), static_cast<std::size_t>(got)});
+        sum.update({buffer.data(), static_cast<std::size_t>(got)});
     }
-    std::string text = sum.hex();
+    std::string text = hex(sum.finish());
     if (fixed) known_[id].sha256 = text;
     return text;
 }

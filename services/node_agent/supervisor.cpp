@@ -152,7 +152,7 @@ Result<void> Supervisor::begin() {
     BERTH_ASSIGN(launch_, Launch::decode(bytes));
     BERTH_ASSIGN(SpoolWriter spool, SpoolWriter::create(folder_ / "spool"));
     spool_ = std::move(spool);
-    if (!launch_.guard.level.empty()) guard_ = std::make_unique<Guard>(launch_, folder_, *this);
+    if (!launch_.guard.level.empty()) guard_ = std::make_unique<Guard>(launch_, folder_, static_cast<GuardHost&>(*this));
     if (launch_.deadline_us != 0)
         deadline_ = Steady::now() + microseconds{launch_.deadline_us - wall_micros()};
     return create_durable(

@@ -1,0 +1,431 @@
+// SPDX-License-Identifier: Apache-2.0
+// Proves the guard: the bypass set as a table, exact behaviour of what is allowed, refusals, holds
+// and what reaches into them.
+#include <gtest/gtest.h>
+#include <sys/wait.h>
+
+#include <cstdio>
+#include <set>
+
+#include "node_agent/guard_world.hpp"
+
+namespace berth::node::testing {
+namespace {
+
+/// `id` stands for a dangerous tool. The probe is allowed, so that what it starts is what is judged.
+constexpr const char* kPolicy = R"(version: 1
+default: allow
+rules:
+  - id: probe
+    action: allow
+    match: {executable: ["/workspace/probe", "/workspace/probe.sh"]}
+  - id: no-id
+    action: deny
+    reason: nobody asks who they are
+    match: {executable: [id]}
+  - id: foreign
+    action: deny
+    reason: not of the system
+    match: {executable: ["/workspace/**", "/tmp/**", "/home/**", "/dev/**"]}
+)";
+
+/// A program for i386 that says who it is and exits with 7: 32-bit code in a hand-made ELF file.
+std::string program32() {
+    const unsigned char code[] = {
+        0xb8, 4, 0, 0, 0, 0xbb, 1, 0, 0, 0, 0xb9, 0x00, 0x81, 0x04, 0x08, 0xba, 8, 0, 0, 0,
+        0xcd, 0x80, 0xb8, 1, 0, 0, 0, 0xbb, 7, 0, 0, 0, 0xcd, 0x80};
+    const unsigned char head[] = {
+        0x7f, 'E', 'L', 'F', 1, 1, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 2, 0, 3, 0, 1, 0, 0, 0,
+        0x54, 0x80, 0x04, 0x08, 52, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 52, 0, 32, 0, 1, 0, 0, 0,
+        0, 0, 0, 0,
+        1, 0, 0, 0, 0, 0, 0, 0, 0, 0x80, 0x04, 0x08, 0, 0x80, 0x04, 0x08, 0, 2, 0, 0, 0, 2, 0, 0,
+        5, 0, 0, 0, 0, 0x10, 0, 0};
+    std::string file(reinterpret_cast<const char*>(head), sizeof head);
+    file.append(reinterpret_cast<const char*>(code), sizeof code);
+    file.resize(0x100, '\0');
+    file += "uid=32b\n";
+    file.resize(0x200, '\0');
+    return file;
+}
+
+struct Form {
+    const char* name;
+    const char* script;
+};
+
+/// Every script would print "uid=" where its form worked.
+constexpr Form kForms[] = {
+    {"plain name", "id"},
+    {"absolute path", "/usr/bin/id"},
+    {"renamed copy, a byte appended", "cp /usr/bin/id x; echo >> x; ./x"},
+    {"symlink", "ln -s /usr/bin/id ls; ./ls"},
+    {"hard link", "cp /usr/bin/id a; ln a b; ./b"},
+    {"exec -a", "bash -c 'exec -a ls /usr/bin/id'"},
+    {"env -i", "env -i /usr/bin/id"},
+    {"ld.so program", "/lib64/ld-linux-x86-64.so.2 /usr/bin/id"},
+    {"copy of ld.so", "cp /lib64/ld-linux-x86-64.so.2 probe.sh; ./probe.sh /usr/bin/id"},
+    {"memfd and fexecve", "./probe memfd"},
+    {"/proc/self/exe", "./probe self"},
+    {"busybox applet", "busybox id"},
+    {"python3 -c", "python3 -c 'import os; os.execv(\"/usr/bin/id\", [\"ls\"])'"},
+    {"python3 subprocess", "python3 -c 'import subprocess; subprocess.run([\"/usr/bin/id\"])'"},
+    {"perl -e", "perl -e 'exec {\"/usr/bin/id\"} \"ls\"'"},
+    {"sh -c with &&", "sh -c 'true && id'"},
+    {"own PATH", "mkdir p; cp /usr/bin/id p/ls; PATH=/workspace/p ls"},
+    {"removed while it runs", "cp /usr/bin/id x; (exec 9<x; rm x; /proc/self/fd/9)"},
+    {"statically linked copy", "cp probe y; ./y exec"},
+    {"32-bit program", "./p32"},
+    {"exec from a thread", "./probe thread"},
+    {"vfork", "./probe vfork"},
+    {"CLONE_UNTRACED, x86-64", "./probe untraced x86-64"},
+    {"CLONE_UNTRACED, i386", "./probe untraced i386"},
+    {"CLONE_UNTRACED, x32", "./probe untraced x32"},
+    {"clone3 with CLONE_UNTRACED", "./probe clone3"},
+    {"script, changed shebang", "printf '#!/usr/bin/id\\n' > probe.sh; chmod +x probe.sh; ./probe.sh"},
+    {"background", "id & wait"},
+    {"orphan", "(setsid sh -c 'sleep 0.1; id' & ); sleep 0.4"},
+    {"mounts of its own", "unshare -rm sh -c 'mount --bind /usr/bin/id /usr/bin/true; /usr/bin/true'"},
+};
+
+struct Outcome {
+    bool seen = false;     // an exec of the form's own reached the guard, or the kernel refused it
+    bool judged = false;   // and was denied by the policy or by what it is
+    bool refused = false;  // and did nothing
+};
+
+Outcome try_form(const Form& form, const std::string& level, int number) {
+    GuardedMachine machine(kPolicy, level);
+    std::ofstream(machine.dir / "workspace/p32", std::ios::binary) << program32();
+    fs::permissions(machine.dir / "workspace/p32", fs::perms::owner_all);
+    Reader& run = machine.finish_guarded("f" + std::to_string(number), form.script);
+    Outcome outcome;
+    outcome.refused = run.out().find("uid=") == std::string::npos;
+    // The kernel's own refusal, by the filter: nothing came into being.
+    const bool barred = run.out().find("refused: ") != std::string::npos;
+    for (const AuditEntry& entry : machine.audit("f" + std::to_string(number)))
+        outcome.judged = outcome.judged || entry.action == "deny";
+    outcome.judged = outcome.judged || barred;
+    outcome.seen = outcome.judged;
+    if (level == "enforce" && !(outcome.refused && outcome.judged)) {
+        std::printf("%s: out=%s err=%s\n", form.name, run.out().c_str(), run.err().c_str());
+        for (const AuditEntry& entry : machine.audit("f" + std::to_string(number)))
+            std::printf("  %s %s %s %s\n", entry.fact.c_str(), entry.action.c_str(),
+                        entry.rule.c_str(), entry.executable.c_str());
+    }
+    return outcome;
+}
+
+TEST(Guard, TheBypassSetMissesNothingAtEnforce) {
+    {
+        Machine machine;
+        BERTH_NEEDS_SANDBOX(machine);
+    }
+    std::printf("%-32s %-24s %-24s\n", "form", "observe", "enforce");
+    int number = 0;
+    for (const Form& form : kForms) {
+        std::string line;
+        for (const char* level : {"observe", "enforce"}) {
+            const Outcome outcome = try_form(form, level, number++);
+            std::string cell = outcome.seen ? "seen " : "- ";
+            cell += outcome.judged ? "judged " : "- ";
+            cell += outcome.refused ? "refused" : "-";
+            line += cell + std::string(25 - std::min<std::size_t>(24, cell.size()), ' ');
+            if (std::string(level) != "enforce") continue;
+            EXPECT_TRUE(outcome.seen && outcome.judged && outcome.refused) << form.name;
+        }
+        std::printf("%-32s %s\n", form.name, line.c_str());
+    }
+}
+
+TEST(Guard, WhatIsAllowedIsAsIfNobodyWatched) {
+    GuardedMachine machine("version: 1\ndefault: allow\n");
+    BERTH_NEEDS_SANDBOX(machine);
+    Reader& run = machine.finish_guarded(
+        "a", "printf 'n\\0l'; echo err >&2; (exit 3); echo $?; kill -SEGV $$"
+    );
+    EXPECT_EQ(run.out(), std::string("n\0l3\n", 5));
+    EXPECT_EQ(run.err(), "err\n");
+    EXPECT_EQ(run.exit().code, 139);
+    EXPECT_EQ(run.exit().signal, SIGSEGV);
+    EXPECT_EQ(machine.finish_guarded("b", "exit 37").exit().code, 37);
+    // Signals, traps, stop and continue, a pipeline, an exit in the background.
+    Reader& jobs = machine.finish_guarded(
+        "c",
+        "trap 'echo got' USR1; kill -USR1 $$; sleep 30 & p=$!; kill -STOP $p; sleep 0.05;"
+        "grep State: /proc/$p/status | cut -c8 | tr t T; kill -CONT $p; kill $p; wait $p; echo $?;"
+        "seq 1 1000 | sort -n | tail -1; timeout 0.1 sleep 9; echo $?"
+    );
+    EXPECT_EQ(jobs.out(), "got\nT\n143\n1000\n124\n") << jobs.err();
+    // Starts and ends with their codes, and the run's own end with what it said.
+    std::map<std::string, std::vector<int>> codes;
+    std::string sum;
+    for (const AuditEntry& entry : machine.audit("b")) {
+        codes[entry.fact].push_back(entry.exit_code.value_or(-1));
+        if (entry.fact == "run_ended") sum = entry.output_sha256;
+    }
+    EXPECT_EQ(codes["exec_started"], std::vector<int>{-1});
+    EXPECT_EQ(codes["exec_ended"], std::vector<int>{37});
+    EXPECT_EQ(codes["run_ended"], std::vector<int>{37});
+    EXPECT_EQ(sum, "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855");
+}
+
+TEST(Guard, ATerminalAndItsJobsWork) {
+    GuardedMachine machine("version: 1\ndefault: allow\n");
+    BERTH_NEEDS_SANDBOX(machine);
+    Launch launch = machine.guarded("a", {"bash", "-i"});
+    launch.tty = launch.input = true;
+    launch.rows = 24;
+    launch.cols = 80;
+    launch.env = {"PATH=/usr/bin:/bin", "HOME=/home/berth", "PS1=> ", "TERM=dumb"};
+    machine.start("a", launch);
+    Reader run(machine.folder("a"));
+    const auto type = [&](const std::string& line) {
+        run.send({Word::kStdin, 0, 0, 0, 0, line});
+    };
+    const auto shows = [&](const std::string& text) {
+        return run.until([&] { return run.out().find(text) != std::string::npos; });
+    };
+    ASSERT_TRUE(shows("> "));
+    type("sleep 60\n");
+    ASSERT_TRUE(eventually([&] {
+        for (const AuditEntry& entry : machine.audit("a"))
+            if (entry.executable.ends_with("sleep")) return true;
+        return false;
+    }));
+    type("\x1a");  // ^Z
+    ASSERT_TRUE(shows("Stopped")) << run.out();
+    type("kill %1; fg\n");
+    ASSERT_TRUE(shows("Terminated")) << run.out();
+    type("exit 9\n");
+    ASSERT_TRUE(run.until_ended());
+    EXPECT_EQ(run.exit().code, 9);
+}
+
+TEST(Guard, ARefusalSaysWhyAndIs126) {
+    GuardedMachine machine(kPolicy);
+    BERTH_NEEDS_SANDBOX(machine);
+    Reader& run = machine.finish_guarded("a", "id; echo $?; ./p32; echo $?; id | cat; id 2>&-; echo $?");
+    EXPECT_EQ(run.out(), "126\n127\n126\n");
+    const std::string line = "berth: denied by rule no-id: nobody asks who they are\n";
+    EXPECT_NE(run.err().find(line), std::string::npos) << run.err();
+    // As the run's own command.
+    machine.start("b", machine.guarded("b", {"id"}));
+    Reader alone(machine.folder("b"));
+    ASSERT_TRUE(alone.until_ended());
+    EXPECT_EQ(alone.exit().code, 126);
+    EXPECT_EQ(alone.exit().signal, 0);
+    EXPECT_EQ(alone.err(), line);
+    // A program of the other width.
+    std::ofstream(machine.dir / "workspace/p32", std::ios::binary) << program32();
+    fs::permissions(machine.dir / "workspace/p32", fs::perms::owner_all);
+    Reader& narrow = machine.finish_guarded("c", "./p32");
+    EXPECT_EQ(narrow.exit().code, 126) << narrow.out();
+    EXPECT_EQ(narrow.err(), "berth: denied by rule foreign: not of the system\n");
+}
+
+TEST(Guard, WithoutWordOfWardenNothingNewIsAllowed) {
+    GuardedMachine machine("version: 1\ndefault: allow\n");
+    BERTH_NEEDS_SANDBOX(machine);
+    Reader& run = machine.start_guarded("a", "echo one; read x < /workspace/gate; /bin/true; echo $?");
+    ASSERT_EQ(::mkfifo((machine.dir / "workspace/gate").c_str(), 0600), 0);
+    (void)run;
+    machine.beat(kBeatLife + milliseconds{1'000});
+    std::ofstream(machine.dir / "workspace/gate") << "go\n";
+    ASSERT_TRUE(run.until_ended());
+    // Made anew: the fifo may have come after the shell looked for it.
+    machine.beat(kBeatLife + milliseconds{1'000});
+    machine.start("b", machine.guarded("b", {"true"}));
+    Reader late(machine.folder("b"));
+    ASSERT_TRUE(late.until_ended());
+    EXPECT_EQ(late.exit().code, 126);
+    EXPECT_NE(late.err().find("has heard nothing of warden for 11 s"), std::string::npos)
+        << late.err();
+    // And again as soon as it has.
+    EXPECT_EQ(machine.finish_guarded("c", "/bin/true").exit().code, 0);
+}
+
+TEST(Guard, TheTreeDiesWithItsSupervisor) {
+    GuardedMachine machine("version: 1\ndefault: allow\n");
+    BERTH_NEEDS_SANDBOX(machine);
+    machine.start_guarded("a", "sleep 600 & sleep 600");
+    ASSERT_TRUE(eventually([&] { return fs::exists(machine.folder("a") / "pids"); }));
+    ASSERT_TRUE(eventually([&] { return machine.audit("a").size() >= 3; }));
+    std::vector<process::ProcessId> pids;
+    for (const AuditEntry& entry : machine.audit("a"))
+        pids.push_back(process::ProcessId::of(static_cast<pid_t>(entry.pid)).value());
+    machine.supervisors.back().kill();
+    for (const auto& pid : pids) EXPECT_TRUE(pid.wait_gone(kPatience));
+}
+
+constexpr const char* kAsking = R"(version: 1
+default: allow
+timeout: 10m
+rules:
+  - id: ask-id
+    action: ask
+    reason: a person shall say
+    match: {executable: [id, uname]}
+  - id: ask-script
+    action: ask
+    reason: a person shall read it
+    match: {executable: ["/workspace/deploy*"]}
+)";
+
+Decision yes(const Held& held) {
+    Decision decision;
+    decision.held = held.id;
+    decision.approval = "ap_1";
+    decision.digest = held.digest;
+    decision.approve = true;
+    return decision;
+}
+
+void claim(GuardedMachine& machine, const std::string& run, Reader& reader, const Held& held,
+           const std::string& go = "go", const std::string& reason = "") {
+    machine.decide(run, reader, yes(held));
+    const std::string word = pack({held.id, go, reason});
+    // The claim is the supervisor's to ask first; a word for one that does not claim is dropped.
+    ASSERT_TRUE(eventually([&] {
+        reader.send({Word::kClaimed, 0, 0, 0, 0, word});
+        return !fs::exists(machine.folder(run) / "held" / held.id);
+    }));
+}
+
+TEST(Guard, AHeldCommandGoesOnWhenItIsApprovedAndClaimed) {
+    GuardedMachine machine(kAsking);
+    BERTH_NEEDS_SANDBOX(machine);
+    Reader& run = machine.start_guarded("a", "echo before; uname -s; echo $?");
+    const Held held = machine.held("a");
+    EXPECT_EQ(held.plan.argv, (std::vector<std::string>{"uname", "-s"}));
+    EXPECT_EQ(held.plan.executable.path, "/usr/bin/uname");
+    EXPECT_EQ(held.plan.executable.sha256.size(), 64U);
+    EXPECT_EQ(held.plan.cwd, "/workspace");
+    EXPECT_EQ(held.plan.parent, "/usr/bin/dash");
+    EXPECT_EQ(held.digest, policy::digest(held.plan));
+    // The rest of the machine goes on meanwhile.
+    EXPECT_EQ(machine.finish_guarded("b", "/bin/echo fine").out(), "fine\n");
+    EXPECT_EQ(run.out().find("Linux"), std::string::npos);
+    claim(machine, "a", run, held);
+    ASSERT_TRUE(run.until_ended());
+    EXPECT_EQ(run.out(), "before\nLinux\n0\n");
+    EXPECT_EQ(run.err(), "");
+}
+
+TEST(Guard, ADecisionAgainstItAndALostClaimAre126) {
+    GuardedMachine machine(kAsking);
+    BERTH_NEEDS_SANDBOX(machine);
+    Reader& run = machine.start_guarded("a", "uname -s; echo $?");
+    Decision no = yes(machine.held("a"));
+    no.approve = false;
+    no.reason = "not today";
+    machine.decide("a", run, no);
+    ASSERT_TRUE(run.until_ended());
+    EXPECT_EQ(run.out(), "126\n");
+    EXPECT_EQ(run.err(), "berth: denied by rule ask-id: not today\n");
+    Reader& halted = machine.start_guarded("b", "uname -s; echo $?");
+    claim(machine, "b", halted, machine.held("b"), "", "halted");
+    ASSERT_TRUE(halted.until_ended());
+    EXPECT_EQ(halted.out(), "126\n");
+    EXPECT_EQ(halted.err(), "berth: denied by rule ask-id: halted\n");
+}
+
+TEST(Guard, AScriptThatChangesAfterApprovalIsRefused) {
+    GuardedMachine machine(kAsking);
+    BERTH_NEEDS_SANDBOX(machine);
+    const fs::path script = machine.dir / "workspace/deploy.sh";
+    std::ofstream(script) << "#!/bin/sh\necho deployed\n";
+    fs::permissions(script, fs::perms::owner_all);
+    Reader& run = machine.start_guarded("a", "./deploy.sh; echo $?");
+    const Held held = machine.held("a");
+    EXPECT_EQ(held.plan.script.path, "/workspace/deploy.sh");
+    EXPECT_EQ(held.plan.script.sha256.size(), 64U);
+    std::ofstream(script, std::ios::app) << "echo evil\n";
+    machine.decide("a", run, yes(held));
+    ASSERT_TRUE(run.until_ended());
+    EXPECT_EQ(run.out(), "126\n");
+    EXPECT_NE(run.err().find("content changed"), std::string::npos) << run.err();
+    // Unchanged, it runs; by another file under its name it does not.
+    Reader& good = machine.start_guarded("b", "./deploy.sh");
+    claim(machine, "b", good, machine.held("b"));
+    ASSERT_TRUE(good.until_ended());
+    EXPECT_EQ(good.out(), "deployed\nevil\n");
+    Reader& moved = machine.start_guarded("c", "./deploy.sh; echo $?");
+    const Held other = machine.held("c");
+    std::ofstream(machine.dir / "workspace/new") << "#!/bin/sh\necho deployed\necho evil\n";
+    fs::permissions(machine.dir / "workspace/new", fs::perms::owner_all);
+    fs::rename(machine.dir / "workspace/new", script);
+    machine.decide("c", moved, yes(other));
+    ASSERT_TRUE(moved.until_ended());
+    EXPECT_EQ(moved.out(), "126\n");
+}
+
+TEST(Guard, AnEditedCommandRunsInsteadOfTheOld) {
+    GuardedMachine machine(kAsking);
+    BERTH_NEEDS_SANDBOX(machine);
+    Reader& run = machine.start_guarded("a", "uname -a");
+    const Held held = machine.held("a");
+    Decision edited = yes(held);
+    edited.edited_argv = {"uname", "-o"};
+    policy::Plan plan = held.plan;
+    plan.argv = edited.edited_argv;
+    edited.digest = policy::digest(plan);
+    machine.decide("a", run, edited);
+    const std::string word = pack({held.id, "go", ""});
+    ASSERT_TRUE(eventually([&] {
+        run.send({Word::kClaimed, 0, 0, 0, 0, word});
+        return !fs::exists(machine.folder("a") / "held" / held.id);
+    }));
+    ASSERT_TRUE(run.until_ended());
+    EXPECT_EQ(run.out(), "GNU/Linux\n") << run.err();
+}
+
+TEST(Guard, AHeldProcessIsOutOfReachAndDiesOfItsSignals) {
+    GuardedMachine machine(kAsking);
+    BERTH_NEEDS_SANDBOX(machine);
+    Reader& run = machine.start_guarded(
+        "a",
+        "uname -s & p=$!; while ! test -s pid; do sleep 0.01; done; ./probe attack $p; kill $p;"
+        "wait $p; echo $?"
+    );
+    const Held held = machine.held("a");
+    std::ofstream(machine.dir / "workspace/pid") << "held\n";
+    ASSERT_TRUE(run.until_ended());
+    EXPECT_EQ(
+        run.out(),
+        "mem Permission denied\nwritev Operation not permitted\nptrace Operation not permitted\n"
+        "getfd Operation not permitted\n143\n"
+    );
+    bool abandoned = false;
+    for (const AuditEntry& entry : machine.audit("a"))
+        abandoned = abandoned || entry.fact == "exec_abandoned";
+    EXPECT_TRUE(abandoned);
+    EXPECT_FALSE(fs::exists(machine.folder("a") / "held" / held.id));
+}
+
+TEST(Guard, FreezesEveryProcessOfTheTree) {
+    GuardedMachine machine("version: 1\ndefault: allow\n");
+    BERTH_NEEDS_SANDBOX(machine);
+    Reader& run = machine.start_guarded(
+        "a", "while :; do echo x >> ticks; done & while :; do /bin/true; done"
+    );
+    const fs::path ticks = machine.dir / "workspace/ticks";
+    ASSERT_TRUE(eventually([&] { return fs::exists(ticks) && machine.audit("a").size() > 20; }));
+    run.send({Word::kFreeze, 0, 0, 0, 0, pack({"hl_1"})});
+    ASSERT_TRUE(eventually([&] {
+        const auto before = fs::file_size(ticks);
+        std::this_thread::sleep_for(milliseconds{50});
+        return fs::file_size(ticks) == before;
+    }));
+    run.send({Word::kCancel, 0, 0, 0, 0, {}});
+    ASSERT_TRUE(run.until_ended());
+    EXPECT_EQ(run.exit().state, EndState::kCanceled);
+}
+
+}  // namespace
+}  // namespace berth::node::testing
+
+int main(int argc, char** argv) {
+    berth::node::testing::become_unprivileged(argv);
+    ::testing::InitGoogleTest(&argc, argv);
+    return RUN_ALL_TESTS();
+}
