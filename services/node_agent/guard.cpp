@@ -32,6 +32,12 @@ policy::Origin origin_of(const Launch::Guard& guard) {
     return origin;
 }
 
+/// For people, on one line: escapes where something is hidden, no quotes.
+std::string plain(const std::string& text) {
+    std::string shown = policy::show_text(text);
+    return shown == "'" + text + "'" ? text : shown;
+}
+
 Fd open_child_signals() {
     sigset_t set;
     ::sigemptyset(&set);
@@ -144,8 +150,7 @@ void Guard::deny(
     audit_.add(entry);
     tracer_.refuse(
         pid,
-        "berth: denied by rule " + policy::show_text(verdict.rule) + ": " +
-            policy::show_text(verdict.reason) + "\n",
+        "berth: denied by rule " + plain(verdict.rule) + ": " + plain(verdict.reason) + "\n",
         kDenied
     );
 }

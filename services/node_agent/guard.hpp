@@ -73,11 +73,14 @@ private:
         std::string asked_as;
         std::vector<std::string> environment;
         std::optional<Decision> decision;
+        bool closed = false;   ///< stands still; before that nothing is decided
+        bool decided = false;  ///< its decision's file is there
         bool claiming = false;
     };
 
     // TracerEvents
     void on_exec(pid_t pid, const std::string& before) override;
+    void on_held(pid_t pid) override;
     void on_gone(pid_t pid, int wait_status) override;
     void on_other_child(pid_t pid, int wait_status) override;
 
@@ -90,6 +93,8 @@ private:
               const std::string& digest, const std::string& approval);
     void hold(Waiting waiting, const policy::Verdict& verdict);
     void on_decision(const std::string& id);
+    void carry_out(const std::string& id);
+    void ask_claim(const std::string& id);
     void on_claimed(const std::vector<std::string>& texts);
     void go_on(const std::string& id);
     void reject(const std::string& id, const std::string& rule, const std::string& reason);

@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <utility>
 
 #include "core/id.hpp"
 #include "node_agent/guard.hpp"
@@ -44,7 +45,6 @@ void Guard::hold(Waiting waiting, const policy::Verdict& verdict) {
     audit_.add(entry_of("exec_held", waiting.pid, held.plan, verdict, held.digest));
     const std::string id = held.id;
     waiting_.emplace(id, std::move(waiting));
-    say(Word::kHeld, {id});
     if (!look_at_) look_at_ = std::chrono::steady_clock::now() + kSignalLook;
 }
 
@@ -75,11 +75,26 @@ bool Guard::on_word(const RunWord& word) {
     }
 }
 
+void Guard::on_held(pid_t pid) {
+    for (auto& [id, waiting] : waiting_) {
+        if (waiting.pid != pid) continue;
+        waiting.closed = true;
+        if (waiting.decision) return ask_claim(id);  // an edited one
+        say(Word::kHeld, {id});
+        if (waiting.decided) carry_out(std::string(id));
+        return;
+    }
+}
+
 void Guard::on_decision(const std::string& id) {
     const auto found = waiting_.find(id);
     if (found == waiting_.end()) return say(Word::kUnheld, {id, "abandoned", ""});
-    Waiting& waiting = found->second;
-    if (waiting.decision) return;  // told twice
+    if (std::exchange(found->second.decided, true)) return;  // told twice
+    if (found->second.closed) carry_out(id);
+}
+
+void Guard::carry_out(const std::string& id) {
+    Waiting& waiting = waiting_.at(id);
     const auto bytes = read_file(held_file(id).string() + ".decision");
     auto decision = bytes ? Decision::decode(*bytes) : Result<Decision>(bytes.error());
     if (!decision) return reject(id, "decision", decision.error().message);
@@ -92,19 +107,26 @@ void Guard::on_decision(const std::string& id) {
         );
     if (!made.edited_argv.empty()) {
         // A new image, which comes to on_exec() and is compared there with what was approved.
-        if (!tracer_.replace(
+        waiting.closed = false;
+        edited_[waiting.pid] = id;
+        if (tracer_.replace(
                 waiting.pid, waiting.held.plan.executable.path, made.edited_argv,
                 waiting.environment
             ))
-            return reject(id, waiting.held.verdict.rule, "the edited command cannot be executed");
-        edited_[waiting.pid] = id;
-        return;
+            return;
+        edited_.erase(waiting.pid);
+        return reject(id, waiting.held.verdict.rule, "the edited command cannot be executed");
     }
     std::string why = "content changed: what was approved is another plan";
     if (made.digest != waiting.held.digest || !still_same(waiting, why))
         return reject(id, "content", why);
+    ask_claim(id);
+}
+
+void Guard::ask_claim(const std::string& id) {
+    Waiting& waiting = waiting_.at(id);
     waiting.claiming = true;
-    say(Word::kClaim, {id, waiting.held.claim, made.approval, waiting.held.digest});
+    say(Word::kClaim, {id, waiting.held.claim, waiting.decision->approval, waiting.held.digest});
 }
 
 /// Reads everything again from the stopped image and its files.
@@ -136,9 +158,7 @@ bool Guard::take_edited(pid_t pid, Image& image) {
     image.plan.replaces = waiting.held.digest;
     waiting.held.plan = image.plan;
     waiting.held.digest = digest;
-    tracer_.hold(pid);
-    waiting.claiming = true;
-    say(Word::kClaim, {id, waiting.held.claim, waiting.decision->approval, digest});
+    tracer_.hold(pid);  // on_held() goes on
     return true;
 }
 
@@ -190,7 +210,7 @@ void Guard::greet() {
     unsaid_.clear();
     told_audit_ = 0;
     for (const auto& [id, waiting] : waiting_) {
-        say(Word::kHeld, {id});
+        if (waiting.closed) say(Word::kHeld, {id});
         if (waiting.claiming)
             say(Word::kClaim,
                 {id, waiting.held.claim, waiting.decision->approval, waiting.held.digest});

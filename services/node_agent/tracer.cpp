@@ -108,7 +108,6 @@ void Tracer::on_exec(pid_t pid, Tracee& tracee) {
         static_cast<pid_t>(former) != pid)
         tracees_.erase(static_cast<pid_t>(former));
     tracee.state = State::kAtExec;
-    tracee.then = Then::kNothing;
     tracee.executed = true;
     tracee.listening = false;
     const auto before = std::exchange(tracee.executable, nullptr);
@@ -154,19 +153,13 @@ void Tracer::go(pid_t pid) {
     const auto found = tracees_.find(pid);
     if (found == tracees_.end()) return;
     if (found->second.state == State::kAtExec) return resume(pid, found->second, 0);
-    open_first(pid, found->second, Then::kGo);
+    open(pid, found->second);
 }
 
 void Tracer::refuse(pid_t pid, const std::string& text, int code) {
     const auto found = tracees_.find(pid);
     if (found == tracees_.end()) return;
     Tracee& tracee = found->second;
-    tracee.text = text;
-    tracee.code = code;
-    if (tracee.state == State::kClosing || tracee.state == State::kOpening) {
-        tracee.then = Then::kRefuse;
-        return;
-    }
     if (!inject_refusal(pid, text, code)) return kill(pid);
     tracee.state = State::kRefused;
     resume(pid, tracee, std::exchange(tracee.late_signal, 0));
@@ -190,23 +183,14 @@ bool Tracer::replace(
     const auto found = tracees_.find(pid);
     if (found == tracees_.end()) return false;
     Tracee& tracee = found->second;
-    tracee.text = path;
-    tracee.argv = argv;
-    tracee.environment = environment;
-    if (tracee.state == State::kClosing) {
-        tracee.then = Then::kReplace;
-        return true;
-    }
-    if (tracee.state != State::kHeld && tracee.state != State::kAtExec) return false;
     // A new image has a memory of its own, open as any.
-    tracee.then = Then::kReplace;
-    carry_out(pid, tracee);
+    if (tracee.state != State::kHeld || !inject_exec(pid, path, argv, environment)) return false;
+    resume(pid, tracee, std::exchange(tracee.late_signal, 0));
     return true;
 }
 
-void Tracer::open_first(pid_t pid, Tracee& tracee, Then then) {
-    tracee.then = then;
-    if (tracee.state != State::kHeld) return;  // on_injected() comes back to it
+void Tracer::open(pid_t pid, Tracee& tracee) {
+    if (tracee.state != State::kHeld) return;
     if (!inject_dumpable(pid, true, tracee.injected)) return kill(pid);
     tracee.state = State::kOpening;
     (void)::ptrace(PTRACE_CONT, pid, nullptr, 0);
@@ -214,27 +198,10 @@ void Tracer::open_first(pid_t pid, Tracee& tracee, Then then) {
 
 void Tracer::on_injected(pid_t pid, Tracee& tracee) {
     if (!put_back(pid, tracee.injected)) return kill(pid);
-    if (tracee.state == State::kOpening) {
-        tracee.state = State::kHeld;
-        return carry_out(pid, tracee);
-    }
+    if (tracee.state == State::kOpening)
+        return resume(pid, tracee, std::exchange(tracee.late_signal, 0));
     tracee.state = State::kHeld;
-    if (tracee.then == Then::kGo) return open_first(pid, tracee, Then::kGo);
-    if (tracee.then != Then::kNothing) carry_out(pid, tracee);
-}
-
-void Tracer::carry_out(pid_t pid, Tracee& tracee) {
-    const int signal = std::exchange(tracee.late_signal, 0);
-    switch (std::exchange(tracee.then, Then::kNothing)) {
-        case Then::kGo: return resume(pid, tracee, signal);
-        case Then::kRefuse:
-            tracee.late_signal = signal;
-            return refuse(pid, tracee.text, tracee.code);
-        case Then::kReplace:
-            if (!inject_exec(pid, tracee.text, tracee.argv, tracee.environment)) return kill(pid);
-            return resume(pid, tracee, signal);
-        case Then::kNothing: return;
-    }
+    events_.on_held(pid);
 }
 
 bool Tracer::let_die(pid_t pid) {

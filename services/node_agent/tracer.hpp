@@ -23,6 +23,8 @@ public:
     /// A process has a new image and stands before its first instruction. Answer now or later by
     /// go(), refuse(), hold() or replace(). `parent` is the executable it had before.
     virtual void on_exec(pid_t pid, const std::string& before) = 0;
+    /// What hold() began is done: it stands still and nobody of its uid reaches into it.
+    virtual void on_held(pid_t pid) = 0;
     /// A process that had an exec is gone, with its wait status; also one that was never answered.
     virtual void on_gone(pid_t pid, int wait_status) = 0;
     /// A child of this process that is not of the tree.
@@ -46,7 +48,8 @@ public:
     void go(pid_t pid);
     /// It says `text` on its stderr and exits with `code`.
     void refuse(pid_t pid, const std::string& text, int code);
-    /// It stays stopped, its memory closed to others of its uid. Then go(), refuse() or replace().
+    /// It stays stopped, its memory closed to others of its uid: on_held() says when. Then go(),
+    /// refuse() or replace().
     void hold(pid_t pid);
     /// It executes this instead, and comes to on_exec() again; false: impossible, it stands still.
     bool replace(
@@ -79,18 +82,13 @@ private:
         kOpening,    ///< runs those that open it again
         kRefused,    ///< runs to its end
     };
-    enum class Then { kNothing, kGo, kRefuse, kReplace };
     struct Tracee {
         State state = State::kRunning;
-        Then then = Then::kNothing;  ///< what was ordered while its memory was being opened
         bool executed = false;
         bool listening = false;  ///< stopped as a group, as any job may be
         int resume_signal = 0;
         int late_signal = 0;  ///< came while it ran our instructions
-        int code = 0;
-        std::string text;
         Injected injected;
-        std::vector<std::string> argv, environment;
         std::shared_ptr<const std::string> executable;
     };
 
@@ -103,8 +101,7 @@ private:
     void resume(pid_t pid, Tracee& tracee, int signal);
     void listen(pid_t pid, Tracee& tracee);
     void kill(pid_t pid);
-    void open_first(pid_t pid, Tracee& tracee, Then then);
-    void carry_out(pid_t pid, Tracee& tracee);
+    void open(pid_t pid, Tracee& tracee);
 
     TracerEvents& events_;
     std::unordered_map<pid_t, Tracee> tracees_;
