@@ -49,8 +49,10 @@ Node::Node(Loop& loop, const Settings& settings, Place& place, bus::ConnectSetti
           {[this](bus::Connection& connection) { on_bus_up(connection); },
            [this] { on_bus_down(); }}
       ),
-      context_{loop, bus_, settings, place},
+      warden_(std::make_shared<WardenLink>(loop, settings, [this] { halting_->look(); })),
+      context_{loop, bus_, settings, place, *warden_},
       renewal_(std::make_shared<Renewal>(context_)),
+      halting_(std::make_shared<Halting>(context_, runs_)),
       cleaning_(std::make_shared<Cleaning>(context_, [this] { return quiet(); })) {}
 
 Node::~Node() {
@@ -58,11 +60,13 @@ Node::~Node() {
     on_bus_down();
     cleaning_.reset();
     syncs_.clear();
+    halting_.reset();
     runs_.clear();
 }
 
 void Node::start() {
     ::mkdir((settings_.dir / "node" / "done").c_str(), 0700);
+    warden_->start();
     take_up_runs();
     forget_old_tombstones();
     cleaning_->start();
@@ -77,6 +81,7 @@ void Node::start() {
 void Node::on_bus_up(bus::Connection& connection) {
     consume(connection);
     renewal_->bus_up(connection);
+    warden_->bus_up(connection);
     for (const auto& [id, run] : runs_) run->bus_up(connection);
     send_presence();  // at once: the provisioner waits for the first word of a new machine
 }
@@ -84,6 +89,7 @@ void Node::on_bus_up(bus::Connection& connection) {
 void Node::on_bus_down() {
     consumer_.reset();
     renewal_->bus_down();
+    warden_->bus_down();
     for (const auto& [id, run] : runs_) run->bus_down();
     for (const auto& [channel, sync] : syncs_) sync->abandon();
     syncs_.clear();
@@ -141,6 +147,9 @@ Result<void> Node::dispatch(const bus::Message& message) {
     if (verb == "signal") {
         auto command = decode<v1::Signal>(message.payload);
         outcome = command ? signal_run(*command) : Result<void>(command.error());
+    } else if (verb == "decide") {
+        auto command = decode<v1::Decide>(message.payload);
+        outcome = command ? decide(*command) : Result<void>(command.error());
     } else if (verb == "open_sync") {
         auto command = decode<v1::OpenSync>(message.payload);
         outcome = command ? open_sync(*command) : Result<void>(command.error());
@@ -226,6 +235,8 @@ void Node::send_presence() {
     }
     *presence.mutable_time() = service::to_timestamp(Clock::system().now());
     presence.set_version("0.1.0");
+    presence.set_guard(std::string(policy::to_string(settings_.guard)));
+    presence.set_freezer(Halting::mechanism(settings_));
     // Lost ones do not matter: the next comes in five seconds.
     (void)bus_.connection()->publish_plain(
         "berth.live.node." + settings_.machine, presence.SerializeAsString()
@@ -301,6 +312,15 @@ void Node::forget_old_tombstones() {
         if (entry.last_write_time(ignored) < limit) std::filesystem::remove(entry.path(), ignored);
     }
     loop_.after(kTombstoneSweep, [this] { forget_old_tombstones(); });
+}
+
+/// A held process that is no more was abandoned: nobody's mistake.
+Result<void> Node::decide(const v1::Decide& command) {
+    BERTH_TRY(check_name(command.held(), "held"));
+    for (const auto& [id, run] : runs_) {
+        if (run->guard().holds(command.held())) return run->guard().decide(command);
+    }
+    return {};
 }
 
 Result<void> Node::signal_run(const v1::Signal& command) {

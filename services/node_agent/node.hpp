@@ -10,10 +10,12 @@
 
 #include "bus/connection.hpp"
 #include "node_agent/cleaning.hpp"
+#include "node_agent/halting.hpp"
 #include "node_agent/node_context.hpp"
 #include "node_agent/renewal.hpp"
 #include "node_agent/run.hpp"
 #include "node_agent/sync.hpp"
+#include "node_agent/warden_link.hpp"
 
 namespace google::protobuf {
 class Message;
@@ -41,6 +43,7 @@ private:
     void reply(const std::shared_ptr<bus::Delivery>& delivery, const Result<void>& outcome);
 
     Result<void> start_run(const v1::Start& command);
+    Result<void> decide(const v1::Decide& command);
     Result<void> signal_run(const v1::Signal& command);
     Result<void> open_sync(const v1::OpenSync& command);
     /// Ends syncs and runs; true once none is left.
@@ -56,10 +59,12 @@ private:
     const Settings& settings_;
     Place& place_;
     BusLink bus_;
+    std::shared_ptr<WardenLink> warden_;
     NodeContext context_;
     std::shared_ptr<Renewal> renewal_;
     std::unique_ptr<bus::Receiver> consumer_;
     std::map<std::string, std::shared_ptr<Run>> runs_;
+    std::shared_ptr<Halting> halting_;
     std::map<std::string, std::shared_ptr<Sync>> syncs_;
     std::string sending_;  // the newest sync, which may have ended
     std::shared_ptr<Cleaning> cleaning_;

@@ -14,9 +14,10 @@ bus::Message make_run_event(
     const Settings& settings,
     const std::string& run,
     std::string_view fact,
-    const google::protobuf::Message& payload
+    const google::protobuf::Message& payload,
+    std::string_view which
 ) {
-    return make_node_event(settings, "run", run, fact, payload);
+    return make_node_event(settings, "run", run, fact, payload, which);
 }
 
 bus::Message make_node_event(
@@ -24,9 +25,11 @@ bus::Message make_node_event(
     std::string_view noun,
     const std::string& about,
     std::string_view fact,
-    const google::protobuf::Message& payload
+    const google::protobuf::Message& payload,
+    std::string_view which
 ) {
-    const std::string id = about + "/" + std::string(fact);
+    std::string id = about + "/" + std::string(fact);
+    if (!which.empty()) id += "/" + std::string(which);
     bus::Message message;
     message.subject = "berth.evt." + settings.org + ".node." + std::string(noun) + "." +
                       std::string(fact) + "." + settings.machine;

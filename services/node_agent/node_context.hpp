@@ -19,12 +19,15 @@ class Message;
 
 namespace berth::node {
 
+class WardenLink;
+
 /// Everything here lives on the loop's thread and outlives runs and syncs.
 struct NodeContext {
     Loop& loop;
     BusLink& bus;
     const Settings& settings;
     Place& place;
+    WardenLink& warden;
 };
 
 /// An event of this node: berth.evt.<org>.node.run.<fact>.<machine>. The same run and fact always
@@ -33,7 +36,8 @@ bus::Message make_run_event(
     const Settings& settings,
     const std::string& run,
     std::string_view fact,
-    const google::protobuf::Message& payload
+    const google::protobuf::Message& payload,
+    std::string_view which = {}  ///< tells facts apart that come more than once
 );
 
 /// The same of any noun: berth.evt.<org>.node.<noun>.<fact>.<machine>, about `about`.
@@ -42,7 +46,8 @@ bus::Message make_node_event(
     std::string_view noun,
     const std::string& about,
     std::string_view fact,
-    const google::protobuf::Message& payload
+    const google::protobuf::Message& payload,
+    std::string_view which = {}
 );
 
 /// Publishes until the PubAck came, with a growing pause; `done` then runs on the loop. Stops when

@@ -10,6 +10,7 @@
 #include <map>
 
 #include "log/log.hpp"
+#include "node_agent/warden_link.hpp"
 #include "process/file_lock.hpp"
 #include "service/proto_time.hpp"
 
@@ -22,16 +23,16 @@ constexpr unsigned kStartAttempts = 5;  // of a supervisor that dies before it c
 constexpr std::size_t kMaxUnsent = 256;
 
 /// What every command finds in its environment, whatever the client sent.
-std::vector<std::string> environment_of(
-    const Settings& settings, const Place& place, const v1::Start& spec
-) {
-    std::map<std::string, std::string> env = place.environment();
+std::vector<std::string> environment_of(NodeContext context, const v1::Start& spec) {
+    const Settings& settings = context.settings;
+    std::map<std::string, std::string> env = context.place.environment();
     if (spec.tty()) env["TERM"] = "xterm-256color";
     for (const auto& [name, value] : spec.env()) {
         const bool usable = !name.empty() && name.find('=') == std::string::npos &&
                             name.find('\0') == std::string::npos &&
                             value.find('\0') == std::string::npos;
-        if (usable) env[name] = value;
+        // LD_PRELOAD and its like change what every program of the run does.
+        if (usable && !context.warden.drops(name)) env[name] = value;
     }
     env["BERTH_RUN"] = spec.run();
     env["BERTH_LEASE"] = spec.lease().empty() ? settings.lease : spec.lease();
@@ -45,9 +46,8 @@ std::vector<std::string> environment_of(
     return list;
 }
 
-Launch launch_of(
-    const Settings& settings, const Place& place, const std::string& holder, const v1::Start& spec
-) {
+Launch launch_of(NodeContext context, const std::string& holder, const v1::Start& spec) {
+    const Place& place = context.place;
     Launch launch;
     launch.tty = spec.tty();
     launch.input = spec.stdin() || spec.tty();
@@ -62,7 +62,7 @@ Launch launch_of(
     launch.sandbox = place.run_command();
     launch.relayed = place.relayed();
     launch.argv.assign(spec.argv().begin(), spec.argv().end());
-    launch.env = environment_of(settings, place, spec);
+    launch.env = environment_of(context, spec);
     return launch;
 }
 
@@ -72,7 +72,17 @@ Run::Run(NodeContext context, v1::Start spec, std::function<void(const std::stri
     : context_(context),
       spec_(std::move(spec)),
       finished_(std::move(finished)),
-      folder_(folder_of(context.settings, spec_.run())) {}
+      folder_(folder_of(context.settings, spec_.run())),
+      guard_(make_guard()) {}
+
+std::shared_ptr<RunGuard> Run::make_guard() {
+    RunGuard::Run run;
+    run.send = [this](const RunWord& word) { return socket_ && send(word); };
+    run.drained = [this] {
+        if (ended_stored_) clean_up();
+    };
+    return std::make_shared<RunGuard>(context_, spec_, folder_, std::move(run));
+}
 
 Run::~Run() {
     leave_socket();
@@ -110,12 +120,15 @@ void Run::resume() {
         lost.reason = "the run's supervisor died";
     } else if (start_by_passed()) {
         lost.reason = "the machine could not start it in time" + obstacle_;
+    } else if (const auto guarded = context_.warden.guard_for(spec_);
+               !guarded && guarded.error().code == "halted") {
+        lost.reason = guarded.error().message;
     } else if (++attempts_ > kStartAttempts) {
         lost.reason = "its supervisor could not be started" + obstacle_;
     } else {
         if (auto started = start_supervisor(); !started) {
             // A machine that is being started again comes back; how often it is asked is no matter.
-            if (started.error().code == kPlaceComing) --attempts_;
+            if (started.error().fault == Fault::kUnavailable) --attempts_;
             if (obstacle_.empty())
                 log::warning(
                     "a supervisor does not start", {{"run", id()}, {"error", started.error()}}
@@ -140,9 +153,10 @@ void Run::retry_resume() {
 
 Result<void> Run::start_supervisor() {
     BERTH_ASSIGN(const std::string holder, context_.place.ensure());
-    BERTH_TRY(write_quickly(
-        folder_ / "launch", launch_of(context_.settings, context_.place, holder, spec_).encode()
-    ));
+    BERTH_ASSIGN(Launch::Guard guard, context_.warden.guard_for(spec_));
+    Launch launch = launch_of(context_, holder, spec_);
+    launch.guard = std::move(guard);
+    BERTH_TRY(write_quickly(folder_ / "launch", launch.encode()));
     BERTH_ASSIGN(const Fd listener, listen_in(folder_));
     process::SpawnSpec spawn;
     spawn.argv = {
@@ -181,6 +195,7 @@ bool Run::join() {
 void Run::leave_socket() {
     if (socket_) context_.loop.unwatch(socket_.get());
     socket_.reset();
+    freeze_told_ = cut_ = false;
 }
 
 void Run::on_socket(std::uint32_t events) {
@@ -222,8 +237,23 @@ void Run::on_word(const RunWord& word) {
         case Word::kStdinRoom:
             if (stdin_) stdin_->add_room(word.a, true);
             break;
-        default: break;
+        default: (void)guard_->on_word(word); break;
     }
+}
+
+bool Run::stand_still(const std::string& halt) {
+    if (std::exchange(halting_, halt) != halt) guard_->forget_freeze();
+    if (!guard_->frozen().empty()) return true;
+    if (!freeze_told_ && socket_) {
+        const std::string data = pack({halt});
+        freeze_told_ = send({Word::kFreeze, 0, 0, 0, 0, data});
+    }
+    return false;
+}
+
+void Run::end_halted() {
+    if (cut_ || !socket_) return;  // one that is just starting is asked again
+    cut_ = send({Word::kCancel, 0, 0, 0, 0, {}});
 }
 
 bool Run::send(const RunWord& word) {
@@ -236,7 +266,8 @@ bool Run::send(const RunWord& word) {
         context_.loop.change(socket_.get(), EPOLLIN | EPOLLOUT);
         return false;
     }
-    unsent_.emplace_back(word, std::string());
+    unsent_.emplace_back(word, std::string(word.data));
+    unsent_.back().first.data = unsent_.back().second;
     context_.loop.change(socket_.get(), EPOLLIN | EPOLLOUT);
     return true;
 }

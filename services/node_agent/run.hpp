@@ -14,6 +14,7 @@
 #include "node_agent/node_context.hpp"
 #include "node_agent/output.hpp"
 #include "node_agent/run_files.hpp"
+#include "node_agent/run_guard.hpp"
 #include "node_agent/run_socket.hpp"
 #include "node_agent/stdin_feed.hpp"
 #include "process/spawn.hpp"
@@ -48,6 +49,13 @@ public:
 
     /// Error conflict "run_ended" when it has.
     Result<void> signal(int number, std::optional<milliseconds> kill_after);
+    /// The guard's part of it.
+    RunGuard& guard() { return *guard_; }
+    /// A halt: everything of it is to stand still; true once it does. Call again until it is.
+    bool stand_still(const std::string& halt);
+    /// Then it dies. Call again until it is not live any more.
+    void end_halted();
+    const v1::Start& spec() const { return spec_; }
     const std::string& id() const { return spec_.run(); }
     bool live() const { return !end_; }
 
@@ -71,6 +79,7 @@ private:
     void publish_ended_event();
     void clean_up();
     void feed_stdin();
+    std::shared_ptr<RunGuard> make_guard();
 
     NodeContext context_;
     v1::Start spec_;
@@ -82,6 +91,11 @@ private:
     std::optional<process::Child> child_;
     std::shared_ptr<OutputPublisher> output_;
     std::shared_ptr<StdinFeed> stdin_;
+    std::shared_ptr<RunGuard> guard_;
+    std::string halting_;     // halt that was told to the supervisor
+    bool freeze_told_ = false;
+    bool cut_ = false;        // and that it dies
+    bool ended_stored_ = false;  // RunEnded is on the bus
     std::uint64_t stdin_room_ = 0;
     bool started_published_ = false;
     bool started_sent_ = false;

@@ -93,6 +93,7 @@ void Run::set_end(ExitRecord record) {
             std::max(output_->confirmed_offset(), SpoolReader::extent(folder_ / "spool").second);
     end_ = std::move(record);
     if (stdin_) stdin_->finish(end_->code);
+    guard_->finish();
     try_publish_end();
 }
 
@@ -125,13 +126,18 @@ void Run::publish_ended_event() {
         context_,
         make_run_event(context_.settings, id(), "ended", event),
         weak_from_this(),
-        [this] { clean_up(); }
+        [this] {
+            ended_stored_ = true;
+            clean_up();
+        }
     );
 }
 
 /// The tombstone comes first: with neither folder nor tombstone a redelivered start would run it
 /// again.
 void Run::clean_up() {
+    // The audit is warden's before the folder goes; it comes back when it is.
+    if (!guard_->drained()) return guard_->finish();
     const auto self = shared_from_this();
     const auto done = context_.settings.dir / "node" / "done" / id();
     const Fd tombstone(::open(done.c_str(), O_WRONLY | O_CREAT | O_CLOEXEC, 0600));

@@ -23,6 +23,9 @@ Result<Settings> load_settings(const std::filesystem::path& dir) {
     settings.creds_file = reader.get_string("creds_file");
     settings.enrol_url = reader.get_string("enrol_url");
     settings.network = reader.get_bool("network", false);
+    const auto level = policy::level_of(reader.get_string("guard", "enforce"));
+    if (!level) reader.reject("guard", "must be enforce, shim, observe or none");
+    settings.guard = level.value_or(policy::Level::kEnforce);
     const std::string place = reader.get_string("place", "sandbox");
     settings.container = place == "container";
     if (place != "sandbox" && place != "container")

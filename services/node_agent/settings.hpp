@@ -7,6 +7,7 @@
 
 #include "core/result.hpp"
 #include "core/time.hpp"
+#include "policy/policy.hpp"
 
 namespace berth::node {
 
@@ -40,6 +41,7 @@ struct Settings {
     std::filesystem::path creds_file;  ///< empty: none
     std::string enrol_url;  ///< the gateway, where the machine enrols; empty: it has creds
     bool network = false;
+    policy::Level guard = policy::Level::kEnforce;  ///< once the org has a policy
     bool container = false;  ///< commands run in a container, through dir/door
 };
 

@@ -67,6 +67,7 @@ private:
     void read_control();
     void on_init_message(InitReport& report);
     void start_guarding(const InitReport& report);
+    void stop_tree(std::string_view words);
     bool send_word(const RunWord& word) override;
     void on_child(pid_t pid, int wait_status) override;
     void read_output(Source& source);
@@ -96,6 +97,7 @@ private:
     std::optional<process::ExitStatus> sandbox_end_;
     Fd control_;
     Fd init_;  // pidfd
+    process::ProcessId init_id_;
     Source out_[2];
     Fd stdin_;  // write end of the pipe; with a terminal, its master (a copy)
     std::string stdin_buffer_;
@@ -356,6 +358,7 @@ void Supervisor::on_init_message(InitReport& report) {
     early_error_.clear();
     init_ = Fd(static_cast<int>(::syscall(SYS_pidfd_open, report.sender, 0)));
     if (const auto id = process::ProcessId::of(report.sender)) {
+        init_id_ = *id;
         // Killing the first kills this one too; the record only lets a destroyer wait for both.
         (void
         )write_quickly(folder_ / "pids", sandbox_.id().to_text() + "\n" + id->to_text() + "\n");
@@ -375,6 +378,22 @@ void Supervisor::start_guarding(const InitReport& report) {
         return;
     }
     (void)!::write(report.passed.get(), "G", 1);
+}
+
+/// Every process of the run stands still, as far as a signal can make it. Whoever forks is found by
+/// the next look, until two looks find as many.
+void Supervisor::stop_tree(std::string_view words) {
+    constexpr int kMostLooks = 50;
+    const auto texts = unpack(words);
+    if (!texts || texts->size() != 1) return;
+    std::size_t before = 0;
+    for (int look = 0; look < kMostLooks && !launch_.relayed && init_id_.pid != 0; ++look) {
+        const std::size_t found = process::signal_tree(init_id_, SIGSTOP);
+        if (found == before) break;
+        before = found;
+    }
+    const std::string told = pack({texts->front(), launch_.relayed ? "none" : "stop"});
+    if (client_) (void)send_word({Word::kFrozen, before, 0, 0, 0, told});
 }
 
 bool Supervisor::send_word(const RunWord& word) {
@@ -499,7 +518,8 @@ void Supervisor::on_word(const RunWord& word) {
         }
         case Word::kDone: done_ = ended_; break;
         default:
-            if (guard_) (void)guard_->on_word(word);
+            if (guard_ && guard_->on_word(word)) break;
+            if (word.word == Word::kFreeze) stop_tree(word.data);
             break;
     }
 }

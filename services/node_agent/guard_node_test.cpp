@@ -1,0 +1,197 @@
+// SPDX-License-Identifier: Apache-2.0
+// Proves the machine's side of warden on a real nats-server: policy, held commands over kill -9,
+// audit, halts.
+#include <gtest/gtest.h>
+
+#include "node_agent/warden_double.hpp"
+#include "service/proto_time.hpp"
+
+namespace berth::node::testing {
+namespace {
+
+constexpr const char* kPolicy = R"(version: 1
+default: allow
+timeout: 10m
+rules:
+  - id: no-id
+    action: deny
+    reason: nobody asks who they are
+    match: {executable: [id]}
+  - id: ask-uname
+    action: ask
+    reason: a person shall say
+    match: {executable: [uname]}
+)";
+
+bool says(const std::vector<warden::v1::AuditRecord>& records, const std::string& fact,
+          const std::string& executable) {
+    for (const auto& record : records)
+        if (record.fact() == fact && record.executable() == executable) return true;
+    return false;
+}
+
+TEST(GuardNode, WithoutAPolicyNothingIsGuardedAndDebuggersWork) {
+    World world("enforce");
+    BERTH_NEEDS_SANDBOX(world.machine);
+    WardenDouble warden(world);
+    world.start_agent();
+    ASSERT_TRUE(world.ask("start", world.command("rn_1", "grep TracerPid /proc/self/status; LD_DEBUG=help true")));
+    const Output output = world.output("rn_1");
+    EXPECT_NE(output.out.find("TracerPid:\t0\n"), std::string::npos) << output.out;
+    EXPECT_TRUE(warden.until([&] { return warden.records.empty(); }));
+}
+
+TEST(GuardNode, AStartWaitsUntilWardenSaysWhichPolicyIsInForce) {
+    World world("enforce");
+    BERTH_NEEDS_SANDBOX(world.machine);
+    world.start_agent();
+    v1::Start late = world.command("rn_late", "echo late");
+    *late.mutable_start_by() =
+        service::to_timestamp(Clock::system().now() + milliseconds{1'000});
+    ASSERT_TRUE(world.ask("start", late));
+    ASSERT_TRUE(world.ask("start", world.command("rn_1", "echo ran")));
+    EXPECT_EQ(world.ended("rn_late").end().state(), run::v1::RUN_STATE_LOST);
+    EXPECT_FALSE(fs::exists(world.machine.folder("rn_1") / "started"));
+    WardenDouble warden(world);
+    EXPECT_EQ(world.output("rn_1", seconds{30}).out, "ran\n");
+}
+
+TEST(GuardNode, DeniesRecordsAndDropsDangerousVariables) {
+    World world("enforce");
+    BERTH_NEEDS_SANDBOX(world.machine);
+    WardenDouble warden(world);
+    warden.set_policy(kPolicy);
+    world.start_agent();
+    v1::Start start = world.command("rn_1", "id; echo $? $LD_PRELOAD$HELLO; exit 5");
+    (*start.mutable_env())["LD_PRELOAD"] = "/tmp/evil.so";
+    (*start.mutable_env())["HELLO"] = "hello";
+    start.set_user("anna");
+    ASSERT_TRUE(world.ask("start", start));
+    const Output output = world.output("rn_1");
+    EXPECT_EQ(output.out, "126 hello\n");
+    EXPECT_EQ(output.err, "berth: denied by rule no-id: nobody asks who they are\n");
+    EXPECT_EQ(output.end->exit_code(), 5);
+    EXPECT_TRUE(world.gone("rn_1"));  // only when warden has its audit
+    EXPECT_TRUE(warden.until([&] {
+        return says(warden.records, "exec_started", "/usr/bin/dash") &&
+               says(warden.records, "exec_ended", "/usr/bin/dash") &&
+               says(warden.records, "exec_denied", "/usr/bin/id") &&
+               says(warden.records, "run_ended", "");
+    }));
+    EXPECT_EQ(warden.records.front().user(), "anna");
+    EXPECT_EQ(warden.records.front().origin().run(), "rn_1");
+    EXPECT_EQ(warden.records.back().exit_code(), 5);
+    EXPECT_EQ(warden.records.back().output_sha256().size(), 64U);
+}
+
+TEST(GuardNode, AHeldCommandOutlivesItsNodeAgent) {
+    World world("enforce");
+    BERTH_NEEDS_SANDBOX(world.machine);
+    WardenDouble warden(world);
+    warden.set_policy(kPolicy);
+    world.start_agent();
+    ASSERT_TRUE(world.ask("start", world.command("rn_1", "uname -s; uname -o; echo $?")));
+    ASSERT_TRUE(warden.until([&] { return warden.asks.size() == 1; }));
+    EXPECT_EQ(warden.asks[0].plan().argv(1), "-s");
+    EXPECT_EQ(warden.asks[0].terms().rule(), "ask-uname");
+    v1::RunHeld held;
+    EXPECT_TRUE(world.read("EVT", "berth.evt.acme.node.run.held.m_1", [&](const bus::Message& message) {
+        return held.ParseFromString(message.payload);
+    }));
+    EXPECT_EQ(held.approval(), "ap_" + warden.asks[0].held());
+    world.agent.kill();
+    world.start_agent();
+    warden.decide(warden.asks[0].held(), true);
+    ASSERT_TRUE(warden.until([&] { return warden.asks.size() == 2 && warden.claims.size() == 1; }));
+    EXPECT_TRUE(world.read("EVT", "berth.evt.acme.node.run.continued.m_1", [&](const bus::Message& message) {
+        return held.ParseFromString(message.payload);
+    }));
+    warden.decide(warden.asks[1].held(), false);
+    const Output output = world.output("rn_1");
+    EXPECT_EQ(output.out, "Linux\n126\n");
+    EXPECT_EQ(output.err, "berth: denied by rule ask-uname: not today\n");
+}
+
+TEST(GuardNode, ARequesterThatIsKilledAbandonsItsApproval) {
+    World world("enforce");
+    BERTH_NEEDS_SANDBOX(world.machine);
+    WardenDouble warden(world);
+    warden.set_policy(kPolicy);
+    world.start_agent();
+    ASSERT_TRUE(world.ask("start", world.command("rn_1", "uname -s")));
+    ASSERT_TRUE(warden.until([&] { return warden.asks.size() == 1; }));
+    v1::Signal signal;
+    signal.set_run("rn_1");
+    signal.set_signal(SIGTERM);
+    ASSERT_TRUE(world.ask("signal", signal));
+    EXPECT_EQ(world.output("rn_1").end->exit_code(), 143);
+    EXPECT_TRUE(warden.until([&] {
+        return warden.abandoned.size() == 1 &&
+               warden.abandoned[0].approval() == "ap_" + warden.asks[0].held();
+    }));
+    EXPECT_TRUE(warden.claims.empty());
+}
+
+TEST(GuardNode, AHaltStopsEveryTreeAndIsAnswered) {
+    World world("enforce");
+    BERTH_NEEDS_SANDBOX(world.machine);
+    WardenDouble warden(world);
+    warden.set_policy(kPolicy);
+    world.start_agent();
+    constexpr int kTrees = 20;
+    for (int i = 0; i < kTrees; ++i) {
+        ASSERT_TRUE(world.ask(
+            "start", world.command("rn_" + std::to_string(i), "sleep 600 & echo up; sleep 600; true")
+        ));
+    }
+    ASSERT_TRUE(warden.until([&] {
+        int up = 0;
+        for (const auto& record : warden.records) up += record.executable() == "/usr/bin/sleep";
+        return up == 2 * kTrees;
+    }));
+    const auto begin = std::chrono::steady_clock::now();
+    warden.halt("hl_1");
+    ASSERT_TRUE(warden.until([&] { return warden.halted.size() == 1; }));
+    const auto took = std::chrono::duration_cast<milliseconds>(std::chrono::steady_clock::now() - begin);
+    std::printf("%d trees halted in %lld ms\n", kTrees, static_cast<long long>(took.count()));
+    EXPECT_EQ(warden.halted[0].answer().killed(), static_cast<unsigned>(kTrees));
+    EXPECT_EQ(warden.halted[0].answer().frozen(), static_cast<unsigned>(kTrees));
+    EXPECT_EQ(warden.halted[0].answer().mechanism(), "ptrace");
+    EXPECT_EQ(warden.halted[0].answer().error(), "");
+    EXPECT_EQ(world.ended("rn_3").end().state(), run::v1::RUN_STATE_CANCELED);
+    // Nothing new while it is in force.
+    ASSERT_TRUE(world.ask("start", world.command("rn_new", "echo no")));
+    const auto refused = world.ended("rn_new");
+    EXPECT_EQ(refused.end().state(), run::v1::RUN_STATE_LOST);
+    EXPECT_EQ(refused.end().reason(), "halted by anna: enough");
+    warden.resume();
+    EXPECT_TRUE(eventually([&] {
+        static int number = 0;
+        const std::string run = "rn_after" + std::to_string(number++);
+        EXPECT_TRUE(world.ask("start", world.command(run, "true")));
+        return world.ended(run).end().state() == run::v1::RUN_STATE_SUCCEEDED;
+    }));
+}
+
+TEST(GuardNode, AHaltWithoutAPolicyStopsBySignals) {
+    World world("enforce");
+    BERTH_NEEDS_SANDBOX(world.machine);
+    WardenDouble warden(world);
+    world.start_agent();
+    ASSERT_TRUE(world.ask("start", world.command("rn_1", "echo up; sleep 600 & sleep 600")));
+    ASSERT_TRUE(world.read("OUT", "berth.out.acme.m_1.rn_1", [](const bus::Message&) { return true; }));
+    warden.halt("hl_1");
+    ASSERT_TRUE(warden.until([&] { return warden.halted.size() == 1; }));
+    EXPECT_EQ(warden.halted[0].answer().killed(), 1U);
+    EXPECT_EQ(warden.halted[0].answer().mechanism(), "stop");
+    EXPECT_EQ(world.ended("rn_1").end().state(), run::v1::RUN_STATE_CANCELED);
+}
+
+}  // namespace
+}  // namespace berth::node::testing
+
+int main(int argc, char** argv) {
+    berth::node::testing::become_unprivileged(argv);
+    ::testing::InitGoogleTest(&argc, argv);
+    return RUN_ALL_TESTS();
+}
