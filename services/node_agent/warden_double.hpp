@@ -12,6 +12,7 @@
 
 #include "berth/common/v1/common.pb.h"
 #include "berth/warden/v1/warden.pb.h"
+#include "core/text.hpp"
 #include "node_agent/node_world.hpp"
 
 namespace berth::node::testing {
