@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // Approvals, grants and halts under a thousand seeds of asks, clicks, claims, deadlines and halts,
-// each of them also twice, late and by the wrong one, with warden's own pure rules and virtual time:
-// what must hold after every single step, and that the rare branches were walked. BERTH_SIM_SEED=<n>
-// replays one seed.
+// each of them also twice, late and by the wrong one, with warden's own pure rules and virtual
+// time: what must hold after every single step, and that the rare branches were walked.
+// BERTH_SIM_SEED=<n> replays one seed.
 #include <gtest/gtest.h>
 
 #include <cstdlib>
@@ -156,13 +156,14 @@ private:
         click.may_decide = !dice(10);
         click.in_group = !dice(10);
         click.approve = dice(65);
-        click.revision = dice(20) ? row->record.body.revision() - static_cast<unsigned>(below(2)) : 0;
+        click.revision =
+            dice(20) ? row->record.body.revision() - static_cast<unsigned>(below(2)) : 0;
         click.now = now_;
         const ClickResult result = warden::click(row->record, click);
         if (result.refusal) count("refused " + result.refusal->code);
         must(
-            result.refusal.has_value() == (result.effect == ClickEffect::kRefused ||
-                                           result.effect == ClickEffect::kExpired),
+            result.refusal.has_value() ==
+                (result.effect == ClickEffect::kRefused || result.effect == ClickEffect::kExpired),
             "a refusal without its reason"
         );
         record("decided", row->record.body.id());
@@ -170,7 +171,10 @@ private:
         if (result.effect == ClickEffect::kVoted) count("a vote of several");
         if (result.effect != ClickEffect::kDecided) return;
         count("decided");
-        must(click.may_decide && click.in_group, "a stranger decided");
+        must(
+            click.may_decide && (click.in_group || row->record.body.group_size() == 0),
+            "a stranger decided"
+        );
         must(click.user != row->record.body.origin().user(), "who asked decided");
         if (click.approve && dice(40)) remember(*row, click.user);
     }
@@ -258,9 +262,7 @@ private:
             if (!in_force(halt)) continue;
             const std::string user = any_person();
             const auto resumed = resume(halt, user, now_);
-            must(
-                resumed.has_value() == (user != halt.pressed_by()), "resumed by who pressed it"
-            );
+            must(resumed.has_value() == (user != halt.pressed_by()), "resumed by who pressed it");
             return count(resumed ? "resumed" : "not resumed by who pressed it");
         }
         v1::Halt halt;
@@ -277,7 +279,12 @@ private:
                 count(approved ? "revoked between approval and claim" : "revoked");
         }
         for (auto& grant : grants_) {
-            if (covers_grant(halt, grant, "", grant.lease().substr(std::min<std::size_t>(3, grant.lease().size()))) &&
+            if (covers_grant(
+                    halt,
+                    grant,
+                    "",
+                    grant.lease().substr(std::min<std::size_t>(3, grant.lease().size()))
+                ) &&
                 withdraw(grant, halt.pressed_by(), now_))
                 count("a grant voided");
         }
@@ -294,8 +301,7 @@ private:
             must(
                 !moved || body.revision() > row.revision, body.id() + " changed without a revision"
             );
-            const bool voided = row.before == v1::APPROVAL_STATE_APPROVED &&
-                                row.executions == 0 &&
+            const bool voided = row.before == v1::APPROVAL_STATE_APPROVED && row.executions == 0 &&
                                 (body.state() == v1::APPROVAL_STATE_REVOKED ||
                                  body.state() == v1::APPROVAL_STATE_ABANDONED);
             must(
@@ -313,7 +319,8 @@ private:
             origin.set_org("acme");
             origin.set_user(grant.user());
             for (const auto& halt : halts_) {
-                if (in_force(halt) && halt.scope() != v1::HALT_SCOPE_MACHINE && covers(halt, origin))
+                if (in_force(halt) && halt.scope() != v1::HALT_SCOPE_MACHINE &&
+                    covers(halt, origin))
                     must(!usable(grant, now_), grant.id() + " counts inside a halt");
             }
         }
@@ -336,7 +343,9 @@ private:
             if (!broken.take(each)) break;
         }
         const auto verdict = broken.finish(head_);
-        must(!verdict.whole() && verdict.first_bad() == at + 1, "a change of the chain was not found");
+        must(
+            !verdict.whole() && verdict.first_bad() == at + 1, "a change of the chain was not found"
+        );
     }
 
     std::mt19937_64 random_;
