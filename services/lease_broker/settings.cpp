@@ -2,6 +2,8 @@
 // Profiles from the settings file.
 #include "lease_broker/settings.hpp"
 
+#include <set>
+
 #include "core/id.hpp"
 #include "lease_broker/money.hpp"
 #include "service/proto_time.hpp"
@@ -9,6 +11,7 @@
 namespace berth::lease {
 namespace {
 
+const std::set<std::string, std::less<>> kGuardLevels{"enforce", "shim", "observe", "none"};
 constexpr std::uint64_t kDefaultOutputCap = 256ULL << 20U;
 
 v1::Profile read_profile(const std::string& name, config::Reader& reader) {
@@ -20,6 +23,9 @@ v1::Profile read_profile(const std::string& name, config::Reader& reader) {
     *profile.mutable_idle_timeout() =
         service::to_duration(reader.get_duration("idle_timeout", std::chrono::minutes{15}));
     profile.set_network(reader.get_bool("network", false));
+    profile.set_guard(reader.get_string("guard", "enforce"));
+    if (!kGuardLevels.contains(profile.guard()))
+        reader.reject("guard", "must be enforce, shim, observe or none");
     for (const std::string& allowed : reader.get_list("env", {"LANG", "LC_*", "TZ", "CI"}))
         profile.add_env_allow(allowed);
     profile.set_output_cap_bytes(reader.get_bytes("output_cap", kDefaultOutputCap));

@@ -24,8 +24,7 @@ void AuditWriter::add(const AuditEntry& entry) {
 
 bool AuditWriter::flush() {
     if (waiting_.empty()) return true;
-    if (!fd_)
-        fd_ = Fd(::open(file_.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600));
+    if (!fd_) fd_ = Fd(::open(file_.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600));
     if (!fd_) return false;
     const ssize_t put = ::write(fd_.get(), waiting_.data(), waiting_.size());
     if (put <= 0) return false;
@@ -42,8 +41,7 @@ Result<std::vector<AuditEntry>> read_audit(
     if (!fd && errno == ENOENT) return entries;
     if (!fd) return system_error("cannot read " + file.string(), errno);
     std::string bytes(kReadBytes + kMostEntryBytes, '\0');
-    const ssize_t got =
-        ::pread(fd.get(), bytes.data(), bytes.size(), static_cast<off_t>(offset));
+    const ssize_t got = ::pread(fd.get(), bytes.data(), bytes.size(), static_cast<off_t>(offset));
     if (got < 0) return system_error("cannot read " + file.string(), errno);
     std::string_view rest(bytes.data(), static_cast<std::size_t>(got));
     while (entries.size() < most && rest.size() >= sizeof(std::uint32_t)) {

@@ -86,11 +86,21 @@ private:
 
     void judge_stopped(pid_t pid, const std::string& before);
     policy::Verdict judge(const Image& image);
-    void start_watching(pid_t pid, const policy::Plan& plan, const policy::Verdict& verdict,
-                        const std::string& digest, const std::string& approval);
+    void start_watching(
+        pid_t pid,
+        const policy::Plan& plan,
+        const policy::Verdict& verdict,
+        const std::string& digest,
+        const std::string& approval
+    );
     void end_watching(pid_t pid, std::optional<int> exit_code);
-    void deny(pid_t pid, const policy::Plan& plan, const policy::Verdict& verdict,
-              const std::string& digest, const std::string& approval);
+    void deny(
+        pid_t pid,
+        const policy::Plan& plan,
+        const policy::Verdict& verdict,
+        const std::string& digest,
+        const std::string& approval
+    );
     void hold(Waiting waiting, const policy::Verdict& verdict);
     void on_decision(const std::string& id);
     void carry_out(const std::string& id);
@@ -105,8 +115,13 @@ private:
     void watch_freezing();
     void watch_times(Time now);
     std::filesystem::path held_file(const std::string& id) const;
-    AuditEntry entry_of(const char* fact, pid_t pid, const policy::Plan& plan,
-                        const policy::Verdict& verdict, const std::string& digest) const;
+    AuditEntry entry_of(
+        const char* fact,
+        pid_t pid,
+        const policy::Plan& plan,
+        const policy::Verdict& verdict,
+        const std::string& digest
+    ) const;
     void say(Word word, std::vector<std::string> texts);
 
     std::filesystem::path folder_;
@@ -126,8 +141,8 @@ private:
     std::deque<std::pair<pid_t, std::string>> postponed_;  ///< until the audit has room
     std::deque<std::pair<Word, std::string>> unsaid_;
     std::uint64_t told_audit_ = 0;
-    std::optional<Time> look_at_;  ///< for signals to held processes
-    std::string freezing_;         ///< id of a halt that is being carried out
+    std::optional<Time> look_at_;    ///< for signals to held processes
+    std::string freezing_;           ///< id of a halt that is being carried out
     std::optional<Time> frozen_by_;  ///< when to look again
     Time freeze_until_{};
     identity::Sha256 output_;

@@ -146,7 +146,11 @@ Result<Decision> Decision::decode(std::string_view bytes) {
 std::string AuditEntry::encode() const {
     Packer out(kAuditMagic);
     out.put(fact).put(static_cast<std::uint64_t>(at_us)).put(rule).put(action).put(reason);
-    out.put(digest).put(executable).put(argv).put(approval).put(std::uint64_t{exit_code.has_value()});
+    out.put(digest)
+        .put(executable)
+        .put(argv)
+        .put(approval)
+        .put(std::uint64_t{exit_code.has_value()});
     out.put(static_cast<std::uint64_t>(exit_code.value_or(0))).put(output_sha256);
     out.put(std::uint64_t{pid});
     return out.take();

@@ -13,8 +13,8 @@
 namespace berth::node {
 namespace {
 
-constexpr milliseconds kSignalLook{100};   // how soon a signal to a held process is felt
-constexpr milliseconds kFreezeLook{5};     // between looks whether all stand still
+constexpr milliseconds kSignalLook{100};      // how soon a signal to a held process is felt
+constexpr milliseconds kFreezeLook{5};        // between looks whether all stand still
 constexpr milliseconds kFreezePatience{500};  // then it is told as it is
 
 }  // namespace
@@ -103,7 +103,8 @@ void Guard::carry_out(const std::string& id) {
     const Decision& made = *waiting.decision;
     if (!made.approve)
         return reject(
-            id, waiting.held.verdict.rule,
+            id,
+            waiting.held.verdict.rule,
             made.reason.empty() ? std::string("not approved") : made.reason
         );
     if (!made.edited_argv.empty()) {
@@ -111,7 +112,9 @@ void Guard::carry_out(const std::string& id) {
         waiting.closed = false;
         edited_[waiting.pid] = id;
         if (tracer_.replace(
-                waiting.pid, waiting.held.plan.executable.path, made.edited_argv,
+                waiting.pid,
+                waiting.held.plan.executable.path,
+                made.edited_argv,
                 waiting.environment
             ))
             return;
@@ -166,8 +169,7 @@ bool Guard::take_edited(pid_t pid, Image& image) {
 void Guard::on_claimed(const std::vector<std::string>& texts) {
     const auto found = waiting_.find(texts[0]);
     if (found == waiting_.end() || !found->second.claiming) return;
-    if (texts[1] != "go")
-        return reject(texts[0], found->second.held.verdict.rule, texts[2]);
+    if (texts[1] != "go") return reject(texts[0], found->second.held.verdict.rule, texts[2]);
     std::string why;
     if (!still_same(found->second, why)) return reject(texts[0], "content", why);
     go_on(texts[0]);

@@ -23,8 +23,11 @@ rules:
     match: {executable: [uname]}
 )";
 
-bool says(const std::vector<warden::v1::AuditRecord>& records, const std::string& fact,
-          const std::string& executable) {
+bool says(
+    const std::vector<warden::v1::AuditRecord>& records,
+    const std::string& fact,
+    const std::string& executable
+) {
     for (const auto& record : records)
         if (record.fact() == fact && record.executable() == executable) return true;
     return false;
@@ -35,7 +38,9 @@ TEST(GuardNode, WithoutAPolicyNothingIsGuardedAndDebuggersWork) {
     BERTH_NEEDS_SANDBOX(world.machine);
     WardenDouble warden(world);
     world.start_agent();
-    ASSERT_TRUE(world.ask("start", world.command("rn_1", "grep TracerPid /proc/self/status; LD_DEBUG=help true")));
+    ASSERT_TRUE(world.ask(
+        "start", world.command("rn_1", "grep TracerPid /proc/self/status; LD_DEBUG=help true")
+    ));
     const Output output = world.output("rn_1");
     EXPECT_NE(output.out.find("TracerPid:\t0\n"), std::string::npos) << output.out;
     EXPECT_TRUE(warden.until([&] { return warden.records.empty(); }));
@@ -46,8 +51,7 @@ TEST(GuardNode, AStartWaitsUntilWardenSaysWhichPolicyIsInForce) {
     BERTH_NEEDS_SANDBOX(world.machine);
     world.start_agent();
     v1::Start late = world.command("rn_late", "echo late");
-    *late.mutable_start_by() =
-        service::to_timestamp(Clock::system().now() + milliseconds{1'000});
+    *late.mutable_start_by() = service::to_timestamp(Clock::system().now() + milliseconds{1'000});
     ASSERT_TRUE(world.ask("start", late));
     ASSERT_TRUE(world.ask("start", world.command("rn_1", "echo ran")));
     EXPECT_EQ(world.ended("rn_late").end().state(), run::v1::RUN_STATE_LOST);
@@ -95,17 +99,21 @@ TEST(GuardNode, AHeldCommandOutlivesItsNodeAgent) {
     EXPECT_EQ(warden.asks[0].plan().argv(1), "-s");
     EXPECT_EQ(warden.asks[0].terms().rule(), "ask-uname");
     v1::RunHeld held;
-    EXPECT_TRUE(world.read("EVT", "berth.evt.acme.node.run.held.m_1", [&](const bus::Message& message) {
-        return held.ParseFromString(message.payload);
-    }));
+    EXPECT_TRUE(world.read(
+        "EVT",
+        "berth.evt.acme.node.run.held.m_1",
+        [&](const bus::Message& message) { return held.ParseFromString(message.payload); }
+    ));
     EXPECT_EQ(held.approval(), "ap_" + warden.asks[0].held());
     world.agent.kill();
     world.start_agent();
     warden.decide(warden.asks[0].held(), true);
     ASSERT_TRUE(warden.until([&] { return warden.asks.size() == 2 && warden.claims.size() == 1; }));
-    EXPECT_TRUE(world.read("EVT", "berth.evt.acme.node.run.continued.m_1", [&](const bus::Message& message) {
-        return held.ParseFromString(message.payload);
-    }));
+    EXPECT_TRUE(world.read(
+        "EVT",
+        "berth.evt.acme.node.run.continued.m_1",
+        [&](const bus::Message& message) { return held.ParseFromString(message.payload); }
+    ));
     warden.decide(warden.asks[1].held(), false);
     const Output output = world.output("rn_1");
     EXPECT_EQ(output.out, "Linux\n126\n");
@@ -141,7 +149,8 @@ TEST(GuardNode, AHaltStopsEveryTreeAndIsAnswered) {
     constexpr int kTrees = 20;
     for (int i = 0; i < kTrees; ++i) {
         ASSERT_TRUE(world.ask(
-            "start", world.command("rn_" + std::to_string(i), "sleep 600 & echo up; sleep 600; true")
+            "start",
+            world.command("rn_" + std::to_string(i), "sleep 600 & echo up; sleep 600; true")
         ));
     }
     ASSERT_TRUE(warden.until([&] {
@@ -152,7 +161,8 @@ TEST(GuardNode, AHaltStopsEveryTreeAndIsAnswered) {
     const auto begin = std::chrono::steady_clock::now();
     warden.halt("hl_1");
     ASSERT_TRUE(warden.until([&] { return warden.halted.size() == 1; }));
-    const auto took = std::chrono::duration_cast<milliseconds>(std::chrono::steady_clock::now() - begin);
+    const auto took =
+        std::chrono::duration_cast<milliseconds>(std::chrono::steady_clock::now() - begin);
     std::printf("%d trees halted in %lld ms\n", kTrees, static_cast<long long>(took.count()));
     EXPECT_EQ(warden.halted[0].answer().killed(), static_cast<unsigned>(kTrees));
     EXPECT_EQ(warden.halted[0].answer().frozen(), static_cast<unsigned>(kTrees));
@@ -179,7 +189,9 @@ TEST(GuardNode, AHaltWithoutAPolicyStopsBySignals) {
     WardenDouble warden(world);
     world.start_agent();
     ASSERT_TRUE(world.ask("start", world.command("rn_1", "echo up; sleep 600 & sleep 600")));
-    ASSERT_TRUE(world.read("OUT", "berth.out.acme.m_1.rn_1", [](const bus::Message&) { return true; }));
+    ASSERT_TRUE(world.read("OUT", "berth.out.acme.m_1.rn_1", [](const bus::Message&) {
+        return true;
+    }));
     warden.halt("hl_1");
     ASSERT_TRUE(warden.until([&] { return warden.halted.size() == 1; }));
     EXPECT_EQ(warden.halted[0].answer().killed(), 1U);

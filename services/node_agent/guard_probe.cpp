@@ -22,7 +22,6 @@
 #include <cstring>
 #include <string>
 
-
 namespace {
 
 char kTarget[] = "/usr/bin/id";

@@ -12,7 +12,8 @@
 namespace berth::node::testing {
 namespace {
 
-/// `id` stands for a dangerous tool. The probe is allowed, so that what it starts is what is judged.
+/// `id` stands for a dangerous tool. The probe is allowed, so that what it starts is what is
+/// judged.
 constexpr const char* kPolicy = R"(version: 1
 default: allow
 rules:
@@ -31,15 +32,14 @@ rules:
 
 /// A program for i386 that says who it is and exits with 7: 32-bit code in a hand-made ELF file.
 std::string program32() {
-    const unsigned char code[] = {
-        0xb8, 4, 0, 0, 0, 0xbb, 1, 0, 0, 0, 0xb9, 0x00, 0x81, 0x04, 0x08, 0xba, 8, 0, 0, 0,
-        0xcd, 0x80, 0xb8, 1, 0, 0, 0, 0xbb, 7, 0, 0, 0, 0xcd, 0x80};
+    const unsigned char code[] = {0xb8, 4,    0,    0,    0, 0xbb, 1, 0, 0,    0,    0xb9, 0x00,
+                                  0x81, 0x04, 0x08, 0xba, 8, 0,    0, 0, 0xcd, 0x80, 0xb8, 1,
+                                  0,    0,    0,    0xbb, 7, 0,    0, 0, 0xcd, 0x80};
     const unsigned char head[] = {
-        0x7f, 'E', 'L', 'F', 1, 1, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 2, 0, 3, 0, 1, 0, 0, 0,
-        0x54, 0x80, 0x04, 0x08, 52, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 52, 0, 32, 0, 1, 0, 0, 0,
-        0, 0, 0, 0,
-        1, 0, 0, 0, 0, 0, 0, 0, 0, 0x80, 0x04, 0x08, 0, 0x80, 0x04, 0x08, 0, 2, 0, 0, 0, 2, 0, 0,
-        5, 0, 0, 0, 0, 0x10, 0, 0};
+        0x7f, 'E', 'L',  'F',  1,    1,    1,    0,  0, 0, 0, 0, 0, 0, 0, 0, 2, 0, 3,    0,    1,
+        0,    0,   0,    0x54, 0x80, 0x04, 0x08, 52, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,    52,   0,
+        32,   0,   1,    0,    0,    0,    0,    0,  0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0,    0x80, 0x04,
+        0x08, 0,   0x80, 0x04, 0x08, 0,    2,    0,  0, 0, 2, 0, 0, 5, 0, 0, 0, 0, 0x10, 0,    0};
     std::string file(reinterpret_cast<const char*>(head), sizeof head);
     file.append(reinterpret_cast<const char*>(code), sizeof code);
     file.resize(0x100, '\0');
@@ -81,10 +81,12 @@ constexpr Form kForms[] = {
     {"CLONE_UNTRACED, i386", "./probe untraced i386"},
     {"CLONE_UNTRACED, x32", "./probe untraced x32"},
     {"clone3 with CLONE_UNTRACED", "./probe clone3"},
-    {"script, changed shebang", "printf '#!/usr/bin/id\\n' > probe.sh; chmod +x probe.sh; ./probe.sh"},
+    {"script, changed shebang",
+     "printf '#!/usr/bin/id\\n' > probe.sh; chmod +x probe.sh; ./probe.sh"},
     {"background", "id & wait"},
     {"orphan", "(setsid sh -c 'sleep 0.1; id' & ); sleep 0.4"},
-    {"mounts of its own", "unshare -rm sh -c 'mount --bind /usr/bin/id /usr/bin/true; /usr/bin/true'"},
+    {"mounts of its own",
+     "unshare -rm sh -c 'mount --bind /usr/bin/id /usr/bin/true; /usr/bin/true'"},
 };
 
 struct Outcome {
@@ -109,8 +111,13 @@ Outcome try_form(const Form& form, const std::string& level, int number) {
     if (level == "enforce" && !(outcome.refused && outcome.judged)) {
         std::printf("%s: out=%s err=%s\n", form.name, run.out().c_str(), run.err().c_str());
         for (const AuditEntry& entry : machine.audit("f" + std::to_string(number)))
-            std::printf("  %s %s %s %s\n", entry.fact.c_str(), entry.action.c_str(),
-                        entry.rule.c_str(), entry.executable.c_str());
+            std::printf(
+                "  %s %s %s %s\n",
+                entry.fact.c_str(),
+                entry.action.c_str(),
+                entry.rule.c_str(),
+                entry.executable.c_str()
+            );
     }
     return outcome;
 }
@@ -183,9 +190,7 @@ TEST(Guard, ATerminalAndItsJobsWork) {
     launch.env = {"PATH=/usr/bin:/bin", "HOME=/home/berth", "TERM=dumb"};
     machine.start("a", launch);
     Reader run(machine.folder("a"));
-    const auto type = [&](const std::string& line) {
-        run.send({Word::kStdin, 0, 0, 0, 0, line});
-    };
+    const auto type = [&](const std::string& line) { run.send({Word::kStdin, 0, 0, 0, 0, line}); };
     const auto shows = [&](const std::string& text) {
         return run.until([&] { return run.out().find(text) != std::string::npos; });
     };
@@ -208,7 +213,8 @@ TEST(Guard, ATerminalAndItsJobsWork) {
 TEST(Guard, ARefusalSaysWhyAndIs126) {
     GuardedMachine machine(kPolicy);
     BERTH_NEEDS_SANDBOX(machine);
-    Reader& run = machine.finish_guarded("a", "id; echo $?; ./p32; echo $?; id | cat; id 2>&-; echo $?");
+    Reader& run =
+        machine.finish_guarded("a", "id; echo $?; ./p32; echo $?; id | cat; id 2>&-; echo $?");
     EXPECT_EQ(run.out(), "126\n127\n126\n");
     const std::string line = "berth: denied by rule no-id: nobody asks who they are\n";
     EXPECT_NE(run.err().find(line), std::string::npos) << run.err();
@@ -277,8 +283,14 @@ Decision yes(const Held& held) {
     return decision;
 }
 
-void claim(GuardedMachine& machine, const std::string& run, Reader& reader, const Held& held,
-           const std::string& go = "go", const std::string& reason = "") {
+void claim(
+    GuardedMachine& machine,
+    const std::string& run,
+    Reader& reader,
+    const Held& held,
+    const std::string& go = "go",
+    const std::string& reason = ""
+) {
     machine.decide(run, reader, yes(held));
     const std::string word = pack({held.id, go, reason});
     // The claim is the supervisor's to ask first; a word for one that does not claim is dropped.

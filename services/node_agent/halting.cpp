@@ -17,8 +17,8 @@ constexpr milliseconds kEndPatience{10'000};  // then the answer says what still
 
 std::string Halting::mechanism(const Settings& settings) {
     if (settings.container) return "none";
-    const bool traced = settings.guard == policy::Level::kEnforce ||
-                        settings.guard == policy::Level::kObserve;
+    const bool traced =
+        settings.guard == policy::Level::kEnforce || settings.guard == policy::Level::kObserve;
     return traced ? "ptrace" : "stop";
 }
 
@@ -99,9 +99,11 @@ void Halting::answer(Work& work) {
     if (left > 0) answer.set_error(std::to_string(left) + " of its runs do not end");
     *answer.mutable_at() = service::to_timestamp(Clock::system().now());
     context_.warden.ask_surely(
-        "halted", told,
+        "halted",
+        told,
         WardenLink::command_id("halted/" + work.halt.id() + "/" + context_.settings.machine),
-        weak_from_this(), [id = work.halt.id()](const Result<std::string>& done) {
+        weak_from_this(),
+        [id = work.halt.id()](const Result<std::string>& done) {
             if (!done)
                 log::warning("a halt is not confirmed", {{"halt", id}, {"error", done.error()}});
         }

@@ -52,9 +52,7 @@ void refuse(Image& image, const char* rule, std::string reason) {
     image.refusal_reason = std::move(reason);
 }
 
-std::string_view base_name(std::string_view path) {
-    return path.substr(path.rfind('/') + 1);
-}
+std::string_view base_name(std::string_view path) { return path.substr(path.rfind('/') + 1); }
 
 bool is_loader_name(std::string_view name) {
     return name.starts_with("ld-linux") || name.starts_with("ld-musl") ||
@@ -112,9 +110,7 @@ bool Images::read_stack(pid_t pid, Image& image) {
     }
 }
 
-bool Images::parse_stack(
-    std::string_view stack, std::uint64_t base, bool narrow, Image& image
-) {
+bool Images::parse_stack(std::string_view stack, std::uint64_t base, bool narrow, Image& image) {
     const std::size_t width = narrow ? 4 : 8;
     std::size_t at = 0;
     bool good = true;
@@ -199,13 +195,13 @@ Fd Images::open_inside(pid_t pid, const std::string& path, const std::string& cw
     open_how how{};
     how.flags = O_PATH | O_CLOEXEC;
     how.resolve = RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS;
-    return Fd(static_cast<int>(
-        ::syscall(SYS_openat2, root_.get(), whole.c_str() + 1, &how, sizeof how)
-    ));
+    return Fd(
+        static_cast<int>(::syscall(SYS_openat2, root_.get(), whole.c_str() + 1, &how, sizeof how))
+    );
 }
 
-/// The kernel starts a script's interpreter with the name that was asked for among its arguments, at
-/// most one option before it. `sh script` is told by its first argument.
+/// The kernel starts a script's interpreter with the name that was asked for among its arguments,
+/// at most one option before it. `sh script` is told by its first argument.
 void Images::read_script(pid_t pid, Image& image) {
     policy::Plan& plan = image.plan;
     if (!image.refusal.empty()) return;
@@ -219,8 +215,7 @@ void Images::read_script(pid_t pid, Image& image) {
     const Fd script = open_inside(pid, by_kernel ? image.asked_as : plan.argv[1], plan.cwd);
     struct stat info {};
     const bool found = script && ::fstat(script.get(), &info) == 0;
-    if (!found && by_kernel)
-        return refuse(image, "deleted", "the file it was started by is gone");
+    if (!found && by_kernel) return refuse(image, "deleted", "the file it was started by is gone");
     if (!found || same_file(info, executable_) || !S_ISREG(info.st_mode)) return;
     std::string path;
     if (!read_link(::getpid(), ("fd/" + std::to_string(script.get())).c_str(), path))
@@ -259,7 +254,8 @@ void Images::read_environment(Image& image) const {
         }
     }
     std::stable_sort(
-        image.plan.env.begin(), image.plan.env.end(),
+        image.plan.env.begin(),
+        image.plan.env.end(),
         [](const policy::EnvChange& a, const policy::EnvChange& b) { return a.name < b.name; }
     );
 }
@@ -270,8 +266,11 @@ bool Images::is_fixed(const struct stat& info) const {
 
 bool Images::is_loader(pid_t pid, const struct stat& info) {
     const Identity id{
-        info.st_dev, info.st_ino, static_cast<std::uint64_t>(info.st_size),
-        nanoseconds_of(info.st_mtim), nanoseconds_of(info.st_ctim)};
+        info.st_dev,
+        info.st_ino,
+        static_cast<std::uint64_t>(info.st_size),
+        nanoseconds_of(info.st_mtim),
+        nanoseconds_of(info.st_ctim)};
     const bool fixed = is_fixed(info);
     if (fixed) {
         const auto found = known_.find(id);
@@ -292,8 +291,11 @@ Result<std::string> Images::hash_file(const Fd& file, const policy::File& expect
     if (static_cast<std::uint64_t>(info.st_size) > kMostHashedBytes)
         return invalid("too_large", expected.path + " is too large to be hashed");
     const Identity id{
-        info.st_dev, info.st_ino, static_cast<std::uint64_t>(info.st_size),
-        nanoseconds_of(info.st_mtim), nanoseconds_of(info.st_ctim)};
+        info.st_dev,
+        info.st_ino,
+        static_cast<std::uint64_t>(info.st_size),
+        nanoseconds_of(info.st_mtim),
+        nanoseconds_of(info.st_ctim)};
     const bool fixed = is_fixed(info);
     if (fixed) {
         const auto found = known_.find(id);

@@ -60,9 +60,7 @@ private:
         std::string sha256;
     };
     bool read_stack(pid_t pid, Image& image);
-    static bool parse_stack(
-        std::string_view stack, std::uint64_t base, bool narrow, Image& image
-    );
+    static bool parse_stack(std::string_view stack, std::uint64_t base, bool narrow, Image& image);
     void read_executable(pid_t pid, Image& image);
     void read_script(pid_t pid, Image& image);
     void read_environment(Image& image) const;

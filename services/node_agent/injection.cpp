@@ -59,8 +59,7 @@ private:
 bool write_data(pid_t pid, unsigned long address, std::string_view bytes) {
     iovec local{const_cast<char*>(bytes.data()), bytes.size()};
     iovec remote{reinterpret_cast<void*>(address), bytes.size()};
-    return ::process_vm_writev(pid, &local, 1, &remote, 1, 0) ==
-           static_cast<ssize_t>(bytes.size());
+    return ::process_vm_writev(pid, &local, 1, &remote, 1, 0) == static_cast<ssize_t>(bytes.size());
 }
 
 bool read_data(pid_t pid, unsigned long address, std::string& bytes) {
@@ -125,8 +124,7 @@ bool inject_dumpable(pid_t pid, bool dumpable, Injected& before) {
 
 bool is_injected_stop(pid_t pid, const Injected& before) {
     user_regs_struct registers{};
-    return get_registers(pid, registers) &&
-           registers.rip == before.address + before.code.size();
+    return get_registers(pid, registers) && registers.rip == before.address + before.code.size();
 }
 
 bool put_back(pid_t pid, const Injected& before) {

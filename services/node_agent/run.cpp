@@ -128,8 +128,10 @@ void Run::resume() {
     } else {
         if (auto started = start_supervisor(); !started) {
             // A machine that is being started again comes back; how often it is asked is no matter.
-            if (started.error().fault == Fault::kUnavailable) --attempts_;
-            if (obstacle_.empty())
+            const bool comes =
+                started.error().code == kPlaceComing || started.error().code == kNoPolicyKnown;
+            if (comes) --attempts_;
+            if (obstacle_.empty() && !comes)
                 log::warning(
                     "a supervisor does not start", {{"run", id()}, {"error", started.error()}}
                 );

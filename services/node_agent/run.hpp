@@ -92,9 +92,9 @@ private:
     std::shared_ptr<OutputPublisher> output_;
     std::shared_ptr<StdinFeed> stdin_;
     std::shared_ptr<RunGuard> guard_;
-    std::string halting_;     // halt that was told to the supervisor
+    std::string halting_;  // halt that was told to the supervisor
     bool freeze_told_ = false;
-    bool cut_ = false;        // and that it dies
+    bool cut_ = false;           // and that it dies
     bool ended_stored_ = false;  // RunEnded is on the bus
     std::uint64_t stdin_room_ = 0;
     bool started_published_ = false;

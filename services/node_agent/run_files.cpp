@@ -105,8 +105,7 @@ Result<Launch> Launch::decode(std::string_view bytes) {
           &launch.guard.machine,
           &launch.guard.run})
         *text = source.text();
-    if (!source.done())
-        return internal("bad_launch", "the launch description is damaged");
+    if (!source.done()) return internal("bad_launch", "the launch description is damaged");
     return launch;
 }
 

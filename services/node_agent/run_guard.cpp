@@ -139,7 +139,11 @@ void RunGuard::ask(const std::string& id) {
     *ask.mutable_terms() = to_proto(held->verdict, held->policy_version);
     ask.set_held(id);
     context_.warden.ask_surely(
-        "ask", ask, id, weak_from_this(), [this, id](const Result<std::string>& answer) {
+        "ask",
+        ask,
+        id,
+        weak_from_this(),
+        [this, id](const Result<std::string>& answer) {
             if (answer) return on_approval(id, *answer);
             Decision refused;
             refused.held = id;
@@ -154,15 +158,7 @@ void RunGuard::on_approval(const std::string& id, const std::string& payload) {
     if (!approval.ParseFromString(payload)) return;
     const auto known = approvals_.find(id);
     if (known == approvals_.end()) {  // it died while it was asked about
-        if (approval.state() == warden::v1::APPROVAL_STATE_PENDING) {
-            warden::v1::Abandon gone;
-            gone.set_approval(approval.id());
-            gone.set_reason("the command is gone");
-            context_.warden.ask_surely(
-                "abandon", gone, WardenLink::command_id("abandon/" + approval.id()),
-                weak_from_this(), [](const Result<std::string>&) {}
-            );
-        }
+        if (approval.state() == warden::v1::APPROVAL_STATE_PENDING) abandon(approval.id());
         return;
     }
     known->second = approval.id();
@@ -185,8 +181,10 @@ void RunGuard::tell(std::string_view fact, const std::string& id) {
     event.set_approval(approvals_[id]);
     *event.mutable_at() = service::to_timestamp(Clock::system().now());
     publish_surely(
-        context_, make_run_event(context_.settings, spec_.run(), fact, event, id),
-        weak_from_this(), [] {}
+        context_,
+        make_run_event(context_.settings, spec_.run(), fact, event, id),
+        weak_from_this(),
+        [] {}
     );
 }
 
@@ -229,7 +227,10 @@ void RunGuard::claim(const std::vector<std::string>& texts) {
     claim.set_digest(texts[3]);
     claim.set_held(texts[0]);
     context_.warden.ask_surely(
-        "claim", claim, texts[1], weak_from_this(),
+        "claim",
+        claim,
+        texts[1],
+        weak_from_this(),
         [this, id = texts[0]](const Result<std::string>& answer) {
             warden::v1::Claimed claimed;
             if (!answer)
@@ -244,19 +245,22 @@ void RunGuard::claim(const std::vector<std::string>& texts) {
 void RunGuard::unheld(const std::vector<std::string>& texts) {
     const auto known = approvals_.find(texts[0]);
     if (known == approvals_.end()) return;
-    if (!known->second.empty()) {
-        if (texts[1] == "abandoned") {
-            warden::v1::Abandon gone;
-            gone.set_approval(known->second);
-            gone.set_reason("the command is gone");
-            context_.warden.ask_surely(
-                "abandon", gone, WardenLink::command_id("abandon/" + known->second),
-                weak_from_this(), [](const Result<std::string>&) {}
-            );
-        }
-        if (approvals_.size() == 1) tell("continued", texts[0]);
-    }
+    if (texts[1] == "abandoned" && !known->second.empty()) abandon(known->second);
+    if (approvals_.size() == 1) tell("continued", texts[0]);
     approvals_.erase(texts[0]);
+}
+
+void RunGuard::abandon(const std::string& approval) {
+    warden::v1::Abandon gone;
+    gone.set_approval(approval);
+    gone.set_reason("the command is gone");
+    context_.warden.ask_surely(
+        "abandon",
+        gone,
+        WardenLink::command_id("abandon/" + approval),
+        weak_from_this(),
+        [](const Result<std::string>&) {}
+    );
 }
 
 bool RunGuard::drained() const {
@@ -310,7 +314,11 @@ void RunGuard::drain() {
         "audit/" + spec_.run() + "/" + std::to_string(audited_) + "/" + std::to_string(until)
     );
     context_.warden.ask_surely(
-        "record", batch, id, weak_from_this(), [this, until](const Result<std::string>& answer) {
+        "record",
+        batch,
+        id,
+        weak_from_this(),
+        [this, until](const Result<std::string>& answer) {
             draining_ = false;
             if (!answer)
                 log::warning(

@@ -46,6 +46,7 @@ private:
     void on_approval(const std::string& id, const std::string& payload);
     void write_decision(const Decision& decision);
     void claim(const std::vector<std::string>& texts);
+    void abandon(const std::string& approval);
     void unheld(const std::vector<std::string>& texts);
     void tell(std::string_view fact, const std::string& id);
     void drain();

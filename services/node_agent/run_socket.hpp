@@ -40,8 +40,8 @@ enum class Word : char {
     kClaimed = 'm',    ///< data: {id, "go" or "", reason}
     kAuditDone = 'a',  ///< a: bytes of `audit` that warden has
     kFreeze = 'z',     ///< data: {halt, reason}: stop every process where it stands
-    kConfirm = 'A',  ///< a: every byte of output below this is stored on the bus
-    kSignal = 'G',   ///< a: signal for the command's process group
+    kConfirm = 'A',    ///< a: every byte of output below this is stored on the bus
+    kSignal = 'G',     ///< a: signal for the command's process group
     kCancel =
         'K',  ///< a: grace in milliseconds, then SIGKILL to everything; the run ends as canceled
     kStdin = 'I',     ///< data

@@ -18,6 +18,7 @@
 #include <optional>
 #include <string>
 
+#include "node_agent/exit_reason.hpp"
 #include "node_agent/guard.hpp"
 #include "node_agent/init_link.hpp"
 #include "node_agent/run_files.hpp"
@@ -84,7 +85,6 @@ private:
     void kill_all();
     void try_finish();
     void finish(ExitRecord record);
-    ExitRecord make_record() const;
 
     std::filesystem::path folder_;
     Fd listener_;
@@ -154,7 +154,8 @@ Result<void> Supervisor::begin() {
     BERTH_ASSIGN(launch_, Launch::decode(bytes));
     BERTH_ASSIGN(SpoolWriter spool, SpoolWriter::create(folder_ / "spool"));
     spool_ = std::move(spool);
-    if (!launch_.guard.level.empty()) guard_ = std::make_unique<Guard>(launch_, folder_, static_cast<GuardHost&>(*this));
+    if (!launch_.guard.level.empty())
+        guard_ = std::make_unique<Guard>(launch_, folder_, static_cast<GuardHost&>(*this));
     if (launch_.deadline_us != 0)
         deadline_ = Steady::now() + microseconds{launch_.deadline_us - wall_micros()};
     return create_durable(
@@ -598,46 +599,9 @@ void Supervisor::try_finish() {
             wake_at_ = Steady::now();  // more to read: come back at once
         return;
     }
-    finish(make_record());
-}
-
-ExitRecord Supervisor::make_record() const {
-    ExitRecord record;
-    if (command_end_ || started_) {
-        // Without its own word the command was killed together with init.
-        const process::ExitStatus end = command_end_.value_or(process::ExitStatus{137, SIGKILL});
-        record.has_code = true;
-        record.code = end.code;
-        record.signal = end.signal;
-        record.state = end.code == 0 ? EndState::kSucceeded : EndState::kFailed;
-        if (end.signal != 0)
-            record.reason = "killed by signal " + std::to_string(end.signal) + " (" +
-                            ::strsignal(end.signal) + ")";
-        else if (end.code != 0)
-            record.reason = "exit code " + std::to_string(end.code);
-        if (!memory_notice_.empty() && !record.reason.empty())
-            record.reason = memory_notice_ + "; " + record.reason;
-    } else {
-        record.state = EndState::kFailed;
-        record.of_berth = true;
-        record.reason = "the sandbox could not be made: " +
-                        (early_error_.empty() ? std::string("no word from it") : early_error_);
-        if (early_error_.find("amespace") != std::string::npos ||
-            early_error_.find("uid map") != std::string::npos) {
-            record.reason +=
-                " (this host may forbid unprivileged user namespaces, as a chroot or a default "
-                "container does)";
-        }
-    }
-    if (canceled_) {
-        record.state = EndState::kCanceled;
-        record.reason = "canceled";
-    } else if (timed_out_) {
-        record.state = EndState::kTimedOut;
-        record.reason = "the time limit passed";
-    }
-    record.capped = capped_;
-    return record;
+    finish(record_of(
+        {command_end_, started_, early_error_, memory_notice_, canceled_, timed_out_, capped_}
+    ));
 }
 
 void Supervisor::finish(ExitRecord record) {

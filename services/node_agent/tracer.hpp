@@ -75,12 +75,12 @@ public:
 private:
     enum class State {
         kRunning,
-        kStopped,    ///< frozen at any stop; `resume` says how it goes on
-        kAtExec,     ///< on_exec() was told
-        kClosing,    ///< runs the few instructions that close its memory
-        kHeld,       ///< closed
-        kOpening,    ///< runs those that open it again
-        kRefused,    ///< runs to its end
+        kStopped,  ///< frozen at any stop; `resume` says how it goes on
+        kAtExec,   ///< on_exec() was told
+        kClosing,  ///< runs the few instructions that close its memory
+        kHeld,     ///< closed
+        kOpening,  ///< runs those that open it again
+        kRefused,  ///< runs to its end
     };
     struct Tracee {
         State state = State::kRunning;

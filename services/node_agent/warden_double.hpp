@@ -12,6 +12,7 @@
 
 #include "berth/common/v1/common.pb.h"
 #include "berth/warden/v1/warden.pb.h"
+#include "core/id.hpp"
 #include "core/text.hpp"
 #include "node_agent/node_world.hpp"
 
@@ -188,9 +189,7 @@ private:
 
     void beat_now() {
         if (!silent_)
-            (void)world_.connection->publish_plain(
-                "berth.warden.acme", beat_.SerializeAsString()
-            );
+            (void)world_.connection->publish_plain("berth.warden.acme", beat_.SerializeAsString());
     }
     void keep_beating() {
         std::unique_lock lock(mutex_);

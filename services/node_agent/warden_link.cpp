@@ -56,9 +56,9 @@ void WardenLink::bus_up(bus::Connection& connection) {
     auto asker = bus::Asker::create(connection, {"node", settings_.machine});
     auto beats = connection.subscribe(
         "berth.warden." + settings_.org,
-        [weak = weak_from_this(), &loop = loop_, generation = ++generation_](
-            const bus::Message& message
-        ) {
+        [weak = weak_from_this(),
+         &loop = loop_,
+         generation = ++generation_](const bus::Message& message) {
             loop.post([weak, generation, payload = message.payload] {
                 const auto self = weak.lock();
                 if (self && self->generation_ == generation) self->on_beat(payload);
@@ -119,9 +119,9 @@ void WardenLink::fetch() {
     ask.timeout = kFetchTimeout;
     asker_->ask(
         std::move(ask),
-        [weak = weak_from_this(), &loop = loop_, generation = generation_](
-            Result<bus::Answer> answer
-        ) {
+        [weak = weak_from_this(),
+         &loop = loop_,
+         generation = generation_](Result<bus::Answer> answer) {
             loop.post([weak, &loop, generation, answer = std::move(answer)] {
                 const auto self = weak.lock();
                 if (!self || self->generation_ != generation) return;
@@ -140,8 +140,7 @@ void WardenLink::fetch() {
 
 void WardenLink::take_snapshot(const std::string& payload) {
     warden::v1::Snapshot snapshot;
-    if (!snapshot.ParseFromString(payload))
-        return log::warning("warden's policy makes no sense");
+    if (!snapshot.ParseFromString(payload)) return log::warning("warden's policy makes no sense");
     if (const auto taken = take_policy(snapshot.policy()); !taken) {
         // The old one goes on until its life has passed; then nothing new is allowed.
         return log::warning("warden's policy cannot be used", {{"error", taken.error()}});
@@ -187,7 +186,7 @@ Result<Launch::Guard> WardenLink::guard_for(const v1::Start& spec) const {
             return conflict("halted", "halted by " + halt.pressed_by() + ": " + halt.reason());
     }
     if (!state_)
-        return unavailable("no_policy_known", "warden has not said yet which policy is in force");
+        return unavailable(kNoPolicyKnown, "warden has not said yet which policy is in force");
     if (state_->version == 0) return guard;
     guard.level = std::string(policy::to_string(settings_.guard));
     guard.folder = folder().string();
@@ -225,9 +224,7 @@ void WardenLink::ask_surely(
     ask_again(std::move(ask), std::move(alive), std::move(done), kAskPause);
 }
 
-void WardenLink::ask_again(
-    bus::Ask ask, std::weak_ptr<void> alive, Done done, milliseconds pause
-) {
+void WardenLink::ask_again(bus::Ask ask, std::weak_ptr<void> alive, Done done, milliseconds pause) {
     const auto later = [weak = weak_from_this(), &loop = loop_, ask, alive, done, pause] {
         loop.after(pause, [=] {
             const auto self = weak.lock();
@@ -236,21 +233,18 @@ void WardenLink::ask_again(
         });
     };
     if (asker_ == nullptr) return later();
-    asker_->ask(
-        std::move(ask),
-        [&loop = loop_, alive, done, later](Result<bus::Answer> answer) {
-            loop.post([alive, done, later, answer = std::move(answer)] {
-                if (alive.expired()) return;
-                if (answer) return done(answer->payload);
-                // "Not now" is asked again; a no is an answer.
-                const Fault fault = answer.error().fault;
-                if (fault == Fault::kUnavailable || fault == Fault::kDeadline ||
-                    fault == Fault::kLimit || fault == Fault::kInternal)
-                    return later();
-                done(answer.error());
-            });
-        }
-    );
+    asker_->ask(std::move(ask), [&loop = loop_, alive, done, later](Result<bus::Answer> answer) {
+        loop.post([alive, done, later, answer = std::move(answer)] {
+            if (alive.expired()) return;
+            if (answer) return done(answer->payload);
+            // "Not now" is asked again; a no is an answer.
+            const Fault fault = answer.error().fault;
+            if (fault == Fault::kUnavailable || fault == Fault::kDeadline ||
+                fault == Fault::kLimit || fault == Fault::kInternal)
+                return later();
+            done(answer.error());
+        });
+    });
 }
 
 }  // namespace berth::node

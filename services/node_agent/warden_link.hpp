@@ -18,6 +18,9 @@
 
 namespace berth::node {
 
+/// The code of the error "unavailable" while warden has not said which policy is in force.
+inline constexpr const char* kNoPolicyKnown = "no_policy_known";
+
 /// Lives on the loop's thread. What it knows is in node/guard, so that the next node agent begins
 /// with it.
 class WardenLink : public std::enable_shared_from_this<WardenLink> {
@@ -29,8 +32,8 @@ public:
     void bus_up(bus::Connection& connection);
     void bus_down();
 
-    /// How the commands of a run that starts now are guarded. Error unavailable "no_policy_known"
-    /// until warden said whether the org has a policy; or the halt that covers the run, conflict
+    /// How the commands of a run that starts now are guarded. Error kNoPolicyKnown until
+    /// warden said whether the org has a policy; or the halt that covers the run, conflict
     /// "halted".
     Result<Launch::Guard> guard_for(const v1::Start& spec) const;
     /// True for a variable that the policy in force does not hand on to a command.

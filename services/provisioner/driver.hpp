@@ -23,6 +23,11 @@ struct MachineSpec {
     lease::v1::Profile profile;
 };
 
+/// node.yaml's line about how commands are guarded.
+inline std::string guard_line(const lease::v1::Profile& profile) {
+    return "\nguard: " + (profile.guard().empty() ? std::string("enforce") : profile.guard());
+}
+
 enum class Condition { kWorking, kMissing };
 
 /// One thing a provider was asked for while a machine was made, and what it said.

@@ -88,7 +88,8 @@ Secret boot_script(const MachineSpec& spec, const BootFacts& facts) {
         "machine: " + spec.machine + "\norg: " + spec.org + "\nlease: " + spec.lease +
         "\nslug: " + spec.slug + "\nprofile: " + spec.profile.name() +
         "\nnats_url: " + facts.nats_url + "\nenrol_url: " + facts.gateway_url +
-        "\ncreds_file: creds\nnetwork: " + (spec.profile.network() ? "true" : "false");
+        "\ncreds_file: creds\nnetwork: " + (spec.profile.network() ? "true" : "false") +
+        guard_line(spec.profile);
     std::string out =
         "#!/bin/sh\n# Installs Berth's node agent and lets it enrol once.\n"
         "set -eu\numask 022\n";

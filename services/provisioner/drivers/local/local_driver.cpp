@@ -86,7 +86,7 @@ Result<void> LocalDriver::write_files(const MachineSpec& spec) {
         "machine: " + spec.machine + "\norg: " + spec.org + "\nlease: " + spec.lease +
         "\nslug: " + spec.slug + "\nnats_url: " + settings_.nats_url +
         "\ncreds_file: " + (root / "node" / "creds").string() +
-        "\nnetwork: " + (spec.profile.network() ? "true" : "false") +
+        "\nnetwork: " + (spec.profile.network() ? "true" : "false") + guard_line(spec.profile) +
         "\nprofile: " + spec.profile.name() + "\n" + settings_.node_settings;
     return write_file_atomic(root / "node" / "node.yaml", settings, 0600);
 }
