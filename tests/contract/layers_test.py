@@ -18,7 +18,7 @@ LAYERS = [
     ["core"],
     ["log", "config", "metrics"],
     ["bus", "store", "http", "net", "process", "identity", "jose", "topology"],
-    ["chat", "policy", "service"],
+    ["chat", "engine", "policy", "service"],
 ]
 SERVICE_LAYER = len(LAYERS)  # services/* and channels/*: they know neither each other nor what is above
 TOP_LAYER = SERVICE_LAYER + 1  # cli, tests, ops

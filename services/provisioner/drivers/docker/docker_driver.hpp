@@ -15,9 +15,10 @@
 #include <vector>
 
 #include "provisioner/driver.hpp"
-#include "provisioner/drivers/docker/engine.hpp"
 
 namespace berth::prov {
+
+using engine::Engine;
 
 struct DockerDriverSettings {
     std::string socket;         ///< of the engine

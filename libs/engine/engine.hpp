@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// The container engine's API over its unix socket, as far as machines need it.
+// The container engine's API over its unix socket, as far as machines and their images need it.
 #pragma once
 
 #include <functional>
@@ -15,7 +15,7 @@
 #include "core/time.hpp"
 #include "net/http_client.hpp"
 
-namespace berth::prov {
+namespace berth::engine {
 
 /// Thread-safe: each call has a connection of its own (a unix socket costs microseconds).
 ///
@@ -44,6 +44,14 @@ public:
         const std::string& image, const std::function<void(std::function<void()>)>& begun
     );
 
+    /// Builds an image from a context (a tar file that holds a Dockerfile); each line of the build's own output goes to
+    /// `on_line`. `query` is that of the API's /build, "t=name". Error "build_failed" in the engine's words.
+    Result<void> build(
+        const std::string& query,
+        const std::string& context,
+        const std::function<void(std::string_view)>& on_line
+    );
+
     /// "filters=…" for lists: what carries all of these labels, or whose name holds this.
     static std::string with_labels(const std::vector<std::string>& labels);
     static std::string with_name(const std::string& name);
@@ -65,4 +73,4 @@ private:
     std::optional<std::string> version_;  // by mutex_
 };
 
-}  // namespace berth::prov
+}  // namespace berth::engine

@@ -1,18 +1,20 @@
 // SPDX-License-Identifier: Apache-2.0
 // Requests to the engine and what its answers mean.
-#include "provisioner/drivers/docker/engine.hpp"
+#include "engine/engine.hpp"
 
 #include <algorithm>
 #include <charconv>
 
 #include "net/http_client.hpp"
 
-namespace berth::prov {
+namespace berth::engine {
 namespace {
 
 // What is used here exists since 1.40 and unchanged in every version up to this one.
 constexpr int kOldestMinor = 40;
 constexpr int kNewestMinor = 47;
+// Between two words of a build: a step may be a package manager's whole work.
+constexpr milliseconds kBuildSilence{600'000};
 // Between two words of an engine that fetches an image.
 constexpr milliseconds kPullSilence{60'000};
 constexpr Json::Limits kAnswerLimits{16U << 20U, 64};
@@ -159,6 +161,48 @@ Result<void> Engine::pull(
     return {};
 }
 
+Result<void> Engine::build(
+    const std::string& query,
+    const std::string& context,
+    const std::function<void(std::string_view)>& on_line
+) {
+    BERTH_ASSIGN(const std::string prefix, version());
+    net::HttpRequest request;
+    request.method = "POST";
+    request.path = prefix + "/build?" + query;
+    request.headers.set("Content-Type", "application/x-tar");
+    request.body = context;
+    request.timeout = kBuildSilence;
+    std::string pending;  // one JSON object a line
+    std::string text;     // what the build prints, until its line ends
+    std::string failed;
+    net::HttpClient client("unix:" + socket_);
+    const auto take = [&](std::string_view line) {
+        const auto json = Json::parse(line);
+        if (!json) return;
+        if (const std::string error = json->string_or("error", ""); !error.empty()) failed = error;
+        text += json->string_or("stream", "");
+        for (auto end = text.find('\n'); end != std::string::npos; end = text.find('\n')) {
+            on_line(std::string_view(text).substr(0, end));
+            text.erase(0, end + 1);
+        }
+    };
+    const auto answer = client.stream(request, [&](std::string_view chunk) {
+        pending += chunk;
+        for (auto end = pending.find('\n'); end != std::string::npos; end = pending.find('\n')) {
+            take(std::string_view(pending).substr(0, end));
+            pending.erase(0, end + 1);
+        }
+        return pending.size() < kAnswerLimits.bytes;
+    });
+    if (!answer) return away(socket_, answer.error());
+    if (answer->status != 200) return failure(answer->status, answer->body);
+    take(pending);
+    if (!text.empty()) on_line(text);
+    if (!failed.empty()) return invalid("build_failed", failed);
+    return {};
+}
+
 std::string Engine::with_labels(const std::vector<std::string>& labels) {
     Json filters;
     filters.set("label", Json::strings(labels));
@@ -171,4 +215,4 @@ std::string Engine::with_name(const std::string& name) {
     return "filters=" + net::percent_encode(filters.dump());
 }
 
-}  // namespace berth::prov
+}  // namespace berth::engine
