@@ -14,8 +14,9 @@ struct Command;
 std::vector<Command> guard_group();
 // commands_policy.cpp: a part of the table of commands
 std::vector<Command> policy_group();
-// policy_commands.cpp
+// policy_commands.cpp, harden/harden_command.cpp
 int run_policy(Context& context, const Arguments& arguments);
+int run_harden(Context& context, const Arguments& arguments);
 
 // up/*.cpp
 int run_up(Context& context, const Arguments& arguments);

@@ -55,6 +55,33 @@ std::vector<Command> policy_group() {
          false,
          &run_policy,
          "policy"},
+        {"harden",
+         "<image>",
+         "Make a container image whose tools ask before they run",
+         "Builds <image> anew with Berth's shim in front of the tools: each is moved to a folder "
+         "that only\n"
+         "root enters, and stays there over upgrades of packages (apt, apk and dnf). Then tries to "
+         "get\n"
+         "past the shim inside, prints what was tried, and gives the image its name only where "
+         "nothing\n"
+         "led past it. For machines that guard at level shim; docs/hardened-images.md tells what "
+         "that\n"
+         "level does not see.",
+         {{"tools", "names", "Names or absolute paths, separated by commas", '\0', true},
+          {"policy",
+           "file",
+           "The tools that the rules of this policy name; @current is the one in force"},
+          {"tag", "name", "What to call it (default: <image>-hardened)", 't'},
+          {"recipe", "dir", "Write the build's files to this folder and build nothing"},
+          {"user", "user", "With --recipe: whom the image runs as (default: root)"},
+          {"shim", "file", "The shim (default: berth-shim beside this program)"},
+          {"engine",
+           "socket",
+           "The container engine (default: $DOCKER_HOST, /var/run/docker.sock)"}},
+         1,
+         1,
+         false,
+         &run_harden},
     };
 }
 

@@ -44,8 +44,9 @@ public:
         const std::string& image, const std::function<void(std::function<void()>)>& begun
     );
 
-    /// Builds an image from a context (a tar file that holds a Dockerfile); each line of the build's own output goes to
-    /// `on_line`. `query` is that of the API's /build, "t=name". Error "build_failed" in the engine's words.
+    /// Builds an image from a context (a tar file that holds a Dockerfile); each line of the
+    /// build's own output goes to `on_line`. `query` is that of the API's /build, "t=name". Error
+    /// "build_failed" in the engine's words.
     Result<void> build(
         const std::string& query,
         const std::string& context,

@@ -14,6 +14,7 @@
 #include <thread>
 #include <vector>
 
+#include "engine/engine.hpp"
 #include "provisioner/driver.hpp"
 
 namespace berth::prov {
