@@ -106,18 +106,29 @@ apply() {
         [ -e "$place" ] || [ -L "$place" ] || continue
         if [ ! -L "$place" ] && same "$place" "$shim"; then continue; fi
         mkdir -p "$real$(dirname "$place")"
-        [ "$(family)" != apt ] || divert "$place"
         cp "$shim" "$place.berth-new"
         chmod 0755 "$place.berth-new"
-        mv -f "$place" "$real$place"
-        hash -r # it may have been cp or mv
+        if [ "$(family)" = apt ] && [ -e "$real$place" ]; then
+            : # diverted: what lies here was lent, and upgrades are in the real place
+        else
+            [ "$(family)" != apt ] || divert "$place"
+            mv -f "$place" "$real$place"
+            hash -r # it may have been cp or mv
+        fi
         mv -f "$place.berth-new" "$place"
     done <"$places"
 }
 
+# Package scripts may name a tool by its whole path.
 restore() {
     while read -r place; do
-        if [ -e "$real$place" ] || [ -L "$real$place" ]; then mv -f "$real$place" "$place"; fi
+        [ -e "$real$place" ] || [ -L "$real$place" ] || continue
+        if [ "$(family)" = apt ]; then # dpkg writes to the real place: here lies a copy for the time
+            cp -pP "$real$place" "$place.berth-new"
+            mv -f "$place.berth-new" "$place"
+        else
+            mv -f "$real$place" "$place"
+        fi
         hash -r
     done <"$places"
 }
@@ -126,8 +137,12 @@ restore() {
 hook() {
     case $(family) in
         apt)
-            mkdir -p /etc/apt/apt.conf.d
-            echo "DPkg::Path \"$PATH\";" >/etc/apt/apt.conf.d/90berth
+            mkdir -p /etc/dpkg/dpkg.cfg.d
+            cat >/etc/dpkg/dpkg.cfg.d/berth <<HOOK
+# The real tools for the time of a change, the shim again after it.
+pre-invoke=/bin/sh $home/harden.sh restore
+post-invoke=/bin/sh $home/harden.sh apply
+HOOK
             ;;
         apk)
             mkdir -p /etc/apk/commit_hooks.d

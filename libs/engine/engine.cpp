@@ -182,6 +182,11 @@ Result<void> Engine::build(
         if (!json) return;
         if (const std::string error = json->string_or("error", ""); !error.empty()) failed = error;
         text += json->string_or("stream", "");
+        // The engine paints what a step writes to stderr.
+        for (const std::string_view paint : {"\x1b[91m", "\x1b[0m"}) {
+            for (auto at = text.find(paint); at != std::string::npos; at = text.find(paint))
+                text.erase(at, paint.size());
+        }
         for (auto end = text.find('\n'); end != std::string::npos; end = text.find('\n')) {
             on_line(std::string_view(text).substr(0, end));
             text.erase(0, end + 1);

@@ -157,11 +157,12 @@ TEST_F(HardenTest, NothingLeadsPastTheShimAndUpgradesKeepIt) {
             "%s\\nArchitecture: amd64\\nMaintainer: x <x@x>\\n"
             "Description: x\\n' $1 >/p/DEBIAN/control; printf '#!/bin/sh\\necho grep %s\\n' $1 "
             ">/p/bin/grep; chmod 755 /p/bin/grep\n"
-            "printf '#!/bin/sh\\nset -e\\ntouch /gone; rm /gone\\n' >/p/DEBIAN/postinst; chmod 755 "
+            "printf '#!/bin/sh\\nset -e\\ntouch /gone; /usr/bin/perl -e unlink+q=/gone=\\n' "
+            ">/p/DEBIAN/postinst; chmod 755 "
             "/p/DEBIAN/postinst\n"
             "dpkg-deb --build /p /grep-$1.deb >/dev/null; }\n"
             "pack 98; pack 99\n"
-            "PATH=/usr/sbin:/usr/bin:/sbin:/bin apt-get install -y --no-download /grep-98.deb "
+            "PATH=/usr/sbin:/usr/bin:/sbin:/bin apt-get install -y /grep-98.deb "
             ">/apt.log 2>&1 || { cat /apt.log; exit 8; }\n" +
             is_shim("/usr/bin/grep") +
             "[ \"$(/usr/lib/berth/real/usr/bin/grep)\" = 'grep 98' ]\n[ ! -e /gone ]\n"
