@@ -1,0 +1,91 @@
+// SPDX-License-Identifier: Apache-2.0
+// What guarding costs: the wall of 2,000 execs at enforce beside the same without a guard, in
+// interleaved pairs.
+// usage: guard_bench [pairs] [execs] [script]
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <chrono>
+#include <cstdio>
+#include <cstdlib>
+
+#include "node_agent/guard_world.hpp"
+
+namespace berth::node::testing {
+namespace {
+
+using Steady = std::chrono::steady_clock;
+
+constexpr const char* kPolicy = R"(version: 1
+default: allow
+rules:
+  - id: no-id
+    action: deny
+    match: {executable: [id]}
+)";
+
+double percentile(std::vector<double> values, double part) {
+    std::sort(values.begin(), values.end());
+    return values[static_cast<std::size_t>(part * static_cast<double>(values.size() - 1))];
+}
+
+/// Seconds that a run takes, from its supervisor's start to its end.
+double wall(GuardedMachine& machine, const std::string& run, const std::string& script, bool guard) {
+    machine.beat();
+    Launch launch = machine.guarded(run, {"sh", "-c", script});
+    if (!guard) launch.guard = {};
+    const auto from = Steady::now();
+    machine.start(run, launch);
+    Reader reader(machine.folder(run));
+    bool ended = false;
+    while (!ended) {
+        machine.beat();
+        ended = reader.until_ended(seconds{5});
+    }
+    const double took = std::chrono::duration<double>(Steady::now() - from).count();
+    if (reader.exit().code != 0) {
+        std::fprintf(stderr, "the work failed: %s\n", reader.err().c_str());
+        std::exit(1);
+    }
+    reader.send({Word::kDone, 0, 0, 0, 0, {}});
+    return took;
+}
+
+int bench(int pairs, const std::string& execs, const std::string& script) {
+    GuardedMachine machine(kPolicy);
+    if (!machine.usable()) return 1;
+    const std::string work = script.empty() ? "./probe many " + execs : script;
+    std::vector<double> ratios;
+    std::vector<double> plain;
+    std::vector<double> guarded;
+    for (int i = 0; i < pairs; ++i) {
+        const std::string name = std::to_string(i);
+        double times[2];
+        // Who goes first changes, so that a drift of the host favours nobody.
+        for (int half = 0; half < 2; ++half) {
+            const bool guard = (half + i) % 2 == 1;
+            times[guard ? 1 : 0] = wall(machine, (guard ? "g" : "p") + name, work, guard);
+        }
+        plain.push_back(times[0]);
+        guarded.push_back(times[1]);
+        ratios.push_back(times[1] / times[0]);
+    }
+    std::printf("%d pairs of: %s\n", pairs, work.c_str());
+    std::printf(
+        "plain %.3f s, enforce %.3f s (medians); median of ratios %.3f (p10 %.3f, p90 %.3f)\n",
+        percentile(plain, 0.5), percentile(guarded, 0.5), percentile(ratios, 0.5),
+        percentile(ratios, 0.1), percentile(ratios, 0.9)
+    );
+    return 0;
+}
+
+}  // namespace
+}  // namespace berth::node::testing
+
+int main(int argc, char** argv) {
+    berth::node::testing::become_unprivileged(argv);
+    const int pairs = argc > 1 ? std::atoi(argv[1]) : 20;
+    return berth::node::testing::bench(
+        pairs > 0 ? pairs : 20, argc > 2 ? argv[2] : "2000", argc > 3 ? argv[3] : ""
+    );
+}
