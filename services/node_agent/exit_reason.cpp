@@ -11,7 +11,8 @@ ExitRecord record_of(const RunFacts& facts) {
     ExitRecord record;
     if (facts.command_end || facts.started) {
         // Without its own word the command was killed together with init.
-        const process::ExitStatus end = facts.command_end.value_or(process::ExitStatus{137, SIGKILL});
+        const process::ExitStatus end =
+            facts.command_end.value_or(process::ExitStatus{137, SIGKILL});
         record.has_code = true;
         record.code = end.code;
         record.signal = end.signal;
@@ -26,8 +27,9 @@ ExitRecord record_of(const RunFacts& facts) {
     } else {
         record.state = EndState::kFailed;
         record.of_berth = true;
-        record.reason = "the sandbox could not be made: " +
-                        (facts.early_error.empty() ? std::string("no word from it") : facts.early_error);
+        record.reason =
+            "the sandbox could not be made: " +
+            (facts.early_error.empty() ? std::string("no word from it") : facts.early_error);
         if (facts.early_error.find("amespace") != std::string::npos ||
             facts.early_error.find("uid map") != std::string::npos) {
             record.reason +=

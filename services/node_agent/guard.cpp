@@ -12,6 +12,7 @@
 
 #include "core/text.hpp"
 #include "node_agent/init_protocol.hpp"
+#include "node_agent/shim_protocol.hpp"
 #include "process/spawn.hpp"
 
 namespace berth::node {
@@ -57,6 +58,8 @@ Guard::Guard(const Launch& launch, std::filesystem::path folder, GuardHost& host
       policy_(launch.guard.folder, origin_of(launch.guard)),
       audit_(folder_ / "audit"),
       tracer_(*this),
+      door_(*this),
+      environment_(launch.env),
       signals_(open_child_signals()) {}
 
 Guard::~Guard() = default;
@@ -65,6 +68,10 @@ std::uint32_t Guard::init_flags() const {
     if (level_ == policy::Level::kEnforce) return kGuardTraced | kGuardFiltered;
     // Nothing is refused here, so nothing needs to be kept from it.
     return level_ == policy::Level::kObserve ? kGuardTraced : 0U;
+}
+
+Result<void> Guard::prepare() {
+    return level_ == policy::Level::kShim ? door_.open(folder_ / "shim") : Result<void>();
 }
 
 Result<void> Guard::seize(pid_t pid) {
@@ -116,16 +123,7 @@ void Guard::judge_stopped(pid_t pid, const std::string& before) {
         start_watching(pid, image.plan, verdict, digest, {});
         return tracer_.go(pid);
     }
-    if (verdict.action == policy::Action::kAsk) {
-        // What a person is asked about is known by its content.
-        if (const auto hashed = images_->hash(pid, image.plan); !hashed) {
-            verdict.action = policy::Action::kDeny;
-            verdict.reason = hashed.error().message;
-        } else if (waiting_.size() >= kMaxHeld) {
-            verdict.action = policy::Action::kDeny;
-            verdict.reason = "too many commands of this run wait for a decision";
-        }
-    }
+    if (verdict.action == policy::Action::kAsk) make_askable(pid, image, verdict, false);
     if (verdict.action == policy::Action::kDeny)
         return deny(pid, image.plan, verdict, policy::digest(image.plan), {});
     Waiting waiting;
@@ -148,12 +146,51 @@ void Guard::deny(
     entry.approval = approval;
     entry.exit_code = kDenied;
     audit_.add(entry);
-    tracer_.refuse(
-        pid,
-        "berth: denied by rule " + plain(verdict.rule) + ": " + plain(verdict.reason) + "\n",
-        kDenied
+    refuse(
+        pid, "berth: denied by rule " + plain(verdict.rule) + ": " + plain(verdict.reason) + "\n"
     );
 }
+
+void Guard::refuse(pid_t pid, const std::string& text) {
+    if (door_.has(pid)) return door_.answer(pid, kShimDeny, text);
+    tracer_.refuse(pid, text, kDenied);
+}
+
+/// What a person is asked about is known by its content.
+void Guard::make_askable(pid_t pid, Image& image, policy::Verdict& verdict, bool shim) {
+    const auto hashed = images_->hash(pid, image.plan, shim);
+    if (hashed && waiting_.size() < kMaxHeld) return;
+    verdict.action = policy::Action::kDeny;
+    verdict.reason =
+        hashed ? "too many commands of this run wait for a decision" : hashed.error().message;
+}
+
+void Guard::on_question(pid_t pid, const std::string& path) {
+    if (!images_) {
+        Fd root(::open(("/proc/" + std::to_string(pid) + "/root").c_str(), O_PATH | O_CLOEXEC));
+        images_ = std::make_unique<Images>(std::move(root), ::geteuid());
+        images_->set_baseline(environment_);
+    }
+    Image image = images_->read_shim(pid, path);
+    policy::Verdict verdict = judge(image);
+    if (verdict.action == policy::Action::kAsk) make_askable(pid, image, verdict, true);
+    const std::string digest = policy::digest(image.plan);
+    if (verdict.action == policy::Action::kDeny) return deny(pid, image.plan, verdict, digest, {});
+    if (verdict.action == policy::Action::kAllow) {
+        // Its end is not told: the tool is no child of ours, and nobody holds it.
+        audit_.add(entry_of("exec_started", pid, image.plan, verdict, digest));
+        return door_.answer(pid, kShimAllow);
+    }
+    Waiting waiting;
+    waiting.pid = pid;
+    waiting.shim = waiting.closed = true;
+    waiting.asked_as = path;
+    waiting.held.digest = digest;
+    waiting.held.plan = std::move(image.plan);
+    hold(std::move(waiting), verdict);
+}
+
+void Guard::on_hung_up(pid_t pid) { abandon(pid); }
 
 AuditEntry Guard::entry_of(
     const char* fact,
@@ -213,6 +250,10 @@ void Guard::on_gone(pid_t pid, int wait_status) {
     end_watching(pid, process::to_exit_status(wait_status).code);
     edited_.erase(pid);
     std::erase_if(postponed_, [pid](const auto& one) { return one.first == pid; });
+    abandon(pid);
+}
+
+void Guard::abandon(pid_t pid) {
     for (const auto& [id, waiting] : waiting_) {
         if (waiting.pid != pid) continue;
         AuditEntry entry = entry_of(

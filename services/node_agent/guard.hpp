@@ -16,6 +16,7 @@
 #include "node_agent/image.hpp"
 #include "node_agent/run_files.hpp"
 #include "node_agent/run_socket.hpp"
+#include "node_agent/shim_door.hpp"
 #include "node_agent/tracer.hpp"
 
 namespace berth::node {
@@ -32,7 +33,7 @@ public:
 
 /// Single-threaded, on the supervisor's loop; never waits. Commands that wait for a decision stay
 /// stopped while the rest of the tree goes on.
-class Guard final : private TracerEvents {
+class Guard final : private TracerEvents, private ShimEvents {
 public:
     using Time = std::chrono::steady_clock::time_point;
 
@@ -45,6 +46,11 @@ public:
     int signals() const { return signals_.get(); }
     void on_signals();
 
+    int shims() const { return level_ == policy::Level::kShim ? door_.descriptor() : -1; }
+    void on_shims() { door_.on_ready(); }
+
+    /// Makes what the level needs; before the sandbox starts. Error "system".
+    Result<void> prepare();
     /// The run's first process stands before its first exec, in the sandbox. Error "system".
     Result<void> seize(pid_t pid);
     /// True for the words that are the guard's.
@@ -72,6 +78,7 @@ private:
         pid_t pid = 0;
         std::string asked_as;
         std::vector<std::string> environment;
+        bool shim = false;  ///< it asked by a shim, which waits for the answer
         std::optional<Decision> decision;
         bool closed = false;   ///< stands still; before that nothing is decided
         bool decided = false;  ///< its decision's file is there
@@ -84,6 +91,13 @@ private:
     void on_gone(pid_t pid, int wait_status) override;
     void on_other_child(pid_t pid, int wait_status) override;
 
+    // ShimEvents
+    void on_question(pid_t pid, const std::string& path) override;
+    void on_hung_up(pid_t pid) override;
+
+    void abandon(pid_t pid);
+    void refuse(pid_t pid, const std::string& text);
+    void make_askable(pid_t pid, Image& image, policy::Verdict& verdict, bool shim);
     void judge_stopped(pid_t pid, const std::string& before);
     policy::Verdict judge(const Image& image);
     void start_watching(
@@ -132,7 +146,9 @@ private:
     GuardPolicy policy_;
     AuditWriter audit_;
     Tracer tracer_;
+    ShimDoor door_;
     std::unique_ptr<Images> images_;
+    std::vector<std::string> environment_;  ///< the run's own; what shims differ from
     Fd signals_;
     bool baseline_known_ = false;
     std::map<pid_t, Watched> watched_;

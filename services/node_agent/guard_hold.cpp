@@ -9,6 +9,7 @@
 
 #include "core/id.hpp"
 #include "node_agent/guard.hpp"
+#include "node_agent/shim_protocol.hpp"
 
 namespace berth::node {
 namespace {
@@ -41,10 +42,15 @@ void Guard::hold(Waiting waiting, const policy::Verdict& verdict) {
         denied.reason = "it cannot be recorded: " + written.error().message;
         return deny(waiting.pid, held.plan, denied, held.digest, {});
     }
-    tracer_.hold(waiting.pid);
+    if (waiting.shim)
+        door_.answer(waiting.pid, kShimWait);
+    else
+        tracer_.hold(waiting.pid);
     audit_.add(entry_of("exec_held", waiting.pid, held.plan, verdict, held.digest));
     const std::string id = held.id;
+    const bool closed = waiting.closed;
     waiting_.emplace(id, std::move(waiting));
+    if (closed) say(Word::kHeld, {id});
     if (!look_at_) look_at_ = std::chrono::steady_clock::now() + kSignalLook;
 }
 
@@ -111,12 +117,12 @@ void Guard::carry_out(const std::string& id) {
         // A new image, which comes to on_exec() and is compared there with what was approved.
         waiting.closed = false;
         edited_[waiting.pid] = id;
-        if (tracer_.replace(
-                waiting.pid,
-                waiting.held.plan.executable.path,
-                made.edited_argv,
-                waiting.environment
-            ))
+        if (!waiting.shim && tracer_.replace(
+                                 waiting.pid,
+                                 waiting.held.plan.executable.path,
+                                 made.edited_argv,
+                                 waiting.environment
+                             ))
             return;
         edited_.erase(waiting.pid);
         return reject(id, waiting.held.verdict.rule, "the edited command cannot be executed");
@@ -135,10 +141,11 @@ void Guard::ask_claim(const std::string& id) {
 
 /// Reads everything again from the stopped image and its files.
 bool Guard::still_same(const Waiting& waiting, std::string& why) {
-    Image image = images_->read(waiting.pid);
+    Image image = waiting.shim ? images_->read_shim(waiting.pid, waiting.asked_as)
+                               : images_->read(waiting.pid);
     why = "content changed: " + image.refusal_reason;
     if (!image.refusal.empty()) return false;
-    if (const auto hashed = images_->hash(waiting.pid, image.plan); !hashed) {
+    if (const auto hashed = images_->hash(waiting.pid, image.plan, waiting.shim); !hashed) {
         why = hashed.error().message;
         return false;
     }
@@ -184,7 +191,12 @@ void Guard::go_on(const std::string& id) {
     start_watching(
         waiting.pid, waiting.held.plan, verdict, waiting.held.digest, waiting.decision->approval
     );
-    tracer_.go(waiting.pid);
+    if (waiting.shim) {
+        watched_.erase(waiting.pid);
+        door_.answer(waiting.pid, kShimAllow);
+    } else {
+        tracer_.go(waiting.pid);
+    }
     forget(id, "continued");
 }
 
@@ -247,7 +259,9 @@ void Guard::on_timers() {
     const auto now = std::chrono::steady_clock::now();
     if (look_at_ && now >= *look_at_) {
         look_at_.reset();
-        for (const auto& [id, waiting] : waiting_) (void)tracer_.let_die(waiting.pid);
+        for (const auto& [id, waiting] : waiting_) {
+            if (!waiting.shim) (void)tracer_.let_die(waiting.pid);
+        }
         if (!waiting_.empty()) look_at_ = now + kSignalLook;
     }
     if (frozen_by_) watch_freezing();

@@ -15,12 +15,15 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <csignal>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
+#include <ctime>
 #include <string>
+#include <vector>
 
 namespace {
 
@@ -144,6 +147,30 @@ int many(int count) {
     return status;
 }
 
+/// Microseconds that starting `path` and waiting for its end takes: median and 99th percentile.
+int latency(int count, const char* path) {
+    char* argv[] = {const_cast<char*>(path), nullptr};
+    std::vector<double> times;
+    for (int i = 0; i < count; ++i) {
+        timespec from{};
+        timespec to{};
+        pid_t child = 0;
+        int status = 0;
+        ::clock_gettime(CLOCK_MONOTONIC, &from);
+        if (::posix_spawn(&child, path, nullptr, nullptr, argv, ::environ) != 0) return 1;
+        ::waitpid(child, &status, 0);
+        ::clock_gettime(CLOCK_MONOTONIC, &to);
+        if (status != 0) return 1;
+        times.push_back(
+            static_cast<double>(to.tv_sec - from.tv_sec) * 1e6 +
+            static_cast<double>(to.tv_nsec - from.tv_nsec) / 1e3
+        );
+    }
+    std::sort(times.begin(), times.end());
+    std::printf("%.1f %.1f\n", times[times.size() / 2], times[times.size() * 99 / 100]);
+    return 0;
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
@@ -158,6 +185,7 @@ int main(int argc, char** argv) {
     if (mode == "clone3") return by_clone3();
     if (mode == "attack") return attack(std::atoi(word));
     if (mode == "many") return many(std::atoi(word));
+    if (mode == "latency" && argc > 3) return latency(std::atoi(word), argv[3]);
     if (mode == "self") {
         char* again[] = {argv[0], const_cast<char*>("exec"), nullptr};
         ::execve("/proc/self/exe", again, ::environ);

@@ -127,7 +127,7 @@ TEST(Guard, TheBypassSetMissesNothingAtEnforce) {
         Machine machine;
         BERTH_NEEDS_SANDBOX(machine);
     }
-    std::printf("%-32s %-24s %-24s\n", "form", "observe", "enforce");
+    std::printf("%-32s %-24s %-24s %-24s\n", "form", "observe", "shim", "enforce");
     int number = 0;
     for (const Form& form : kForms) {
         if (std::string(form.name) == "busybox applet" && !fs::exists("/usr/bin/busybox")) {
@@ -135,7 +135,7 @@ TEST(Guard, TheBypassSetMissesNothingAtEnforce) {
             continue;
         }
         std::string line;
-        for (const char* level : {"observe", "enforce"}) {
+        for (const char* level : {"observe", "shim", "enforce"}) {
             const Outcome outcome = try_form(form, level, number++);
             std::string cell = outcome.seen ? "seen " : "- ";
             cell += outcome.judged ? "judged " : "- ";
@@ -409,6 +409,49 @@ TEST(Guard, AHeldProcessIsOutOfReachAndDiesOfItsSignals) {
         abandoned = abandoned || entry.fact == "exec_abandoned";
     EXPECT_TRUE(abandoned);
     EXPECT_FALSE(fs::exists(machine.folder("a") / "held" / held.id));
+}
+
+TEST(Guard, AShimIsTheToolOnceItIsAllowed) {
+    GuardedMachine machine(kAsking, "shim");
+    BERTH_NEEDS_SANDBOX(machine);
+    machine.set_policy(R"(version: 1
+default: allow
+timeout: 10m
+rules:
+  - {id: fine, action: allow, match: {executable: [cat, sh, expr, grep]}}
+  - {id: no-id, action: deny, reason: nobody asks who they are, match: {executable: [id]}}
+  - {id: ask-uname, action: ask, match: {executable: [uname]}}
+)");
+    Reader& run = machine.finish_guarded(
+        "a",
+        "type cat; printf 'n\\0l' | cat; expr 1 - 1; echo $?; id; echo $?; sh -c 'kill -SEGV $$'; "
+        "echo $?;"
+        "grep TracerPid /proc/self/status; no-such-tool"
+    );
+    EXPECT_EQ(
+        run.out(),
+        std::string("cat is /.berth/tools/cat\nn\0l", 28) + "0\n1\n126\n139\nTracerPid:\t0\n"
+    ) << run.err();
+    EXPECT_NE(
+        run.err().find("berth: denied by rule no-id: nobody asks who they are\n"), std::string::npos
+    ) << run.err();
+    EXPECT_EQ(run.exit().code, 127);
+    Reader& asked = machine.start_guarded("b", "uname -s; echo $?");
+    const Held held = machine.held("b");
+    EXPECT_EQ(held.plan.executable.path, "/usr/bin/uname");
+    EXPECT_EQ(held.plan.argv, (std::vector<std::string>{"uname", "-s"}));
+    claim(machine, "b", asked, held);
+    ASSERT_TRUE(asked.until_ended());
+    EXPECT_EQ(asked.out(), "Linux\n0\n");
+    // Who is killed while it waits has abandoned it.
+    Reader& killed = machine.start_guarded("c", "uname -s & sleep 0.3; kill $!; wait $!; echo $?");
+    machine.beat();
+    ASSERT_TRUE(killed.until_ended());
+    EXPECT_EQ(killed.out(), "143\n");
+    bool abandoned = false;
+    for (const AuditEntry& entry : machine.audit("c"))
+        abandoned = abandoned || entry.fact == "exec_abandoned";
+    EXPECT_TRUE(abandoned);
 }
 
 TEST(Guard, FreezesEveryProcessOfTheTree) {

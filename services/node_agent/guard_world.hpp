@@ -2,7 +2,7 @@
 // For tests: a machine whose commands are guarded by a policy, with its beats of warden.
 #pragma once
 
-#include <atomic>
+#include <algorithm>
 #include <map>
 #include <memory>
 #include <string>
@@ -11,6 +11,7 @@
 
 #include "node_agent/audit_log.hpp"
 #include "node_agent/guard_files.hpp"
+#include "node_agent/shim_protocol.hpp"
 #include "node_agent/test_machine.hpp"
 #include "policy/policy.hpp"
 
@@ -30,6 +31,7 @@ public:
         auto parsed = policy::Policy::parse(text, "test.yaml");
         ASSERT_TRUE(parsed) << parsed.error().message;
         ++version_;
+        tools_ = (*parsed)->tools();
         const GuardState state{version_, 0};
         ASSERT_TRUE(write_file_atomic(state.policy_file(guard()), (*parsed)->compiled(), 0600));
         beat();
@@ -43,6 +45,7 @@ public:
     Launch guarded(const std::string& run, std::vector<std::string> argv) {
         Launch launch = launch_of(std::move(argv));
         launch.guard = {level_, guard().string(), "acme", "anna", "dev", "", "ls_1", "m_1", run};
+        if (level_ == "shim") add_shims(launch, run);
         return launch;
     }
     Reader& start_guarded(const std::string& run, const std::string& script) {
@@ -85,6 +88,31 @@ public:
     }
 
 private:
+    /// As the node agent does.
+    void add_shims(Launch& launch, const std::string& run) {
+        fs::create_directories(folder(run) / "shim");
+        const fs::path tools = dir / "node/tools";
+        fs::create_directories(tools);
+        for (const std::string& tool : tools_) {
+            std::error_code error;
+            fs::create_symlink(kShimProgram, tools / tool, error);
+        }
+        const std::vector<std::string> mounts{
+            "--ro-bind",
+            binary("berth-shim").string(),
+            kShimProgram,
+            "--ro-bind",
+            tools.string(),
+            kShimTools,
+            "--bind",
+            (folder(run) / "shim").string(),
+            kShimFolder};
+        const auto last = std::find(launch.sandbox.begin(), launch.sandbox.end(), "--remount-ro");
+        launch.sandbox.insert(last, mounts.begin(), mounts.end());
+        launch.env[0].insert(5, std::string(kShimTools) + ":");
+    }
+
+    std::vector<std::string> tools_;
     std::string level_;
     std::uint64_t version_ = 0;
 };

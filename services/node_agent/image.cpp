@@ -315,21 +315,55 @@ Result<std::string> Images::hash_file(const Fd& file, const policy::File& expect
     return text;
 }
 
-Result<void> Images::hash(pid_t pid, policy::Plan& plan) {
-    const Fd executable(::open(ProcPath(pid, "exe").text, O_RDONLY | O_CLOEXEC));
+/// For reading, by a path inside the run's root.
+Fd Images::open_file(const std::string& path) const {
+    const Fd found = open_inside(::getpid(), path, "/");
+    if (!found) return {};
+    const std::string name = "fd/" + std::to_string(found.get());
+    return Fd(::open(ProcPath(::getpid(), name.c_str()).text, O_RDONLY | O_CLOEXEC));
+}
+
+Result<void> Images::hash(pid_t pid, policy::Plan& plan, bool shim) {
+    const Fd executable = shim ? open_file(plan.executable.path)
+                               : Fd(::open(ProcPath(pid, "exe").text, O_RDONLY | O_CLOEXEC));
     BERTH_ASSIGN(plan.executable.sha256, hash_file(executable, plan.executable));
     if (plan.script.path.empty()) return {};
     // By path: what the interpreter is going to open.
-    const Fd found = open_inside(pid, plan.script.path, "/");
-    const Fd script(
-        found ? ::open(
-                    ProcPath(::getpid(), ("fd/" + std::to_string(found.get())).c_str()).text,
-                    O_RDONLY | O_CLOEXEC
-                )
-              : -1
-    );
-    BERTH_ASSIGN(plan.script.sha256, hash_file(script, plan.script));
+    BERTH_ASSIGN(plan.script.sha256, hash_file(open_file(plan.script.path), plan.script));
     return {};
+}
+
+Image Images::read_shim(pid_t pid, const std::string& path) {
+    constexpr std::size_t kMost = policy::kMaxPlanBytes;
+    Image image;
+    const auto list = [pid](const char* name, std::vector<std::string>& into) {
+        const Fd file(::open(ProcPath(pid, name).text, O_RDONLY | O_CLOEXEC));
+        std::string bytes;
+        char buffer[16U << 10U];
+        ssize_t got = 0;
+        while (file && bytes.size() <= kMost &&
+               (got = ::read(file.get(), buffer, sizeof buffer)) > 0)
+            bytes.append(buffer, static_cast<std::size_t>(got));
+        for (std::size_t at = 0; at < bytes.size();) {
+            const auto end = std::min(bytes.find('\0', at), bytes.size());
+            into.push_back(bytes.substr(at, end - at));
+            at = end + 1;
+        }
+        return file && got == 0;
+    };
+    if (!list("cmdline", image.plan.argv) || !list("environ", image.environment) ||
+        !read_link(pid, "cwd", image.plan.cwd))
+        refuse(image, "image", "its arguments cannot be read");
+    const Fd file = open_inside(pid, path, "/");
+    std::string real;
+    if (!file || ::fstat(file.get(), &executable_) != 0 ||
+        !read_link(::getpid(), ("fd/" + std::to_string(file.get())).c_str(), real))
+        refuse(image, "deleted", "the tool is gone");
+    image.plan.executable = file_of(real, executable_);
+    image.asked_as = path;
+    if (!image.refusal.empty()) return image;
+    read_environment(image);
+    return image;
 }
 
 }  // namespace berth::node

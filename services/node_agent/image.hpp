@@ -38,9 +38,11 @@ public:
     Images(Fd root, uid_t owner) : root_(std::move(root)), owner_(owner) {}
 
     Image read(pid_t pid);
-    /// Fills in the SHA-256 of executable and script of a plan that read() made. Error "changed":
-    /// a file is no longer what it was, "too_large".
-    Result<void> hash(pid_t pid, policy::Plan& plan);
+    /// What a shim, which waits for an answer, would execute: `path` with its own arguments.
+    Image read_shim(pid_t pid, const std::string& path);
+    /// Fills in the SHA-256 of executable and script of a plan that read() or read_shim() made.
+    /// Error "changed": a file is no longer what it was, "too_large".
+    Result<void> hash(pid_t pid, policy::Plan& plan, bool shim = false);
     /// What later images differ from: read() fills Plan::env from here on.
     void set_baseline(const std::vector<std::string>& environment);
 
@@ -68,6 +70,7 @@ private:
     /// Facts of a file that the run cannot write are remembered; those of another are not.
     bool is_fixed(const struct ::stat& info) const;
     bool is_loader(pid_t pid, const struct ::stat& info);
+    Fd open_file(const std::string& path) const;
     Fd open_inside(pid_t pid, const std::string& path, const std::string& cwd) const;
     Result<std::string> hash_file(const Fd& file, const policy::File& expected);
 

@@ -121,7 +121,7 @@ void Run::resume() {
     } else if (start_by_passed()) {
         lost.reason = "the machine could not start it in time" + obstacle_;
     } else if (const auto guarded = context_.warden.guard_for(spec_);
-               !guarded && guarded.error().code == "halted") {
+               !guarded && guarded.error().fault == Fault::kConflict) {
         lost.reason = guarded.error().message;
     } else if (++attempts_ > kStartAttempts) {
         lost.reason = "its supervisor could not be started" + obstacle_;
@@ -158,6 +158,7 @@ Result<void> Run::start_supervisor() {
     BERTH_ASSIGN(Launch::Guard guard, context_.warden.guard_for(spec_));
     Launch launch = launch_of(context_, holder, spec_);
     launch.guard = std::move(guard);
+    context_.warden.add_shims(launch, folder_);
     BERTH_TRY(write_quickly(folder_ / "launch", launch.encode()));
     BERTH_ASSIGN(const Fd listener, listen_in(folder_));
     process::SpawnSpec spawn;

@@ -203,6 +203,7 @@ Result<std::vector<Fd>> Supervisor::holder_namespaces() const {
 }
 
 Result<void> Supervisor::start_sandbox() {
+    if (guard_) BERTH_TRY(guard_->prepare());
     BERTH_ASSIGN(const Fd command, write_init_launch());
     BERTH_ASSIGN(const std::vector<Fd> spaces, holder_namespaces());
     BERTH_ASSIGN(auto control, process::make_socket_pair(SOCK_SEQPACKET));
@@ -246,7 +247,7 @@ Result<void> Supervisor::start_sandbox() {
 void Supervisor::loop() {
     while (!done_) {
         const bool room = !spool_->full() && pending_.empty();
-        pollfd set[9] = {};
+        pollfd set[10] = {};
         nfds_t count = 0;
         const auto add = [&](int fd, short events) {
             set[count] = {fd, events, 0};  // poll skips negative descriptors
@@ -261,9 +262,11 @@ void Supervisor::loop() {
         const auto second = add(room ? out_[1].fd.get() : -1, POLLIN);
         const auto input = add(stdin_buffer_.empty() ? -1 : stdin_.get(), POLLOUT);
         const auto signals = add(guard_ ? guard_->signals() : -1, POLLIN);
+        const auto shims = add(guard_ ? guard_->shims() : -1, POLLIN);
         if (::poll(set, count, poll_timeout()) < 0 && errno != EINTR) return;
         if (set[control].revents != 0) read_control();
         if (set[signals].revents != 0) guard_->on_signals();
+        if (set[shims].revents != 0) guard_->on_shims();
         if (set[sandbox].revents != 0 && !sandbox_end_) sandbox_end_ = sandbox_.poll();
         if (set[first].revents != 0) read_output(out_[0]);
         if (set[second].revents != 0) read_output(out_[1]);

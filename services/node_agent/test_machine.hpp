@@ -44,7 +44,8 @@ inline void become_unprivileged(char** argv) {
     const fs::path bin = std::getenv("BERTH_BIN_DIR") != nullptr
                              ? fs::path(std::getenv("BERTH_BIN_DIR"))
                              : fs::read_symlink("/proc/self/exe").parent_path() / "../bin";
-    for (const char* name : {"berth-init", "berth-supervisor", "berth-node", "guard_probe"}) {
+    for (const char* name :
+         {"berth-init", "berth-supervisor", "berth-node", "berth-shim", "guard_probe"}) {
         std::error_code error;
         fs::copy_file(bin / name, fs::path(folder) / name, error);
     }

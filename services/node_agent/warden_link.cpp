@@ -5,12 +5,14 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstdio>
 
 #include "core/id.hpp"
 #include "identity/token.hpp"
 #include "log/log.hpp"
+#include "node_agent/shim_protocol.hpp"
 
 namespace berth::node {
 namespace {
@@ -156,15 +158,55 @@ Result<void> WardenLink::take_policy(const warden::v1::PolicyVersion& policy) {
     if (state.version != 0) {
         BERTH_ASSIGN(parsed, policy::Policy::parse(policy.text(), "policy"));
         BERTH_TRY(replace_file(state.policy_file(folder()), parsed->compiled()));
+        if (settings_.guard == policy::Level::kShim) BERTH_TRY(make_tools(*parsed, state.version));
     }
     const auto before = state_;
     state_ = state;
     policy_ = std::move(parsed);
     write_state();
     // Supervisors that look now find the new state; the file before it is nobody's any more.
+    // Its tools stay: sandboxes that run have them mounted.
     if (before && before->version != 0 && before->version != state.version)
         ::unlink(before->policy_file(folder()).c_str());
     return {};
+}
+
+std::filesystem::path WardenLink::tools(std::uint64_t version) const {
+    return folder() / ("tools-" + std::to_string(version));
+}
+
+/// One name per tool that the policy speaks of, each leading to the shim.
+Result<void> WardenLink::make_tools(const policy::Policy& policy, std::uint64_t version) const {
+    const auto place = tools(version);
+    if (::mkdir(place.c_str(), 0700) != 0 && errno != EEXIST)
+        return system_error("cannot create " + place.string(), errno);
+    for (const std::string& tool : policy.tools()) {
+        if (tool.empty() || tool.find('/') != std::string::npos) continue;
+        if (::symlink(kShimProgram, (place / tool).c_str()) != 0 && errno != EEXIST)
+            return system_error("cannot create " + (place / tool).string(), errno);
+    }
+    return {};
+}
+
+void WardenLink::add_shims(Launch& launch, const std::filesystem::path& run_folder) const {
+    if (launch.guard.level != "shim") return;
+    // bwrap is given folders that are there.
+    ::mkdir((run_folder / "shim").c_str(), 0700);
+    const std::vector<std::string> mounts{
+        "--ro-bind",
+        (settings_.programs / "berth-shim").string(),
+        kShimProgram,
+        "--ro-bind",
+        tools(state_->version).string(),
+        kShimTools,
+        "--bind",
+        (run_folder / "shim").string(),
+        kShimFolder};
+    const auto last = std::find(launch.sandbox.begin(), launch.sandbox.end(), "--remount-ro");
+    launch.sandbox.insert(last, mounts.begin(), mounts.end());
+    for (std::string& entry : launch.env) {
+        if (entry.starts_with("PATH=")) entry.insert(5, std::string(kShimTools) + ":");
+    }
 }
 
 bool WardenLink::covers(const warden::v1::Halt& halt, const v1::Start& spec) const {
@@ -188,6 +230,12 @@ Result<Launch::Guard> WardenLink::guard_for(const v1::Start& spec) const {
     if (!state_)
         return unavailable(kNoPolicyKnown, "warden has not said yet which policy is in force");
     if (state_->version == 0) return guard;
+    if (settings_.container)
+        return conflict(
+            "not_guardable",
+            "the org has a policy, and commands in containers of this host cannot be guarded; use "
+            "a profile of another driver, or one with guard: none where the policy allows it"
+        );
     guard.level = std::string(policy::to_string(settings_.guard));
     guard.folder = folder().string();
     guard.org = settings_.org;

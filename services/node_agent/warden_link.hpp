@@ -36,6 +36,8 @@ public:
     /// warden said whether the org has a policy; or the halt that covers the run, conflict
     /// "halted".
     Result<Launch::Guard> guard_for(const v1::Start& spec) const;
+    /// At level shim: what the sandbox of a guarded run needs besides, and its PATH's first folder.
+    void add_shims(Launch& launch, const std::filesystem::path& run_folder) const;
     /// True for a variable that the policy in force does not hand on to a command.
     bool drops(std::string_view variable) const;
     const std::vector<warden::v1::Halt>& halts() const { return halts_; }
@@ -62,6 +64,8 @@ private:
     void take_beat(const warden::v1::Beat& beat);
     Result<void> take_policy(const warden::v1::PolicyVersion& policy);
     void write_state();
+    Result<void> make_tools(const policy::Policy& policy, std::uint64_t version) const;
+    std::filesystem::path tools(std::uint64_t version) const;
     void ask_again(bus::Ask ask, std::weak_ptr<void> alive, Done done, milliseconds pause);
 
     Loop& loop_;

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // What guarding costs: the wall of 2,000 execs at enforce beside the same without a guard, in
-// interleaved pairs.
-// usage: guard_bench [pairs] [execs] [script]
+// interleaved pairs, and what a shim adds before a tool.
+// usage: guard_bench [pairs] [execs] [script] | guard_bench shim [rounds]
 #include <gtest/gtest.h>
 
 #include <algorithm>
@@ -30,7 +30,9 @@ double percentile(std::vector<double> values, double part) {
 }
 
 /// Seconds that a run takes, from its supervisor's start to its end.
-double wall(GuardedMachine& machine, const std::string& run, const std::string& script, bool guard) {
+double wall(
+    GuardedMachine& machine, const std::string& run, const std::string& script, bool guard
+) {
     machine.beat();
     Launch launch = machine.guarded(run, {"sh", "-c", script});
     if (!guard) launch.guard = {};
@@ -73,8 +75,45 @@ int bench(int pairs, const std::string& execs, const std::string& script) {
     std::printf("%d pairs of: %s\n", pairs, work.c_str());
     std::printf(
         "plain %.3f s, enforce %.3f s (medians); median of ratios %.3f (p10 %.3f, p90 %.3f)\n",
-        percentile(plain, 0.5), percentile(guarded, 0.5), percentile(ratios, 0.5),
-        percentile(ratios, 0.1), percentile(ratios, 0.9)
+        percentile(plain, 0.5),
+        percentile(guarded, 0.5),
+        percentile(ratios, 0.5),
+        percentile(ratios, 0.1),
+        percentile(ratios, 0.9)
+    );
+    return 0;
+}
+
+/// Interleaved rounds of a tool by its own path and by its shim.
+int bench_shim(int rounds) {
+    GuardedMachine machine(
+        "version: 1\ndefault: allow\nrules:\n"
+        "  - {id: fine, action: allow, match: {executable: [\"true\"]}}\n",
+        "shim"
+    );
+    if (!machine.usable()) return 1;
+    std::vector<double> added;
+    std::vector<double> worst;
+    for (int i = 0; i < rounds; ++i) {
+        Reader& run = machine.finish_guarded(
+            std::to_string(i),
+            "./probe latency 500 /usr/bin/true; ./probe latency 500 /.berth/tools/true"
+        );
+        double values[4] = {};
+        if (std::sscanf(
+                run.out().c_str(), "%lf %lf %lf %lf", values, values + 1, values + 2, values + 3
+            ) != 4) {
+            std::fprintf(stderr, "%s%s", run.out().c_str(), run.err().c_str());
+            return 1;
+        }
+        added.push_back(values[2] - values[0]);
+        worst.push_back(values[3] - values[0]);
+    }
+    std::printf(
+        "shim: adds %.1f us (median of %d rounds' medians), p99 %.1f us\n",
+        percentile(added, 0.5),
+        rounds,
+        percentile(worst, 0.5)
     );
     return 0;
 }
@@ -84,6 +123,8 @@ int bench(int pairs, const std::string& execs, const std::string& script) {
 
 int main(int argc, char** argv) {
     berth::node::testing::become_unprivileged(argv);
+    if (argc > 1 && std::string(argv[1]) == "shim")
+        return berth::node::testing::bench_shim(argc > 2 ? std::atoi(argv[2]) : 20);
     const int pairs = argc > 1 ? std::atoi(argv[1]) : 20;
     return berth::node::testing::bench(
         pairs > 0 ? pairs : 20, argc > 2 ? argv[2] : "2000", argc > 3 ? argv[3] : ""
