@@ -109,6 +109,24 @@ private:
     net::Stream stream_;
 };
 
+/// Asks until the whole chain is verified, or something is found.
+void verify_on(Api& api, const CallPtr& call, const warden::v1::VerifyAudit& query) {
+    ask<warden::v1::AuditVerdict>(
+        api,
+        call,
+        "berth.qry.warden.verify",
+        query,
+        {},
+        [&api, call, query](const warden::v1::AuditVerdict& verdict) {
+            if (!verdict.more()) return call->json(200, verdict);
+            warden::v1::VerifyAudit next = query;
+            next.set_after_sequence(verdict.records());
+            next.set_previous(verdict.head());
+            verify_on(api, call, next);
+        }
+    );
+}
+
 }  // namespace
 
 void query_audit(Api& api, const CallPtr& call) {
@@ -126,14 +144,7 @@ void query_audit(Api& api, const CallPtr& call) {
 void verify_audit(Api& api, const CallPtr& call) {
     warden::v1::VerifyAudit query;
     fill_actor(call->principal, *query.mutable_actor());
-    ask<warden::v1::AuditVerdict>(
-        api,
-        call,
-        "berth.qry.warden.verify",
-        query,
-        {},
-        [call](const warden::v1::AuditVerdict& verdict) { call->json(200, verdict); }
-    );
+    verify_on(api, call, query);
 }
 
 void export_audit(Api& api, const CallPtr& call) {

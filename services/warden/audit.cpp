@@ -99,6 +99,14 @@ bool ChainCheck::take(const v1::AuditRecord& record) {
     return true;
 }
 
+v1::AuditVerdict ChainCheck::pause() {
+    verdict_.set_whole(!bad_);
+    verdict_.set_more(!bad_);
+    verdict_.set_records(head_.sequence);
+    verdict_.set_head(head_.hash);
+    return verdict_;
+}
+
 v1::AuditVerdict ChainCheck::finish(const ChainHead& stored) {
     if (!bad_ && head_ != stored)
         fail(

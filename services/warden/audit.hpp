@@ -28,8 +28,13 @@ void chain(ChainHead& head, v1::AuditRecord& record);
 /// written: changed, missing, doubled or out of order.
 class ChainCheck {
 public:
+    ChainCheck() = default;
+    /// Goes on behind a record that was verified.
+    explicit ChainCheck(ChainHead verified) : head_(std::move(verified)) {}
     /// False once something was wrong.
     bool take(const v1::AuditRecord& record);
+    /// So far all is well, and there is more to read.
+    v1::AuditVerdict pause();
     /// The end must be the stored head: records cut off at the end show here.
     v1::AuditVerdict finish(const ChainHead& stored);
     void fail(std::uint64_t sequence, std::string reason);

@@ -176,7 +176,13 @@ WardenHandlers::Outcome WardenHandlers::query_audit(const Context&, const std::s
 WardenHandlers::Outcome WardenHandlers::verify_audit(const Context&, const std::string& payload) {
     BERTH_ASSIGN(const v1::VerifyAudit request, decode<v1::VerifyAudit>(payload));
     if (!may_decide(request.actor())) return needs_approver();
-    BERTH_ASSIGN(const auto verdict, repo::verify_audit(pool_, request.actor().org()));
+    ChainHead verified;
+    if (request.after_sequence() > 0) {
+        if (request.after_sequence() > INT64_MAX)
+            return invalid("bad_sequence", "there is no such record", "after_sequence");
+        verified = {request.after_sequence(), request.previous()};
+    }
+    BERTH_ASSIGN(const auto verdict, repo::verify_audit(pool_, request.actor().org(), verified));
     return reply_with(verdict);
 }
 

@@ -167,7 +167,10 @@ struct AuditFilter {
     int limit = 50;
 };
 Result<std::vector<v1::AuditRecord>> list_audit(store::Pool& pool, const AuditFilter& filter);
-Result<v1::AuditVerdict> verify_audit(store::Pool& pool, const std::string& org);
+/// Goes on behind `verified`, for kVerifyPages at most.
+Result<v1::AuditVerdict> verify_audit(
+    store::Pool& pool, const std::string& org, const ChainHead& verified
+);
 
 }  // namespace repo
 }  // namespace berth::warden

@@ -28,17 +28,25 @@ constexpr Statement kAppend{
     "unnest($2::bigint[], $3::bigint[], $4::text[], $5::text[], $6::text[], $7::text[], "
     "$8::bytea[])",
     "append_audit"};
-#define AUDIT_WHERE                                                                             \
-    " FROM audit WHERE org = $1 AND at >= $2 AND at < $3 AND ($4 = '' OR fact = $4) AND ($5 = " \
-    "'' OR username = $5) "
-#define AUDIT_UP "AND sequence >= $6 ORDER BY sequence LIMIT $7"
-#define AUDIT_DOWN "AND sequence < $6 ORDER BY sequence DESC LIMIT $7"
-constexpr Statement kListUp{"SELECT body" AUDIT_WHERE AUDIT_UP, "list_audit_up"};
-constexpr Statement kListDown{"SELECT body" AUDIT_WHERE AUDIT_DOWN, "list_audit_down"};
-constexpr Statement kListRunUp{
-    "SELECT body" AUDIT_WHERE "AND run = $8 AND run <> '' " AUDIT_UP, "list_audit_run_up"};
-constexpr Statement kListRunDown{
-    "SELECT body" AUDIT_WHERE "AND run = $8 AND run <> '' " AUDIT_DOWN, "list_audit_run_down"};
+#define AUDIT_LIST "SELECT body FROM audit WHERE org = $1 AND at >= $2 AND at < $3 "
+#define AUDIT_UP "AND sequence >= $4 ORDER BY sequence LIMIT $5"
+#define AUDIT_DOWN "AND sequence < $4 ORDER BY sequence DESC LIMIT $5"
+#define AUDIT_RUN \
+    "AND run = $6 AND run <> '' AND ($7 = '' OR username = $7) AND ($8 = '' OR fact = $8) "
+#define AUDIT_USER "AND username = $6 AND ($7 = '' OR fact = $7) "
+#define AUDIT_FACT "AND fact = $6 "
+// One for each index, newest and oldest first: the planner sees no OR where it has to choose.
+constexpr Statement kListAll[] = {
+    {AUDIT_LIST AUDIT_DOWN, "list_audit_down"}, {AUDIT_LIST AUDIT_UP, "list_audit_up"}};
+constexpr Statement kListRun[] = {
+    {AUDIT_LIST AUDIT_RUN AUDIT_DOWN, "list_audit_run_down"},
+    {AUDIT_LIST AUDIT_RUN AUDIT_UP, "list_audit_run_up"}};
+constexpr Statement kListUser[] = {
+    {AUDIT_LIST AUDIT_USER AUDIT_DOWN, "list_audit_user_down"},
+    {AUDIT_LIST AUDIT_USER AUDIT_UP, "list_audit_user_up"}};
+constexpr Statement kListFact[] = {
+    {AUDIT_LIST AUDIT_FACT AUDIT_DOWN, "list_audit_fact_down"},
+    {AUDIT_LIST AUDIT_FACT AUDIT_UP, "list_audit_fact_up"}};
 constexpr Statement kPage{
     "SELECT body, sequence, at, fact, username, run, hash FROM audit WHERE org = $1 AND sequence > "
     "$2 ORDER BY sequence LIMIT $3",
@@ -114,14 +122,21 @@ Result<std::vector<v1::AuditRecord>> list_audit(store::Pool& pool, const AuditFi
         filter.org,
         static_cast<std::int64_t>(to_unix_micros(filter.since)),
         until,
-        filter.fact,
-        filter.user,
         from,
         filter.limit};
-    const bool of_run = !filter.run.empty();
-    if (of_run) params.emplace_back(filter.run);
-    const Statement& statement = of_run ? (filter.oldest_first ? kListRunUp : kListRunDown)
-                                        : (filter.oldest_first ? kListUp : kListDown);
+    const Statement* statements = kListAll;
+    if (!filter.run.empty()) {
+        statements = kListRun;
+        for (const auto* each : {&filter.run, &filter.user, &filter.fact})
+            params.emplace_back(*each);
+    } else if (!filter.user.empty()) {
+        statements = kListUser;
+        for (const auto* each : {&filter.user, &filter.fact}) params.emplace_back(*each);
+    } else if (!filter.fact.empty()) {
+        statements = kListFact;
+        params.emplace_back(filter.fact);
+    }
+    const Statement& statement = statements[filter.oldest_first ? 1 : 0];
     BERTH_ASSIGN(const Rows rows, pool.exec_autocommit(statement, params, store::OnLoss::kRetry));
     std::vector<v1::AuditRecord> out;
     for (const Row row : rows) {
@@ -131,7 +146,9 @@ Result<std::vector<v1::AuditRecord>> list_audit(store::Pool& pool, const AuditFi
     return out;
 }
 
-Result<v1::AuditVerdict> verify_audit(store::Pool& pool, const std::string& org) {
+Result<v1::AuditVerdict> verify_audit(
+    store::Pool& pool, const std::string& org, const ChainHead& verified
+) {
     // One snapshot, so that records added meanwhile do not look like a chain without its head.
     store::TxOptions options;
     options.isolation = store::Isolation::kRepeatableRead;
@@ -140,9 +157,13 @@ Result<v1::AuditVerdict> verify_audit(store::Pool& pool, const std::string& org)
         [&](store::Transaction& tx) -> Result<v1::AuditVerdict> {
             BERTH_ASSIGN(const Rows head_rows, tx.exec(kFindHead, {org}));
             BERTH_ASSIGN(const ChainHead head, to_head(head_rows));
-            ChainCheck check;
-            std::int64_t last = -1;  // a record with sequence 0 would be one too many
-            for (bool more = true; more;) {
+            ChainCheck check(verified);
+            // A record with sequence 0 would be one too many.
+            std::int64_t last =
+                verified.sequence == 0 ? -1 : static_cast<std::int64_t>(verified.sequence);
+            bool more = true;
+            for (int page = 0; more; ++page) {
+                if (page == kVerifyPages) return check.pause();
                 BERTH_ASSIGN(const Rows rows, tx.exec(kPage, {org, last, kVerifyPage}));
                 more = rows.size() == static_cast<std::size_t>(kVerifyPage);
                 for (const Row row : rows) {

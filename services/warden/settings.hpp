@@ -35,5 +35,7 @@ inline constexpr std::chrono::hours kForgetAfter{24};
 inline constexpr seconds kForgetEvery{60};
 /// Records read at once while the chain is verified.
 inline constexpr int kVerifyPage = 1'000;
+/// Pages of one question: a second or two, well inside what an asker waits.
+inline constexpr int kVerifyPages = 100;
 
 }  // namespace berth::warden

@@ -574,6 +574,22 @@ TEST_F(WardenTest, TheChainHoldsEveryRecordAndShowsEveryChange) {
         "UPDATE audit SET body = (SELECT body FROM audit WHERE sequence = 8) WHERE sequence = 7", 7
     );
     EXPECT_TRUE(verify().whole());
+    // As a long chain is verified: behind a record that was.
+    v1::VerifyAudit behind;
+    *behind.mutable_actor() = actor("anna", "approver");
+    behind.set_after_sequence(100);
+    v1::QueryAudit at;
+    *at.mutable_actor() = actor("anna", "approver");
+    at.set_oldest_first(true);
+    at.set_from_sequence(100);
+    at.mutable_page()->set_limit(1);
+    behind.set_previous(ask<v1::AuditReply>("berth.qry.warden.audit", at)->records(0).hash());
+    const auto rest = ask<v1::AuditVerdict>("berth.qry.warden.verify", behind);
+    ASSERT_TRUE(rest);
+    EXPECT_TRUE(rest->whole()) << rest->reason();
+    EXPECT_EQ(rest->records(), 1'000U);
+    behind.set_previous(std::string(64, '0'));
+    EXPECT_EQ(ask<v1::AuditVerdict>("berth.qry.warden.verify", behind)->first_bad(), 101U);
 }
 
 TEST_F(WardenTest, ListsPageAndShowWhoMaySee) {
