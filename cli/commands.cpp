@@ -276,12 +276,20 @@ std::vector<Command> lease_group() {
          false,
          &run_unshare},
         {"profiles",
-         "",
-         "List the kinds of machines there are",
-         "The one marked * is used where none is named (setting: profile).",
-         {},
+         "[list|show|set|remove] [<profile>] [<key=value>...]",
+         "List the kinds of machines there are, or change one (admins)",
+         "    berth profiles                          all; * is used where none is named (setting: "
+         "profile)\n"
+         "    berth profiles show big                 as berth.yaml and --file have it\n"
+         "    berth profiles set big driver=docker image=debian memory=4GiB\n"
+         "    berth profiles set big --file big.yaml  replaced as a whole; its leases go on as "
+         "they "
+         "are\n"
+         "    berth profiles remove big\n"
+         "Those of the deployment's settings file (berth.yaml) are changed there.",
+         {{"file", "file", "The keys, as below the profile's name in berth.yaml"}},
          0,
-         0,
+         40,
          false,
          &run_profiles},
         {"pool",

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// `berth profiles`, `pool`, `drain`, `resume`, `usage`: the machines behind the leases.
+// `berth pool`, `drain`, `resume`, `usage`: the machines behind the leases.
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -23,19 +23,6 @@ constexpr int kPages = 100;
 int fail(const Context& context, const Error& error) {
     context.complain(error);
     return error.code == "usage" ? kExitUsage : 1;
-}
-
-std::string duration_text(const google::protobuf::Duration& duration) {
-    return duration.seconds() == 0 ? "-"
-                                   : format_duration(milliseconds(duration.seconds() * 1'000));
-}
-
-// Millionths as money: two decimals, more only where they would be lost.
-std::string money(std::uint64_t micros) {
-    const std::uint64_t whole = micros / 1'000'000;
-    const std::uint64_t part = micros % 1'000'000;
-    if (part % 10'000 == 0) return fmt::format("{}.{:02}", whole, part / 10'000);
-    return fmt::format("{}.{:06}", whole, part);
 }
 
 std::uint32_t machines_of(const lease::v1::Pool& pool) {
@@ -249,35 +236,6 @@ void show_usage(const Context& context, const lease::v1::UsageReply& reply) {
 }
 
 }  // namespace
-
-int run_profiles(Context& context, const Arguments&) {
-    auto token = context.token();
-    if (!token) return fail(context, token.error());
-    Api api(context.server(), *token);
-    const auto reply = api.ask<lease::v1::ProfilesReply>("GET", "/v1/profiles");
-    if (!reply) return fail(context, reply.error());
-    if (context.json()) {
-        context.print(to_json(*reply) + "\n");
-        return 0;
-    }
-    const std::string used = context.settings().text("profile");
-    std::vector<std::vector<std::string>> rows = {
-        {"PROFILE", "DRIVER", "TTL", "IDLE TIMEOUT", "NETWORK", "WARM", "MAX", "PRICE/H"}};
-    for (const auto& profile : reply->profiles()) {
-        rows.push_back(
-            {profile.name() + (profile.name() == used ? " *" : ""),
-             profile.driver(),
-             duration_text(profile.ttl()),
-             duration_text(profile.idle_timeout()),
-             profile.network() ? "yes" : "no",
-             std::to_string(profile.warm_min()),
-             profile.max_machines() == 0 ? "-" : std::to_string(profile.max_machines()),
-             profile.price_micros_per_hour() == 0 ? "-" : money(profile.price_micros_per_hour())}
-        );
-    }
-    context.print(table(rows, context.color()));
-    return 0;
-}
 
 int run_pool(Context& context, const Arguments& arguments) {
     auto token = context.token();

@@ -105,7 +105,7 @@ void forget_oldest() {
 Result<void> fetch(
     const Context& context,
     const Secret& token,
-    const std::string& lease,
+    const run::v1::Run& run,
     const Wanted& wanted,
     const fs::path& folder
 ) {
@@ -120,7 +120,9 @@ Result<void> fetch(
     arguments.push_back(folder.string() + "/");
     BERTH_ASSIGN(
         const Captured result,
-        run_rsync({context.server(), token, lease, "fetch=1"}, std::move(arguments))
+        run_rsync(
+            {context.server(), token, run.lease(), "fetch=1&run=" + run.id()}, std::move(arguments)
+        )
     );
     constexpr int kPartial = 23;  // a file could not be read there: the others are here
     constexpr int kVanished = 24;
@@ -210,7 +212,7 @@ Result<Results> collect_results(
     std::error_code ignored;
     fs::remove_all(folder, ignored);
     BERTH_TRY(make_private_folder(out.folder));
-    BERTH_TRY(fetch(context, token, run.lease(), wanted, out.folder));
+    BERTH_TRY(fetch(context, token, run, wanted, out.folder));
     for (const std::string& path : files_in(out.folder)) {
         if (any_matches(wanted.junit, path)) read_report(out, path, run);
         if (any_matches(wanted.artifacts, path)) out.artifacts.push_back(path);

@@ -238,11 +238,59 @@ TEST(CompletionTest, ARealBashTakesTheScript) {
     EXPECT_EQ(tab("berth run -- tru", 3).find("true\n"), 0U);
 }
 
-TEST(CompletionTest, OtherShellsHaveTheirs) {
-    EXPECT_NE(completion_script("zsh").find("compdef _berth berth"), std::string::npos);
-    EXPECT_NE(completion_script("fish").find("complete -c berth"), std::string::npos);
-    EXPECT_EQ(completion_script("csh"), "");
+/// What a shell that is installed says to a script of its own, with our programs in its PATH.
+std::string said_by(std::vector<std::string> argv) {
+    process::SpawnSpec shell;
+    shell.argv = {"env", "PATH=" + std::string(std::getenv("BERTH_BIN_DIR")) + ":/usr/bin:/bin"};
+    shell.argv.push_back("TERM=dumb");
+    shell.argv.insert(shell.argv.end(), argv.begin(), argv.end());
+    const auto done = capture(std::move(shell), seconds{60});
+    EXPECT_TRUE(done && done->code == 0) << (done ? done->out + done->err : done.error().message);
+    return done ? done->out : std::string();
 }
+
+// A zsh on a terminal of its own, where Tab is pressed.
+TEST(CompletionTest, ARealZshTakesTheScript) {
+    if (!process::find_program("zsh")) GTEST_SKIP() << "zsh is not installed";
+    const std::string out = said_by({"zsh", "-f", "-c", R"SH(
+zmodload zsh/zpty
+zpty z zsh -f -i
+# The prompt is put together there: what is typed must not look like it.
+zpty -w z 'unset zle_bracketed_paste; autoload -Uz compinit; compinit -u -D
+source <(berth completion zsh); PS1=@@"@ "'
+zpty -r -m z seen "*@@@ *" || exit 8
+for typed in "berth comple" "berth completion z" "berth run --fail-on" "berth pr"; do
+    zpty -w -n z "$typed"$'\t'"#end"
+    zpty -r -m z seen "*#end*" || exit 7
+    print -r -- "${${seen//[$'\r\n\b']/ }}"
+    zpty -w -n z $'\x15'
+done
+)SH"});
+    for (const char* line :
+         {"berth completion ",
+          "berth completion zsh",
+          "berth run --fail-on-test-failures",
+          "berth profiles"})
+        EXPECT_NE(out.find(line), std::string::npos) << line << " in:\n" << out;
+}
+
+TEST(CompletionTest, ARealFishTakesTheScript) {
+    if (!process::find_program("fish")) GTEST_SKIP() << "fish is not installed";
+    const auto tab = [](const std::string& line) {
+        return said_by(
+            {"fish",
+             "--no-config",
+             "-c",
+             "berth completion fish | source; complete -C '" + line + "'"}
+        );
+    };
+    EXPECT_EQ(tab("berth comp").substr(0, 11), "completion\t");
+    EXPECT_EQ(tab("berth completion "), "bash\nfish\nzsh\n");
+    EXPECT_EQ(tab("berth run --fail-on").substr(0, 24), "--fail-on-test-failures\t");
+    EXPECT_NE(tab("berth run -- tru").find("true"), std::string::npos);
+}
+
+TEST(CompletionTest, AnotherShellHasNone) { EXPECT_EQ(completion_script("csh"), ""); }
 
 TEST(DoctorTest, ReadsClocksAndVersions) {
     const WallTime now = from_unix_micros(784'111'777LL * 1'000'000);

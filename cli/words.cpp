@@ -84,4 +84,11 @@ std::string duration_of(const run::v1::Run& run, WallTime now) {
     return short_duration(std::chrono::duration_cast<milliseconds>(end - wall(run.started_at())));
 }
 
+std::string money(std::uint64_t micros) {
+    const std::uint64_t whole = micros / 1'000'000;
+    const std::uint64_t part = micros % 1'000'000;
+    if (part % 10'000 == 0) return fmt::format("{}.{:02}", whole, part / 10'000);
+    return fmt::format("{}.{:06}", whole, part);
+}
+
 }  // namespace berth::cli

@@ -31,4 +31,7 @@ std::string age(const google::protobuf::Timestamp& time, WallTime now);
 std::string duration_of(const run::v1::Run& run, WallTime now);
 std::string short_duration(milliseconds duration);
 
+/// Millionths as money: two decimals, more only where they would be lost.
+std::string money(std::uint64_t micros);
+
 }  // namespace berth::cli

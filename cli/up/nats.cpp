@@ -11,9 +11,12 @@
 #include <unistd.h>
 
 #include <array>
+#include <charconv>
 #include <csignal>
+#include <optional>
 
 #include "bus/connection.hpp"
+#include "config/config.hpp"
 #include "topology/apply.hpp"
 
 namespace berth::cli::up {
@@ -21,6 +24,69 @@ namespace {
 
 constexpr milliseconds kRequestPatience{10'000};
 constexpr milliseconds kGreetingPatience{200};
+constexpr int kUsualPort = 4222;
+
+struct Address {
+    std::string host;
+    int port = kUsualPort;
+};
+
+/// "host", "host:port", "[address]:port".
+std::optional<Address> parse_address(const std::string& text) {
+    Address out;
+    const bool bracketed = text.starts_with('[');
+    const auto end = bracketed ? text.find(']') : text.find(':');
+    out.host = text.substr(0, bracketed && end != std::string::npos ? end + 1 : end);
+    if (out.host.empty()) return std::nullopt;
+    if (out.host.size() == text.size()) return out;
+    const char* first = text.data() + out.host.size() + 1;
+    const char* last = text.data() + text.size();
+    const auto [stop, error] = std::from_chars(first, last, out.port);
+    if (text[out.host.size()] != ':' || error != std::errc() || stop != last || out.port < 1 ||
+        out.port > 65'535)
+        return std::nullopt;
+    return out;
+}
+
+/// Section `bus` of the user's settings.
+struct PublicBus {
+    Address address;  ///< what machines elsewhere are told
+    Address listen;   ///< what the server binds
+    topology::BusTls tls;
+};
+
+Result<std::optional<PublicBus>> read_public_bus(const Layout& layout) {
+    std::error_code ignored;
+    if (!std::filesystem::exists(layout.user_settings(), ignored))
+        return std::optional<PublicBus>();
+    BERTH_ASSIGN(const config::Document document, config::Document::load(layout.user_settings()));
+    const auto node = document.root().find("bus");
+    if (!node) return std::optional<PublicBus>();
+    config::Reader section(*node);
+    PublicBus out;
+    if (const auto address = parse_address(section.require_string("public")))
+        out.address = *address;
+    else
+        section.reject("public", "must be host:port, the address machines elsewhere connect to");
+    const std::string listen =
+        section.get_string("listen", "0.0.0.0:" + std::to_string(out.address.port));
+    if (const auto address = parse_address(listen))
+        out.listen = *address;
+    else
+        section.reject("listen", "must be address:port");
+    // Brackets belong to the URL, not to the address.
+    std::string host = out.address.host;
+    if (host.starts_with('[')) host = host.substr(1, host.size() - 2);
+    if (out.listen.host.starts_with('['))
+        out.listen.host = out.listen.host.substr(1, out.listen.host.size() - 2);
+    out.tls.names = section.get_list("names");
+    out.tls.names.insert(out.tls.names.begin(), host);
+    out.tls.cert_file = section.get_string("cert_file");
+    out.tls.key_file = section.get_string("key_file");
+    out.tls.ca_file = section.get_string("ca_file");
+    BERTH_TRY(section.finish());
+    return std::optional<PublicBus>(std::move(out));
+}
 
 // The server greets with INFO as soon as it takes connections.
 std::string not_ready(int port) {
@@ -45,8 +111,17 @@ std::string not_ready(int port) {
 
 Result<Nats> prepare_nats(const Layout& layout) {
     Nats out;
-    BERTH_ASSIGN(out.port, kept_port(layout, "nats"));
     topology::DeploymentOptions options;
+    BERTH_ASSIGN(const auto bus, read_public_bus(layout));
+    if (bus) {
+        out.port = bus->listen.port;
+        out.public_url = "tls://" + bus->address.host + ":" + std::to_string(bus->address.port);
+        out.name = bus->tls.names.front();
+        options.host = bus->listen.host;
+        options.tls = bus->tls;
+    } else {
+        BERTH_ASSIGN(out.port, kept_port(layout, "nats"));
+    }
     options.port = out.port;
     BERTH_ASSIGN(
         out.deployment,
@@ -83,6 +158,8 @@ Result<void> apply_topology(const Nats& nats) {
         return internal("topology", "the topology names no admin user");
     bus::ConnectSettings settings;
     settings.url = nats.url();
+    settings.ca_file = nats.deployment.ca_file.string();
+    settings.server_name = nats.name;
     settings.name = "berth-up";
     settings.inbox_prefix = "_INBOX." + admin;
     settings.credentials = bus::credentials_from_file(creds->second.string());

@@ -14,11 +14,17 @@ namespace berth::cli::up {
 struct Nats {
     topology::Deployment deployment;
     int port = 0;
-    std::string url() const { return "nats://127.0.0.1:" + std::to_string(port); }
+    std::string public_url;  ///< how machines elsewhere reach it, tls://; empty: they cannot
+    std::string name;        ///< that its certificate bears; empty: it has none
+    /// How this host's own programs reach it.
+    std::string url() const {
+        return (name.empty() ? "nats" : "tls") + std::string("://127.0.0.1:") +
+               std::to_string(port);
+    }
 };
 
-/// Makes keys and rights, and the server's configuration. Error "nats_missing" says what to
-/// install.
+/// Makes keys and rights, and the server's configuration: section `bus` of the user's settings
+/// gives it an address for machines elsewhere, and TLS with it. Errors say what to install.
 Result<Nats> prepare_nats(const Layout& layout);
 Result<PartSpec> nats_part(const Layout& layout, const Nats& nats);
 

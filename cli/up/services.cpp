@@ -62,6 +62,7 @@ Result<std::string> profiles(const Layout& layout) {
     (void)reader.has("provisioner");  // goes to the provisioner
     (void)reader.has("broker");       // goes to the lease broker
     (void)reader.has("gateway");      // goes to the gateway
+    (void)reader.has("bus");          // goes to nats-server (cli/up/nats.cpp)
     BERTH_TRY(reader.finish());       // the keys of a profile are checked by the service
     if (!given) return own;
     std::string out = "profiles:\n";
@@ -93,6 +94,10 @@ Result<void> write_settings(
         "# Written by 'berth up' at each start; profiles belong into berth.yaml beside this "
         "file.\n";
     out += setting("nats_url", nats.url());
+    if (!nats.name.empty()) {
+        out += setting("nats_ca_file", nats.deployment.ca_file.string());
+        out += setting("nats_name", nats.name);
+    }
     out += setting("creds_file", creds->second.string());
     out += setting("data_dir", (layout.data / service.token).string());
     out += setting("listen", "127.0.0.1:0");
@@ -105,6 +110,7 @@ Result<void> write_settings(
         out += own;
     } else if (service.token == "prov") {
         out += setting("account_seed_file", nats.deployment.account_seed.string());
+        if (!nats.public_url.empty()) out += setting("public_nats_url", nats.public_url);
         out += setting("machines_dir", layout.machines().string());
         out += setting("node_binary", (own_path().parent_path() / "berth-node").string());
         BERTH_ASSIGN(const std::string text, section_of(layout, "provisioner"));

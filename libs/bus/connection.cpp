@@ -2,6 +2,11 @@
 // What both buses share: the delivery that settles once, and the waiting publish.
 #include "bus/connection.hpp"
 
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstdlib>
+
 #include "bus/completion.hpp"
 #include "core/fd.hpp"
 
@@ -56,6 +61,17 @@ std::function<Result<Secret>()> credentials_from_file(std::string path) {
         BERTH_ASSIGN(std::string text, read_file(path, 64U << 10U));
         return Secret(std::move(text));
     };
+}
+
+Result<void> believe_only(const std::string& ca_file) {
+    // libnats adds the system's authorities to whatever it is given, and has no switch for it;
+    // OpenSSL asks these two where the system keeps them.
+    if (::access(ca_file.c_str(), R_OK) != 0)
+        return system_error("cannot read the bus's authority " + ca_file, errno);
+    if (::setenv("SSL_CERT_FILE", ca_file.c_str(), 1) != 0 ||
+        ::setenv("SSL_CERT_DIR", "/nonexistent", 1) != 0)
+        return system_error("cannot set the authority", errno);
+    return {};
 }
 
 }  // namespace berth::bus

@@ -168,9 +168,13 @@ private:
 
 /// How to reach NATS.
 struct ConnectSettings {
+    /// nats://host:port, or tls://host:port: then nothing is said to a server that shows no
+    /// certificate for `server_name` by an authority that is believed.
     std::string url = "nats://127.0.0.1:4222";
-    std::string name;          ///< shown by nats-server; also the inbox prefix's last token
-    std::string inbox_prefix;  ///< "_INBOX.<user>"; the user's rights allow this and nothing else
+    std::string ca_file{};  ///< PEM; believed besides the system's authorities (see believe_only)
+    std::string server_name{};  ///< the name the certificate must bear; empty: the url's host
+    std::string name;           ///< shown by nats-server; also the inbox prefix's last token
+    std::string inbox_prefix;   ///< "_INBOX.<user>"; the user's rights allow this and nothing else
     /// The newest credentials, asked for at every (re)connect: a .creds text (JWT and seed). Empty:
     /// none.
     std::function<Result<Secret>()> credentials;
@@ -183,6 +187,11 @@ struct ConnectSettings {
 /// Connects. Retries inside the deadline (a login fails at random once in 256 with this client:
 /// facts.md).
 Result<std::unique_ptr<Connection>> connect(ConnectSettings settings);
+
+/// From now on this process's connections believe the authorities of this file and no other, not
+/// even the system's. Call before any thread begins; programs it starts inherit it by environment.
+/// Error: the file cannot be read.
+Result<void> believe_only(const std::string& ca_file);
 
 /// Credentials from a file, read again at each connect.
 std::function<Result<Secret>()> credentials_from_file(std::string path);

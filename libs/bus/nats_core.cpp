@@ -19,6 +19,7 @@ constexpr milliseconds kReconnectWait{100};
 constexpr milliseconds kReconnectJitter{100};
 constexpr std::int64_t kPingIntervalMs = 10'000;
 constexpr int kMaxPingsOut = 3;
+constexpr std::int64_t kConnectMs = 2'000;  // of one attempt, a TLS handshake included
 constexpr int kReconnectBufferBytes = 32 << 20;
 
 std::string between(std::string_view text, std::string_view begin, std::string_view end) {
@@ -45,6 +46,13 @@ char* duplicate(std::string_view text) {
 
 Error nats_error(std::string_view what, natsStatus status) {
     std::string message = std::string(what) + ": " + natsStatus_GetText(status);
+    // Only the library's last words tell which check of the certificate failed.
+    if (status == NATS_SSL_ERROR || status == NATS_SECURE_CONNECTION_WANTED) {
+        natsStatus last = NATS_OK;
+        const char* words = nats_GetLastError(&last);
+        if (words != nullptr && *words != '\0') message += ": " + std::string(words);
+        return unavailable("bus_not_trusted", std::move(message));
+    }
     if (status == NATS_TIMEOUT) return deadline("bus_timeout", std::move(message));
     return unavailable("bus_unavailable", std::move(message));
 }
@@ -158,7 +166,15 @@ Result<NatsOptionsPtr> NatsCore::make_options() {
     set(natsOptions_SetPingInterval(raw, kPingIntervalMs));
     set(natsOptions_SetMaxPingsOut(raw, kMaxPingsOut));
     set(natsOptions_SetFailRequestsOnDisconnect(raw, true));
-    set(natsOptions_SetTimeout(raw, 2'000));
+    set(natsOptions_SetTimeout(raw, kConnectMs));
+    const bool tls = settings_.url.starts_with("tls://");
+    if (tls) {
+        set(natsOptions_SetSecure(raw, true));
+        if (!settings_.ca_file.empty())
+            set(natsOptions_LoadCATrustedCertificates(raw, settings_.ca_file.c_str()));
+        if (!settings_.server_name.empty())
+            set(natsOptions_SetExpectedHostname(raw, settings_.server_name.c_str()));
+    }
     set(natsOptions_SetSendAsap(raw, true));
     set(natsOptions_SetMaxPendingMsgs(raw, 1 << 20));
     set(natsOptions_SetErrorHandler(raw, &NatsCore::on_error, this));
@@ -170,7 +186,7 @@ Result<NatsOptionsPtr> NatsCore::make_options() {
         ));
     }
     if (status != NATS_OK) return nats_error("NATS options", status);
-    BERTH_TRY(loop_.attach_to(raw));
+    BERTH_TRY(loop_.attach_to(raw, tls));
     return options;
 }
 

@@ -28,7 +28,8 @@ std::int64_t now_nanos() { return std::chrono::steady_clock::now().time_since_ep
 
 }  // namespace
 
-Result<void> NatsLoop::attach_to(natsOptions* options) {
+Result<void> NatsLoop::attach_to(natsOptions* options, bool tls) {
+    tls_ = tls;
     epoll_ = Fd(::epoll_create1(EPOLL_CLOEXEC));
     stop_ = Fd(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
     if (!epoll_ || !stop_)
@@ -127,6 +128,12 @@ void NatsLoop::flush() {
     if (emptied_.load() != asked_.load()) arm(true);  // the socket is full
 }
 
+void NatsLoop::read(natsConnection* connection) {
+    if (!tls_) return natsConnection_ProcessReadEvent(connection);
+    const std::lock_guard lock(write_mutex_);
+    natsConnection_ProcessReadEvent(connection);
+}
+
 bool NatsLoop::busy() const { return mean_gap_.load(std::memory_order_relaxed) < kBusyGapNanos; }
 
 void NatsLoop::run() {
@@ -146,8 +153,7 @@ void NatsLoop::run() {
         if (count < 0 || event.data.fd == stop_.get()) return;
         natsConnection* const connection = connection_.load();
         if (count == 0 || connection == nullptr || event.data.fd != socket_.load()) continue;
-        if ((event.events & (EPOLLIN | EPOLLHUP | EPOLLERR)) != 0)
-            natsConnection_ProcessReadEvent(connection);
+        if ((event.events & (EPOLLIN | EPOLLHUP | EPOLLERR)) != 0) read(connection);
         if ((event.events & EPOLLOUT) != 0) {
             arm(false);
         }

@@ -20,8 +20,9 @@ class NatsLoop {
 public:
     ~NatsLoop() { stop(); }
 
-    /// Makes the options use this loop.
-    Result<void> attach_to(natsOptions* options);
+    /// Makes the options use this loop. With `tls` nothing reads while somebody writes: a session
+    /// of libssl is one thread's at a time, and libnats reads without its lock.
+    Result<void> attach_to(natsOptions* options, bool tls);
     /// After natsConnection_Connect has succeeded.
     void start();
     void stop();
@@ -60,10 +61,12 @@ private:
     static natsStatus on_detach(void* user);
 
     void run();
+    void read(natsConnection* connection);
     bool busy() const;
     /// Asks the loop to write as soon as the socket takes bytes. Any thread.
     void arm(bool write);
 
+    bool tls_ = false;
     Fd epoll_;
     Fd stop_;
     std::thread thread_;
@@ -73,8 +76,8 @@ private:
     // one, for libnats does not ask again before its buffer was emptied.
     std::atomic<std::uint64_t> asked_{0};
     std::atomic<std::uint64_t> emptied_{0};
-    std::mutex
-        write_mutex_;  // one write at a time; taken before libnats' own lock, never inside it
+    std::mutex write_mutex_;  // one write at a time, and with TLS no read meanwhile; taken before
+                              // libnats' own lock, never inside it
     std::atomic<std::int64_t> last_{0};                  // publish; steady clock, nanoseconds
     std::atomic<std::int64_t> mean_gap_{1'000'000'000};  // of publishes, nanoseconds; a rough mean
     std::atomic<bool> waiting_{false};  // the loop sleeps: it will not see a write by itself

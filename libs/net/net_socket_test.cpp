@@ -250,7 +250,7 @@ TEST(WebSocketTest, AStalledReaderSlowsTheSender) {
     std::size_t last = 1;
     for (auto until = in(10s); last != sent && std::chrono::steady_clock::now() < until;) {
         last = sent;
-        std::this_thread::sleep_for(200ms);
+        std::this_thread::sleep_for(200ms);  // standing still has no event
     }
     EXPECT_LT(sent, kTotal);
     EXPECT_LT(resident_bytes(), before + (24U << 20U));

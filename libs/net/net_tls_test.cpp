@@ -98,6 +98,7 @@ struct TlsServer {
             const bool starting =
                 !response && response.error().message.find("refused") != std::string::npos;
             if (!starting || std::chrono::steady_clock::now() > until) return response;
+            // openssl tells nobody that it listens.
             std::this_thread::sleep_for(20ms);
         }
     }

@@ -63,6 +63,8 @@ public:
         BERTH_TRY(migrate());
         bus::ConnectSettings connect;
         connect.url = settings_.nats_url;
+        connect.ca_file = settings_.nats_ca_file;
+        connect.server_name = settings_.nats_name;
         connect.name = settings_.instance;
         connect.inbox_prefix = "_INBOX." + service_.token;
         if (!settings_.creds_file.empty())

@@ -9,6 +9,8 @@ namespace berth::service {
 Settings read_settings(config::Reader& reader) {
     Settings settings;
     settings.nats_url = reader.require_string("nats_url");
+    settings.nats_ca_file = reader.get_string("nats_ca_file");
+    settings.nats_name = reader.get_string("nats_name");
     settings.creds_file = reader.get_string("creds_file");
     settings.data_dir = reader.get_string("data_dir", ".");
     settings.listen = reader.get_string("listen", settings.listen);

@@ -11,8 +11,10 @@
 namespace berth::service {
 
 struct Settings {
-    std::string nats_url;
-    std::string creds_file;  ///< NATS .creds; empty: no authentication (tests)
+    std::string nats_url;      ///< nats:// or tls://
+    std::string nats_ca_file;  ///< of tls: who signed the bus's certificate; empty: the system's
+    std::string nats_name;     ///< of tls: the name it bears; empty: nats_url's host
+    std::string creds_file;    ///< NATS .creds; empty: no authentication (tests)
     std::string data_dir;
     std::string listen = "127.0.0.1:0";  ///< health and metrics: /healthz /readyz /metrics
     std::string

@@ -123,7 +123,10 @@ struct Claims {
 };
 
 Result<std::string> conf_text(
-    const Claims& claims, const fs::path& folder, const DeploymentOptions& options
+    const Claims& claims,
+    const fs::path& folder,
+    const DeploymentOptions& options,
+    const std::optional<BusCertificate>& certificate
 ) {
     const fs::path store =
         options.store_folder.empty() ? folder / "jetstream" : options.store_folder;
@@ -146,6 +149,12 @@ Result<std::string> conf_text(
         "write_deadline: \"10s\"  # a reader that takes nothing for so long is dropped, not waited "
         "for\n"
         "ping_interval: \"20s\"\nping_max: 3\n";
+    if (certificate) {
+        BERTH_ASSIGN(const std::string cert, quoted(certificate->cert_file.string()));
+        BERTH_ASSIGN(const std::string key, quoted(certificate->key_file.string()));
+        out += "tls {\n  cert_file: " + cert + "\n  key_file: " + key +
+               "\n  timeout: 5  # a handshake across the world, on a slow machine\n}\n";
+    }
     out += "jetstream {\n  store_dir: " + store_text +
            "\n  max_mem: " + std::to_string(options.max_memory) +
            "\n  max_file: " + std::to_string(options.max_file) + "\n}\n";
@@ -197,7 +206,13 @@ Result<Deployment> generate(
         );
     }
     out.conf = folder / "nats-server.conf";
-    BERTH_ASSIGN(const std::string conf, conf_text(claims, folder, options));
+    std::optional<BusCertificate> certificate;
+    if (options.tls) {
+        BERTH_TRY(make_private_folder(folder / "tls"));
+        BERTH_ASSIGN(certificate, prepare_certificate(folder / "tls", *options.tls));
+        out.ca_file = certificate->ca_file;
+    }
+    BERTH_ASSIGN(const std::string conf, conf_text(claims, folder, options, certificate));
     BERTH_TRY(write_file_atomic(out.conf, conf, 0600));
     return out;
 }

@@ -27,8 +27,16 @@ constexpr const char* kHelp =
     "berth-topology generate --dir D [--host H] [--port N|-1] [--ports-dir P] [--store-dir P] "
     "[--http-port N]\n"
     "                        [--max-memory SIZE] [--max-file SIZE]\n"
-    "    Makes or completes keys, credentials and nats-server.conf in D. Existing keys are kept.\n"
-    "berth-topology apply [--nats URL] --creds FILE [--max-bytes STREAM=SIZE]... [--replicas N] "
+    "                        [--tls-name NAME]... [--tls-cert FILE --tls-key FILE [--tls-ca "
+    "FILE]]\n"
+    "    Makes or completes keys, credentials and nats-server.conf in D. Existing keys are kept. "
+    "With\n"
+    "    --tls-name (a host name or an address that clients use) the server speaks TLS only, with "
+    "a\n"
+    "    certificate that is made in D/tls and signed by D/tls/ca.pem, or with the one that is "
+    "given.\n"
+    "berth-topology apply [--nats URL] [--tls-ca FILE] --creds FILE [--max-bytes STREAM=SIZE]... "
+    "[--replicas N] "
     "[--check]\n"
     "    Makes the server's streams and durable consumers equal to the topology; --check only "
     "compares.\n"
@@ -106,6 +114,12 @@ Result<void> run_generate(Flags flags) {
     BERTH_ASSIGN(options.http_port, flags.take_int("--http-port", options.http_port));
     options.ports_folder = flags.take("--ports-dir").value_or("");
     options.store_folder = flags.take("--store-dir").value_or("");
+    topology::BusTls tls;
+    while (const auto name = flags.take("--tls-name")) tls.names.push_back(*name);
+    tls.cert_file = flags.take("--tls-cert").value_or("");
+    tls.key_file = flags.take("--tls-key").value_or("");
+    tls.ca_file = flags.take("--tls-ca").value_or("");
+    if (!tls.names.empty() || !tls.cert_file.empty()) options.tls = std::move(tls);
     BERTH_ASSIGN(options.max_memory, flags.take_bytes("--max-memory", options.max_memory));
     BERTH_ASSIGN(options.max_file, flags.take_bytes("--max-file", options.max_file));
     BERTH_TRY(flags.finish());
@@ -131,6 +145,7 @@ Result<void> run_apply(Flags flags) {
     BERTH_ASSIGN(const Topology topology, read_topology(flags));
     bus::ConnectSettings settings;
     settings.url = flags.take("--nats").value_or(settings.url);
+    settings.ca_file = flags.take("--tls-ca").value_or("");
     settings.name = "topology";
     settings.inbox_prefix = "_INBOX.topology";
     settings.connect_deadline = kConnectDeadline;

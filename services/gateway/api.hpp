@@ -12,6 +12,7 @@
 #include "berth/common/v1/common.pb.h"
 #include "berth/gateway/v1/gateway.pb.h"
 #include "bus/asker.hpp"
+#include "gateway/address_limit.hpp"
 #include "gateway/auth.hpp"
 #include "gateway/event_hub.hpp"
 #include "gateway/json_body.hpp"
@@ -37,7 +38,9 @@ struct Api {
     Presences& presences;
     Authenticator& auth;
     SignIn& sign_in;
-    const Secret& key;  ///< the gateway's own: repo::load_key
+    const Secret& key;         ///< the gateway's own: repo::load_key
+    AddressLimit& enrolments;  ///< of addresses: POST /v1/nodes/enrol
+    AddressLimit& bundles;     ///< GET /v1/nodes/bundle
 };
 
 /// One authenticated request. Shared by the callbacks that may answer it; it is answered once.
@@ -102,6 +105,9 @@ void resume_halt(Api&, const CallPtr&);
 void query_audit(Api&, const CallPtr&);  // api_audit.cpp
 void verify_audit(Api&, const CallPtr&);
 void export_audit(Api&, const CallPtr&);
+void get_profile(Api&, const CallPtr&);
+void set_profile(Api&, const CallPtr&);
+void remove_profile(Api&, const CallPtr&);
 void get_usage(Api&, const CallPtr&);  // api_usage.cpp
 void start_run(Api&, const CallPtr&);  // api_runs.cpp
 void list_runs(Api&, const CallPtr&);

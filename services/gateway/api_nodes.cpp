@@ -67,6 +67,8 @@ std::atomic<int>& downloads() {
 }  // namespace
 
 void get_node_bundle(Api& api, const CallPtr& call) {
+    if (!api.bundles.take(address_of(call->request), std::chrono::steady_clock::now()))
+        return call->fail(too_often());
     if (++downloads() > kMaxDownloads) {
         --downloads();
         return call->fail(
@@ -85,6 +87,8 @@ void get_node_bundle(Api& api, const CallPtr& call) {
 }
 
 void enrol_node(Api& api, const CallPtr& call) {
+    if (!api.enrolments.take(address_of(call->request), std::chrono::steady_clock::now()))
+        return call->fail(too_often());
     v1::EnrolBody body;
     if (const auto read = read_body(call->request, body); !read) return call->fail(read.error());
     const auto machine = normalize_id("m", body.machine());

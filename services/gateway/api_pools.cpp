@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// /v1/profiles, /v1/pools, /v1/fleet and /v1/machines: what there is to lease, and taking it out of
+// /v1/pools, /v1/fleet and /v1/machines: what there is to lease, and taking it out of
 // service.
 #include <google/protobuf/descriptor.h>
 
@@ -80,19 +80,6 @@ void list_pools(Api& api, const CallPtr& call) {
         query,
         {},
         [call](const lease::v1::PoolsReply& reply) { call->json(200, reply); }
-    );
-}
-
-void list_profiles(Api& api, const CallPtr& call) {
-    lease::v1::ListProfiles query;
-    fill_actor(call->principal, *query.mutable_actor());
-    ask<lease::v1::ProfilesReply>(
-        api,
-        call,
-        "berth.qry.lease.profiles",
-        query,
-        {},
-        [call](const lease::v1::ProfilesReply& reply) { call->json(200, reply); }
     );
 }
 

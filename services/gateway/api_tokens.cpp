@@ -43,6 +43,17 @@ Result<TokenRow> plan_token(const v1::CreateToken& body, const Principal& by) {
         if (*row.expires_at <= row.created_at)
             return invalid("bad_expiry", "'expires_at' must be in the future", "expires_at");
     }
+    // Or a sign-in would outlive its end by a token that it made for itself.
+    if (by.expires_at && row.user == by.user) {
+        if (row.expires_at && *row.expires_at > *by.expires_at)
+            return invalid(
+                "bad_expiry",
+                "the token that asks for it ends before 'expires_at'; sign in again, or leave it "
+                "out",
+                "expires_at"
+            );
+        row.expires_at = row.expires_at ? *row.expires_at : *by.expires_at;
+    }
     row.id = make_id("tk", row.created_at, Random::system());
     return row;
 }

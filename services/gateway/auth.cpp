@@ -111,7 +111,11 @@ void Authenticator::look_up(const std::string& hash, const Done& done) {
     }
     const auto& token = **row;
     Principal principal{
-        token.user, token.org, effective_roles(token.roles, token.user_roles), token.id};
+        token.user,
+        token.org,
+        effective_roles(token.roles, token.user_roles),
+        token.id,
+        token.expires_at};
     remember(hash, {principal, until, token.expires_at});
     done(std::move(principal));
     if (const auto touched = repo::touch_token(pool_, token.id); !touched) {

@@ -24,6 +24,7 @@ struct Principal {
     std::string org;
     std::vector<std::string> roles;
     std::string token_id;
+    std::optional<WallTime> expires_at{};  ///< of the token; nothing: never
 };
 
 /// The token of `Authorization: Bearer`, or for a WebSocket handshake (browsers cannot set headers

@@ -74,6 +74,8 @@ struct Gateway::Impl {
     Workers workers;
     EventHub hub;
     StreamLimit streams;
+    AddressLimit enrolments{kEnrolBurst, kEnrolPerMinute};
+    AddressLimit bundles{kBundleBurst, kBundlePerMinute};
     Presences presences;
     Authenticator auth;
     Secret key;
@@ -150,7 +152,9 @@ Result<void> Gateway::Impl::prepare() {
         presences,
         auth,
         *sign_in,
-        key});
+        key,
+        enrolments,
+        bundles});
     return import_bootstrap_token();
 }
 

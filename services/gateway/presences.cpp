@@ -2,6 +2,7 @@
 // Presence messages, remembered by subject.
 #include "gateway/presences.hpp"
 
+#include "berth/lease/v1/lease.pb.h"
 #include "berth/node/v1/node.pb.h"
 #include "core/text.hpp"
 #include "gateway/settings.hpp"
@@ -17,10 +18,22 @@ constexpr std::size_t kMaxEntries = 10'000;
 }  // namespace
 
 Result<void> Presences::start(bus::Connection& bus) {
-    BERTH_ASSIGN(receiver_, bus.subscribe("berth.live.*.*", [this](const bus::Message& message) {
-        hear(message, Clock::system().now());
-    }));
-    return {};
+    const auto add = [&](const char* subject,
+                         void (Presences::*take)(const bus::Message&, WallTime)) -> Result<void> {
+        BERTH_ASSIGN(
+            auto receiver,
+            bus.subscribe(
+                subject,
+                [this, take](const bus::Message& message) {
+                    (this->*take)(message, Clock::system().now());
+                }
+            )
+        );
+        receivers_.push_back(std::move(receiver));
+        return {};
+    };
+    BERTH_TRY(add("berth.live.*.*", &Presences::hear));
+    return add("berth.evt.*.lease.machine.*.*", &Presences::hear_machine);
 }
 
 void Presences::hear(const bus::Message& message, WallTime now) {
@@ -46,8 +59,29 @@ void Presences::hear(const bus::Message& message, WallTime now) {
         entry.service.set_health_url(presence.health_url());
     }
     const std::lock_guard lock(mutex_);
-    if (entries_.size() < kMaxEntries || entries_.contains(message.subject))
-        entries_[message.subject] = std::move(entry);
+    const auto known = entries_.find(message.subject);
+    if (known == entries_.end() && entries_.size() >= kMaxEntries) return;
+    if (known != entries_.end()) {
+        if (known->second.gone) return;
+        entry.leaving = known->second.leaving;
+    }
+    entries_[message.subject] = std::move(entry);
+}
+
+void Presences::hear_machine(const bus::Message& message, WallTime now) {
+    // berth.evt.<org>.lease.machine.<fact>.<machine>
+    const auto tokens = split(message.subject, '.');
+    if (tokens.size() != 7 || (tokens[5] != "gone" && tokens[5] != "draining")) return;
+    lease::v1::MachineChanged event;
+    if (!event.ParseFromString(message.payload)) return;
+    // One that is being cleaned stays.
+    if (tokens[5] == "draining" && event.machine().reason() == "cleaning") return;
+    const std::lock_guard lock(mutex_);
+    const auto found = entries_.find("berth.live.node." + std::string(tokens[6]));
+    if (found == entries_.end()) return;
+    found->second.leaving = "being removed";
+    found->second.gone = tokens[5] == "gone";
+    found->second.seen = now;
 }
 
 v1::Status Presences::status(const std::string& org, WallTime now) {
@@ -58,11 +92,14 @@ v1::Status Presences::status(const std::string& org, WallTime now) {
         return now - item.second.seen > kForgetPresence;
     });
     for (const auto& [subject, entry] : entries_) {
-        if (!entry.org.empty() && entry.org != org) continue;
+        if (entry.gone || (!entry.org.empty() && entry.org != org)) continue;
         auto* service = out.add_services();
         *service = entry.service;
         *service->mutable_seen_at() = service::to_timestamp(entry.seen);
-        if (now - entry.seen > kSilentPresence) {
+        if (!entry.leaving.empty()) {
+            service->set_ready(false);
+            service->set_reason(entry.leaving);
+        } else if (now - entry.seen > kSilentPresence) {
             service->set_ready(false);
             service->set_reason(
                 "silent for " +

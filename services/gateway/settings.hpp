@@ -42,7 +42,9 @@ struct OidcSettings {
 /// Signing in at somebody else's. Both may be set.
 struct SignInSettings {
     std::string org = "default";  ///< of those who sign in
-    milliseconds token_life = std::chrono::hours{24 * 7};
+    /// Of the tokens they get, and the longest of those they make for themselves with them: a
+    /// membership that was lost is noticed at the latest after it.
+    milliseconds token_life = std::chrono::hours{24};
     std::optional<GithubSettings> github;
     std::optional<OidcSettings> oidc;
 };
@@ -63,6 +65,14 @@ struct GatewaySettings {
 
 GatewaySettings read_gateway_settings(config::Reader& reader);
 
+/// Asked without a token, by one address: at once, and a minute. A machine enrols once and asks
+/// again at most each half second while its gateway is slow; a fleet behind one address boots at
+/// once.
+inline constexpr double kEnrolBurst = 120;
+inline constexpr double kEnrolPerMinute = 120;
+/// Each is some 20 MiB; curl repeats a 429 by itself.
+inline constexpr double kBundleBurst = 40;
+inline constexpr double kBundlePerMinute = 40;
 /// Threads and queue for asking sign-in providers, which may be slow: apart from the others, so
 /// that a provider that hangs holds up nothing but sign-ins.
 inline constexpr std::size_t kSignInThreads = 2;

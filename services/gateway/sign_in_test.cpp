@@ -380,6 +380,27 @@ TEST_F(SignInTest, AMemberGetsAUserAndAToken) {
     EXPECT_EQ(provider().violations(), "");
 }
 
+TEST_F(SignInTest, NoTokenThatSomebodyMakesForThemselvesOutlivesTheirSignIn) {
+    World world(configure);
+    const auto answer = sign_in(world, "github", "alice");
+    ASSERT_EQ(answer.status, 200) << answer.body;
+    const Secret token(json_of(answer).string_or("text", ""));
+    const std::string end = json_of(answer).string_or("expires_at", "");
+    const auto life = *parse_rfc3339(end) - Clock::system().now();
+    EXPECT_LE(life, std::chrono::hours{24});
+    EXPECT_GT(life, std::chrono::hours{23}) << "a lost membership is noticed within a day";
+    const auto made = world.post("/v1/tokens", R"({"label":"for ever"})", &token);
+    ASSERT_EQ(made.status, 201) << made.body;
+    EXPECT_EQ(json_of(made).string_or("expires_at", ""), end);
+    const auto longer =
+        world.post("/v1/tokens", R"({"expires_at":"2099-01-01T00:00:00Z"})", &token);
+    EXPECT_EQ(longer.status, 400);
+    EXPECT_EQ(world.code(longer), "bad_expiry");
+    // And what that makes ends with it, too.
+    const Secret second(json_of(made).string_or("text", ""));
+    EXPECT_EQ(json_of(world.post("/v1/tokens", "{}", &second)).string_or("expires_at", ""), end);
+}
+
 TEST_F(SignInTest, NobodyBecomesAUserOfTheirName) {
     World world(configure);
     const auto answer = sign_in(world, "github", "admin");
@@ -465,6 +486,7 @@ TEST_F(SignInTest, TheGatewayKeepsTheProvidersPaceWhoeverHurries) {
     provider().control("slow", R"({"user_code":")" + begun.code + R"("})");
     std::int64_t interval = 0;
     for (int i = 0; i < 20 && interval < 6; ++i) {
+        // Polled too soon it answers by itself: only time makes it ask the provider.
         std::this_thread::sleep_for(300ms);
         interval = json_of(poll(world, begun)).int_or("interval_s", 0);
     }
@@ -492,11 +514,12 @@ TEST_F(SignInTest, AProviderThatFailsIsAskedAgainOrTold) {
     const Begun begun = begin(world, "oidc");
     provider().control("approve", R"({"user_code":")" + begun.code + R"(","who":"alice"})");
     provider().control("fail", R"({"path":"/token","times":1,"status":0})");
+    // The provider's interval of 1 s: a poll before its end asks nobody.
     std::this_thread::sleep_for(1'100ms);
     const auto away = poll(world, begun);
     EXPECT_EQ(away.status, 202) << away.body;
     EXPECT_EQ(json_of(away).int_or("interval_s", 0), 2) << "half as often";
-    std::this_thread::sleep_for(2'100ms);
+    std::this_thread::sleep_for(2'100ms);  // the interval is 2 s now
     EXPECT_EQ(wait(world, begun).status, 200);
     provider().control("fail", R"({"path":"/github/login/device/code","times":1,"status":500})");
     const auto broken = anonymous(world, "/v1/sign_in/github", "");

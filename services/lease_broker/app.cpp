@@ -13,10 +13,11 @@ class LeaseApp final : public service::App {
 public:
     LeaseApp(service::Runtime& runtime, LeaseSettings settings)
         : settings_(std::move(settings)),
-          fleet_(settings_, Random::system()),
-          handlers_(settings_, runtime.pool(), Random::system(), fleet_),
+          profiles_(settings_.profiles, runtime.pool()),
+          fleet_(settings_, profiles_, Random::system()),
+          handlers_(settings_, profiles_, runtime.pool(), Random::system(), fleet_),
           reaper_(handlers_, runtime),
-          keeper_(settings_, fleet_, runtime),
+          keeper_(settings_, profiles_, fleet_, runtime),
           reaping_(
               runtime.database(),
               Reaper::kOffice,
@@ -34,6 +35,7 @@ public:
     }
 
     Result<void> start() override {
+        BERTH_TRY(profiles_.start());
         BERTH_TRY(bound_->start());
         reaping_.start();
         keeping_.start();
@@ -43,10 +45,12 @@ public:
         bound_->stop();
         keeping_.stop();
         reaping_.stop();
+        profiles_.stop();
     }
 
 private:
     const LeaseSettings settings_;
+    Profiles profiles_;
     Fleet fleet_;
     LeaseHandlers handlers_;
     Reaper reaper_;

@@ -104,19 +104,14 @@ service::Context own_context(const std::string& id, const std::string& cause, Wa
     return context;
 }
 
-const v1::Profile* Fleet::profile(const std::string& name) const {
-    const auto found = settings_.profiles.find(name);
-    return found == settings_.profiles.end() ? nullptr : &found->second;
-}
-
 Result<PoolRule> Fleet::rule(repo::Reader reader, const std::string& org, const std::string& name)
     const {
     PoolRule rule;
-    if (const v1::Profile* known = profile(name)) {
+    if (const RecipePtr known = profiles_.find(name)) {
         const auto& orgs = settings_.warm_orgs;
         if (std::find(orgs.begin(), orgs.end(), org) != orgs.end())
-            rule.warm_min = static_cast<int>(known->warm_min());
-        rule.max_machines = static_cast<int>(known->max_machines());
+            rule.warm_min = static_cast<int>(known->profile.warm_min());
+        rule.max_machines = static_cast<int>(known->profile.max_machines());
     }
     BERTH_ASSIGN(const auto drain, repo::drain_of(reader, org, name));
     rule.draining = drain.has_value();
@@ -124,9 +119,13 @@ Result<PoolRule> Fleet::rule(repo::Reader reader, const std::string& org, const 
 }
 
 Result<Place> Fleet::find_place(
-    const Work& work, const Lease& lease, bool may_wait, std::vector<Machine>& idle
+    const Work& work,
+    const Lease& lease,
+    const Recipe& recipe,
+    bool may_wait,
+    std::vector<Machine>& idle
 ) {
-    const v1::Profile& wanted = *profile(lease.profile);
+    const v1::Profile& wanted = recipe.profile;
     const bool pooled = wanted.warm_min() > 0 || wanted.max_machines() > 0;
     if (!pooled) return Place::kMake;
     const auto take = [&]() -> Result<bool> {
@@ -137,7 +136,7 @@ Result<Place> Fleet::find_place(
                                        : repo::count_waiters(&work.tx, lease.profile)
         );
         if (waiting > 0) return false;
-        BERTH_ASSIGN(idle, repo::take_idle(work.tx, lease.org, lease.profile, 1));
+        BERTH_ASSIGN(idle, repo::take_one_idle(work.tx, lease.org, lease.profile, recipe.machine));
         return !idle.empty();
     };
     BERTH_ASSIGN(bool found, take());
@@ -161,12 +160,13 @@ Result<Place> Fleet::find_place(
     );
 }
 
-Machine Fleet::new_machine(const Work& work, const std::string& org, const v1::Profile& wanted) {
+Machine Fleet::new_machine(const Work& work, const std::string& org, const Recipe& recipe) {
     Machine machine;
     machine.id = make_id("m", work.context.now, random_);
     machine.org = org;
-    machine.profile = wanted.name();
-    machine.driver = wanted.driver();
+    machine.profile = recipe.profile.name();
+    machine.driver = recipe.profile.driver();
+    machine.recipe = recipe.machine;
     machine.created_at = work.context.now;
     machine.changed_at = work.context.now;
     return machine;
@@ -227,8 +227,9 @@ Result<bool> Fleet::finish(
 }
 
 Result<void> Fleet::after_lease(const Work& work, Machine& machine) {
-    const v1::Profile* known = profile(machine.profile);
-    const bool pooled = known != nullptr && (known->warm_min() > 0 || known->max_machines() > 0);
+    const RecipePtr known = profiles_.find(machine.profile);
+    const bool pooled = known != nullptr && machine.recipe == known->machine &&
+                        (known->profile.warm_min() > 0 || known->profile.max_machines() > 0);
     if (!pooled || !machine.cleanable || machine.drain) return remove(work, machine, kRemoving);
     BERTH_ASSIGN(const PoolRule bounds, rule(&work.tx, machine.org, machine.profile));
     BERTH_ASSIGN(const auto counts, repo::count_machines(&work.tx, machine.profile));
@@ -257,9 +258,9 @@ Result<void> Fleet::remove(const Work& work, Machine& machine, std::string_view 
 }
 
 Result<void> Fleet::put_to_use(const Work& work, Machine& machine) {
-    const v1::Profile* known = profile(machine.profile);
+    const RecipePtr known = profiles_.find(machine.profile);
     BERTH_ASSIGN(const PoolRule bounds, rule(&work.tx, machine.org, machine.profile));
-    if (known == nullptr || machine.drain || bounds.draining)
+    if (known == nullptr || machine.recipe != known->machine || machine.drain || bounds.draining)
         return remove(work, machine, kRemoving);
     if (!become_idle(machine, work.context.now)) return {};
     repo::update_machine(work.tx, machine);
@@ -268,8 +269,8 @@ Result<void> Fleet::put_to_use(const Work& work, Machine& machine) {
 }
 
 Result<void> Fleet::serve_line(const Work& work, const std::string& name) {
-    const v1::Profile* wanted = profile(name);
-    if (wanted == nullptr || wanted->max_machines() == 0) return {};
+    const RecipePtr wanted = profiles_.find(name);
+    if (wanted == nullptr || wanted->profile.max_machines() == 0) return {};
     BERTH_TRY(repo::lock_pool(work.tx, name));
     BERTH_ASSIGN(auto waiting, repo::waiters(&work.tx, name));
     leave_late(waiting, work.context.now);
@@ -282,10 +283,10 @@ Result<void> Fleet::serve_line(const Work& work, const std::string& name) {
         if (drained) continue;  // they wait until it is resumed, or their time is over
         BERTH_ASSIGN(auto lease, repo::lock_waiting(work.tx, waiter.lease));
         if (!lease) continue;  // it left by itself
-        BERTH_ASSIGN(auto idle, repo::take_idle(work.tx, waiter.org, name, 1));
+        BERTH_ASSIGN(auto idle, repo::take_one_idle(work.tx, waiter.org, name, wanted->machine));
         if (idle.empty()) {
             BERTH_ASSIGN(const auto counts, repo::count_machines(&work.tx, name));
-            if (everywhere(counts) >= static_cast<int>(wanted->max_machines())) {
+            if (everywhere(counts) >= static_cast<int>(wanted->profile.max_machines())) {
                 // An idle machine of another org cannot change hands, but can make room.
                 BERTH_ASSIGN(auto others, repo::take_idle(work.tx, waiter.org, name, 1, true));
                 for (Machine& other : others) BERTH_TRY(remove(work, other, kRemoving));
@@ -295,7 +296,7 @@ Result<void> Fleet::serve_line(const Work& work, const std::string& name) {
             machine.lease = lease->id;
             leave_line(*lease, machine.id, work.context.now);
             repo::move_lease(work.tx, *lease);
-            BERTH_TRY(make_machine(work, machine, *wanted, &*lease));
+            BERTH_TRY(make_machine(work, machine, wanted->profile, &*lease));
         } else {
             leave_line(*lease, idle.front().id, work.context.now);
             BERTH_TRY(activate(*lease, work.context.now));
@@ -306,6 +307,32 @@ Result<void> Fleet::serve_line(const Work& work, const std::string& name) {
         BERTH_TRY(repo::note_turn(work.tx, name, waiter));
     }
     return {};
+}
+
+Result<void> Fleet::fail_line(const Work& work, const std::string& name, std::string_view reason) {
+    BERTH_ASSIGN(const auto waiting, repo::waiters(&work.tx, name));
+    for (const Waiter& waiter : waiting) {
+        BERTH_ASSIGN(auto lease, repo::lock_waiting(work.tx, waiter.lease));
+        if (!lease) continue;
+        BERTH_TRY(finish(
+            work,
+            *lease,
+            LeaseState::LEASE_STATE_FAILED,
+            reason,
+            "profile '" + name + "' was removed while the lease stood in line"
+        ));
+    }
+    return {};
+}
+
+Result<int> Fleet::drop_stale(
+    const Work& work, const std::string& org, const Recipe& recipe, int limit
+) {
+    BERTH_ASSIGN(
+        auto stale, repo::take_stale(work.tx, org, recipe.profile.name(), recipe.machine, limit)
+    );
+    for (Machine& machine : stale) BERTH_TRY(remove(work, machine, "made by an older recipe"));
+    return static_cast<int>(stale.size());
 }
 
 Result<int> Fleet::drop_idle(

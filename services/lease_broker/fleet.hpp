@@ -9,6 +9,7 @@
 
 #include "core/random.hpp"
 #include "lease_broker/pools.hpp"
+#include "lease_broker/profiles.hpp"
 #include "lease_broker/settings.hpp"
 #include "service/handlers.hpp"
 
@@ -32,21 +33,23 @@ enum class Place {
 /// a machine that is locked already is passed over, never waited for, once the pool is locked.
 class Fleet {
 public:
-    Fleet(const LeaseSettings& settings, Random& random) : settings_(settings), random_(random) {}
-
-    /// Nothing where no such profile is configured (any more).
-    const v1::Profile* profile(const std::string& name) const;
+    Fleet(const LeaseSettings& settings, const Profiles& profiles, Random& random)
+        : settings_(settings), profiles_(profiles), random_(random) {}
 
     /// Decides, and locks the idle machine into `idle`. Error "pool_exhausted" where the lease may
     /// not wait.
     Result<Place> find_place(
-        const Work& work, const Lease& lease, bool may_wait, std::vector<Machine>& idle
+        const Work& work,
+        const Lease& lease,
+        const Recipe& wanted,
+        bool may_wait,
+        std::vector<Machine>& idle
     );
     /// Sends for a machine, for `lease` or, where that is null, to be idle.
     Result<void> make_machine(
         const Work& work, const Machine& machine, const v1::Profile& profile, const Lease* lease
     );
-    Machine new_machine(const Work& work, const std::string& org, const v1::Profile& profile);
+    Machine new_machine(const Work& work, const std::string& org, const Recipe& recipe);
     /// An idle machine becomes the lease's.
     Result<void> hand_over(const Work& work, Machine& machine, const Lease& lease);
 
@@ -66,6 +69,12 @@ public:
     Result<void> put_to_use(const Work& work, Machine& machine);
     /// Gives what is free to those who wait, in their order.
     Result<void> serve_line(const Work& work, const std::string& profile);
+    /// Ends the leases that wait for a machine of this profile.
+    Result<void> fail_line(const Work& work, const std::string& profile, std::string_view reason);
+    /// Removes idle machines that were made by another recipe: at most `limit`.
+    Result<int> drop_stale(
+        const Work& work, const std::string& org, const Recipe& recipe, int limit
+    );
     /// Removes idle machines: at most `limit`, of one profile or of all (empty).
     Result<int> drop_idle(
         const Work& work,
@@ -87,6 +96,7 @@ private:
     Result<void> after_lease(const Work& work, Machine& machine);
 
     const LeaseSettings& settings_;
+    const Profiles& profiles_;
     Random& random_;
 };
 

@@ -27,7 +27,9 @@ void LeaseHandlers::bind(service::Handlers& handlers) {
         {"share", &LeaseHandlers::share},
         {"unshare", &LeaseHandlers::unshare},
         {"drain", &LeaseHandlers::drain},
-        {"resume", &LeaseHandlers::resume}};
+        {"resume", &LeaseHandlers::resume},
+        {"set_profile", &LeaseHandlers::set_profile},
+        {"remove_profile", &LeaseHandlers::remove_profile}};
     for (const auto& [verb, handler] : commands) handlers.command(verb, transacted(handler));
     const std::pair<const char*, Asked> queries[] = {
         {"get", &LeaseHandlers::get},
@@ -37,6 +39,7 @@ void LeaseHandlers::bind(service::Handlers& handlers) {
         {"machines", &LeaseHandlers::list_machines},
         {"machine", &LeaseHandlers::get_machine},
         {"profiles", &LeaseHandlers::list_profiles},
+        {"profile", &LeaseHandlers::get_profile},
         {"usage", &LeaseHandlers::usage}};
     for (const auto& [verb, handler] : queries) {
         handlers.query(verb, [this, handler](const Context& context, const std::string& payload) {
@@ -126,8 +129,13 @@ LeaseHandlers::Outcome LeaseHandlers::attach(
     repo::update_lease(tx, lease);
     v1::Attached reply;
     *reply.mutable_lease() = to_proto(lease);
-    if (const v1::Profile* profile = fleet_.profile(lease.profile))
-        *reply.mutable_profile() = *profile;
+    // As it was when the lease was acquired, whatever became of the profile since.
+    RecipePtr recipe = profiles_.find(lease.profile);
+    if (!lease.recipe.empty() && (recipe == nullptr || recipe->digest != lease.recipe)) {
+        BERTH_ASSIGN(const RecipePtr kept, profiles_.kept(tx, lease.recipe));
+        if (kept != nullptr) recipe = kept;
+    }
+    if (recipe != nullptr) *reply.mutable_profile() = recipe->profile;
     return reply_with(reply);
 }
 

@@ -14,8 +14,14 @@ namespace berth::lease {
 /// Thread-safe: everything changing is in the database.
 class LeaseHandlers {
 public:
-    LeaseHandlers(const LeaseSettings& settings, store::Pool& pool, Random& random, Fleet& fleet)
-        : settings_(settings), pool_(pool), random_(random), fleet_(fleet) {}
+    LeaseHandlers(
+        const LeaseSettings& settings,
+        Profiles& profiles,
+        store::Pool& pool,
+        Random& random,
+        Fleet& fleet
+    )
+        : settings_(settings), profiles_(profiles), pool_(pool), random_(random), fleet_(fleet) {}
 
     /// Registers everything with `handlers`.
     void bind(service::Handlers& handlers);
@@ -40,7 +46,9 @@ private:
     Outcome run_fact(const Context& context, const std::string& payload, store::Transaction& tx);
     // handlers_acquire.cpp
     Outcome acquire(const Context& context, const std::string& payload, store::Transaction& tx);
-    Result<Lease> new_lease(const v1::Acquire& request, const Context& context);
+    Result<Lease> new_lease(
+        const v1::Acquire& request, const Context& context, const Recipe& recipe
+    );
     Result<void> check_limits(const Work& work, const Lease& lease);
     // handlers_machines.cpp
     Outcome machine_fact(
@@ -66,7 +74,6 @@ private:
     Outcome drain(const Context& context, const std::string& payload, store::Transaction& tx);
     Outcome resume(const Context& context, const std::string& payload, store::Transaction& tx);
     Outcome list_pools(const Context& context, const std::string& payload);
-    Outcome list_profiles(const Context& context, const std::string& payload);
     Outcome change_drain(
         const Work& work,
         const common::v1::Actor& actor,
@@ -80,6 +87,13 @@ private:
     Result<std::vector<v1::Pool>> pools(
         repo::Reader reader, const std::string& org, const std::string& profile
     );
+    // handlers_profiles.cpp
+    Outcome set_profile(const Context& context, const std::string& payload, store::Transaction& tx);
+    Outcome remove_profile(
+        const Context& context, const std::string& payload, store::Transaction& tx
+    );
+    Outcome list_profiles(const Context& context, const std::string& payload);
+    Outcome get_profile(const Context& context, const std::string& payload);
     // handlers_queries.cpp
     Outcome get(const Context& context, const std::string& payload);
     Outcome list(const Context& context, const std::string& payload);
@@ -103,6 +117,7 @@ private:
     );
 
     const LeaseSettings& settings_;
+    Profiles& profiles_;
     store::Pool& pool_;
     Random& random_;
     Fleet& fleet_;

@@ -22,21 +22,22 @@ Error too_many(const std::string& whose, std::int64_t most) {
     );
 }
 
+Error unknown_profile(const std::string& name, const Profiles::All& all) {
+    std::string known;
+    for (const auto& [each, value] : all) known += (known.empty() ? "" : ", ") + each;
+    return invalid(
+        "unknown_profile",
+        "there is no profile '" + name.substr(0, 64) + "'; known are " + known,
+        "profile"
+    );
+}
+
 }  // namespace
 
-Result<Lease> LeaseHandlers::new_lease(const v1::Acquire& request, const Context& context) {
-    const std::string name = request.profile().empty() ? "default" : request.profile();
-    const v1::Profile* profile = fleet_.profile(name);
-    if (profile == nullptr) {
-        std::string known;
-        for (const auto& [each, value] : settings_.profiles)
-            known += (known.empty() ? "" : ", ") + each;
-        return invalid(
-            "unknown_profile",
-            "there is no profile '" + name.substr(0, 64) + "'; known are " + known,
-            "profile"
-        );
-    }
+Result<Lease> LeaseHandlers::new_lease(
+    const v1::Acquire& request, const Context& context, const Recipe& recipe
+) {
+    const v1::Profile* const profile = &recipe.profile;
     Lease lease;
     lease.ttl = service::to_milliseconds(request.has_ttl() ? request.ttl() : profile->ttl());
     lease.idle_timeout = service::to_milliseconds(
@@ -54,7 +55,8 @@ Result<Lease> LeaseHandlers::new_lease(const v1::Acquire& request, const Context
     lease.id = make_id("ls", context.now, random_);
     lease.org = request.actor().org();
     lease.owner = request.actor().user();
-    lease.profile = name;
+    lease.profile = profile->name();
+    lease.recipe = recipe.digest;
     lease.created_at = context.now;
     lease.touched_at = context.now;
     lease.label = request.label();
@@ -66,9 +68,11 @@ Result<Lease> LeaseHandlers::new_lease(const v1::Acquire& request, const Context
 
 Result<void> LeaseHandlers::check_limits(const Work& work, const Lease& lease) {
     const LeaseSettings& most = settings_;
+    const std::int64_t own_leases = most.leases_of(lease.owner);
+    const std::int64_t own_budget = most.budget_of(lease.owner);
     const bool budgeted = lease.reserved > 0;
     // Whoever counts, counts alone; the owner's lock before the org's, always.
-    if (most.leases_per_owner > 0 || (budgeted && most.budget_per_owner > 0))
+    if (own_leases > 0 || (budgeted && own_budget > 0))
         BERTH_TRY(repo::lock_limit(work.tx, "owner", lease.org + "/" + lease.owner));
     if (most.leases_per_org > 0 || most.leases_per_profile > 0 ||
         (budgeted && most.budget_per_org > 0))
@@ -76,9 +80,9 @@ Result<void> LeaseHandlers::check_limits(const Work& work, const Lease& lease) {
     const auto count = [&](const std::string& owner, const std::string& profile) {
         return repo::count_live(work.tx, lease.org, owner, profile);
     };
-    if (most.leases_per_owner > 0) {
+    if (own_leases > 0) {
         BERTH_ASSIGN(const auto live, count(lease.owner, ""));
-        if (live >= most.leases_per_owner) return too_many(lease.owner, most.leases_per_owner);
+        if (live >= own_leases) return too_many(lease.owner, own_leases);
     }
     if (most.leases_per_profile > 0) {
         BERTH_ASSIGN(const auto live, count("", lease.profile));
@@ -98,7 +102,7 @@ Result<void> LeaseHandlers::check_limits(const Work& work, const Lease& lease) {
         budget.limit = limit;
         return check_budget(budget, lease.reserved, whose, most.currency);
     };
-    BERTH_TRY(check(most.budget_per_owner, lease.owner, lease.owner));
+    BERTH_TRY(check(own_budget, lease.owner, lease.owner));
     return check(most.budget_per_org, "", "org " + lease.org);
 }
 
@@ -106,7 +110,10 @@ LeaseHandlers::Outcome LeaseHandlers::acquire(
     const Context& context, const std::string& payload, store::Transaction& tx
 ) {
     BERTH_ASSIGN(const v1::Acquire request, decode<v1::Acquire>(payload));
-    BERTH_ASSIGN(Lease lease, new_lease(request, context));
+    const std::string name = request.profile().empty() ? kDefaultProfile : request.profile();
+    BERTH_ASSIGN(const RecipePtr recipe, profiles_.find(tx, name));
+    if (recipe == nullptr) return unknown_profile(name, *profiles_.all());
+    BERTH_ASSIGN(Lease lease, new_lease(request, context, *recipe));
     if (request.reuse()) {
         BERTH_ASSIGN(
             auto held_lease,
@@ -132,10 +139,11 @@ LeaseHandlers::Outcome LeaseHandlers::acquire(
     }
     BERTH_TRY(check_limits(work, lease));
     std::vector<Machine> idle;
-    BERTH_ASSIGN(const Place place, fleet_.find_place(work, lease, request.has_wait(), idle));
-    const v1::Profile& profile = *fleet_.profile(lease.profile);
+    BERTH_ASSIGN(
+        const Place place, fleet_.find_place(work, lease, *recipe, request.has_wait(), idle)
+    );
     Machine machine =
-        place == Place::kIdle ? idle.front() : fleet_.new_machine(work, lease.org, profile);
+        place == Place::kIdle ? idle.front() : fleet_.new_machine(work, lease.org, *recipe);
     lease.machine = machine.id;
     if (place == Place::kLine)
         stand_in_line(lease, context.now + service::to_milliseconds(request.wait()));
@@ -156,7 +164,7 @@ LeaseHandlers::Outcome LeaseHandlers::acquire(
         BERTH_TRY(fleet_.hand_over(work, machine, lease));
     } else if (place == Place::kMake) {
         machine.lease = lease.id;
-        BERTH_TRY(fleet_.make_machine(work, machine, profile, &lease));
+        BERTH_TRY(fleet_.make_machine(work, machine, recipe->profile, &lease));
     }
     BERTH_ASSIGN(const v1::Lease answer, fleet_.answer(&tx, lease));
     Decision decision = reply_with(answer);

@@ -70,7 +70,7 @@ LeaseHandlers::Outcome LeaseHandlers::change_drain(
     if (!is_subject_token(actor.org()))
         return invalid("no_actor", "the command names nobody it acts for", "actor");
     if (!machine.empty()) return drain_machine(work, actor.org(), machine, drain);
-    if (!scope.profile.empty() && fleet_.profile(scope.profile) == nullptr) {
+    if (!scope.profile.empty() && profiles_.find(scope.profile) == nullptr) {
         return invalid(
             "unknown_profile",
             "there is no profile '" + scope.profile.substr(0, 64) +
@@ -131,7 +131,9 @@ Result<std::vector<v1::Pool>> LeaseHandlers::pools(
     BERTH_ASSIGN(const auto counts, repo::count_machines(reader, only));
     BERTH_ASSIGN(const auto drained, repo::drains(reader, org));
     std::vector<v1::Pool> out;
-    for (const auto& [name, profile] : settings_.profiles) {
+    const auto known = profiles_.all();
+    for (const auto& [name, recipe] : *known) {
+        const v1::Profile& profile = recipe->profile;
         if (!only.empty() && name != only) continue;
         v1::Pool pool;
         pool.set_profile(name);
@@ -177,13 +179,6 @@ LeaseHandlers::Outcome LeaseHandlers::list_pools(const Context&, const std::stri
             *out.mutable_retry_at() = service::to_timestamp(failed->second.retry_at);
         }
     }
-    return reply_with(reply);
-}
-
-LeaseHandlers::Outcome LeaseHandlers::list_profiles(const Context&, const std::string& payload) {
-    BERTH_TRY(decode<v1::ListProfiles>(payload));
-    v1::ProfilesReply reply;
-    for (const auto& [name, profile] : settings_.profiles) *reply.add_profiles() = profile;
     return reply_with(reply);
 }
 

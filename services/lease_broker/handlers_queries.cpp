@@ -144,7 +144,8 @@ LeaseHandlers::Outcome LeaseHandlers::usage(const Context& context, const std::s
         out.set_reserved_micros(static_cast<std::uint64_t>(used.reserved));
         return {};
     };
-    BERTH_TRY(budget(settings_.budget_per_owner, owner.empty() ? actor.user() : owner));
+    const std::string& whose_own = owner.empty() ? actor.user() : owner;
+    BERTH_TRY(budget(settings_.budget_of(whose_own), whose_own));
     BERTH_TRY(budget(settings_.budget_per_org, ""));
     return reply_with(reply);
 }

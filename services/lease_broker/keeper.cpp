@@ -73,8 +73,10 @@ Result<void> Reaper::look(std::int64_t fence) {
     return {};
 }
 
-Keeper::Keeper(const LeaseSettings& settings, Fleet& fleet, service::Runtime& runtime)
-    : settings_(settings), fleet_(fleet), runtime_(runtime) {
+Keeper::Keeper(
+    const LeaseSettings& settings, const Profiles& profiles, Fleet& fleet, service::Runtime& runtime
+)
+    : settings_(settings), profiles_(profiles), fleet_(fleet), runtime_(runtime) {
     made_ = runtime.metrics().counter(
         "berth_lease_warm_machines_made_total", "Machines sent for to be held warm."
     );
@@ -93,17 +95,22 @@ Result<void> Keeper::look(std::int64_t fence) {
     for (const auto& [key, count] : counts) {
         if (count.idle > 0) pools.insert(key);
     }
-    for (const auto& [name, profile] : settings_.profiles) {
-        if (profile.warm_min() == 0) continue;
+    const auto known_profiles = profiles_.all();
+    for (const auto& [name, recipe] : *known_profiles) {
+        if (recipe->profile.warm_min() == 0) continue;
         for (const std::string& org : settings_.warm_orgs) pools.insert({name, org});
     }
     for (const auto& [profile, org] : pools) {
         const auto count = counts.find({profile, org});
         const int warm = count == counts.end() ? 0 : count->second.warm();
-        const v1::Profile* known = fleet_.profile(profile);
+        const RecipePtr known = profiles_.find(profile);
+        const bool stale =
+            known != nullptr && count != counts.end() &&
+            (count->second.recipes.size() > 1 || (count->second.recipes.size() == 1 &&
+                                                  !count->second.recipes.contains(known->machine)));
         BERTH_ASSIGN(const PoolRule rule, fleet_.rule(&runtime_.pool(), org, profile));
         // The common case costs no transaction.
-        if (known != nullptr && !rule.draining && warm == rule.warm_min) continue;
+        if (known != nullptr && !rule.draining && !stale && warm == rule.warm_min) continue;
         BERTH_TRY(tend(fence, org, profile, now));
     }
     BERTH_ASSIGN(const auto lines, repo::lines(runtime_.pool(), ""));
@@ -126,7 +133,8 @@ Result<void> Keeper::look(std::int64_t fence) {
 Result<void> Keeper::tend(
     std::int64_t fence, const std::string& org, const std::string& name, WallTime now
 ) {
-    const v1::Profile* profile = fleet_.profile(name);
+    const RecipePtr recipe = profiles_.find(name);
+    const v1::Profile* const profile = recipe == nullptr ? nullptr : &recipe->profile;
     const service::Context context =
         own_context(org + "/" + name, "tend/" + std::to_string(to_unix_micros(now)), now);
     BERTH_ASSIGN(const auto failures, repo::pool_failures(runtime_.pool(), org));
@@ -143,6 +151,9 @@ Result<void> Keeper::tend(
             const Work work{context, tx, out};
             if (profile != nullptr && profile->max_machines() > 0)
                 BERTH_TRY(repo::lock_pool(tx, name));
+            if (recipe != nullptr) {
+                BERTH_ASSIGN(dropped, fleet_.drop_stale(work, org, *recipe, kPoolBatch));
+            }
             BERTH_ASSIGN(const PoolRule rule, fleet_.rule(&tx, org, name));
             BERTH_ASSIGN(const auto counts, repo::count_machines(&tx, name));
             BERTH_ASSIGN(const auto waiting, repo::count_waiters(&tx, name));
@@ -153,9 +164,10 @@ Result<void> Keeper::tend(
             const int surplus = machines_to_drop(rule, count, static_cast<int>(waiting));
             if (surplus > 0) {
                 BERTH_ASSIGN(
-                    dropped,
+                    const int more,
                     fleet_.drop_idle(work, org, name, std::min(surplus, kPoolBatch), kRemoving)
                 );
+                dropped += more;
             }
             if (paused || profile == nullptr) return {};
             made = std::min(machines_to_make(rule, count, everywhere), kPoolBatch);
@@ -163,7 +175,7 @@ Result<void> Keeper::tend(
             if (failed != failures.end()) made = std::min(made, 1);
             for (int i = 0; i < made; ++i) {
                 BERTH_TRY(fleet_.make_machine(
-                    work, fleet_.new_machine(work, org, *profile), *profile, nullptr
+                    work, fleet_.new_machine(work, org, *recipe), *profile, nullptr
                 ));
             }
             return {};

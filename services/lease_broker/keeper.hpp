@@ -30,7 +30,12 @@ private:
 class Keeper {
 public:
     static constexpr const char* kOffice = "pools";
-    Keeper(const LeaseSettings& settings, Fleet& fleet, service::Runtime& runtime);
+    Keeper(
+        const LeaseSettings& settings,
+        const Profiles& profiles,
+        Fleet& fleet,
+        service::Runtime& runtime
+    );
     Result<void> look(std::int64_t fence);
 
 private:
@@ -40,6 +45,7 @@ private:
     Result<void> end_cleanings(std::int64_t fence, WallTime now);
 
     const LeaseSettings& settings_;
+    const Profiles& profiles_;
     Fleet& fleet_;
     service::Runtime& runtime_;
     metrics::Counter made_;

@@ -41,6 +41,7 @@ struct Lease {
     std::int64_t reserved = 0;        // micros: its whole ttl's price while it lives
     std::int64_t spent = 0;           // micros, once it ended
     std::int64_t revision = 1;
+    std::string recipe;  // digest of the profile as it was (Recipe::digest)
 
     bool live() const {
         return state == LeaseState::LEASE_STATE_PENDING || state == LeaseState::LEASE_STATE_ACTIVE;

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <array>
+#include <set>
 #include <string>
 #include <string_view>
 
@@ -32,6 +33,7 @@ struct Machine {
     std::string reason;      // "cleaning", "removing", or words of a failure
     WallTime changed_at{};
     WallTime clean_by{};  // the epoch: it is not being cleaned
+    std::string recipe;   // digest of what it was made by (Recipe::machine)
 
     bool cleaning() const { return clean_by != WallTime{}; }
     /// Held for nobody: made, or being made, to be idle.
@@ -88,6 +90,7 @@ struct PoolCount {
     int draining = 0;
     int cleaning = 0;  ///< of those: to be idle again
     int failed = 0;
+    std::set<std::string> recipes{};  ///< what the idle ones were made by
 
     int all() const { return provisioning + idle + leased + draining + failed; }
     int warm() const { return warming + idle + cleaning; }

@@ -128,12 +128,30 @@ CREATE TABLE spend (
 );
 )";
 
+// Profiles that were set while the deployment ran, and what leases and machines were made by.
+constexpr std::string_view kProfiles = R"(
+CREATE TABLE profiles (
+    name text PRIMARY KEY,
+    recipe text NOT NULL,
+    by_user text NOT NULL,
+    revision bigint NOT NULL,
+    removed boolean NOT NULL
+);
+CREATE TABLE recipes (
+    digest text PRIMARY KEY,
+    profile bytea NOT NULL
+);
+ALTER TABLE leases ADD COLUMN recipe text NOT NULL DEFAULT '';
+ALTER TABLE machines ADD COLUMN recipe text NOT NULL DEFAULT '';
+)";
+
 }  // namespace
 
 std::span<const store::Migration> migrations() {
     static const std::string first =
         std::string(store::kInboxOutboxDdl) + std::string(store::kLeaderDdl) + std::string(kLeases);
-    static const std::array<store::Migration, 2> all{{{1, "leases", first}, {2, "pools", kPools}}};
+    static const std::array<store::Migration, 3> all{
+        {{1, "leases", first}, {2, "pools", kPools}, {3, "profiles", kProfiles}}};
     return all;
 }
 

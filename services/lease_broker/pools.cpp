@@ -16,11 +16,11 @@ using store::Statement;
 
 #define MACHINE_COLUMNS                                                                        \
     "id, org, profile, driver, state, lease, created_at, revision, drain, cleanable, reason, " \
-    "changed_at, clean_by"
+    "changed_at, clean_by, recipe"
 
 constexpr Statement kInsertMachine{
     "INSERT INTO machines (" MACHINE_COLUMNS
-    ") VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)",
+    ") VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)",
     "insert_machine"};
 constexpr Statement kUpdateMachine{
     "UPDATE machines SET state = $2, lease = $3, revision = $4, drain = $5, cleanable = $6, reason "
@@ -32,14 +32,20 @@ constexpr Statement kFindMachine{
     "SELECT " MACHINE_COLUMNS " FROM machines WHERE id = $1 AND org = $2", "find_machine"};
 constexpr Statement kTakeOne{
     "SELECT " MACHINE_COLUMNS
-    " FROM machines WHERE org = $1 AND profile = $2 AND state = 'idle' AND NOT drain ORDER BY id "
-    "LIMIT 1 FOR UPDATE SKIP LOCKED",
+    " FROM machines WHERE org = $1 AND profile = $2 AND state = 'idle' AND NOT drain AND recipe = "
+    "$3 "
+    "ORDER BY id LIMIT 1 FOR UPDATE SKIP LOCKED",
     "take_idle"};
 constexpr Statement kTakeSeveral{
     "SELECT " MACHINE_COLUMNS
     " FROM machines WHERE org = $1 AND ($2 = '' OR profile = $2) AND state = 'idle' ORDER BY id "
     "LIMIT $3 FOR UPDATE SKIP LOCKED",
     "take_idle_several"};
+constexpr Statement kTakeStale{
+    "SELECT " MACHINE_COLUMNS
+    " FROM machines WHERE org = $1 AND profile = $2 AND state = 'idle' AND recipe <> $3 ORDER BY "
+    "id LIMIT $4 FOR UPDATE SKIP LOCKED",
+    "take_idle_stale"};
 constexpr Statement kTakeOthers{
     "SELECT " MACHINE_COLUMNS
     " FROM machines WHERE org <> $1 AND profile = $2 AND state = 'idle' ORDER BY id LIMIT $3 FOR "
@@ -60,12 +66,14 @@ constexpr Statement kOverdueCleanings{
     "$2",
     "overdue_cleanings"};
 constexpr Statement kCountAll{
-    "SELECT profile, org, state, lease = '' AS free, clean_by IS NOT NULL AS cleaning, count(*) "
-    "FROM machines WHERE state <> 'gone' AND $1 = '' GROUP BY 1, 2, 3, 4, 5",
+    "SELECT profile, org, state, lease = '' AS free, clean_by IS NOT NULL AS cleaning, count(*), "
+    "CASE WHEN state = 'idle' THEN recipe ELSE '' END AS made_by FROM machines WHERE state <> "
+    "'gone' AND $1 = '' GROUP BY 1, 2, 3, 4, 5, 7",
     "count_machines"};
 constexpr Statement kCountProfile{
-    "SELECT profile, org, state, lease = '' AS free, clean_by IS NOT NULL AS cleaning, count(*) "
-    "FROM machines WHERE state <> 'gone' AND profile = $1 GROUP BY 1, 2, 3, 4, 5",
+    "SELECT profile, org, state, lease = '' AS free, clean_by IS NOT NULL AS cleaning, count(*), "
+    "CASE WHEN state = 'idle' THEN recipe ELSE '' END AS made_by FROM machines WHERE state <> "
+    "'gone' AND profile = $1 GROUP BY 1, 2, 3, 4, 5, 7",
     "count_machines_profile"};
 constexpr Statement kLockKey{"SELECT pg_advisory_xact_lock($1::bigint)", "lock_key"};
 constexpr Statement kWaiters{
@@ -101,6 +109,7 @@ Machine to_machine(const Row& row) {
     machine.reason = row.text(10);
     if (!row.is_null(11)) machine.changed_at = row.time(11);
     if (!row.is_null(12)) machine.clean_by = row.time(12);
+    machine.recipe = row.text(13);
     return machine;
 }
 
@@ -134,7 +143,8 @@ void insert_machine(store::Transaction& tx, const Machine& machine) {
          machine.cleanable,
          machine.reason,
          or_null(machine.changed_at),
-         or_null(machine.clean_by)}
+         or_null(machine.clean_by),
+         machine.recipe}
     );
 }
 
@@ -163,6 +173,27 @@ Result<std::optional<Machine>> find_machine(
     return one_machine(pool.exec_autocommit(kFindMachine, {id, org}, store::OnLoss::kRetry));
 }
 
+Result<std::vector<Machine>> take_one_idle(
+    store::Transaction& tx,
+    const std::string& org,
+    const std::string& profile,
+    const std::string& recipe
+) {
+    BERTH_ASSIGN(const Rows one, tx.exec(kTakeOne, {org, profile, recipe}));
+    return machines_of(one);
+}
+
+Result<std::vector<Machine>> take_stale(
+    store::Transaction& tx,
+    const std::string& org,
+    const std::string& profile,
+    const std::string& recipe,
+    int limit
+) {
+    BERTH_ASSIGN(const Rows rows, tx.exec(kTakeStale, {org, profile, recipe, limit}));
+    return machines_of(rows);
+}
+
 Result<std::vector<Machine>> take_idle(
     store::Transaction& tx,
     const std::string& org,
@@ -170,10 +201,6 @@ Result<std::vector<Machine>> take_idle(
     int limit,
     bool others
 ) {
-    if (limit == 1 && !others) {
-        BERTH_ASSIGN(const Rows one, tx.exec(kTakeOne, {org, profile}));
-        return machines_of(one);
-    }
     BERTH_ASSIGN(
         const Rows rows, tx.exec(others ? kTakeOthers : kTakeSeveral, {org, profile, limit})
     );
@@ -215,7 +242,10 @@ Result<PoolCounts> count_machines(Reader reader, const std::string& profile) {
                 count.provisioning += number;
                 if (row.boolean(3)) count.warming += number;
                 break;
-            case MachineState::MACHINE_STATE_IDLE: count.idle += number; break;
+            case MachineState::MACHINE_STATE_IDLE:
+                count.idle += number;
+                count.recipes.insert(std::string(row.text(6)));
+                break;
             case MachineState::MACHINE_STATE_LEASED: count.leased += number; break;
             case MachineState::MACHINE_STATE_DRAINING:
                 count.draining += number;

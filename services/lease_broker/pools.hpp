@@ -61,6 +61,21 @@ Result<std::optional<Machine>> lock_machine(store::Transaction& tx, const std::s
 Result<std::optional<Machine>> find_machine(
     store::Pool& pool, const std::string& org, const std::string& id
 );
+/// An idle one that was made by `recipe` and that nobody else is taking, locked.
+Result<std::vector<Machine>> take_one_idle(
+    store::Transaction& tx,
+    const std::string& org,
+    const std::string& profile,
+    const std::string& recipe
+);
+/// Idle ones that were made by another recipe, locked.
+Result<std::vector<Machine>> take_stale(
+    store::Transaction& tx,
+    const std::string& org,
+    const std::string& profile,
+    const std::string& recipe,
+    int limit
+);
 /// Idle ones that nobody else is taking, the longest idle first, locked. `others`: of every org but
 /// this.
 Result<std::vector<Machine>> take_idle(

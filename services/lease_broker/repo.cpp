@@ -18,13 +18,14 @@ using store::Statement;
     "id, slug, org, owner, profile, machine, state, created_at, touched_at, ended_at, ttl_ms, "   \
     "idle_ms, label, "                                                                            \
     "one_shot, live_runs, end_reason, revision, end_detail, begun_at, wait_until, activated_at, " \
-    "price_micros, reserved_micros, spent_micros"
+    "price_micros, reserved_micros, spent_micros, recipe"
 
 constexpr Statement kInsertLease{
     "INSERT INTO leases (id, slug, org, owner, profile, machine, state, created_at, touched_at, "
     "expires_at, ttl_ms, idle_ms, label, one_shot, live_runs, end_reason, revision, wait_until, "
-    "activated_at, price_micros, reserved_micros) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, "
-    "$11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21) ON CONFLICT DO NOTHING",
+    "activated_at, price_micros, reserved_micros, recipe) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, "
+    "$9, $10, "
+    "$11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22) ON CONFLICT DO NOTHING",
     "insert_lease"};
 // What a heartbeat changes is this much and no more; the rest changes with the state.
 constexpr Statement kUpdateLease{
@@ -134,6 +135,7 @@ Lease to_lease(const Row& row) {
     lease.price_per_hour = row.int64(21);
     lease.reserved = row.int64(22);
     lease.spent = row.int64(23);
+    lease.recipe = row.text(24);
     return lease;
 }
 
@@ -172,7 +174,8 @@ Result<bool> insert_lease(store::Transaction& tx, const Lease& lease) {
              or_null(lease.wait_until),
              or_null(lease.activated_at),
              lease.price_per_hour,
-             lease.reserved}
+             lease.reserved,
+             lease.recipe}
         )
     );
     return rows.affected() == 1;

@@ -14,6 +14,26 @@ namespace {
 const std::set<std::string, std::less<>> kGuardLevels{"enforce", "shim", "observe", "none"};
 constexpr std::uint64_t kDefaultOutputCap = 256ULL << 20U;
 
+void read_limits(config::Reader& reader, LeaseSettings& settings) {
+    config::Reader limits = reader.get_section("limits");
+    constexpr std::int64_t kMostLeases = 1'000'000;
+    constexpr std::int64_t kMostBudget = 1'000'000'000'000'000;
+    const auto leases = [&](const char* key) { return limits.get_int(key, 0, 0, kMostLeases); };
+    const auto money = [&](const char* key) { return limits.get_int(key, 0, 0, kMostBudget); };
+    settings.leases_per_owner = leases("leases_per_owner");
+    settings.leases_per_org = leases("leases_per_org");
+    settings.leases_per_profile = leases("leases_per_profile");
+    settings.budget_per_owner = money("budget_per_owner_micros");
+    settings.budget_per_org = money("budget_per_org_micros");
+    for (auto& [owner, own] : limits.get_sections("owners")) {
+        OwnerLimits& out = settings.owners[owner];
+        if (own.has("leases")) out.leases = own.get_int("leases", 0, 0, kMostLeases);
+        if (own.has("budget_micros")) out.budget = own.get_int("budget_micros", 0, 0, kMostBudget);
+    }
+}
+
+}  // namespace
+
 v1::Profile read_profile(const std::string& name, config::Reader& reader) {
     v1::Profile profile;
     profile.set_name(name);
@@ -59,21 +79,6 @@ v1::Profile read_profile(const std::string& name, config::Reader& reader) {
     return profile;
 }
 
-void read_limits(config::Reader& reader, LeaseSettings& settings) {
-    config::Reader limits = reader.get_section("limits");
-    constexpr std::int64_t kMostLeases = 1'000'000;
-    constexpr std::int64_t kMostBudget = 1'000'000'000'000'000;
-    const auto leases = [&](const char* key) { return limits.get_int(key, 0, 0, kMostLeases); };
-    const auto money = [&](const char* key) { return limits.get_int(key, 0, 0, kMostBudget); };
-    settings.leases_per_owner = leases("leases_per_owner");
-    settings.leases_per_org = leases("leases_per_org");
-    settings.leases_per_profile = leases("leases_per_profile");
-    settings.budget_per_owner = money("budget_per_owner_micros");
-    settings.budget_per_org = money("budget_per_org_micros");
-}
-
-}  // namespace
-
 LeaseSettings read_lease_settings(config::Reader& reader) {
     LeaseSettings settings;
     settings.reap_every = reader.get_duration("reap_every", settings.reap_every);
@@ -82,10 +87,11 @@ LeaseSettings read_lease_settings(config::Reader& reader) {
     settings.currency = reader.get_string("currency", settings.currency);
     read_limits(reader, settings);
     for (auto& [name, section] : reader.get_sections("profiles"))
-        settings.profiles[name] = read_profile(name, section);
-    if (!settings.profiles.contains("default")) {
-        v1::Profile& profile = settings.profiles["default"];
-        profile.set_name("default");
+        (settings.profiles[name] = read_profile(name, section)).set_source("file");
+    if (!settings.profiles.contains(kDefaultProfile)) {
+        v1::Profile& profile = settings.profiles[kDefaultProfile];
+        profile.set_name(kDefaultProfile);
+        profile.set_source("built_in");
         profile.set_driver("local");
         *profile.mutable_ttl() = service::to_duration(std::chrono::hours{8});
         *profile.mutable_idle_timeout() = service::to_duration(std::chrono::minutes{15});

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <map>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -11,6 +12,12 @@
 #include "core/time.hpp"
 
 namespace berth::lease {
+
+/// What one owner may have instead of what everybody may.
+struct OwnerLimits {
+    std::optional<std::int64_t> leases;
+    std::optional<std::int64_t> budget;
+};
 
 struct LeaseSettings {
     std::map<std::string, v1::Profile> profiles;
@@ -28,6 +35,18 @@ struct LeaseSettings {
     /// Micros of the currency a month; 0: no limit.
     std::int64_t budget_per_owner = 0;
     std::int64_t budget_per_org = 0;
+    std::map<std::string, OwnerLimits> owners;
+
+    std::int64_t leases_of(const std::string& owner) const {
+        const auto own = owners.find(owner);
+        return own == owners.end() ? leases_per_owner
+                                   : own->second.leases.value_or(leases_per_owner);
+    }
+    std::int64_t budget_of(const std::string& owner) const {
+        const auto own = owners.find(owner);
+        return own == owners.end() ? budget_per_owner
+                                   : own->second.budget.value_or(budget_per_owner);
+    }
 };
 
 /// Leases ended per look, so that a flood of expiries shares the database with everyone else.
@@ -49,6 +68,11 @@ inline constexpr std::int64_t kMostWaiting = 1'000;
 /// People a lease is shared with.
 inline constexpr std::size_t kMostShares = 64;
 
+/// The profile that is leased where none is named; it is built in.
+inline constexpr const char* kDefaultProfile = "default";
+
 LeaseSettings read_lease_settings(config::Reader& reader);
+/// The keys of one profile; what is wrong is told by the reader's finish().
+v1::Profile read_profile(const std::string& name, config::Reader& reader);
 
 }  // namespace berth::lease

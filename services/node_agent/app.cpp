@@ -60,6 +60,8 @@ int fail(const Error& error) {
 bus::ConnectSettings bus_settings(const Settings& settings) {
     bus::ConnectSettings bus;
     bus.url = settings.nats_url;
+    bus.ca_file = settings.nats_ca_file.string();
+    bus.server_name = settings.nats_name;
     bus.name = "berth-node/" + settings.machine;
     bus.inbox_prefix = "_INBOX.node." + settings.machine;
     if (!settings.creds_file.empty())
@@ -107,6 +109,8 @@ bool enrol_first(const Settings& settings, int signals) {
 }
 
 Result<void> serve(const Settings& settings) {
+    if (!settings.nats_ca_file.empty())
+        BERTH_TRY(bus::believe_only(settings.nats_ca_file.string()));
     const Fd signals = open_signals();
     BERTH_ASSIGN(
         const process::FileLock lock, process::FileLock::acquire(settings.dir / "node" / "lock")

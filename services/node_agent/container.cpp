@@ -74,13 +74,11 @@ std::vector<std::string> Container::run_command() const {
     return {settings_.init.string(), "enter", (settings_.dir / "door").string(), "run"};
 }
 
-std::vector<std::string> Container::tool_command(const std::vector<std::string>& program) const {
+std::vector<std::string> Container::tool_command(
+    const std::vector<std::string>& program, const std::string& cwd
+) const {
     std::vector<std::string> argv{
-        settings_.init.string(),
-        "enter",
-        (settings_.dir / "door").string(),
-        "tool",
-        kInsideWorkspace};
+        settings_.init.string(), "enter", (settings_.dir / "door").string(), "tool", cwd};
     argv.insert(argv.end(), program.begin(), program.end());
     return argv;
 }

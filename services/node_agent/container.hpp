@@ -27,7 +27,9 @@ public:
     Result<std::string> ensure() override;
     std::vector<std::string> run_command() const override;
     bool relayed() const override { return true; }
-    std::vector<std::string> tool_command(const std::vector<std::string>& program) const override;
+    std::vector<std::string> tool_command(
+        const std::vector<std::string>& program, const std::string& cwd = kInsideWorkspace
+    ) const override;
     Result<std::vector<std::string>> rsync() override;
     Result<void> reset() override {
         return conflict("not_cleanable", "a container is made anew for its next owner");

@@ -50,12 +50,24 @@ std::string curl_quoted(std::string_view text) {
     return out + "\"";
 }
 
+/// Ours without the bus's authority (bus::believe_only), which is not the gateway's.
+std::vector<std::string> curl_environment() {
+    std::vector<std::string> out;
+    for (char** each = environ; *each != nullptr; ++each) {
+        const std::string_view entry = *each;
+        if (!entry.starts_with("SSL_CERT_FILE=") && !entry.starts_with("SSL_CERT_DIR="))
+            out.emplace_back(entry);
+    }
+    return out;
+}
+
 /// Runs curl with its configuration on stdin; what it printed.
 Result<std::string> run_curl(const Secret& config) {
     BERTH_ASSIGN(process::Pipe in, process::make_pipe());
     BERTH_ASSIGN(process::Pipe out, process::make_pipe());
     process::SpawnSpec spec;
     spec.argv = {"curl", "--config", "-"};
+    spec.env = curl_environment();
     spec.stdin_fd = in.read.get();
     spec.stdout_fd = out.write.get();
     spec.death_signal = SIGKILL;

@@ -50,7 +50,14 @@ Node::Node(Loop& loop, const Settings& settings, Place& place, bus::ConnectSetti
            [this] { on_bus_down(); }}
       ),
       warden_(std::make_shared<WardenLink>(loop, settings, [this] { halting_->look(); })),
-      context_{loop, bus_, settings, place, *warden_},
+      copies_(
+          loop,
+          settings,
+          place,
+          {[this] { return syncs_.contains(sending_); },
+           [this](const std::string& run) { return runs_.contains(run); }}
+      ),
+      context_{loop, bus_, settings, place, *warden_, copies_},
       renewal_(std::make_shared<Renewal>(context_)),
       halting_(std::make_shared<Halting>(context_, runs_)),
       cleaning_(std::make_shared<Cleaning>(context_, [this] { return quiet(); })) {}
@@ -279,7 +286,10 @@ void Node::adopt(v1::Start spec) {
     const auto run =
         std::make_shared<Run>(context_, std::move(spec), [this](const std::string& done) {
             // The run is on the stack of this call: it goes when the stack is unwound.
-            loop_.post([this, done] { runs_.erase(done); });
+            loop_.post([this, done] {
+                runs_.erase(done);
+                copies_.tidy();
+            });
         });
     runs_[id] = run;
     run->resume();
@@ -337,6 +347,7 @@ Result<void> Node::signal_run(const v1::Signal& command) {
 
 bool Node::quiet() {
     syncs_.clear();  // each kills its rsync
+    copies_.abandon();
     bool none = true;
     for (const auto& [id, run] : runs_) {
         if (!run->live()) continue;
@@ -358,15 +369,18 @@ Result<void> Node::open_sync(const v1::OpenSync& command) {
             "too_many_syncs",
             "too many syncs at once on this machine; wait for one",
             {}};
-    if (!command.fetch() && syncs_.contains(sending_))
+    if (!command.fetch() && (syncs_.contains(sending_) || copies_.busy()))
         return conflict("sync_busy", "another sync is sending to this machine; wait for it");
+    if (!command.run().empty()) BERTH_TRY(check_name(command.run(), "run"));
     if (bus_.connection() == nullptr) return unavailable("bus_away", "the bus is away");
     auto sync =
         std::make_shared<Sync>(context_, command.channel(), [this](const std::string& channel) {
             loop_.post([this, channel] { syncs_.erase(channel); });
         });
     BERTH_TRY(sync->start(
-        *bus_.connection(), command.fetch() ? rsync_sender_arguments() : rsync_server_arguments()
+        *bus_.connection(),
+        command.fetch() ? rsync_sender_arguments() : rsync_server_arguments(),
+        command.run().empty() ? kInsideWorkspace : WorkCopies::folder(command.run())
     ));
     syncs_[command.channel()] = std::move(sync);
     if (!command.fetch()) sending_ = command.channel();

@@ -16,6 +16,7 @@
 #include "node_agent/run.hpp"
 #include "node_agent/sync.hpp"
 #include "node_agent/warden_link.hpp"
+#include "node_agent/work_copies.hpp"
 
 namespace google::protobuf {
 class Message;
@@ -60,6 +61,7 @@ private:
     Place& place_;
     BusLink bus_;
     std::shared_ptr<WardenLink> warden_;
+    WorkCopies copies_;
     NodeContext context_;
     std::shared_ptr<Renewal> renewal_;
     std::unique_ptr<bus::Receiver> consumer_;

@@ -20,6 +20,7 @@ class Message;
 namespace berth::node {
 
 class WardenLink;
+class WorkCopies;
 
 /// Everything here lives on the loop's thread and outlives runs and syncs.
 struct NodeContext {
@@ -28,6 +29,7 @@ struct NodeContext {
     const Settings& settings;
     Place& place;
     WardenLink& warden;
+    WorkCopies& copies;
 };
 
 /// An event of this node: berth.evt.<org>.node.run.<fact>.<machine>. The same run and fact always

@@ -32,8 +32,10 @@ public:
     /// True where the run's processes are not descendants of what run_command() starts: its death
     /// then ends them, but not at the same instant.
     virtual bool relayed() const = 0;
-    /// argv of a program that sees the workspace; its exit status is the program's.
-    virtual std::vector<std::string> tool_command(const std::vector<std::string>& program
+    /// argv of a program that sees the workspace and /tmp, started in the folder `cwd` of inside;
+    /// its exit status is the program's.
+    virtual std::vector<std::string> tool_command(
+        const std::vector<std::string>& program, const std::string& cwd = kInsideWorkspace
     ) const = 0;
     /// How rsync is called as such a program. Errors "no_rsync", kPlaceComing.
     virtual Result<std::vector<std::string>> rsync() = 0;

@@ -11,6 +11,7 @@
 
 #include "log/log.hpp"
 #include "node_agent/warden_link.hpp"
+#include "node_agent/work_copies.hpp"
 #include "process/file_lock.hpp"
 #include "service/proto_time.hpp"
 
@@ -21,6 +22,11 @@ constexpr milliseconds kResumePause{
     50};  // between looking for a supervisor that is just starting or ending
 constexpr unsigned kStartAttempts = 5;  // of a supervisor that dies before it could write `started`
 constexpr std::size_t kMaxUnsent = 256;
+
+/// Where a run's files are inside: the workspace, or its own copy of it.
+std::string work_of(const v1::Start& spec) {
+    return spec.own_work() ? WorkCopies::folder(spec.run()) : std::string(kInsideWorkspace);
+}
 
 /// What every command finds in its environment, whatever the client sent.
 std::vector<std::string> environment_of(NodeContext context, const v1::Start& spec) {
@@ -40,7 +46,7 @@ std::vector<std::string> environment_of(NodeContext context, const v1::Start& sp
     env["BERTH_MACHINE"] = settings.machine;
     env["BERTH_ORG"] = settings.org;
     env["BERTH_USER"] = spec.user();
-    env["BERTH_WORKSPACE"] = kInsideWorkspace;
+    env["BERTH_WORKSPACE"] = work_of(spec);
     std::vector<std::string> list;
     for (const auto& [name, value] : env) list.push_back(name + "=" + value);
     return list;
@@ -57,8 +63,7 @@ Launch launch_of(NodeContext context, const std::string& holder, const v1::Start
     if (spec.has_deadline())
         launch.deadline_us = to_unix_micros(service::to_wall_time(spec.deadline()));
     launch.holder = holder;
-    launch.cwd =
-        spec.cwd().starts_with('/') ? spec.cwd() : std::string(kInsideWorkspace) + "/" + spec.cwd();
+    launch.cwd = spec.cwd().starts_with('/') ? spec.cwd() : work_of(spec) + "/" + spec.cwd();
     launch.sandbox = place.run_command();
     launch.relayed = place.relayed();
     launch.argv.assign(spec.argv().begin(), spec.argv().end());
@@ -100,6 +105,32 @@ bool Run::start_by_passed() const {
     return spec_.has_start_by() && service::to_wall_time(spec_.start_by()) < Clock::system().now();
 }
 
+bool Run::has_work() const {
+    std::error_code error;
+    return !spec_.own_work() || std::filesystem::exists(folder_ / "work", error);
+}
+
+void Run::take_copy() {
+    context_.copies.make(id(), [weak = weak_from_this()](const Result<void>& done) {
+        const auto self = weak.lock();
+        if (!self || self->end_) return;
+        // A node agent that is killed before this takes the copy again, from the start.
+        const auto noted =
+            done ? write_quickly(self->folder_ / "work", "") : Result<void>(done.error());
+        if (noted) return self->resume();
+        if (noted.error().code == kPlaceComing) return self->retry_resume();
+        self->lose("its own copy of the workspace cannot be made: " + noted.error().message);
+    });
+}
+
+void Run::lose(std::string reason) {
+    ExitRecord lost;
+    lost.reason = std::move(reason);
+    lost.of_berth = true;
+    lost.ended_us = to_unix_micros(Clock::system().now());
+    set_end(std::move(lost));
+}
+
 void Run::resume() {
     if (join()) return;
     if (const auto text = read_file(folder_ / "exit")) {
@@ -109,7 +140,6 @@ void Run::resume() {
     if (process::FileLock::is_held(folder_ / "lock"))
         return retry_resume();  // just starting, or just ending
     std::error_code error;
-    ExitRecord lost;
     if (std::filesystem::exists(folder_ / "started", error)) {
         // The lock is free and there is no exit: its supervisor died, and the whole tree with it.
         if (const auto text =
@@ -117,14 +147,16 @@ void Run::resume() {
             auto record = ExitRecord::decode(*text);
             if (record) return set_end(std::move(*record));
         }
-        lost.reason = "the run's supervisor died";
-    } else if (start_by_passed()) {
-        lost.reason = "the machine could not start it in time" + obstacle_;
+        lose("the run's supervisor died");
+    } else if (start_by_passed() && (!spec_.own_work() || !has_work())) {
+        lose("the machine could not start it in time" + obstacle_);
     } else if (const auto guarded = context_.warden.guard_for(spec_);
                !guarded && guarded.error().fault == Fault::kConflict) {
-        lost.reason = guarded.error().message;
+        lose(guarded.error().message);
+    } else if (!has_work()) {
+        take_copy();
     } else if (++attempts_ > kStartAttempts) {
-        lost.reason = "its supervisor could not be started" + obstacle_;
+        lose("its supervisor could not be started" + obstacle_);
     } else {
         if (auto started = start_supervisor(); !started) {
             // A machine that is being started again comes back; how often it is asked is no matter.
@@ -139,11 +171,8 @@ void Run::resume() {
             return retry_resume();
         }
         if (join()) return;
-        return retry_resume();
+        retry_resume();
     }
-    lost.of_berth = true;
-    lost.ended_us = to_unix_micros(Clock::system().now());
-    set_end(std::move(lost));
 }
 
 void Run::retry_resume() {

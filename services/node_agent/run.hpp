@@ -61,6 +61,9 @@ public:
 
 private:
     bool start_by_passed() const;
+    bool has_work() const;
+    void take_copy();
+    void lose(std::string reason);
     Result<void> start_supervisor();
     bool join();
     void on_socket(std::uint32_t events);

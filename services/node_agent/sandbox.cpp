@@ -263,11 +263,21 @@ std::vector<std::string> Sandbox::run_command() const {
     return argv;
 }
 
-std::vector<std::string> Sandbox::tool_command(const std::vector<std::string>& program) const {
+std::vector<std::string> Sandbox::tool_command(
+    const std::vector<std::string>& program, const std::string& cwd
+) const {
     std::vector<std::string> argv = base_command();
     append(
         argv,
-        {"--unshare-net", "--tmpfs", "/tmp", "--remount-ro", "/", "--chdir", kInsideWorkspace, "--"}
+        {"--unshare-net",
+         "--bind",
+         (settings_.dir / "tmp").string(),
+         "/tmp",
+         "--remount-ro",
+         "/",
+         "--chdir",
+         cwd,
+         "--"}
     );
     argv.insert(argv.end(), program.begin(), program.end());
     return argv;

@@ -45,7 +45,9 @@ public:
     std::vector<std::string> run_command() const override;
     bool relayed() const override { return false; }
     /// Sees no network; needs no holder.
-    std::vector<std::string> tool_command(const std::vector<std::string>& program) const override;
+    std::vector<std::string> tool_command(
+        const std::vector<std::string>& program, const std::string& cwd = kInsideWorkspace
+    ) const override;
     Result<std::vector<std::string>> rsync() override;
     Result<void> reset() override { return destroy(settings_.dir); }
     std::map<std::string, std::string> environment() const override;

@@ -20,6 +20,8 @@ Result<Settings> load_settings(const std::filesystem::path& dir) {
     settings.slug = reader.get_string("slug", "machine");
     settings.profile = reader.get_string("profile");
     settings.nats_url = reader.require_string("nats_url");
+    settings.nats_ca_file = reader.get_string("nats_ca_file");
+    settings.nats_name = reader.get_string("nats_name");
     settings.creds_file = reader.get_string("creds_file");
     settings.enrol_url = reader.get_string("enrol_url");
     settings.network = reader.get_bool("network", false);
@@ -39,8 +41,9 @@ Result<Settings> load_settings(const std::filesystem::path& dir) {
         if (!is_subject_token(value)) reader.reject(key, "must be 1 to 64 of a-z, 0-9, _ and -");
     }
     BERTH_TRY(reader.finish());
-    if (!settings.creds_file.empty() && settings.creds_file.is_relative())
-        settings.creds_file = dir / "node" / settings.creds_file;
+    for (std::filesystem::path* file : {&settings.creds_file, &settings.nats_ca_file}) {
+        if (!file->empty() && file->is_relative()) *file = dir / "node" / *file;
+    }
     std::error_code error;
     settings.programs = std::filesystem::read_symlink("/proc/self/exe", error).parent_path();
     return settings;

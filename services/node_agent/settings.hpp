@@ -38,6 +38,9 @@ struct Settings {
     std::string slug;
     std::string profile;
     std::string nats_url;
+    /// With tls://: the one authority that is believed; empty: the system's.
+    std::filesystem::path nats_ca_file;
+    std::string nats_name;  ///< the name the bus's certificate bears; empty: nats_url's host
     std::filesystem::path creds_file;  ///< empty: none
     std::string enrol_url;  ///< the gateway, where the machine enrols; empty: it has creds
     bool network = false;
@@ -45,7 +48,7 @@ struct Settings {
     bool container = false;  ///< commands run in a container, through dir/door
 };
 
-/// Reads <dir>/node/node.yaml; a relative creds_file is relative to <dir>/node. Unknown keys are
+/// Reads <dir>/node/node.yaml; relative files are relative to <dir>/node. Unknown keys are
 /// errors.
 Result<Settings> load_settings(const std::filesystem::path& dir);
 

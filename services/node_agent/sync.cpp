@@ -57,14 +57,16 @@ Sync::~Sync() {
     if (limit_ != 0) context_.loop.cancel(limit_);
 }
 
-Result<void> Sync::start(bus::Connection& connection, const std::vector<std::string>& arguments) {
+Result<void> Sync::start(
+    bus::Connection& connection, const std::vector<std::string>& arguments, const std::string& cwd
+) {
     BERTH_ASSIGN(std::vector<std::string> server, context_.place.rsync());
     server.insert(server.end(), arguments.begin(), arguments.end());
     BERTH_ASSIGN(process::Pipe in, process::make_pipe());
     BERTH_ASSIGN(process::Pipe out, process::make_pipe());
     BERTH_ASSIGN(process::Pipe err, process::make_pipe());
     process::SpawnSpec spec;
-    spec.argv = context_.place.tool_command(server);
+    spec.argv = context_.place.tool_command(server, cwd);
     spec.env = {{"PATH=/usr/bin:/bin", "HOME=/home/berth", "LANG=C.UTF-8"}};
     spec.cwd = "/";
     spec.stdin_fd = in.read.get();

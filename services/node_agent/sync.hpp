@@ -31,8 +31,12 @@ public:
         std::function<void(const std::string& channel)> finished
     );
     ~Sync();
-    /// Errors: "no_rsync", and those of spawn and the channel.
-    Result<void> start(bus::Connection& connection, const std::vector<std::string>& arguments);
+    /// In the folder `cwd` of inside. Errors: "no_rsync", and those of spawn and the channel.
+    Result<void> start(
+        bus::Connection& connection,
+        const std::vector<std::string>& arguments,
+        const std::string& cwd = kInsideWorkspace
+    );
     /// The connection is going away: the sync fails, its client asks for another.
     void abandon();
 

@@ -16,7 +16,7 @@ struct Ground {
     std::unique_ptr<Enrolment> enrolment;
     std::unique_ptr<Presences> presences;
     std::unique_ptr<CloudBoot> boot;
-    std::string nats_url;  ///< of nodes
+    NodeBus bus;
 };
 
 class ProvApp final : public service::App {
@@ -24,7 +24,7 @@ public:
     ProvApp(service::Runtime& runtime, const ProvSettings& settings, Ground ground)
         : ground_(std::move(ground)),
           drivers_(make_drivers(
-              settings, ground_.nats_url, *ground_.enrolment, *ground_.presences, ground_.boot.get()
+              settings, ground_.bus, *ground_.enrolment, *ground_.presences, ground_.boot.get()
           )),
           actors_({runtime.pool(), runtime.database(), runtime.relay(), runtime.metrics(), drivers_}
           ),
@@ -97,15 +97,15 @@ Result<std::unique_ptr<service::App>> compose(service::Runtime& runtime, config:
     BERTH_TRY(make_machines_folder(settings.machines_dir));
     BERTH_TRY(make_machines_folder(settings.docker.dir));
     Ground ground;
-    ground.nats_url =
-        settings.node_nats_url.empty() ? runtime.settings().nats_url : settings.node_nats_url;
+    ground.bus = {
+        settings.node_nats_url.empty() ? runtime.settings().nats_url : settings.node_nats_url,
+        runtime.settings().nats_ca_file,
+        runtime.settings().nats_name};
     ground.enrolment = std::make_unique<Enrolment>(runtime.bus(), std::move(account));
     BERTH_ASSIGN(ground.presences, Presences::listen(runtime.bus()));
     BERTH_ASSIGN(
         ground.boot,
-        make_boot(
-            settings, ground.nats_url, seed, runtime.pool(), *ground.enrolment, *ground.presences
-        )
+        make_boot(settings, ground.bus, seed, runtime.pool(), *ground.enrolment, *ground.presences)
     );
     return std::unique_ptr<service::App>(
         std::make_unique<ProvApp>(runtime, settings, std::move(ground))

@@ -28,10 +28,17 @@ Result<Secret> CloudBoot::user_data(const MachineSpec& spec) {
         spec,
         {parts_.settings.gateway_url,
          parts_.settings.nats_url,
+         parts_.bus_ca,
          parts_.bundle_sha256,
          token_of(spec.machine),
          parts_.settings.ssh_public_key,
          spec.profile.driver() == "ssh"}
+    );
+}
+
+Result<void> CloudBoot::replaced(const std::string& machine) {
+    return repo::renew_enrolment(
+        parts_.pool, machine, Clock::system().now() + parts_.settings.enrol_within
     );
 }
 

@@ -23,6 +23,7 @@ public:
         CloudSettings settings;
         Secret token_key;           ///< what tokens are made from
         std::string bundle_sha256;  ///< hex
+        std::string bus_ca;         ///< PEM: the only authority they believe of the bus; or empty
         store::Pool& pool;
         Enrolment& enrolment;
         Presences& presences;
@@ -30,6 +31,7 @@ public:
     explicit CloudBoot(Parts parts) : parts_(std::move(parts)) {}
 
     Result<Secret> user_data(const MachineSpec& spec) override;
+    Result<void> replaced(const std::string& machine) override;
     bool wait_heard(const std::string& machine, SteadyTime since, milliseconds patience) override;
 
     /// Makes the machine's durable and its enrolment, before the provider hears of it.
@@ -55,6 +57,7 @@ public:
     Result<void> destroy(const std::string& machine) override;
     Result<Condition> tend(const MachineSpec& spec) override { return provider_->tend(spec); }
     Result<std::vector<std::string>> list() override { return provider_->list(); }
+    std::string unseen() override { return provider_->unseen(); }
 
 private:
     const std::unique_ptr<Driver> provider_;

@@ -56,6 +56,9 @@ public:
     /// the same machine however often it is asked for, so that a repeated create is the same
     /// request; below 16 KiB (EC2's limit), never to be logged.
     virtual Result<Secret> user_data(const MachineSpec& spec) = 0;
+    /// The server that was told the machine's token is gone for good, enrolled or not: the next one
+    /// may use it.
+    virtual Result<void> replaced(const std::string& machine) = 0;
     /// Waits until the machine's node is heard on the bus after `since`; false when the patience
     /// ends.
     virtual bool wait_heard(
@@ -91,6 +94,8 @@ public:
     /// Every machine of which anything is there that is provably ours (rule 10), a left-over key
     /// too. An error means that nothing is known.
     virtual Result<std::vector<std::string>> list() = 0;
+    /// What the last list() could not see though it saw the rest, in words; empty: it saw all.
+    virtual std::string unseen() { return {}; }
 };
 
 }  // namespace berth::prov

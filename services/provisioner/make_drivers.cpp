@@ -16,17 +16,36 @@ namespace {
 
 // Some 20 MiB packed.
 constexpr std::size_t kMaxBundle = 256U << 20U;
+// It travels in user data, of which EC2 takes 16 KiB.
+constexpr std::size_t kMaxCa = 4U << 10U;
+
+/// What a machine elsewhere and the bus say to each other crosses networks that are nobody's.
+Result<void> check_private(const std::string& url) {
+    if (url.starts_with("tls://")) return {};
+    for (const char* own : {"nats://127.", "nats://localhost:", "nats://[::1]:"}) {
+        if (url.starts_with(own)) return {};
+    }
+    return invalid(
+        "plain_bus",
+        "machines elsewhere would talk to " + url +
+            " unencrypted; give the bus a public address (berth.yaml: bus: {public: host:port}) or "
+            "set cloud.nats_url to a tls:// address"
+    );
+}
 
 std::unique_ptr<LocalDriver> make_local(
     const ProvSettings& settings,
     const std::string& folder,
-    const std::string& nats_url,
-    const std::string& node_settings,
+    const NodeBus& bus,
+    const std::string& more,
     Enrolment& enrolment,
     Presences& presences
 ) {
+    std::string lines = more;
+    if (!bus.ca_file.empty()) lines += "nats_ca_file: " + bus.ca_file + "\n";
+    if (!bus.name.empty()) lines += "nats_name: " + bus.name + "\n";
     LocalDriverSettings local{
-        folder, settings.node_binary, nats_url, enrolment.account_public_key(), node_settings};
+        folder, settings.node_binary, bus.url, enrolment.account_public_key(), lines};
     return std::make_unique<LocalDriver>(std::move(local), enrolment, presences);
 }
 
@@ -44,7 +63,7 @@ DockerDriverSettings docker_settings(const ProvSettings& settings, const std::st
 
 Drivers make_drivers(
     const ProvSettings& settings,
-    const std::string& nats_url,
+    const NodeBus& bus,
     Enrolment& enrolment,
     Presences& presences,
     CloudBoot* boot
@@ -60,7 +79,7 @@ Drivers make_drivers(
         add(std::make_unique<CloudDriver>(std::move(provider), *boot));
     };
     const auto local = [&](const std::string& folder, const std::string& more) {
-        return make_local(settings, folder, nats_url, more, enrolment, presences);
+        return make_local(settings, folder, bus, more, enrolment, presences);
     };
     add(std::make_unique<SimulatedDriver>());
     if (!settings.machines_dir.empty()) add(local(settings.machines_dir, {}));
@@ -89,7 +108,7 @@ Drivers make_drivers(
 
 Result<std::unique_ptr<CloudBoot>> make_boot(
     const ProvSettings& settings,
-    const std::string& nats_url,
+    const NodeBus& bus,
     const Secret& seed,
     store::Pool& pool,
     Enrolment& enrolment,
@@ -110,11 +129,17 @@ Result<std::unique_ptr<CloudBoot>> make_boot(
                 "; deploy/node_bundle makes it"
         );
     CloudSettings cloud = settings.cloud;
-    if (cloud.nats_url.empty()) cloud.nats_url = nats_url;
+    if (cloud.nats_url.empty()) cloud.nats_url = bus.url;
+    BERTH_TRY(check_private(cloud.nats_url));
+    std::string ca;
+    if (cloud.nats_url.starts_with("tls://") && !bus.ca_file.empty()) {
+        BERTH_ASSIGN(ca, read_file(bus.ca_file, kMaxCa));
+    }
     return std::make_unique<CloudBoot>(CloudBoot::Parts{
         std::move(cloud),
         Secret(identity::hmac_sha256(seed.reveal(), "berth-enrol-key/1")),
         hex(identity::sha256(*bundle)),
+        std::move(ca),
         pool,
         enrolment,
         presences});

@@ -154,6 +154,11 @@ Result<void> Reconciler::look() {
         return present.error();
     }
     look.machines = static_cast<int>(present->size());
+    // A part of the provider that cannot be seen holds up nothing else, and is told.
+    if (look.error = driver_.unseen(); !look.error.empty()) {
+        look.ok = false;
+        list_failures_.add();
+    }
     const auto removed = remove_orphans(*present, items);
     tell(look, items);
     return removed;

@@ -85,6 +85,8 @@ constexpr Statement kLockEnrolment{
     "lock_enrolment"};
 constexpr Statement kUseEnrolment{
     "UPDATE enrolments SET public_key = $2 WHERE machine = $1", "use_enrolment"};
+constexpr Statement kRenewEnrolment{
+    "UPDATE enrolments SET public_key = '', expires_at = $2 WHERE machine = $1", "renew_enrolment"};
 constexpr Statement kCloseEnrolment{"DELETE FROM enrolments WHERE machine = $1", "close_enrolment"};
 constexpr Statement kWriteLook{
     "INSERT INTO looks (driver, ok, looked_at, machines, error) VALUES ($1, $2, $3, $4, $5) ON "
@@ -223,6 +225,10 @@ Result<void> use_enrolment(store::Transaction& tx, const EnrolmentRow& row) {
     BERTH_TRY(tx.exec(kUseEnrolment, {row.machine, row.public_key}));
     return {};
 }
+Result<void> renew_enrolment(store::Pool& pool, const std::string& machine, WallTime expires_at) {
+    BERTH_TRY(pool.exec_autocommit(kRenewEnrolment, {machine, expires_at}, store::OnLoss::kRetry));
+    return {};
+}
 Result<void> close_enrolment(store::Pool& pool, const std::string& machine) {
     BERTH_TRY(pool.exec_autocommit(kCloseEnrolment, {machine}, store::OnLoss::kRetry));
     return {};
@@ -234,12 +240,13 @@ Result<void> write_look(
     return pool.transact([&](store::Transaction& tx) -> Result<void> {
         const WallTime now = look.looked_at.value_or(WallTime{});
         BERTH_TRY(tx.exec(kWriteLook, {look.driver, look.ok, now, look.machines, look.error}));
-        // Where nothing could be seen, what was known stays.
-        if (!look.ok) return {};
-        std::vector<std::string> kept;
-        for (const DriftItem& item : items)
-            kept.push_back(std::to_string(static_cast<int>(item.kind)) + " " + item.machine);
-        BERTH_TRY(tx.exec(kDropDrift, {look.driver, Param::text_array(kept)}));
+        // Where something could not be seen, what was known stays.
+        if (look.ok) {
+            std::vector<std::string> kept;
+            for (const DriftItem& item : items)
+                kept.push_back(std::to_string(static_cast<int>(item.kind)) + " " + item.machine);
+            BERTH_TRY(tx.exec(kDropDrift, {look.driver, Param::text_array(kept)}));
+        }
         for (const DriftItem& item : items)
             BERTH_TRY(tx.exec(
                 kAddDrift,

@@ -35,6 +35,8 @@ Result<std::optional<EnrolmentRow>> lock_enrolment(
     store::Transaction& tx, const std::string& machine
 );
 Result<void> use_enrolment(store::Transaction& tx, const EnrolmentRow& row);
+/// Nobody has used the token any more: the one who had is gone.
+Result<void> renew_enrolment(store::Pool& pool, const std::string& machine, WallTime expires_at);
 Result<void> close_enrolment(store::Pool& pool, const std::string& machine);
 
 /// Makes the record of one driver's drift what a look found: what stays keeps its time.

@@ -48,7 +48,7 @@ void read_cloud_settings(config::Reader& reader, ProvSettings& settings) {
     config::Reader section = reader.get_section("cloud");
     cloud.gateway_url = section.get_string("gateway_url");
     while (cloud.gateway_url.ends_with('/')) cloud.gateway_url.pop_back();
-    cloud.nats_url = section.get_string("nats_url", settings.node_nats_url);
+    cloud.nats_url = section.get_string("nats_url", settings.public_nats_url);
     cloud.bundle_file = section.get_string(
         "bundle_file", settings.node_binary.empty() ? "" : settings.node_binary + ".tar.gz"
     );
@@ -132,6 +132,7 @@ ProvSettings read_prov_settings(config::Reader& reader) {
     settings.machines_dir = reader.get_string("machines_dir");
     settings.node_binary = reader.get_string("node_binary");
     settings.node_nats_url = reader.get_string("node_nats_url");
+    settings.public_nats_url = reader.get_string("public_nats_url", settings.node_nats_url);
     read_docker_settings(reader, settings);
     read_hetzner_settings(reader, settings);
     read_aws_settings(reader, settings);

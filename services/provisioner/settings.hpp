@@ -27,7 +27,8 @@ struct DockerSettings {
 /// Section `cloud`: what a machine that boots elsewhere is told, whoever rents it out.
 struct CloudSettings {
     std::string gateway_url;  ///< where such a machine finds the API: https://berth.example.org
-    std::string nats_url;     ///< and the bus; default: node_nats_url
+    /// And the bus; default: public_nats_url. tls:// unless it is a loopback address.
+    std::string nats_url;
     std::string bundle_file;  ///< what it installs; default: berth-node.tar.gz beside node_binary
     /// Who may log in as `dev` on port 2222 of machines of profiles with ssh: one line of
     /// OpenSSH's.
@@ -42,6 +43,7 @@ struct ProvSettings {
     std::string machines_dir;       ///< of the local driver
     std::string node_binary;        ///< of the local driver
     std::string node_nats_url;      ///< how a node reaches NATS; default: as the service does
+    std::string public_nats_url;    ///< how one elsewhere does; default: node_nats_url
     DockerSettings docker;
     CloudSettings cloud;
     std::optional<HetznerSettings> hetzner;  ///< section `hetzner`

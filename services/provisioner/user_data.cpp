@@ -46,6 +46,7 @@ modprobe tun 2>/dev/null || true
 
 mkdir -p "$dir/machine/node"
 printf '%s\n' "$node_yaml" >"$dir/machine/node/node.yaml"
+[ -z "$bus_ca" ] || printf '%s\n' "$bus_ca" >"$dir/machine/node/bus_ca.pem"
 # The token dies on first use: once there is a credential it is of no use.
 [ -e "$dir/machine/node/creds" ] || printf '%s\n' "$token" >"$dir/machine/node/token"
 chmod -R go-rwx "$dir/machine"
@@ -89,6 +90,7 @@ Secret boot_script(const MachineSpec& spec, const BootFacts& facts) {
         "\nslug: " + spec.slug + "\nprofile: " + spec.profile.name() +
         "\nnats_url: " + facts.nats_url + "\nenrol_url: " + facts.gateway_url +
         "\ncreds_file: creds\nnetwork: " + (spec.profile.network() ? "true" : "false") +
+        (facts.bus_ca.empty() ? "" : "\nnats_ca_file: bus_ca.pem") +
         guard_line(spec.profile);
     std::string out =
         "#!/bin/sh\n# Installs Berth's node agent and lets it enrol once.\n"
@@ -102,6 +104,7 @@ Secret boot_script(const MachineSpec& spec, const BootFacts& facts) {
     set("token", facts.token.reveal());
     set("ssh_key", spec.profile.ssh() && !facts.keep_ssh ? facts.ssh_public_key : "");
     set("keep_ssh", facts.keep_ssh ? "yes" : "");
+    set("bus_ca", facts.bus_ca);
     set("node_yaml", node_yaml);
     return Secret(out + kSteps);
 }

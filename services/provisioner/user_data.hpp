@@ -12,6 +12,7 @@ namespace berth::prov {
 struct BootFacts {
     std::string gateway_url;
     std::string nats_url;
+    std::string bus_ca;  ///< PEM; empty: the machine's own authorities are believed
     std::string bundle_sha256;
     Secret token;
     std::string ssh_public_key;  ///< used where the profile wants ssh

@@ -97,12 +97,23 @@ Result<void> take_turn(
     BERTH_TRY(repo::lock_lease(tx, lease));
     BERTH_ASSIGN(const std::string held, repo::tree_of(tx, lease));
     BERTH_ASSIGN(const std::string busy, repo::live_run_on(tx, lease));
-    // A run sees one working tree from its start to its end. Where runs go on side by side they
-    // share the tree of who sent it last, and it may follow its own edits.
-    const bool beside =
-        request.beside_runs() || (attached.profile().parallel_runs() > 1 && held == request.had());
-    if (!busy.empty() && !beside)
+    // A run sees one working tree from its start to its end. Where runs go on side by side each has
+    // a copy of its own, and only who is just taking it must not see the tree change.
+    if (attached.profile().parallel_runs() > 1) {
+        BERTH_ASSIGN(const auto waiting, repo::unstarted_run_on(tx, lease));
+        if (waiting && waiting->second == RunState::RUN_STATE_STARTING)
+            return conflict(
+                "sync_busy",
+                "run " + waiting->first + " is taking its copy of the machine's workspace"
+            );
+        if (waiting)
+            return conflict(
+                "workspace_busy",
+                "run " + waiting->first + " waits in line with the tree of the machine's workspace"
+            );
+    } else if (!busy.empty() && !request.beside_runs()) {
         return conflict("workspace_busy", "run " + busy + " is using the machine's workspace");
+    }
     if (held != request.had())
         return conflict(
             "tree_changed", "another working tree was sent to the machine's workspace meanwhile"
@@ -215,6 +226,7 @@ RunHandlers::Outcome RunHandlers::start(
     spec.set_rows(request.rows());
     spec.set_cols(request.cols());
     spec.set_output_cap_bytes(profile.output_cap_bytes());
+    spec.set_own_work(profile.parallel_runs() > 1);
     milliseconds timeout =
         request.has_timeout() ? service::to_milliseconds(request.timeout()) : milliseconds{0};
     if (profile.has_run_timeout()) {
@@ -327,6 +339,12 @@ RunHandlers::Outcome RunHandlers::open_sync(
     open.set_channel("ch_" + service::child_command_id(context.command_id, "channel"));
     open.set_delete_extraneous(request.delete_extraneous());
     open.set_fetch(request.fetch());
+    if (request.fetch() && !request.run().empty()) {
+        BERTH_ASSIGN(const Run run, owned(tx, request.actor(), request.run()));
+        node::v1::Start spec;
+        if (run.lease == open.lease() && spec.ParseFromString(run.spec) && spec.own_work())
+            open.set_run(run.id);
+    }
     bus::Ask ask;
     ask.subject = "berth.cmd.node." + attached.lease().machine() + ".open_sync";
     ask.type = open.GetTypeName();

@@ -84,6 +84,10 @@ constexpr Statement kNextQueued{
 constexpr Statement kLiveRunOn{
     "SELECT id FROM runs WHERE lease = $1 AND ended_at IS NULL ORDER BY created_at, id LIMIT 1",
     "live_run_on"};
+constexpr Statement kUnstartedRunOn{
+    "SELECT id, state FROM runs WHERE lease = $1 AND ended_at IS NULL AND state IN ('queued', "
+    "'starting') ORDER BY state, created_at, id LIMIT 1",
+    "unstarted_run_on"};
 constexpr Statement kTreeOf{"SELECT tree FROM trees WHERE lease = $1", "tree_of"};
 constexpr Statement kSetTree{
     "INSERT INTO trees (lease, tree, sent_at) VALUES ($1, $2, $3) ON CONFLICT (lease) DO UPDATE "
@@ -226,6 +230,14 @@ Result<std::optional<Run>> lock_next_queued(store::Transaction& tx, const std::s
 Result<std::string> live_run_on(store::Transaction& tx, const std::string& lease) {
     BERTH_ASSIGN(const Rows rows, tx.exec(kLiveRunOn, {lease}));
     return rows.empty() ? std::string() : std::string(rows[0].text(0));
+}
+Result<std::optional<std::pair<std::string, RunState>>> unstarted_run_on(
+    store::Transaction& tx, const std::string& lease
+) {
+    using Found = std::optional<std::pair<std::string, RunState>>;
+    BERTH_ASSIGN(const Rows rows, tx.exec(kUnstartedRunOn, {lease}));
+    if (rows.empty()) return Found();
+    return Found({std::string(rows[0].text(0)), run_state(rows[0].text(1))});
 }
 Result<std::string> tree_of(store::Transaction& tx, const std::string& lease) {
     BERTH_ASSIGN(const Rows rows, tx.exec(kTreeOf, {lease}));

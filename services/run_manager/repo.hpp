@@ -35,6 +35,10 @@ Result<void> set_tree(
 );
 /// The oldest run of the lease that has not ended, by id; "" where there is none.
 Result<std::string> live_run_on(store::Transaction& tx, const std::string& lease);
+/// A run of the lease that has not begun, and whether it is queued (told first) or starting.
+Result<std::optional<std::pair<std::string, RunState>>> unstarted_run_on(
+    store::Transaction& tx, const std::string& lease
+);
 /// Drops what is known of workspaces nobody has sent anything to since `before`.
 Result<void> forget_trees(store::Pool& pool, WallTime before);
 

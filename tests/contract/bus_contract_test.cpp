@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include <condition_variable>
+#include <fstream>
 #include <map>
 #include <set>
 
@@ -15,6 +16,8 @@
 #include "core/guarded.hpp"
 #include "core/id.hpp"
 #include "support/nats/nats_server.hpp"
+#include "topology/bus_tls.hpp"
+#include "topology/temporary_folder.hpp"
 
 namespace berth::bus {
 namespace {
@@ -84,7 +87,7 @@ private:
 
 class NatsWorld final : public World {
 public:
-    NatsWorld() : server_(testing::NatsServer::start()) {
+    explicit NatsWorld(bool tls = false) : server_(start(tls)) {
         const auto admin = connect("admin");
         const auto create = [&](const std::string& subject, const std::string& body) {
             const auto answer = admin->request("$JS.API." + subject, body, seconds{5});
@@ -117,6 +120,10 @@ public:
     std::unique_ptr<Connection> connect(const std::string& name) override {
         ConnectSettings settings;
         settings.url = server_.url();
+        if (!ca_file_.empty()) {
+            settings.url.replace(0, 4, "tls");
+            settings.ca_file = ca_file_;
+        }
         settings.name = name;
         settings.inbox_prefix = "_INBOX." + name;
         auto connection = bus::connect(std::move(settings));
@@ -126,16 +133,35 @@ public:
     testing::NatsServer* nats() override { return &server_; }
 
 private:
+    testing::NatsServer start(bool tls) {
+        testing::NatsServerOptions options;
+        if (!tls) return testing::NatsServer::start(options);
+        const auto made = topology::prepare_certificate(folder_.path(), {{"bus"}, {}, {}, {}});
+        if (!made) throw std::runtime_error(made.error().describe());
+        ca_file_ = made->ca_file.string();
+        options.conf = folder_.path() / "nats.conf";
+        std::ofstream(options.conf)
+            << "jetstream { store_dir: \"" << (folder_.path() / "store").string()
+            << "\", max_mem: 1GB, max_file: 256GB }\ntls { cert_file: \""
+            << made->cert_file.string() << "\", key_file: \"" << made->key_file.string()
+            << "\" }\n";
+        return testing::NatsServer::start(options);
+    }
+
+    topology::TemporaryFolder folder_;
+    std::string ca_file_;
     testing::NatsServer server_;
 };
 
-enum class Kind { kNats, kMemory, kBadMemory };
+enum class Kind { kNats, kTls, kMemory, kBadMemory };
 
 class BusContract : public ::testing::TestWithParam<Kind> {
 protected:
     void SetUp() override {
         if (GetParam() == Kind::kNats) {
             world_ = std::make_unique<NatsWorld>();
+        } else if (GetParam() == Kind::kTls) {
+            world_ = std::make_unique<NatsWorld>(true);
         } else {
             world_ = std::make_unique<MemoryWorld>(
                 GetParam() == Kind::kMemory ? MemoryFaults{}
@@ -503,18 +529,22 @@ TEST_P(BusContract, AByteChannelCarriesBothStreamsWholeAndTellsTheExitCode) {
 INSTANTIATE_TEST_SUITE_P(
     Both,
     BusContract,
-    ::testing::Values(Kind::kNats, Kind::kMemory, Kind::kBadMemory),
+    ::testing::Values(Kind::kNats, Kind::kTls, Kind::kMemory, Kind::kBadMemory),
     [](const auto& parameter) {
         return std::string(
             parameter.param == Kind::kNats     ? "Nats"
+            : parameter.param == Kind::kTls    ? "NatsWithTls"
             : parameter.param == Kind::kMemory ? "Memory"
                                                : "MemoryWithFaults"
         );
     }
 );
 
-TEST(NatsBus, NothingConfirmedIsLostAndEverythingGoesOnWhenTheServerIsKilled) {
-    NatsWorld world;
+class NatsBusKilled : public ::testing::TestWithParam<bool> {};
+INSTANTIATE_TEST_SUITE_P(PlainAndTls, NatsBusKilled, ::testing::Bool());
+
+TEST_P(NatsBusKilled, NothingConfirmedIsLostAndEverythingGoesOn) {
+    NatsWorld world(GetParam());
     const auto connection = world.connect("a");
     Tally tally;
     auto receiver = connection->consume(

@@ -22,7 +22,7 @@ LAYERS = [
 ]
 SERVICE_LAYER = len(LAYERS)  # services/* and channels/*: they know neither each other nor what is above
 TOP_LAYER = SERVICE_LAYER + 1  # cli, tests, ops
-SIBLINGS = {("topology", "identity")}  # a deployment's credentials are made by identity
+SIBLINGS = {("topology", "identity"), ("topology", "process")}  # a deployment's credentials, its certificate by openssl
 
 # The one home (or two) of each third-party library: header prefixes, link words, libs that may name them.
 VENDORS = [

@@ -51,15 +51,11 @@ protected:
 TEST_F(CliSystem, AKilledGatewayLosesAndDoublesNoByteOfAFollowedRun) {
     const std::string lease = acquire();
     auto running = suite().start(
-        {"run",
-         "--no-sync",
-         "--lease",
-         lease,
-         "--",
-         "sh",
-         "-c",
-         "pad=$(printf '%01000d' 0); i=0; while [ $i -lt 250 ]; do echo $i $pad; echo $i e >&2; "
-         "i=$((i+1)); sleep 0.01; done; exit 17"},
+        run_sh(
+            "pad=$(printf '%01000d' 0); i=0; while [ $i -lt 250 ]; do echo $i $pad; echo $i e >&2; "
+            "i=$((i+1)); sleep 0.01; done; exit 17",
+            {"--no-sync", "--lease", lease}
+        ),
         {}
     );
     for (const char* moment : {"\n20 ", "\n120 "}) {
@@ -114,9 +110,8 @@ TEST_F(CliSystem, ExitCode123IsASyncThatFailed) {
 TEST_F(CliSystem, ExitCode125IsALostRun) {
     const std::string lease = acquire();
     const std::string machine = member(suite().api("GET", "/v1/leases/" + lease), "machine");
-    auto running = suite().start(
-        {"run", "--no-sync", "--lease", lease, "--", "sh", "-c", "echo begun; sleep 300"}, {}
-    );
+    auto running =
+        suite().start(run_sh("echo begun; sleep 300", {"--no-sync", "--lease", lease}), {});
     ASSERT_TRUE(running->wait_out("begun"));
     const std::string run = only_run_of(lease);
     const fs::path started = suite().data() / "machines" / machine / "runs" / run / "started";
@@ -176,14 +171,10 @@ TEST_F(CliSystem, BadAndExpiredTokensAreToldWithTheWayIn) {
 TEST_F(CliSystem, CancelEndsARunAndTellsItsFollower) {
     const std::string lease = acquire();
     auto running = suite().start(
-        {"run",
-         "--no-sync",
-         "--lease",
-         lease,
-         "--",
-         "sh",
-         "-c",
-         "trap 'echo told; exit 21' INT; echo ready; while :; do sleep 0.05; done"},
+        run_sh(
+            "trap 'echo told; exit 21' INT; echo ready; while :; do sleep 0.05; done",
+            {"--no-sync", "--lease", lease}
+        ),
         {}
     );
     ASSERT_TRUE(running->wait_out("ready"));
@@ -200,14 +191,9 @@ TEST_F(CliSystem, CancelEndsARunAndTellsItsFollower) {
     EXPECT_NE(unknown.err.find("berth runs"), std::string::npos) << unknown.err;
 
     auto deaf = suite().start(
-        {"run",
-         "--no-sync",
-         "--lease",
-         lease,
-         "--",
-         "sh",
-         "-c",
-         "trap '' INT; echo ready; while :; do sleep 0.05; done"},
+        run_sh(
+            "trap '' INT; echo ready; while :; do sleep 0.05; done", {"--no-sync", "--lease", lease}
+        ),
         {}
     );
     ASSERT_TRUE(deaf->wait_out("ready"));
@@ -219,16 +205,13 @@ TEST_F(CliSystem, CancelEndsARunAndTellsItsFollower) {
 TEST_F(CliSystem, ControlCOnceInterruptsTwiceCancelsThriceLeaves) {
     const std::string lease = acquire();
     auto running = suite().start(
-        {"run",
-         "--no-sync",
-         "--lease",
-         lease,
-         "--",
-         "sh",
-         "-c",
-         "n=0; trap 'n=$((n+1)); echo int $n; test $n -lt 2 || exit 43' INT; echo ready; while :; "
-         "do "
-         "sleep 0.05; done"},
+        run_sh(
+            "n=0; trap 'n=$((n+1)); echo int $n; test $n -lt 2 || exit 43' INT; echo ready; while "
+            ":; "
+            "do "
+            "sleep 0.05; done",
+            {"--no-sync", "--lease", lease}
+        ),
         {}
     );
     ASSERT_TRUE(running->wait_out("ready"));
@@ -242,14 +225,10 @@ TEST_F(CliSystem, ControlCOnceInterruptsTwiceCancelsThriceLeaves) {
     EXPECT_EQ(ended(run).string_or("state", ""), "RUN_STATE_CANCELED");
 
     auto stubborn = suite().start(
-        {"run",
-         "--no-sync",
-         "--lease",
-         lease,
-         "--",
-         "sh",
-         "-c",
-         "n=0; trap 'n=$((n+1)); echo int $n' INT; echo ready; while :; do sleep 0.05; done"},
+        run_sh(
+            "n=0; trap 'n=$((n+1)); echo int $n' INT; echo ready; while :; do sleep 0.05; done",
+            {"--no-sync", "--lease", lease}
+        ),
         {}
     );
     ASSERT_TRUE(stubborn->wait_out("ready"));
@@ -283,16 +262,7 @@ TEST_F(CliSystem, ResultsOfARunAreFetchedBeforeItsMachineGoesAndKept) {
         "printf '<testsuite name=\"s\"><testcase name=\"good\"/><testcase name=\"bad\">"
         "<failure message=\"not 1\">line 7</failure></testcase></testsuite>' > out/r.xml";
     const Said said = suite().berth(
-        {"run",
-         "--json",
-         "--fail-on-test-failures",
-         "--artifact",
-         "dist/deep/*",
-         "--",
-         "sh",
-         "-c",
-         script},
-        options
+        run_sh(script, {"--json", "--fail-on-test-failures", "--artifact", "dist/deep/*"}), options
     );
     EXPECT_EQ(said.exit_code, 1) << said.err;
     const Json result = json_of(said.out);
@@ -334,10 +304,7 @@ TEST_F(CliSystem, ResultsOfAKeptLeaseCountOnlyWhatThisRunWrote) {
         {"XDG_STATE_HOME", (suite().folder() / "state2").string()}};
     const std::string lease = acquire();
     const auto run = [&](const std::string& script) {
-        return with(
-            env,
-            {"run", "--no-sync", "--lease", lease, "--junit", "*.xml", "--", "sh", "-c", script}
-        );
+        return with(env, run_sh(script, {"--no-sync", "--lease", lease, "--junit", "*.xml"}));
     };
     const std::string report = "<testsuite><testcase name=\"a\"/></testsuite>";
     const Said first = run("echo '" + report + "' > one.xml; touch -d '1 minute ago' one.xml");
@@ -348,15 +315,7 @@ TEST_F(CliSystem, ResultsOfAKeptLeaseCountOnlyWhatThisRunWrote) {
     // A run that was started without a word about results: they are fetched when asked for.
     const Said later = with(
         env,
-        {"run",
-         "--no-sync",
-         "--lease",
-         lease,
-         "--detach",
-         "--",
-         "sh",
-         "-c",
-         "echo '" + report + "' > three.xml"}
+        run_sh("echo '" + report + "' > three.xml", {"--no-sync", "--lease", lease, "--detach"})
     );
     const std::string id = later.out.substr(0, later.out.find('\n'));
     EXPECT_EQ(ended(id).string_or("state", ""), "RUN_STATE_SUCCEEDED");
@@ -611,17 +570,10 @@ TEST_F(CliSystem, DownLeavesNothingButWhatStillRunsAndSaysWhich) {
     const auto [busy, busy_machine] = lease_of("busy");
     const fs::path go = own.data() / "machines" / busy_machine / "workspace" / "go";
     EXPECT_EQ(own.berth({"run", "--no-sync", "--lease", idle, "--", "touch", "kept"}).exit_code, 0);
-    const Said started = own.berth(
-        {"run",
-         "--no-sync",
-         "--detach",
-         "--lease",
-         busy,
-         "--",
-         "sh",
-         "-c",
-         "echo before; while [ ! -e go ]; do sleep 0.05; done; echo after; exit 5"}
-    );
+    const Said started = own.berth(run_sh(
+        "echo before; while [ ! -e go ]; do sleep 0.05; done; echo after; exit 5",
+        {"--no-sync", "--detach", "--lease", busy}
+    ));
     const std::string run = started.out.substr(0, started.out.find('\n'));
     ASSERT_TRUE(own.eventually([&] { return own.berth({"logs", run}).out == "before\n"; }));
 
@@ -647,8 +599,7 @@ TEST_F(CliSystem, DownLeavesNothingButWhatStillRunsAndSaysWhich) {
     EXPECT_EQ(kept.out, "kept\n") << kept.err;
 
     // With --all nothing is left, whatever ran.
-    const Said again =
-        own.berth({"run", "--no-sync", "--detach", "--lease", busy, "--", "sh", "-c", "sleep 300"});
+    const Said again = own.berth(run_sh("sleep 300", {"--no-sync", "--detach", "--lease", busy}));
     ASSERT_EQ(again.exit_code, 0) << again.err;
     ASSERT_EQ(own.berth(down).exit_code, 0);
     const Said all = own.berth({"down", "--all", "--json", "--data", own.data().string()});

@@ -29,6 +29,11 @@ RealRoots& roots() {
     return all;
 }
 
+int bus_port() {
+    static const int port = free_port();
+    return port;
+}
+
 class CloudBoot : public SystemTest {
 public:
     static void SetUpTestSuite() {
@@ -40,19 +45,23 @@ public:
         key_ = token_.string() + "-key";
         std::ofstream(key_) << read_file(own_.key_file).value();
         shell("/", "chmod 600 " + key_ + "; ! id berth >/dev/null 2>&1 || chown berth " + key_);
-        settings_ =
-            "provisioner:\n"
-            "  cloud: {gateway_url: 'http://127.0.0.1:{port}'}\n"
-            "  hetzner: {token_file: " +
-            token_.string() + ", endpoint: 'http://127.0.0.1:" + std::to_string(cloud_->port()) +
-            "/v1', list_every: 1s}\n"
-            "  ssh: {key_file: " +
-            key_ + ", list_every: 1s, hosts: {old: {address: 127.0.0.1, port: " +
-            std::to_string(own_.port) + ", host_key: '" + own_.host_key +
-            "'}}}\n"
-            "profiles:\n"
-            "  default: {driver: hetzner}\n"
-            "  own: {driver: ssh}\n";
+        // Machines elsewhere come by TLS, with the authority they were told at their boot.
+        settings_ = "bus: {public: '127.0.0.1:" + std::to_string(bus_port()) +
+                    "', listen: '127.0.0.1:" + std::to_string(bus_port()) +
+                    "'}\n"
+                    "provisioner:\n"
+                    "  cloud: {gateway_url: 'http://127.0.0.1:{port}'}\n"
+                    "  hetzner: {token_file: " +
+                    token_.string() +
+                    ", endpoint: 'http://127.0.0.1:" + std::to_string(cloud_->port()) +
+                    "/v1', list_every: 1s}\n"
+                    "  ssh: {key_file: " +
+                    key_ + ", list_every: 1s, hosts: {old: {address: 127.0.0.1, port: " +
+                    std::to_string(own_.port) + ", host_key: '" + own_.host_key +
+                    "'}}}\n"
+                    "profiles:\n"
+                    "  default: {driver: hetzner}\n"
+                    "  own: {driver: ssh}\n";
         SystemTest::SetUpTestSuite();
         host_ = std::make_unique<CloudHost>(*cloud_, [](const std::string& user_data) {
             return roots().boot(user_data);
@@ -106,8 +115,7 @@ TEST_F(CloudBoot, AMachineThatBootsElsewhereInstallsEnrolsOnceAndRuns) {
     Suite::CommandOptions options;
     options.patience = seconds{150};
     const Said said = suite().berth(
-        {"run", "--keep", "--", "sh", "-c", "cat a.txt; cat /etc/debian_version; id -u; exit 37"},
-        options
+        run_sh("cat a.txt; cat /etc/debian_version; id -u; exit 37", {"--keep"}), options
     );
     EXPECT_EQ(said.exit_code, 37) << said.err << suite().logs();
     EXPECT_EQ(said.out.substr(0, 6), "hello\n") << said.out;
@@ -117,6 +125,10 @@ TEST_F(CloudBoot, AMachineThatBootsElsewhereInstallsEnrolsOnceAndRuns) {
     ASSERT_EQ(running.size(), 1U);
     const std::string user_data = running.begin()->second;
     EXPECT_LT(user_data.size(), 16U << 10U);
+    EXPECT_NE(
+        user_data.find("nats_url: tls://127.0.0.1:" + std::to_string(bus_port())), std::string::npos
+    );
+    EXPECT_NE(user_data.find("BEGIN CERTIFICATE"), std::string::npos);
     const std::string machine = assigned(user_data, "machine");
     const std::string token = assigned(user_data, "token");
     // The token is dead: it was used once.
@@ -137,9 +149,8 @@ TEST_F(CloudBoot, AHostThatSomebodyHasRunsCommandsAndIsGivenBackAsItWas) {
     const std::string before = on_host(look);
     Suite::CommandOptions options;
     options.patience = seconds{150};
-    const Said said = suite().berth(
-        {"run", "--profile", "own", "--", "sh", "-c", "cat a.txt; hostname; exit 21"}, options
-    );
+    const Said said =
+        suite().berth(run_sh("cat a.txt; hostname; exit 21", {"--profile", "own"}), options);
     EXPECT_EQ(said.exit_code, 21) << said.err << suite().logs();
     EXPECT_EQ(said.out.substr(0, 6), "hello\n") << said.out;
     std::string after;

@@ -57,10 +57,7 @@ protected:
     static Said sh(
         const std::string& script, const std::vector<std::string>& options = {"--no-sync"}
     ) {
-        std::vector<std::string> words{"run"};
-        words.insert(words.end(), options.begin(), options.end());
-        words.insert(words.end(), {"--", "sh", "-c", script});
-        return suite().berth(words);
+        return suite().berth(run_sh(script, options));
     }
     /// How many processes of this host have `mark` in their command line.
     static int marked(const std::string& mark) {
@@ -120,17 +117,10 @@ TEST_F(DockerSystem, Case2And6ArgumentsEnvironmentInputAndATerminal) {
         "a b||\n|ü|\n/home/berth berth "
         "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin\none\ntwo\n"
     ) << "PATH is the image's";
-    const Said terminal = suite().berth(
-        {"run",
-         "--no-sync",
-         "--tty",
-         "--lease",
-         lease,
-         "--",
-         "sh",
-         "-c",
-         "tty; test -t 0 && test -w $(tty) && echo terminal; exit 5"}
-    );
+    const Said terminal = suite().berth(run_sh(
+        "tty; test -t 0 && test -w $(tty) && echo terminal; exit 5",
+        {"--no-sync", "--tty", "--lease", lease}
+    ));
     EXPECT_EQ(terminal.exit_code, 5) << terminal.err;
     EXPECT_NE(terminal.out.find("/dev/pts/"), std::string::npos) << terminal.out;
     EXPECT_NE(terminal.out.find("terminal"), std::string::npos) << terminal.out;
@@ -144,8 +134,8 @@ TEST_F(DockerSystem, Case3ChangesAndDeletionsFollow) {
     Suite::CommandOptions options;
     options.cwd = tree;
     const std::string lease = acquire();
-    const std::vector<std::string> list{
-        "run", "--lease", lease, "--", "sh", "-c", "ls; cat deep/c; stat -c %U a"};
+    const std::vector<std::string> list =
+        run_sh("ls; cat deep/c; stat -c %U a", {"--lease", lease});
     EXPECT_EQ(suite().berth(list, options).out, "a\nb\ndeep\n3\nberth\n");
     shell(tree, "rm b && echo 4 > deep/c");
     EXPECT_EQ(suite().berth(list, options).out, "a\ndeep\n4\nberth\n");
@@ -154,13 +144,12 @@ TEST_F(DockerSystem, Case3ChangesAndDeletionsFollow) {
 
 TEST_F(DockerSystem, Case5ControlCReachesTheWholeTree) {
     auto running = suite().start(
-        {"run",
-         "--no-sync",
-         "--",
-         "sh",
-         "-c",
-         "trap 'echo interrupted; exit 42' INT; (setsid sh -c 'sleep 300; : berth-docker-mark' &) "
-         "; sh -c 'trap \"\" INT TERM; sleep 301; : berth-docker-mark' & echo ready; wait; wait"},
+        run_sh(
+            "trap 'echo interrupted; exit 42' INT; (setsid sh -c 'sleep 300; : berth-docker-mark' "
+            "&) "
+            "; sh -c 'trap \"\" INT TERM; sleep 301; : berth-docker-mark' & echo ready; wait; wait",
+            {"--no-sync"}
+        ),
         {}
     );
     ASSERT_TRUE(running->wait_out("ready")) << suite().logs();
@@ -228,13 +217,7 @@ TEST_F(DockerSystem, ANetworkIsThereWhereTheProfileSaysSoAndOnlyThere) {
 
 TEST_F(DockerSystem, Case9ANodeKilledMidRunLosesNothing) {
     auto running = suite().start(
-        {"run",
-         "--no-sync",
-         "--",
-         "sh",
-         "-c",
-         "for i in 1 2 3 4 5 6 7 8; do echo $i; sleep 0.3; done; exit 6"},
-        {}
+        run_sh("for i in 1 2 3 4 5 6 7 8; do echo $i; sleep 0.3; done; exit 6", {"--no-sync"}), {}
     );
     ASSERT_TRUE(running->wait_out("2\n")) << suite().logs();
     for (const auto& entry : fs::directory_iterator(suite().data() / "machines" / "docker")) {
@@ -288,6 +271,60 @@ TEST_F(DockerSystem, LeaseCase7AProvisionerOrBrokerKilledAtAnyStepLeavesNothing)
         ASSERT_TRUE(nothing_left()) << left() << said.err << suite().logs();
         ASSERT_TRUE(suite().wait_ready());
     }
+}
+
+/// The pool of a profile as everybody sees it.
+Json pool_of(Suite& suite, const std::string& profile) {
+    const auto all = Json::parse(suite.api("GET", "/v1/pools").body);
+    for (const Json& each : *all->find("pools")->as_array()) {
+        if (each.string_or("profile", "") == profile) return each;
+    }
+    return {};
+}
+
+TEST_F(DockerSystem, LeaseCase10AWarmPoolIsFullAgainSoonAndHandsNoContainerOnTwice) {
+    const auto filled = [](milliseconds patience) {
+        return suite().eventually(
+            [] { return pool_of(suite(), "pool").int_or("idle", 0) == 2; }, patience
+        );
+    };
+    ASSERT_EQ(
+        suite()
+            .api(
+                "PUT",
+                "/v1/profiles/pool",
+                R"({"driver":"docker","image":")" + std::string(ContainerEngine::kImage) +
+                    R"(","warm_min":2,"max_machines":6})"
+            )
+            .status,
+        200
+    );
+    ASSERT_TRUE(filled(seconds{30})) << suite().logs();
+    std::vector<std::string> leases;
+    std::vector<std::string> machines;
+    for (int i = 0; i < 2; ++i) {
+        const auto made = suite().api("POST", "/v1/leases", R"({"profile":"pool"})");
+        EXPECT_EQ(made.status, 201) << "active at once: " << made.body;
+        leases.push_back(member(made, "id"));
+        machines.push_back(member(made, "machine"));
+    }
+    const auto emptied = std::chrono::steady_clock::now();
+    EXPECT_TRUE(filled(seconds{5})) << suite().logs();
+    const auto took =
+        std::chrono::duration_cast<milliseconds>(std::chrono::steady_clock::now() - emptied);
+    RecordProperty("refill_ms", static_cast<int>(took.count()));
+    std::printf(
+        "a pool of two is full again after %lld ms\n", static_cast<long long>(took.count())
+    );
+    for (const std::string& lease : leases) release(lease);
+    for (const std::string& machine : machines) {
+        EXPECT_TRUE(suite().eventually([&] {
+            return member(suite().api("GET", "/v1/machines/" + machine), "state") ==
+                   "MACHINE_STATE_GONE";
+        })) << "nobody else gets it";
+    }
+    EXPECT_EQ(suite().api("DELETE", "/v1/profiles/pool").status, 204);
+    EXPECT_TRUE(nothing_left());
 }
 
 TEST_F(DockerSystem, DownEndsContainersAndUpTakesALiveLeaseUpAgain) {

@@ -191,15 +191,11 @@ TEST_F(HostileNode, FramesOutOfOrderOrWithGapsNeverReachAReader) {
     Suite::CommandOptions options;
     options.no_input = false;  // the input channel is open: it is spoken to as well
     auto reader = suite().start(
-        {"run",
-         "--no-sync",
-         "--lease",
-         bad_lease_,
-         "--",
-         "sh",
-         "-c",
-         "echo begun; read line; echo got $line; i=0; while [ $i -lt 50 ]; do echo right $i; "
-         "i=$((i+1)); sleep 0.02; done; exit 6"},
+        run_sh(
+            "echo begun; read line; echo got $line; i=0; while [ $i -lt 50 ]; do echo right $i; "
+            "i=$((i+1)); sleep 0.02; done; exit 6",
+            {"--no-sync", "--lease", bad_lease_}
+        ),
         options
     );
     ASSERT_TRUE(reader->wait_out("begun\n")) << suite().logs();
@@ -247,9 +243,8 @@ TEST_F(HostileNode, FramesOutOfOrderOrWithGapsNeverReachAReader) {
 
 TEST_F(HostileNode, OutputThatIsMissingIsToldToEveryReader) {
     const auto connection = connect();
-    auto reader = suite().start(
-        {"run", "--no-sync", "--lease", bad_lease_, "--", "sh", "-c", "echo here; sleep 300"}, {}
-    );
+    auto reader =
+        suite().start(run_sh("echo here; sleep 300", {"--no-sync", "--lease", bad_lease_}), {});
     ASSERT_TRUE(reader->wait_out("here\n")) << suite().logs();
     const auto runs = json_of(suite().api("GET", "/v1/runs?lease=" + bad_lease_).body);
     const std::string run = runs.find("runs")->as_array()->front().string_or("id", "");

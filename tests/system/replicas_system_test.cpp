@@ -271,8 +271,7 @@ TEST_F(Replicas, TheSecondOnesTakeOverWhatTheLeadersDidAndASilentMachinesRunIsLo
         Suite::CommandOptions options;
         options.env = {{"BERTH_SERVER", second}, {"BERTH_TOKEN", suite().token()}};
         auto asker = suite().start(
-            {"run", "--no-sync", "--lease", silent, "--", "sh", "-c", "echo begun; sleep 300"},
-            options
+            run_sh("echo begun; sleep 300", {"--no-sync", "--lease", silent}), options
         );
         ASSERT_TRUE(asker->wait_out("begun")) << asker->finish().err;
         const MachineProcesses dead(suite(), silent_machine);

@@ -43,16 +43,7 @@ protected:
     }
     static std::string listing(const std::string& lease) {
         return suite()
-            .berth(
-                {"run",
-                 "--no-sync",
-                 "--lease",
-                 lease,
-                 "--",
-                 "sh",
-                 "-c",
-                 "ls -A | sort | tr '\\n' ' '"}
-            )
+            .berth(run_sh("ls -A | sort | tr '\\n' ' '", {"--no-sync", "--lease", lease}))
             .out;
     }
     /// The same command with a terminal as its stdin, stdout and stderr, where `answer` is typed.
@@ -89,10 +80,9 @@ TEST_F(RunEdges, Case3ATreeOfTooManyFilesIsRefusedToldAndGivenBack) {
     const Json exit = *json_of(result.out).find("exit");
     EXPECT_EQ(exit.int_or("code", 0), 123) << result.out;
     EXPECT_EQ(exit.string_or("origin", ""), "berth");
-    const Said forced = in(tree, {"run", "--force-sync", "--", "sh", "-c", "ls | wc -l"});
+    const Said forced = in(tree, run_sh("ls | wc -l", {"--force-sync"}));
     EXPECT_EQ(forced.out, "12\n") << forced.err;
-    const Said raised =
-        in(tree, {"run", "--", "sh", "-c", "ls | wc -l"}, {{"BERTH_SYNC_MAX_FILES", "12"}});
+    const Said raised = in(tree, run_sh("ls | wc -l"), {{"BERTH_SYNC_MAX_FILES", "12"}});
     EXPECT_EQ(raised.out, "12\n") << raised.err;
 }
 
@@ -131,8 +121,7 @@ TEST_F(RunEdges, Case10TwoTreesOnOneLeaseNeverMix) {
     std::ofstream(one / "only-one") << "1";
     std::ofstream(two / "only-two") << "2";
     const std::string lease = acquire();
-    const std::vector<std::string> list{
-        "run", "--lease", lease, "--", "sh", "-c", "ls | tr '\\n' ' '"};
+    const std::vector<std::string> list = run_sh("ls | tr '\\n' ' '", {"--lease", lease});
     EXPECT_EQ(in(one, list).out, "f0 f1 only-one ");
     EXPECT_EQ(in(two, list).out, "f0 only-two ") << "nothing of the other tree is left";
     EXPECT_EQ(in(one, list).out, "f0 f1 only-one ") << "unchanged here, and yet sent again";
@@ -141,9 +130,8 @@ TEST_F(RunEdges, Case10TwoTreesOnOneLeaseNeverMix) {
     Suite::CommandOptions options;
     options.cwd = one;
     options.no_input = false;
-    auto first = suite().start(
-        {"run", "--lease", lease, "--", "sh", "-c", "echo up; read x; ls | tr '\\n' ' '"}, options
-    );
+    auto first =
+        suite().start(run_sh("echo up; read x; ls | tr '\\n' ' '", {"--lease", lease}), options);
     options.no_input = true;
     ASSERT_TRUE(first->wait_out("up")) << suite().logs();
     options.cwd = two;
@@ -156,9 +144,8 @@ TEST_F(RunEdges, Case10TwoTreesOnOneLeaseNeverMix) {
     // An explicit sync is for those who want it at once, into what is running.
     options.cwd = two;
     options.no_input = false;
-    auto server = suite().start(
-        {"run", "--lease", lease, "--", "sh", "-c", "echo up; read x; cat only-two"}, options
-    );
+    auto server =
+        suite().start(run_sh("echo up; read x; cat only-two", {"--lease", lease}), options);
     ASSERT_TRUE(server->wait_out("up")) << suite().logs();
     std::ofstream(two / "only-two") << "edited";
     const Said synced = in(two, {"sync", "--lease", lease});
@@ -167,6 +154,64 @@ TEST_F(RunEdges, Case10TwoTreesOnOneLeaseNeverMix) {
     EXPECT_EQ(server->finish().out, "up\nedited");
     release(lease);
 }
+TEST_F(RunEdges, Case10RunsSideBySideEachHaveTheirOwnWorkingTree) {
+    const fs::path one = tree_of("left", 2), two = tree_of("right", 1);
+    std::ofstream(one / "only-one") << "1";
+    std::ofstream(two / "only-two") << "2";
+    const std::string lease = acquire(R"({"profile":"side"})");
+    const auto begin = [&](const fs::path& tree, const std::string& script) {
+        Suite::CommandOptions options;
+        options.cwd = tree;
+        options.no_input = false;
+        return suite().start(run_sh(script, {"--lease", lease}), options);
+    };
+    const std::string script =
+        "echo up; read x; touch made-$x; ls | tr '\\n' ' '; [ \"$PWD\" = \"$BERTH_WORKSPACE\" ]";
+    auto first = begin(one, script);
+    ASSERT_TRUE(first->wait_out("up")) << suite().logs();
+    // The second starts while the first runs, on a tree of its own.
+    auto second = begin(two, script);
+    ASSERT_TRUE(second->wait_out("up")) << suite().logs();
+    auto third = begin(two, script);
+    ASSERT_TRUE(third->wait_out("up")) << suite().logs();
+    first->write_in("first\n");
+    const Said said = first->finish();
+    EXPECT_EQ(said.out, "up\nf0 f1 made-first only-one ");
+    EXPECT_EQ(said.exit_code, 0) << "it works where BERTH_WORKSPACE says";
+    second->write_in("second\n");
+    EXPECT_EQ(second->finish().out, "up\nf0 made-second only-two ");
+    third->write_in("third\n");
+    EXPECT_EQ(third->finish().out, "up\nf0 made-third only-two ") << "nothing of the second";
+
+    // What a run left is fetched from its own tree.
+    const Said results = in(
+        one,
+        run_sh("mkdir out && echo mine > out/a.txt", {"--lease", lease, "--artifact", "out/*.txt"})
+    );
+    EXPECT_EQ(results.exit_code, 0) << results.err;
+    const auto where = results.err.find("artifact in ") + std::string("artifact in ").size();
+    const fs::path files = results.err.substr(where, results.err.find('\n', where) - where);
+    EXPECT_EQ(read_file(files / "out" / "a.txt").value_or(""), "mine\n") << results.err;
+
+    // More than the profile lets run at once wait, and then see their own tree too.
+    std::vector<std::unique_ptr<Running>> running;
+    for (int i = 0; i < 3; ++i) {
+        running.push_back(begin(one, "echo up; read x; ls | wc -l"));
+        ASSERT_TRUE(running.back()->wait_out("up")) << i << suite().logs();
+    }
+    auto waiting = begin(one, "ls | tr '\\n' ' '");
+    ASSERT_TRUE(suite().eventually([&] {
+        return suite().api("GET", "/v1/runs?lease=" + lease).body.find("RUN_STATE_QUEUED") !=
+               std::string::npos;
+    })) << suite().logs();
+    for (auto& each : running) {
+        each->write_in("x\n");
+        EXPECT_EQ(each->finish().out, "up\n3\n");
+    }
+    EXPECT_EQ(waiting->finish().out, "f0 f1 only-one ");
+    release(lease);
+}
+
 TEST_F(RunEdges, Case3AMassDeletionIsAskedBeforeItHappens) {
     const fs::path tree = tree_of("shrinking", 12);
     const std::string lease = acquire();
@@ -198,10 +243,9 @@ TEST_F(RunEdges, Case3IgnoredFilesStayOnBothSidesUnlessTheyAreAskedFor) {
     );
     const std::string lease = acquire();
     const auto remote = [&](const std::vector<std::string>& more, const std::string& script) {
-        std::vector<std::string> all{"run", "--lease", lease};
+        std::vector<std::string> all{"--lease", lease};
         all.insert(all.end(), more.begin(), more.end());
-        all.insert(all.end(), {"--", "sh", "-c", script});
-        const Said said = in(tree, all);
+        const Said said = in(tree, run_sh(script, all));
         EXPECT_EQ(said.exit_code, 0) << said.err;
         return said.out;
     };
@@ -297,9 +341,8 @@ TEST_F(RunEdges, Case7AReaderThatStallsBoundsNothingButItself) {
 TEST_F(RunEdges, Case8AMachineThatVanishesTakesItsRunsAndItsLeaseWithIt) {
     const std::string lease = acquire();
     const std::string machine = member(suite().api("GET", "/v1/leases/" + lease), "machine");
-    auto asker = suite().start(
-        {"run", "--no-sync", "--lease", lease, "--", "sh", "-c", "echo begun; sleep 300"}, {}
-    );
+    auto asker =
+        suite().start(run_sh("echo begun; sleep 300", {"--no-sync", "--lease", lease}), {});
     ASSERT_TRUE(asker->wait_out("begun"));
     const SteadyTime died = std::chrono::steady_clock::now();
     const MachineProcesses dead(suite(), machine);
@@ -344,6 +387,6 @@ int main(int argc, char** argv) {
         argc,
         argv,
         "profiles:\n  default: {driver: local}\n  much: {driver: local, output_cap: "
-        "1GiB}\n"
+        "1GiB}\n  side: {driver: local, parallel_runs: 3}\n"
     );
 }

@@ -27,7 +27,7 @@ protected:
 };
 
 TEST_F(RunSystem, Case1BothStreamsAndTheExactExitCode) {
-    const Said said = suite().berth({"run", "--", "sh", "-c", "echo out; echo err >&2; exit 37"});
+    const Said said = suite().berth(run_sh("echo out; echo err >&2; exit 37"));
     EXPECT_EQ(said.exit_code, 37) << said.err;
     EXPECT_EQ(said.out, "out\n");
     EXPECT_NE(said.err.find("err\n"), std::string::npos);
@@ -43,17 +43,11 @@ TEST_F(RunSystem, Case1BothStreamsAndTheExactExitCode) {
 TEST_F(RunSystem, Case1EveryExitCodeIsExact) {
     const std::string lease = acquire();
     for (const int code : {0, 1, 2, 120, 125, 126, 127, 255}) {
-        const Said said = suite().berth(
-            {"run", "--no-sync", "--lease", lease, "--", "sh", "-c", "exit " + std::to_string(code)}
-        );
+        const Said said =
+            suite().berth(run_sh("exit " + std::to_string(code), {"--no-sync", "--lease", lease}));
         EXPECT_EQ(said.exit_code, code);
     }
-    EXPECT_EQ(
-        suite()
-            .berth({"run", "--no-sync", "--lease", lease, "--", "sh", "-c", "kill -9 $$"})
-            .exit_code,
-        137
-    );
+    EXPECT_EQ(suite().berth(run_sh("kill -9 $$", {"--no-sync", "--lease", lease})).exit_code, 137);
     EXPECT_EQ(
         suite().berth({"run", "--no-sync", "--lease", lease, "--", "no-such-command"}).exit_code,
         127
@@ -114,7 +108,7 @@ TEST_F(RunSystem, Case3TheDirtyTreeArrivesAsItIs) {
     const std::string script =
         "cat changed; ls -A1 | sort; readlink link; test -x tool && echo executable; git status "
         "--short | sort; git rev-parse HEAD";
-    const Said remote = suite().berth({"run", "--", "sh", "-c", script}, options);
+    const Said remote = suite().berth(run_sh(script), options);
     EXPECT_EQ(remote.exit_code, 0) << remote.err;
     EXPECT_EQ(remote.out.find("ignored.o"), std::string::npos);
     EXPECT_EQ(remote.out.find("build"), std::string::npos);
@@ -135,26 +129,19 @@ TEST_F(RunSystem, Case3And4DeletionsFollowAndAnUnchangedTreeIsNotSentAgain) {
     Suite::CommandOptions options;
     options.cwd = tree;
     const std::string lease = acquire();
-    EXPECT_EQ(
-        suite().berth({"run", "--lease", lease, "--", "sh", "-c", "ls"}, options).out, "a\nb\nc\n"
-    );
+    EXPECT_EQ(suite().berth(run_sh("ls", {"--lease", lease}), options).out, "a\nb\nc\n");
     const Said again = suite().berth({"sync", "--lease", lease, "--json"}, options);
     EXPECT_NE(again.out.find("\"skipped\":true"), std::string::npos) << again.out << again.err;
     shell(tree, "rm b && echo 4 > d && touch -d '1 hour ago' c");
-    EXPECT_EQ(
-        suite().berth({"run", "--lease", lease, "--", "sh", "-c", "ls"}, options).out, "a\nc\nd\n"
-    );
+    EXPECT_EQ(suite().berth(run_sh("ls", {"--lease", lease}), options).out, "a\nc\nd\n");
     release(lease);
 }
 
 TEST_F(RunSystem, Case5ControlCReachesTheWholeTreeAndTheLeaseIsReleased) {
     auto running = suite().start(
-        {"run",
-         "--",
-         "sh",
-         "-c",
-         "trap 'echo interrupted; exit 42' INT; setsid sh -c 'sleep 300; : berth-system-marker-5' "
-         "& echo ready; wait; wait"},
+        run_sh("trap 'echo interrupted; exit 42' INT; setsid sh -c 'sleep 300; : "
+               "berth-system-marker-5' "
+               "& echo ready; wait; wait"),
         {}
     );
     ASSERT_TRUE(running->wait_out("ready")) << suite().logs();
@@ -169,14 +156,10 @@ TEST_F(RunSystem, Case5ControlCReachesTheWholeTreeAndTheLeaseIsReleased) {
 TEST_F(RunSystem, Case5AKilledClientLeavesTheRunAndAttachReplaysIt) {
     const std::string lease = acquire();
     auto running = suite().start(
-        {"run",
-         "--no-sync",
-         "--lease",
-         lease,
-         "--",
-         "sh",
-         "-c",
-         "for i in 1 2 3 4 5 6; do echo line $i; sleep 0.2; done; exit 9"},
+        run_sh(
+            "for i in 1 2 3 4 5 6; do echo line $i; sleep 0.2; done; exit 9",
+            {"--no-sync", "--lease", lease}
+        ),
         {}
     );
     ASSERT_TRUE(running->wait_out("line 2"));
@@ -197,35 +180,24 @@ TEST_F(RunSystem, Case6StdinIsForwardedAndHalfClosed) {
     for (int i = 0; i < 200'000; ++i) input += std::to_string(i) + "\n";
     Suite::CommandOptions options;
     options.input = input;
-    const Said said =
-        suite().berth({"run", "--no-sync", "--", "sh", "-c", "cat; echo end"}, options);
+    const Said said = suite().berth(run_sh("cat; echo end", {"--no-sync"}), options);
     EXPECT_EQ(said.exit_code, 0) << said.err;
     EXPECT_TRUE(said.out == input + "end\n") << said.out.size() << " of " << input.size();
 }
 
 TEST_F(RunSystem, Case6ATerminalIsReal) {
     const Said said = suite().berth(
-        {"run",
-         "--no-sync",
-         "--tty",
-         "--",
-         "sh",
-         "-c",
-         "test -t 0 && test -t 1 && echo a terminal; stty size"}
+        run_sh("test -t 0 && test -t 1 && echo a terminal; stty size", {"--no-sync", "--tty"})
     );
     EXPECT_EQ(said.exit_code, 0) << said.err;
     EXPECT_NE(said.out.find("a terminal"), std::string::npos) << said.out << said.err;
 }
 
 TEST_F(RunSystem, Case7MuchOutputWithoutNewlinesAndWithNulBytesIsWhole) {
-    const Said said = suite().berth(
-        {"run",
-         "--no-sync",
-         "--",
-         "sh",
-         "-c",
-         "head -c 4194304 /dev/zero; head -c 50000000 /dev/zero | tr '\\0' x; echo end"}
-    );
+    const Said said = suite().berth(run_sh(
+        "head -c 4194304 /dev/zero; head -c 50000000 /dev/zero | tr '\\0' x; echo end",
+        {"--no-sync"}
+    ));
     EXPECT_EQ(said.exit_code, 0) << said.err;
     ASSERT_EQ(said.out.size(), 4'194'304U + 50'000'000U + 4U);
     EXPECT_EQ(said.out.substr(0, 4'194'304), std::string(4'194'304, '\0'));
@@ -246,16 +218,10 @@ TEST_F(RunSystem, Case7TheOutputCapIsAnnouncedAndTheCommandGoesOn) {
 }
 
 TEST_F(RunSystem, Case8ATimeoutEndsTheWholeTreeWithACodeOfItsOwn) {
-    const Said said = suite().berth(
-        {"run",
-         "--no-sync",
-         "--timeout",
-         "1s",
-         "--",
-         "sh",
-         "-c",
-         "setsid sh -c 'sleep 300; : berth-system-marker-8' & sleep 300; : berth-system-marker-8"}
-    );
+    const Said said = suite().berth(run_sh(
+        "setsid sh -c 'sleep 300; : berth-system-marker-8' & sleep 300; : berth-system-marker-8",
+        {"--no-sync", "--timeout", "1s"}
+    ));
     EXPECT_EQ(said.exit_code, 124) << said.err;
     EXPECT_NE(said.err.find("berth: "), std::string::npos);
     EXPECT_TRUE(machines_gone());
@@ -317,8 +283,7 @@ TEST_F(RunSystem, Case12EveryErrorSaysWhatToDoNext) {
 }
 
 TEST_F(RunSystem, Case14HistoryStaysWhenTheMachineIsGone) {
-    const Said said =
-        suite().berth({"run", "--no-sync", "--json", "--", "sh", "-c", "echo remembered"});
+    const Said said = suite().berth(run_sh("echo remembered", {"--no-sync", "--json"}));
     ASSERT_EQ(said.exit_code, 0) << said.err;
     ASSERT_TRUE(machines_gone());
     const auto runs = json_of(suite().api("GET", "/v1/runs?limit=1").body);
@@ -336,8 +301,7 @@ TEST_F(RunSystem, ARunSeesNeitherTheNodesCredentialNorTheHost) {
                                " 2>/dev/null; ls " + data.string() +
                                " 2>/dev/null; ls /root /home 2>/dev/null | grep -v berth; ps ax "
                                "2>/dev/null | grep -c '[b]erth-node'; id -u; cat /proc/1/comm";
-    const Said said =
-        suite().berth({"run", "--no-sync", "--lease", lease, "--", "sh", "-c", script});
+    const Said said = suite().berth(run_sh(script, {"--no-sync", "--lease", lease}));
     EXPECT_EQ(said.out.find("NKEY"), std::string::npos) << said.out;
     EXPECT_EQ(said.out.find("postgres"), std::string::npos) << said.out;
     EXPECT_NE(said.out.find("0\n"), std::string::npos);

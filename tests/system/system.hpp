@@ -8,6 +8,16 @@
 
 namespace berth::testing {
 
+/// The words of `berth run <options> -- sh -c <script>`.
+inline std::vector<std::string> run_sh(
+    const std::string& script, const std::vector<std::string>& options = {}
+) {
+    std::vector<std::string> words{"run"};
+    words.insert(words.end(), options.begin(), options.end());
+    words.insert(words.end(), {"--", "sh", "-c", script});
+    return words;
+}
+
 /// A GoogleTest fixture with one suite for all its tests. Each test leaves no lease behind.
 class SystemTest : public ::testing::Test {
 public:

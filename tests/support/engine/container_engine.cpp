@@ -105,7 +105,7 @@ void ContainerEngine::start() {
                        log.substr(log.size() > 600 ? log.size() - 600 : 0);
             return;
         }
-        std::this_thread::sleep_for(kLook);
+        std::this_thread::sleep_for(kLook);  // a daemon that comes up tells nobody
     }
     // Berth as root drops to a user of its own; an engine of a user's has a group for that.
     ::chmod(socket_.c_str(), 0666);

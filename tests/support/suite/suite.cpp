@@ -29,18 +29,6 @@ namespace fs = std::filesystem;
 
 constexpr milliseconds kPoll{25};  // between two looks at something that has no event to wait for
 
-int free_port() {
-    const Fd fd(::socket(AF_INET, SOCK_STREAM, 0));
-    sockaddr_in address{};
-    address.sin_family = AF_INET;
-    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-    socklen_t size = sizeof address;
-    if (::bind(fd.get(), reinterpret_cast<sockaddr*>(&address), size) != 0)
-        throw std::runtime_error("no free port");
-    ::getsockname(fd.get(), reinterpret_cast<sockaddr*>(&address), &size);
-    return ntohs(address.sin_port);
-}
-
 /// Where the programs are run from. Root's deployment lives as the system user berth, who may not
 /// enter a build folder below root's home: then they are copied, once in this process, to where it
 /// can.
@@ -78,6 +66,18 @@ private:
 };
 
 }  // namespace
+
+int free_port() {
+    const Fd fd(::socket(AF_INET, SOCK_STREAM, 0));
+    sockaddr_in address{};
+    address.sin_family = AF_INET;
+    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    socklen_t size = sizeof address;
+    if (::bind(fd.get(), reinterpret_cast<sockaddr*>(&address), size) != 0)
+        throw std::runtime_error("no free port");
+    ::getsockname(fd.get(), reinterpret_cast<sockaddr*>(&address), &size);
+    return ntohs(address.sin_port);
+}
 
 std::string bin(const std::string& name) {
     const char* built = std::getenv("BERTH_BIN_DIR");

@@ -133,6 +133,7 @@ private:
     bool up_ = false;
 };
 
+int free_port();  ///< of 127.0.0.1, free a moment ago
 /// Runs a program to its end. Throws when it cannot be started.
 std::string bin(const std::string& name);  ///< the path of one of our programs
 std::unique_ptr<Running> launch(

@@ -160,6 +160,8 @@ TEST_F(Aws, AnInstanceThatEndsOnItsWayUpIsARefusalToo) {
             "t3.small in eu-central-1: Server.InsufficientInstanceCapacity",
             "t3.large in eu-central-1: created"})
     );
+    EXPECT_EQ(world_.boot.replaced_machines, std::vector<std::string>{spec_.machine})
+        << "the first may have used the token";
     // Made again from the beginning, the offer that is used up is passed over.
     expect_created();
     expect_destroyed();
@@ -315,7 +317,11 @@ TEST_F(Aws, ATokenUsedForAnotherRequestLeadsToWhatThatMade) {
         "eu-central-1",
         {{"Action", "TerminateInstances"}, {"InstanceId.1", first.string_or("id", "")}}
     );
-    while (!world_.live_instances().empty()) std::this_thread::sleep_for(milliseconds{1});
+    // The fake ends it when its time has come, and tells nobody.
+    for (const auto until = std::chrono::steady_clock::now() + seconds{30};
+         !world_.live_instances().empty() && std::chrono::steady_clock::now() < until;)
+        std::this_thread::sleep_for(milliseconds{1});
+    ASSERT_TRUE(world_.live_instances().empty());
     world_.boot.user_data_prefix = "#cloud-config\n# third for ";
     expect_created();
     EXPECT_EQ(tried().back(), "t3.large in eu-central-1: created");

@@ -115,6 +115,7 @@ struct Servers {
         request.url = url;
         while (!client.send(request)) {
             if (std::chrono::steady_clock::now() > until) fail("moto did not start");
+            // A server in another process tells nobody that it listens.
             std::this_thread::sleep_for(milliseconds{50});
         }
     }
@@ -131,7 +132,7 @@ Servers& servers() {
 
 bool FakeBoot::wait_heard(const std::string&, SteadyTime, milliseconds patience) {
     if (heard(++waits)) return true;
-    std::this_thread::sleep_for(patience);
+    std::this_thread::sleep_for(patience);  // what waiting for a silent node takes
     return false;
 }
 

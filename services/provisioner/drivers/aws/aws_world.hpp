@@ -21,6 +21,11 @@ public:
     Result<Secret> user_data(const MachineSpec& spec) override {
         return Secret(user_data_prefix + spec.machine + "\n");
     }
+    Result<void> replaced(const std::string& machine) override {
+        replaced_machines.push_back(machine);
+        return {};
+    }
+    std::vector<std::string> replaced_machines;
     bool wait_heard(const std::string& machine, SteadyTime since, milliseconds patience) override;
 
     std::string user_data_prefix = "#cloud-config\n# \xff\xfe for ";

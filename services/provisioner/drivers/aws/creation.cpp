@@ -106,6 +106,7 @@ Result<void> Creation::run() {
     if (adopted) {
         BERTH_ASSIGN(const bool heard, await(*adopted));
         if (heard) return settle(*adopted);
+        BERTH_TRY(boot_.replaced(spec_.machine));
     }
     for (const Offer& offer : offers_) {
         Place& place = places_[offer.region];
@@ -115,6 +116,7 @@ Result<void> Creation::run() {
         if (!running) continue;
         BERTH_ASSIGN(const bool heard, await(*running));
         if (heard) return settle(*running);
+        BERTH_TRY(boot_.replaced(spec_.machine));
     }
     return exhausted();
 }

@@ -288,6 +288,8 @@ TEST_P(HetznerFailsToStart, ItIsRemovedAndTheNextTargetTaken) {
     EXPECT_EQ(attempts_[1].target, "cx32 in fsn1");
     EXPECT_EQ(attempts_[1].code, "created");
     EXPECT_EQ(world_.count("primary_ips"), 2) << "those of the first are gone";
+    EXPECT_EQ(world_.boot.replaced_machines, std::vector<std::string>{spec_.machine})
+        << "the first may have used the token";
 }
 
 TEST_P(HetznerFailsToStart, WhenNoneComesUpItSaysSoAndLeavesNothing) {

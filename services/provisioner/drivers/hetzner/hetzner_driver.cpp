@@ -332,6 +332,7 @@ Result<HetznerDriver::Placed> HetznerDriver::place(
                 {{"machine", spec.machine}, {"target", target_text}, {"code", unfit->code}}
             );
             BERTH_TRY(remove_server(there->server, call));
+            BERTH_TRY(boot_.replaced(spec.machine));
             there.reset();
         }
         only_room = only_room && unfit->capacity;

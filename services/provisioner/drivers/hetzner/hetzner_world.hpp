@@ -18,6 +18,11 @@ class FakeBoot final : public Boot {
 public:
     explicit FakeBoot(class HetznerWorld& world) : world_(world) {}
     Result<Secret> user_data(const MachineSpec& spec) override;
+    Result<void> replaced(const std::string& machine) override {
+        replaced_machines.push_back(machine);
+        return {};
+    }
+    std::vector<std::string> replaced_machines;
     bool wait_heard(const std::string& machine, SteadyTime since, milliseconds patience) override;
     std::atomic<bool> silent{false};
 

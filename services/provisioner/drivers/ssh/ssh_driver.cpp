@@ -3,6 +3,7 @@
 #include "provisioner/drivers/ssh/ssh_driver.hpp"
 
 #include <algorithm>
+#include <future>
 
 #include "core/id.hpp"
 #include "core/text.hpp"
@@ -13,6 +14,7 @@ namespace {
 
 constexpr milliseconds kHeardSlice{1'000};  // between two looks at whether the process stops
 constexpr milliseconds kLookPatience{20'000};
+constexpr std::size_t kLooksAtOnce = 16;  // each is an ssh client
 constexpr std::string_view kOccupied = "occupied";
 
 // A link of a finished file is there whole or not at all, and only for the first.
@@ -185,21 +187,33 @@ Result<void> SshDriver::remove(const SshHost& host, const std::string& machine, 
     return {};
 }
 
+std::vector<const SshHost*> SshDriver::hosts_for(const std::string& machine) {
+    std::vector<const SshHost*> out;
+    auto known = snapshot_.lock();
+    for (const SshHost& host : settings_.hosts) {
+        const auto found = known->machines.find(host.name);
+        const bool its = found != known->machines.end() && found->second == machine;
+        out.insert(its ? out.begin() : out.end(), &host);
+    }
+    return out;
+}
+
 Result<void> SshDriver::destroy(const std::string& machine) {
     if (!is_id("m", machine)) return invalid("bad_id", "the machine's id is malformed");
     const SteadyTime until = clock_.steady() + settings_.destroy_deadline;
     bool removed = false;
     std::optional<Error> failed;
     std::optional<Error> foreign;
-    for (const SshHost& host : settings_.hosts) {
-        const auto mark = mark_of(host, until);
+    for (const SshHost* host : hosts_for(machine)) {
+        const auto mark = mark_of(*host, until);
         if (!mark) {
             failed = mark.error();
         } else if (mark->machine == machine && mark->deployment != settings_.deployment) {
-            foreign = not_ours(host, machine);
+            foreign = not_ours(*host, machine);
         } else if (mark->machine == machine) {
-            BERTH_TRY(remove(host, machine, until));
+            BERTH_TRY(remove(*host, machine, until));
             removed = true;
+            break;
         }
     }
     {
@@ -215,39 +229,71 @@ Result<void> SshDriver::destroy(const std::string& machine) {
                : unavailable("unreachable", "not every host could be asked: " + failed->message);
 }
 
-Result<std::map<std::string, std::string>> SshDriver::snapshot() {
+Result<SshDriver::Snapshot> SshDriver::snapshot() {
+    Snapshot before;
     {
         auto known = snapshot_.lock();
-        if (known->taken && clock_.steady() < *known->taken + settings_.list_every)
-            return known->machines;
+        if (known->taken && clock_.steady() < *known->taken + settings_.list_every) return *known;
+        before = *known;
     }
-    const SteadyTime began = clock_.steady();
-    std::map<std::string, std::string> machines;
-    for (const SshHost& host : settings_.hosts) {
-        BERTH_ASSIGN(const Mark mark, mark_of(host, clock_.steady() + kLookPatience));
-        if (mark.deployment == settings_.deployment) machines[host.name] = mark.machine;
+    Snapshot now;
+    now.taken = clock_.steady();
+    const SteadyTime until = *now.taken + kLookPatience;
+    std::optional<Error> failed;
+    for (std::size_t from = 0; from < settings_.hosts.size(); from += kLooksAtOnce) {
+        const std::size_t to = std::min(from + kLooksAtOnce, settings_.hosts.size());
+        std::vector<std::future<Result<Mark>>> looks;
+        for (std::size_t i = from; i < to; ++i)
+            looks.push_back(std::async(std::launch::async, [this, i, until] {
+                return mark_of(settings_.hosts[i], until);
+            }));
+        for (std::size_t i = from; i < to; ++i) {
+            const std::string& name = settings_.hosts[i].name;
+            const auto mark = looks[i - from].get();
+            if (mark) {
+                if (mark->deployment == settings_.deployment) now.machines[name] = mark->machine;
+                continue;
+            }
+            failed = mark.error();
+            now.away[name] = mark.error().message;
+            if (const auto was = before.machines.find(name); was != before.machines.end())
+                now.machines[name] = was->second;
+        }
     }
-    auto known = snapshot_.lock();
-    known->taken = began;
-    known->machines = machines;
-    return machines;
+    if (failed && (failed->code == kInterrupted || now.away.size() == settings_.hosts.size()))
+        return *failed;
+    *snapshot_.lock() = now;
+    return now;
 }
 
 Result<Condition> SshDriver::tend(const MachineSpec& spec) {
-    BERTH_ASSIGN(const auto machines, snapshot());
-    for (const auto& [host, machine] : machines) {
-        if (machine == spec.machine) return Condition::kWorking;
+    BERTH_ASSIGN(const Snapshot known, snapshot());
+    for (const auto& [host, machine] : known.machines) {
+        if (machine != spec.machine) continue;
+        const auto away = known.away.find(host);
+        if (away == known.away.end()) return Condition::kWorking;
+        return unavailable("unreachable", away->second);
     }
+    // It may be on one that is away and was never seen.
+    if (!known.away.empty()) return unavailable("unreachable", known.away.begin()->second);
     return Condition::kMissing;
 }
 
 Result<std::vector<std::string>> SshDriver::list() {
-    BERTH_ASSIGN(const auto machines, snapshot());
+    BERTH_ASSIGN(const Snapshot known, snapshot());
     std::vector<std::string> found;
-    for (const auto& [host, machine] : machines) {
-        if (is_id("m", machine)) found.push_back(machine);
+    for (const auto& [host, machine] : known.machines) {
+        if (is_id("m", machine) && !known.away.contains(host)) found.push_back(machine);
     }
     return found;
+}
+
+std::string SshDriver::unseen() {
+    auto known = snapshot_.lock();
+    std::string out;
+    for (const auto& [host, why] : known->away)
+        out += (out.empty() ? "" : "; ") + std::string("host ") + host + ": " + why;
+    return out;
 }
 
 }  // namespace berth::prov

@@ -58,6 +58,7 @@ public:
     Result<void> destroy(const std::string& machine) override;
     Result<Condition> tend(const MachineSpec& spec) override;
     Result<std::vector<std::string>> list() override;
+    std::string unseen() override;
     void interrupt() override { *stopping_.lock() = true; }
 
 private:
@@ -69,13 +70,18 @@ private:
     struct Snapshot {
         std::optional<SteadyTime> taken;
         std::map<std::string, std::string> machines;  ///< host → machine
+        /// Hosts that could not be asked, and why; their entry in `machines` is what was known.
+        std::map<std::string, std::string> away;
     };
     Result<SshAnswer> run(const SshHost& host, const std::string& script, SteadyTime until);
     Result<Mark> mark_of(const SshHost& host, SteadyTime until);
     /// The host that is this machine's already, or was free and is now.
     Result<const SshHost*> claim(const MachineSpec& spec, Attempts& attempts, SteadyTime until);
     Result<void> remove(const SshHost& host, const std::string& machine, SteadyTime until);
-    Result<std::map<std::string, std::string>> snapshot();
+    /// All hosts at once: one that is away holds up no other.
+    Result<Snapshot> snapshot();
+    /// The hosts, first the one that is known to be this machine.
+    std::vector<const SshHost*> hosts_for(const std::string& machine);
     Error not_ours(const SshHost& host, const std::string& machine) const;
 
     const SshSettings settings_;

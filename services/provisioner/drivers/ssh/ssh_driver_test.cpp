@@ -53,9 +53,10 @@ public:
             more
         );
     }
+    Result<void> replaced(const std::string&) override { return {}; }
     bool wait_heard(const std::string&, SteadyTime, milliseconds patience) override {
         if (heard) return true;
-        std::this_thread::sleep_for(patience);
+        std::this_thread::sleep_for(patience);  // what waiting for a silent node takes
         return false;
     }
     bool heard = true;
@@ -103,7 +104,7 @@ public:
             const int number = ++*count;
             const bool dies = crash.request != 0 && number >= crash.request;
             if (dies && (!crash.carried_out || number > crash.request)) throw Crashed{};
-            if (unreachable == host.name && std::exchange(times, times - 1) > 0)
+            if ((unreachable == host.name || unreachable == "*") && times-- > 0)
                 return unavailable("unreachable", "as the test wants it");
             const std::size_t index = host.name == "host0" ? 0 : 1;
             auto answer = run_as(index)(host, script, patience);
@@ -151,15 +152,15 @@ public:
                "ANOTHER " + machine + "\n/opt/berth\n";
     }
     bool break_next_list() override {
-        unreachable = "host1";
-        times = 1;
+        unreachable = "*";
+        times = 2;
         return true;
     }
 
     SshSettings settings;
     FakeBoot boot;
     std::string unreachable;
-    int times = 0;
+    std::atomic<int> times = 0;
 };
 
 INSTANTIATE_TEST_SUITE_P(
@@ -243,7 +244,20 @@ TEST_F(Ssh, AHostThatIsAwayHoldsUpNoOthersButIsNotForgotten) {
     const auto unknown = driver->destroy(world_.make_spec().machine);
     ASSERT_FALSE(unknown) << "it may be on the host that is away";
     EXPECT_TRUE(is_retryable(unknown.error().fault));
-    EXPECT_FALSE(driver->list());
+    // What is on the other host is seen, tended and removed as ever, and what is not is told.
+    const auto other = world_.make_spec();
+    Attempts attempts;
+    ASSERT_TRUE(driver->create(other, attempts));
+    const auto again = world_.start_driver();
+    const auto listed = again->list();
+    ASSERT_TRUE(listed) << listed.error().describe();
+    EXPECT_EQ(*listed, std::vector<std::string>{other.machine});
+    EXPECT_NE(again->unseen().find("host1"), std::string::npos) << again->unseen();
+    EXPECT_EQ(again->tend(other).value(), Condition::kWorking);
+    const auto nowhere = again->tend(world_.make_spec());
+    ASSERT_FALSE(nowhere) << "it may be on the host that is away: not missing";
+    EXPECT_TRUE(again->destroy(other.machine));
+    EXPECT_EQ(world_.machines(), 0);
 }
 
 TEST_F(Ssh, AnInstallationThatFailsSaysWhyAndIsRemoved) {
