@@ -43,7 +43,9 @@ bool starts(const char* text, const char* with) {
     }
     return true;
 }
-void say(const char* text, std::size_t size) { (void)call(SYS_write, 2, of(text), static_cast<long>(size)); }
+void say(const char* text, std::size_t size) {
+    (void)call(SYS_write, 2, of(text), static_cast<long>(size));
+}
 void say(const char* text) { say(text, length(text)); }
 [[noreturn]] void leave(int code) {
     for (;;) (void)call(SYS_exit_group, code);

@@ -90,8 +90,7 @@ Secret boot_script(const MachineSpec& spec, const BootFacts& facts) {
         "\nslug: " + spec.slug + "\nprofile: " + spec.profile.name() +
         "\nnats_url: " + facts.nats_url + "\nenrol_url: " + facts.gateway_url +
         "\ncreds_file: creds\nnetwork: " + (spec.profile.network() ? "true" : "false") +
-        (facts.bus_ca.empty() ? "" : "\nnats_ca_file: bus_ca.pem") +
-        guard_line(spec.profile);
+        (facts.bus_ca.empty() ? "" : "\nnats_ca_file: bus_ca.pem") + guard_line(spec.profile);
     std::string out =
         "#!/bin/sh\n# Installs Berth's node agent and lets it enrol once.\n"
         "set -eu\numask 022\n";

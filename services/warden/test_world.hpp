@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// A warden for tests: its handlers on a real database and the in-process bus, asked as nodes and the
-// gateway ask.
+// A warden for tests: its handlers on a real database and the in-process bus, asked as nodes and
+// the gateway ask.
 #pragma once
 
 #include <gtest/gtest.h>
