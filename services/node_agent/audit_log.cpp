@@ -19,7 +19,8 @@ void AuditWriter::add(const AuditEntry& entry) {
     const auto size = static_cast<std::uint32_t>(bytes.size());
     waiting_.append(reinterpret_cast<const char*>(&size), sizeof size);
     waiting_ += bytes;
-    (void)flush();
+    constexpr std::size_t kMostWaiting = 64U << 10U;
+    if (waiting_.size() > kMostWaiting) (void)flush();
 }
 
 bool AuditWriter::flush() {

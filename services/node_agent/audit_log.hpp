@@ -17,7 +17,7 @@ namespace berth::node {
 class AuditWriter {
 public:
     explicit AuditWriter(std::filesystem::path file) : file_(std::move(file)) {}
-    /// An entry that the disk does not take stays in memory and is tried again with the next.
+    /// In memory until flush(), which a disk that is full may refuse.
     void add(const AuditEntry& entry);
     /// True once all that was added is in the file.
     bool flush();

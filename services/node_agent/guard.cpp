@@ -273,6 +273,7 @@ void Guard::finish(int exit_code) {
     entry.exit_code = exit_code;
     entry.output_sha256 = hex(output_.finish());
     audit_.add(entry);
+    (void)audit_.flush();
 }
 
 void Guard::watch_times(Time now) {

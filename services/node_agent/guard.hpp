@@ -157,6 +157,7 @@ private:
     std::deque<std::pair<pid_t, std::string>> postponed_;  ///< until the audit has room
     std::deque<std::pair<Word, std::string>> unsaid_;
     std::uint64_t told_audit_ = 0;
+    std::optional<Time> tell_audit_at_;
     std::optional<Time> look_at_;    ///< for signals to held processes
     std::string freezing_;           ///< id of a halt that is being carried out
     std::optional<Time> frozen_by_;  ///< when to look again

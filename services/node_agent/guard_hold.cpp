@@ -14,6 +14,7 @@
 namespace berth::node {
 namespace {
 
+constexpr milliseconds kAuditPause{50};       // entries travel together
 constexpr milliseconds kSignalLook{100};      // how soon a signal to a held process is felt
 constexpr milliseconds kFreezeLook{5};        // between looks whether all stand still
 constexpr milliseconds kFreezePatience{500};  // then it is told as it is
@@ -238,9 +239,8 @@ void Guard::tell() {
         if (!host_.send_word({unsaid_.front().first, 0, 0, 0, 0, unsaid_.front().second})) break;
         unsaid_.pop_front();
     }
-    if (told_audit_ != audit_.written() &&
-        host_.send_word({Word::kAudited, 0, audit_.written(), 0, 0, {}}))
-        told_audit_ = audit_.written();
+    if (told_audit_ != audit_.written() && !tell_audit_at_)
+        tell_audit_at_ = std::chrono::steady_clock::now() + kAuditPause;
     // What nobody hears is said by greet(); kUnheld shows by the file that is gone.
     constexpr std::size_t kMostUnsaid = 4 * kMaxHeld;
     while (unsaid_.size() > kMostUnsaid) unsaid_.pop_front();
@@ -248,6 +248,7 @@ void Guard::tell() {
 
 std::optional<Guard::Time> Guard::next_timer() const {
     std::optional<Time> next = look_at_;
+    if (tell_audit_at_ && (!next || *tell_audit_at_ < *next)) next = tell_audit_at_;
     if (frozen_by_ && (!next || *frozen_by_ < *next)) next = frozen_by_;
     for (const auto& [pid, watched] : watched_) {
         if (watched.kill_at && (!next || *watched.kill_at < *next)) next = watched.kill_at;
@@ -257,6 +258,11 @@ std::optional<Guard::Time> Guard::next_timer() const {
 
 void Guard::on_timers() {
     const auto now = std::chrono::steady_clock::now();
+    if (tell_audit_at_ && now >= *tell_audit_at_) {
+        tell_audit_at_.reset();
+        if (host_.send_word({Word::kAudited, 0, audit_.written(), 0, 0, {}}))
+            told_audit_ = audit_.written();
+    }
     if (look_at_ && now >= *look_at_) {
         look_at_.reset();
         for (const auto& [id, waiting] : waiting_) {

@@ -21,6 +21,7 @@
 #include "node_agent/exit_reason.hpp"
 #include "node_agent/guard.hpp"
 #include "node_agent/init_link.hpp"
+#include "node_agent/launching.hpp"
 #include "node_agent/run_files.hpp"
 #include "node_agent/run_socket.hpp"
 #include "node_agent/spool.hpp"
@@ -60,8 +61,6 @@ public:
 private:
     Result<void> begin();
     Result<void> start_sandbox();
-    Result<Fd> write_init_launch() const;
-    Result<std::vector<Fd>> holder_namespaces() const;
     void loop();
     int poll_timeout() const;
     void on_timers();
@@ -114,6 +113,7 @@ private:
     bool ended_ = false;
     bool done_ = false;
     bool told_end_ = false;
+    bool audited_ = false;
     std::uint64_t told_written_ = 0;
     std::uint64_t command_bytes_ = 0;
     std::optional<Steady::time_point> deadline_;
@@ -163,49 +163,10 @@ Result<void> Supervisor::begin() {
     );
 }
 
-Result<Fd> Supervisor::write_init_launch() const {
-    const InitLaunch head{
-        launch_.tty,
-        launch_.rows,
-        launch_.cols,
-        static_cast<std::uint32_t>(launch_.argv.size()),
-        static_cast<std::uint32_t>(launch_.env.size()),
-        guard_ ? guard_->init_flags() : 0U};
-    std::string bytes(reinterpret_cast<const char*>(&head), sizeof head);
-    const auto put = [&bytes](const std::string& text) {
-        bytes.append(text.c_str(), text.size() + 1);
-    };
-    put(launch_.cwd);
-    for (const auto& word : launch_.argv) put(word);
-    for (const auto& word : launch_.env) put(word);
-    Fd fd(::memfd_create("berth-launch", MFD_CLOEXEC));
-    if (!fd ||
-        ::write(fd.get(), bytes.data(), bytes.size()) != static_cast<ssize_t>(bytes.size())) {
-        return system_error("cannot hand the command over", errno);
-    }
-    return fd;
-}
-
-Result<std::vector<Fd>> Supervisor::holder_namespaces() const {
-    std::vector<Fd> spaces;
-    if (launch_.holder.empty()) return spaces;
-    BERTH_ASSIGN(const process::ProcessId holder, process::ProcessId::parse(launch_.holder));
-    for (const char* kind : {"user", "net"}) {
-        const std::string path = "/proc/" + std::to_string(holder.pid) + "/ns/" + kind;
-        Fd fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
-        if (!fd) return system_error("the machine's namespaces are gone", errno);
-        spaces.push_back(std::move(fd));
-    }
-    // Looked at after opening: were the pid another's by now, its identity would differ.
-    if (!holder.alive())
-        return unavailable("no_holder", "the machine's namespaces are gone; start the run again");
-    return spaces;
-}
-
 Result<void> Supervisor::start_sandbox() {
     if (guard_) BERTH_TRY(guard_->prepare());
-    BERTH_ASSIGN(const Fd command, write_init_launch());
-    BERTH_ASSIGN(const std::vector<Fd> spaces, holder_namespaces());
+    BERTH_ASSIGN(const Fd command, write_init_launch(launch_, guard_ ? guard_->init_flags() : 0U));
+    BERTH_ASSIGN(const std::vector<Fd> spaces, holder_namespaces(launch_));
     BERTH_ASSIGN(auto control, process::make_socket_pair(SOCK_SEQPACKET));
     BERTH_ASSIGN(process::Pipe out, process::make_pipe());
     BERTH_ASSIGN(process::Pipe err, process::make_pipe());
@@ -384,20 +345,12 @@ void Supervisor::start_guarding(const InitReport& report) {
     (void)!::write(report.passed.get(), "G", 1);
 }
 
-/// Every process of the run stands still, as far as a signal can make it. Whoever forks is found by
-/// the next look, until two looks find as many.
 void Supervisor::stop_tree(std::string_view words) {
-    constexpr int kMostLooks = 50;
     const auto texts = unpack(words);
     if (!texts || texts->size() != 1) return;
-    std::size_t before = 0;
-    for (int look = 0; look < kMostLooks && !launch_.relayed && init_id_.pid != 0; ++look) {
-        const std::size_t found = process::signal_tree(init_id_, SIGSTOP);
-        if (found == before) break;
-        before = found;
-    }
+    const std::size_t stopped = launch_.relayed ? 0 : stop_processes(init_id_);
     const std::string told = pack({texts->front(), launch_.relayed ? "none" : "stop"});
-    if (client_) (void)send_word({Word::kFrozen, before, 0, 0, 0, told});
+    if (client_) (void)send_word({Word::kFrozen, stopped, 0, 0, 0, told});
 }
 
 bool Supervisor::send_word(const RunWord& word) {
@@ -610,12 +563,13 @@ void Supervisor::try_finish() {
 void Supervisor::finish(ExitRecord record) {
     record.output_bytes = spool_->written();
     record.ended_us = wall_micros();
+    // Whoever finds the end finds the whole audit.
+    if (guard_ && !std::exchange(audited_, true)) guard_->finish(record.code);
     if (!write_file_atomic(folder_ / "exit", record.encode(), 0600)) {
         wake_at_ = Steady::now() + kDiskRetry;  // a full disk; try_finish comes back
         return;
     }
     ended_ = true;
-    if (guard_) guard_->finish(record.code);
     stdin_.reset();
     control_.reset();
 }
