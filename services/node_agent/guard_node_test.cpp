@@ -3,7 +3,7 @@
 // audit, halts.
 #include <gtest/gtest.h>
 
-#include "node_agent/warden_double.hpp"
+#include "node_agent/test_warden.hpp"
 #include "service/proto_time.hpp"
 
 namespace berth::node::testing {

@@ -7,7 +7,7 @@
 #include <cstdio>
 #include <set>
 
-#include "node_agent/guard_world.hpp"
+#include "node_agent/test_guarded_machine.hpp"
 
 namespace berth::node::testing {
 namespace {

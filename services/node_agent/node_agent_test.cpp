@@ -14,7 +14,7 @@
 #include "bus/byte_channel.hpp"
 #include "core/id.hpp"
 #include "node_agent/node.hpp"
-#include "node_agent/node_world.hpp"
+#include "node_agent/test_node_world.hpp"
 #include "process/file_lock.hpp"
 #include "service/proto_time.hpp"
 #include "support/nats/nats_server.hpp"

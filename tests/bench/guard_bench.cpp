@@ -9,7 +9,7 @@
 #include <cstdio>
 #include <cstdlib>
 
-#include "node_agent/guard_world.hpp"
+#include "node_agent/test_guarded_machine.hpp"
 
 namespace berth::node::testing {
 namespace {

@@ -14,7 +14,7 @@
 #include "berth/warden/v1/warden.pb.h"
 #include "core/id.hpp"
 #include "core/text.hpp"
-#include "node_agent/node_world.hpp"
+#include "node_agent/test_node_world.hpp"
 
 namespace berth::node::testing {
 
