@@ -42,6 +42,7 @@ void Halting::begin(const warden::v1::Halt& halt) {
         if (run->live() && context_.warden.covers(halt, run->spec())) work.runs.insert(id);
     }
     const auto now = std::chrono::steady_clock::now();
+    work.begun = now;
     work.freeze_until = now + kFreezePatience;
     work.end_until = now + kEndPatience;
     works_[halt.id()] = std::move(work);
@@ -66,6 +67,7 @@ void Halting::go_on(const std::string& id) {
     if (!work.killing && (still == live || now >= work.freeze_until)) {
         work.killing = true;
         work.frozen = still;
+        work.still_after = std::chrono::duration_cast<milliseconds>(now - work.begun);
     }
     if (work.killing) {
         for (const auto& name : work.runs) {
@@ -97,6 +99,14 @@ void Halting::answer(Work& work) {
     }
     answer.set_killed(static_cast<unsigned>(work.runs.size()) - left);
     if (left > 0) answer.set_error(std::to_string(left) + " of its runs do not end");
+    log::info(
+        "a halt is carried out",
+        {{"halt", work.halt.id()},
+         {"runs", work.runs.size()},
+         {"frozen_after", work.still_after},
+         {"ended_after",
+          std::chrono::duration_cast<milliseconds>(std::chrono::steady_clock::now() - work.begun)}}
+    );
     *answer.mutable_at() = service::to_timestamp(Clock::system().now());
     context_.warden.ask_surely(
         "halted",

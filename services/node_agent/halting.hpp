@@ -30,6 +30,8 @@ private:
     struct Work {
         warden::v1::Halt halt;
         std::set<std::string> runs;
+        Time begun;
+        milliseconds still_after{};
         Time freeze_until;  ///< then those are killed that do not stand still, too
         Time end_until;
         unsigned frozen = 0;

@@ -49,7 +49,7 @@ Node::Node(Loop& loop, const Settings& settings, Place& place, bus::ConnectSetti
           {[this](bus::Connection& connection) { on_bus_up(connection); },
            [this] { on_bus_down(); }}
       ),
-      warden_(std::make_shared<WardenLink>(loop, settings, [this] { halting_->look(); })),
+      warden_(std::make_shared<WardenLink>(loop, settings, [this] { on_warden(); })),
       copies_(
           loop,
           settings,
@@ -91,6 +91,12 @@ void Node::on_bus_up(bus::Connection& connection) {
     warden_->bus_up(connection);
     for (const auto& [id, run] : runs_) run->bus_up(connection);
     send_presence();  // at once: the provisioner waits for the first word of a new machine
+}
+
+void Node::on_warden() {
+    halting_->look();
+    // A run that cannot be started ends, and is taken from the map by a later turn.
+    for (const auto& [id, run] : runs_) run->policy_known();
 }
 
 void Node::on_bus_down() {

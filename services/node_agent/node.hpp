@@ -38,6 +38,7 @@ public:
 private:
     void on_bus_up(bus::Connection& connection);
     void on_bus_down();
+    void on_warden();
     void consume(bus::Connection& connection);
     void handle(const std::shared_ptr<bus::Delivery>& delivery);
     Result<void> dispatch(const bus::Message& message);

@@ -163,6 +163,7 @@ void Run::resume() {
             const bool comes =
                 started.error().code == kPlaceComing || started.error().code == kNoPolicyKnown;
             if (comes) --attempts_;
+            waits_for_policy_ = started.error().code == kNoPolicyKnown;
             if (obstacle_.empty() && !comes)
                 log::warning(
                     "a supervisor does not start", {{"run", id()}, {"error", started.error()}}
@@ -271,6 +272,10 @@ void Run::on_word(const RunWord& word) {
             break;
         default: (void)guard_->on_word(word); break;
     }
+}
+
+void Run::policy_known() {
+    if (std::exchange(waits_for_policy_, false) && !socket_ && !end_) resume();
 }
 
 bool Run::stand_still(const std::string& halt) {

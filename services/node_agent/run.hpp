@@ -51,6 +51,8 @@ public:
     Result<void> signal(int number, std::optional<milliseconds> kill_after);
     /// The guard's part of it.
     RunGuard& guard() { return *guard_; }
+    /// Warden has spoken: a start that waited for it goes on.
+    void policy_known();
     /// A halt: everything of it is to stand still; true once it does. Call again until it is.
     bool stand_still(const std::string& halt);
     /// Then it dies. Call again until it is not live any more.
@@ -96,6 +98,7 @@ private:
     std::shared_ptr<StdinFeed> stdin_;
     std::shared_ptr<RunGuard> guard_;
     std::string halting_;  // halt that was told to the supervisor
+    bool waits_for_policy_ = false;
     bool freeze_told_ = false;
     bool cut_ = false;           // and that it dies
     bool ended_stored_ = false;  // RunEnded is on the bus

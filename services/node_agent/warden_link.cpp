@@ -35,8 +35,8 @@ Result<void> replace_file(const std::filesystem::path& path, std::string_view co
 
 }  // namespace
 
-WardenLink::WardenLink(Loop& loop, const Settings& settings, std::function<void()> on_halts)
-    : loop_(loop), settings_(settings), on_halts_(std::move(on_halts)) {}
+WardenLink::WardenLink(Loop& loop, const Settings& settings, std::function<void()> on_news)
+    : loop_(loop), settings_(settings), on_news_(std::move(on_news)) {}
 
 void WardenLink::start() {
     ::mkdir(folder().c_str(), 0700);
@@ -94,13 +94,16 @@ void WardenLink::take_beat(const warden::v1::Beat& beat) {
     if (beat.revision() >= revision_) {
         revision_ = beat.revision();
         halts_.assign(beat.halts().begin(), beat.halts().end());
-        on_halts_();
         // With a policy that is not this one any more the state gets no younger.
-        if (!state_ || beat.policy_version() != state_->version) return fetch();
+        if (!state_ || beat.policy_version() != state_->version) {
+            on_news_();
+            return fetch();
+        }
     }
     if (!state_) return;
     state_->beat_ms = boot_milliseconds();
     write_state();
+    on_news_();
 }
 
 void WardenLink::write_state() {

@@ -25,8 +25,8 @@ inline constexpr const char* kNoPolicyKnown = "no_policy_known";
 /// with it.
 class WardenLink : public std::enable_shared_from_this<WardenLink> {
 public:
-    /// `on_halts` is called when halts in force may have changed.
-    WardenLink(Loop& loop, const Settings& settings, std::function<void()> on_halts);
+    /// `on_news` is called after warden was heard: policy and halts in force may have changed.
+    WardenLink(Loop& loop, const Settings& settings, std::function<void()> on_news);
 
     void start();
     void bus_up(bus::Connection& connection);
@@ -70,7 +70,7 @@ private:
 
     Loop& loop_;
     const Settings& settings_;
-    std::function<void()> on_halts_;
+    std::function<void()> on_news_;
     std::unique_ptr<bus::Asker> asker_;
     std::unique_ptr<bus::Receiver> beats_;
     std::optional<GuardState> state_;
