@@ -13,6 +13,9 @@ constexpr milliseconds kLook{2};
 constexpr milliseconds kFreezePatience{300};  // a third of what a halt may take
 constexpr milliseconds kEndPatience{10'000};  // then the answer says what still runs
 
+/// Some process of it may be left.
+bool is_live(Run& run) { return run.live() && !run.guard().tree_gone(); }
+
 }  // namespace
 
 std::string Halting::mechanism(const Settings& settings) {
@@ -58,7 +61,7 @@ void Halting::go_on(const std::string& id) {
     unsigned still = 0;
     for (const auto& name : work.runs) {
         const auto run = runs_.find(name);
-        if (run == runs_.end() || !run->second->live()) continue;
+        if (run == runs_.end() || !is_live(*run->second)) continue;
         ++live;
         if (!run->second->stand_still(id)) continue;
         ++still;
@@ -95,7 +98,7 @@ void Halting::answer(Work& work) {
     unsigned left = 0;
     for (const auto& name : work.runs) {
         const auto run = runs_.find(name);
-        if (run != runs_.end() && run->second->live()) ++left;
+        if (run != runs_.end() && is_live(*run->second)) ++left;
     }
     answer.set_killed(static_cast<unsigned>(work.runs.size()) - left);
     if (left > 0) answer.set_error(std::to_string(left) + " of its runs do not end");

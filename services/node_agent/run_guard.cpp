@@ -107,6 +107,7 @@ bool RunGuard::on_word(const RunWord& word) {
         drain();
         return true;
     }
+    if (word.word == Word::kGone) tree_gone_ = true;
     if (word.word != Word::kHeld && word.word != Word::kUnheld && word.word != Word::kClaim &&
         word.word != Word::kFrozen)
         return false;

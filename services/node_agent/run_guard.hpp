@@ -39,6 +39,8 @@ public:
 
     /// How the last halt made it stand still; empty: it did not yet.
     const std::string& frozen() const { return frozen_; }
+    /// A halt has left nothing of its processes.
+    bool tree_gone() const { return tree_gone_; }
     void forget_freeze() { frozen_.clear(); }
 
 private:
@@ -62,6 +64,7 @@ private:
     std::uint64_t audited_ = 0;                     ///< bytes that warden has
     bool draining_ = false;
     std::string frozen_;
+    bool tree_gone_ = false;
 };
 
 /// A plan as warden reads it.

@@ -114,6 +114,7 @@ private:
     bool done_ = false;
     bool told_end_ = false;
     bool audited_ = false;
+    bool halting_ = false;
     std::uint64_t told_written_ = 0;
     std::uint64_t command_bytes_ = 0;
     std::optional<Steady::time_point> deadline_;
@@ -235,6 +236,9 @@ void Supervisor::loop() {
         if (set[client].revents != 0) read_client();
         if (set[listener].revents != 0) accept_client();
         on_timers();
+        // The end is durable only later, and whoever pressed a halt counts the moments.
+        if (sandbox_end_ && std::exchange(halting_, false))
+            (void)send_word({Word::kGone, 0, 0, 0, 0, {}});
         if (sandbox_end_ && !ended_) try_finish();
         tell_client();
         // A node agent that died between removing the folder and dismissing us: nobody will come
@@ -474,6 +478,7 @@ void Supervisor::on_word(const RunWord& word) {
             break;
         }
         case Word::kDone: done_ = ended_; break;
+        case Word::kFreeze: halting_ = true; [[fallthrough]];
         default:
             if (guard_ && guard_->on_word(word)) break;
             if (word.word == Word::kFreeze) stop_tree(word.data);
