@@ -12,6 +12,7 @@ namespace {
 
 constexpr std::string_view kBerth = "berth";
 constexpr std::string_view kGo = "go";
+constexpr int kMostNames = 64;  // of variables in an event; the card counts the rest
 
 constexpr std::array<std::pair<std::string_view, ApprovalState>, 6> kNames{{
     {"pending", ApprovalState::APPROVAL_STATE_PENDING},
@@ -93,7 +94,11 @@ ClickResult click(Record& record, const Click& click) {
     if (!click.may_decide)
         return refused(forbidden("not_approver", "deciding needs the role approver or admin"));
     const v1::Vote* before = last_vote(body, click.user);
-    if (before != nullptr && before->approve() == click.approve)
+    // The same answer again: counted already, or how it was decided.
+    const bool stands =
+        record.pending() || body.state() == (click.approve ? ApprovalState::APPROVAL_STATE_APPROVED
+                                                           : ApprovalState::APPROVAL_STATE_DENIED);
+    if (before != nullptr && before->approve() == click.approve && stands)
         return {ClickEffect::kRepeated, std::nullopt};
     if (body.state() == ApprovalState::APPROVAL_STATE_EXPIRED) return refused(expired_error(body));
     if (!record.pending()) return refused(decided_error(body));
@@ -232,6 +237,8 @@ v1::Claimed claim(
 v1::Approval brief(const v1::Approval& approval) {
     v1::Approval out = approval;
     out.mutable_plan()->clear_argv();
+    auto& env = *out.mutable_plan()->mutable_env();
+    if (env.size() > kMostNames) env.DeleteSubrange(kMostNames, env.size() - kMostNames);
     for (v1::EnvChange& change : *out.mutable_plan()->mutable_env()) change.clear_value();
     return out;
 }

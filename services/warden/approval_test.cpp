@@ -120,6 +120,18 @@ TEST(Approval, AQuorumIsOfDifferentPeople) {
     EXPECT_EQ(record.body.decided_by(), "bert");
 }
 
+TEST(Approval, AVoteThatWasOverruledIsToldSo) {
+    Record denied = pending();
+    denied.body.mutable_terms()->set_quorum(2);
+    Record expired = denied;
+    (void)click(denied, by("anna", true));
+    (void)click(denied, by("bert", false));
+    EXPECT_EQ(code(click(denied, by("anna", true))), "already_decided");
+    (void)click(expired, by("anna", true));
+    (void)deadline_passed(expired, kNow + kTimeout);
+    EXPECT_EQ(code(click(expired, by("anna", true))), "approval_expired");
+}
+
 TEST(Approval, ADeadlineDeniesWaitsOrAsksTheNextGroup) {
     Record denies = pending();
     EXPECT_EQ(deadline_passed(denies, kNow + kTimeout - milliseconds{1}), DeadlineEffect::kNothing);

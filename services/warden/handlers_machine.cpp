@@ -58,6 +58,14 @@ void clean(std::string& text, std::size_t most) {
     if (!is_plain(text, most)) text = policy::show_text(text, most);
 }
 
+/// Of a text that is shown already: at most `most` bytes, whole characters.
+void cut(std::string& text, std::size_t most) {
+    if (text.size() <= most) return;
+    while (most > 0 && (static_cast<unsigned char>(text[most]) & 0xc0U) == 0x80U) --most;
+    text.resize(most);
+    text += "...";
+}
+
 }  // namespace
 
 /// The stricter of what the machine's snapshot said (ask) and what the policy says now.
@@ -261,8 +269,11 @@ WardenHandlers::Outcome WardenHandlers::record(
         kept.mutable_origin()->set_org(org);
         kept.mutable_origin()->set_machine(machine);
         if (kept.user().empty()) kept.set_user(kept.origin().user());
-        kept.set_command(policy::mask(kept.command()));
-        kept.set_reason(policy::mask(kept.reason()));
+        for (std::string* text :
+             {kept.mutable_command(), kept.mutable_reason(), kept.mutable_executable()}) {
+            cut(*text, kMaxShown);
+            *text = policy::mask(*text);
+        }
         for (std::string* text :
              {kept.mutable_user(),
               kept.mutable_surface(),
@@ -273,6 +284,9 @@ WardenHandlers::Outcome WardenHandlers::record(
               kept.mutable_approval(),
               kept.mutable_subject(),
               kept.mutable_origin()->mutable_run(),
+              kept.mutable_origin()->mutable_lease(),
+              kept.mutable_origin()->mutable_profile(),
+              kept.mutable_origin()->mutable_agent(),
               kept.mutable_origin()->mutable_user()})
             clean(*text, 256);
     }

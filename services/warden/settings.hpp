@@ -27,6 +27,8 @@ inline constexpr std::size_t kMaxPolicyText = 700U << 10U;
 inline constexpr std::size_t kMaxAsk = 900U << 10U;
 inline constexpr int kMaxRecords = 1'000;
 inline constexpr std::size_t kMaxComment = 2'000;
+/// Of a command, an executable or a reason in the audit: a page of records is one message.
+inline constexpr std::size_t kMaxShown = 4'000;
 inline constexpr std::size_t kMaxTimes = 100'000;
 /// Parsed policies kept in memory; each is immutable, the oldest goes first.
 inline constexpr std::size_t kMaxParsed = 64;
