@@ -41,7 +41,7 @@ protected:
         if (::mkdtemp(made.data()) == nullptr) throw std::runtime_error("mkdtemp failed");
         root_ = made;
         for (const char* folder :
-             {"stubs", "log", "etc", "opt", "var", "run", "home", "bundle/bin"})
+             {"stubs", "log", "etc/systemd/system", "opt", "var/log", "run", "home", "bundle/bin"})
             fs::create_directories(root_ / folder);
         for (const char* name :
              {"id",
@@ -107,8 +107,9 @@ protected:
              "/stubs:/usr/bin:/bin",
              "--",
              "/bin/sh",
-             "-eu",
-             "/log/user_data"}
+             "-euc",
+             // Whatever it leaves running ends with this namespace: it is waited for.
+             ". /log/user_data; wait"}
         );
         return tool(argv);
     }

@@ -101,6 +101,39 @@ TEST_F(Drift, AnOrphanIsRemovedButNotWhileNothingCanBeListed) {
         << cloud_->inventory() << suite().logs();
 }
 
+TEST_F(Drift, AServerThatTakesAnothersPlaceMayEnrolThoughThatHadDoneSo) {
+    cloud_->control(
+        "POST",
+        "faults",
+        Json::parse(
+            R"([{"method":"POST","path":"/servers","kind":"failed_action","ms":3000}])"
+        ).value()
+    );
+    const auto made = suite().api("POST", "/v1/leases", "{}");
+    const std::string machine = member(made, "machine");
+    std::string user_data;
+    ASSERT_TRUE(suite().eventually([&] {
+        const Json log = cloud_->control("GET", "log");
+        for (const Json& entry : *log.as_array()) {
+            const Json* body = entry.find("body");
+            if (body == nullptr) continue;
+            const std::string told = body->string_or("user_data", "");
+            if (assigned(told, "machine") == machine) user_data = told;
+        }
+        return !user_data.empty();
+    })) << suite().logs();
+    // The first one boots quickly and enrols; then its provider gives it up.
+    EXPECT_NE(boot_presence(user_data), nullptr) << "the token was good";
+    const std::string lease = member(made, "id");
+    EXPECT_EQ(
+        member(suite().api("GET", "/v1/leases/" + lease + "?wait=active&timeout=50s"), "state"),
+        "LEASE_STATE_ACTIVE"
+    ) << suite().logs();
+    release(lease);
+    EXPECT_TRUE(suite().eventually([] { return cloud_->inventory().empty(); }))
+        << cloud_->inventory() << suite().logs();
+}
+
 TEST_F(Drift, AMachineWhoseMarksAreGoneIsNeverTouchedAndIsTold) {
     const std::string lease = acquire();
     const Json server = servers().at(0);
