@@ -71,7 +71,8 @@ function __berth_complete
             case :files
                 __fish_complete_path (commandline -ct)
             case :commands
-                __fish_complete_subcommand
+                complete -C (commandline -ct)
+                __fish_complete_path (commandline -ct)
             case '*'
                 echo $line
         end
