@@ -28,8 +28,13 @@ std::string state_of(const Approval& approval) {
     return enum_word(warden::v1::ApprovalState_Name(approval.state()), "APPROVAL_STATE_");
 }
 
-// The program and its arguments: the card's first lines on one.
+// What is to be executed: the card's line of arguments.
 std::string card_line(std::string_view shown) {
+    constexpr std::string_view kArguments = "\narguments: ";
+    if (const auto at = shown.find(kArguments); at != std::string_view::npos) {
+        shown.remove_prefix(at + kArguments.size());
+        shown = shown.substr(0, shown.find('\n'));
+    }
     std::string out = printable(shown);
     if (out.size() > kCardWidth) out = out.substr(0, kCardWidth - 3) + "...";
     return out;
