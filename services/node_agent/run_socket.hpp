@@ -35,7 +35,7 @@ enum class Word : char {
     kClaim = 'c',      ///< data: {id, claim's id, approval, digest}: may it go on now?
     kAudited = 'j',    ///< b: bytes of `audit` written
     kFrozen = 'f',     ///< a: processes that stand still; data: {halt, mechanism}
-    kGone = 'g',       ///< after kFreeze: no process of the run is left; its end is still to be written
+    kGone = 'g',  ///< after kFreeze: no process of the run is left; its end is still to be written
     // node agent -> supervisor
     kDecide = 'd',     ///< data: id of a held command whose decision is in held/<id>.decision
     kClaimed = 'm',    ///< data: {id, "go" or "", reason}

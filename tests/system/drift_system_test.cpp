@@ -105,9 +105,8 @@ TEST_F(Drift, AServerThatTakesAnothersPlaceMayEnrolThoughThatHadDoneSo) {
     cloud_->control(
         "POST",
         "faults",
-        Json::parse(
-            R"([{"method":"POST","path":"/servers","kind":"failed_action","ms":3000}])"
-        ).value()
+        Json::parse(R"([{"method":"POST","path":"/servers","kind":"failed_action","ms":3000}])")
+            .value()
     );
     const auto made = suite().api("POST", "/v1/leases", "{}");
     const std::string machine = member(made, "machine");
