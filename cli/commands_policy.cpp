@@ -58,15 +58,13 @@ std::vector<Command> policy_group() {
         {"harden",
          "<image>",
          "Make a container image whose tools ask before they run",
-         "Builds <image> anew with Berth's shim in front of the tools: each is moved to a folder "
-         "that only\n"
-         "root enters, and stays there over upgrades of packages (apt, apk and dnf). Then tries to "
-         "get\n"
-         "past the shim inside, prints what was tried, and gives the image its name only where "
-         "nothing\n"
-         "led past it. For machines that guard at level shim; docs/hardened-images.md tells what "
-         "that\n"
-         "level does not see.",
+         "Builds <image> anew with Berth's shim in the tools' places: each is moved aside, and "
+         "stays there\n"
+         "over upgrades of packages (apt, apk and dnf). Then tries to get past the shim inside, "
+         "prints\n"
+         "what was tried, and gives the image its name only where nothing led past it. For "
+         "machines that\n"
+         "guard at level shim; docs/hardened-images.md tells what that level does not see.",
          {{"tools", "names", "Names or absolute paths, separated by commas", '\0', true},
           {"policy",
            "file",

@@ -30,7 +30,7 @@ constexpr std::size_t kMostShim = 16U << 20U;
 
 /// One way past the shim that was tried, and what became of it.
 struct Tried {
-    std::string answer;  ///< "shim", "closed" or "PASSED"
+    std::string answer;  ///< "shim", "closed", "open" (as this level is) or "PASSED"
     std::string tool;
     std::string way;
 };

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// berth-shim: stands in PATH before a tool, asks the run's supervisor, and becomes the tool: stdin,
-// terminal, signals and exit code are then the tool's own. No libc: it starts in the time of two
-// page faults.
+// berth-shim: stands in PATH before a tool, or in its place, asks the run's supervisor, and becomes
+// the tool: stdin, terminal, signals and exit code are then the tool's own. No libc: it starts in
+// the time of two page faults.
 #include <linux/un.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
@@ -10,6 +10,7 @@
 #include <cstdint>
 
 #include "node_agent/shim_protocol.hpp"
+#include "policy/shim_layout.hpp"
 
 namespace {
 
@@ -72,6 +73,19 @@ std::size_t find_tool(const char* tool, const char* path) {
     }
 }
 
+/// In a hardened image this lies in the tool's own place, under whatever name it was called: the
+/// path of the tool behind it, into g_path; its size, or 0 where it stands in PATH.
+std::size_t tool_behind() {
+    constexpr auto& kFolder = berth::policy::kRealTools;
+    for (std::size_t i = 0; i < kFolder.size(); ++i) g_path[i] = kFolder[i];
+    char* own = g_path + kFolder.size();
+    const long most = static_cast<long>(sizeof g_path - kFolder.size() - 1);
+    const long size = call(SYS_readlink, of("/proc/self/exe"), of(own), most);
+    if (size <= 0 || size >= most) return 0;
+    own[size] = '\0';
+    return starts(own, kShimHome) ? 0 : kFolder.size() + static_cast<std::size_t>(size);
+}
+
 int connect_to_guard() {
     const long fd = call(SYS_socket, AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
     sockaddr_un address;
@@ -117,7 +131,8 @@ extern "C" [[noreturn]] void berth_shim(long* stack) {
     for (const char* c = asked; *c != '\0'; ++c) {
         if (*c == '/') tool = c + 1;
     }
-    const std::size_t size = find_tool(tool, path);
+    std::size_t size = tool_behind();
+    if (size == 0) size = find_tool(tool, path);
     if (size == 0) {
         say("berth: ");
         say(tool);

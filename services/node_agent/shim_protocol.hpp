@@ -9,6 +9,7 @@ namespace berth::node {
 
 /// Inside a sandbox: the shim, the folder of its names that comes first in PATH, and the folder
 /// with the socket (SOCK_SEQPACKET) of the run's supervisor.
+inline constexpr char kShimHome[] = "/.berth/";
 inline constexpr char kShimProgram[] = "/.berth/shim";
 inline constexpr char kShimTools[] = "/.berth/tools";
 inline constexpr char kShimFolder[] = "/.berth/guard";

@@ -48,7 +48,7 @@ protected:
     static std::string bin(const char* name) {
         return std::string(std::getenv("BERTH_BIN_DIR")) + "/" + name;
     }
-    static std::string shim() { return bin("../tests/harden_shim"); }
+    static std::string shim() { return bin("berth-shim"); }
 
     cli::Captured harden(
         const std::string& image,
@@ -172,6 +172,46 @@ TEST_F(HardenTest, NothingLeadsPastTheShimAndUpgradesKeepIt) {
     );
     EXPECT_EQ(upgraded.code, 0) << upgraded.text;
     EXPECT_NE(upgraded.text.find("well"), std::string::npos) << upgraded.text;
+}
+
+// A guard of one word, and a tool that an ordinary user calls in every way there is.
+constexpr const char* kGuard = R"(mkdir -p /.berth/guard
+cat >/guard.pl <<'PERL'
+use Socket;
+socket(my $door, PF_UNIX, SOCK_SEQPACKET, 0) or die;
+bind($door, pack_sockaddr_un('/.berth/guard/sock')) or die;
+listen($door, 16) or die;
+chmod 0777, '/.berth/guard/sock';
+open(my $ready, '>', '/ready'); close $ready;
+while (my $peer = accept(my $shim, $door)) {
+    recv($shim, my $asked, 5000, 0);
+    open(my $log, '>>', '/asked'); print $log substr($asked, 8), "\n"; close $log;
+    send($shim, $ARGV[0], 0);
+    close $shim;
+}
+PERL
+serve() { rm -f /.berth/guard/sock /ready; perl /guard.pl "$1" & while [ ! -e /ready ]; do sleep 0.05; done; }
+as_user() { setpriv --reuid 1000 --regid 1000 --clear-groups --no-new-privs "$@"; }
+)";
+
+TEST_F(HardenTest, AnAllowedToolRunsAsItself) {
+    const auto done =
+        harden(testing::ContainerEngine::kImage, "grep", "berth-hardened:asked", shim());
+    ASSERT_EQ(done.code, 0) << done.out << done.err;
+    const Answer answer = inside(
+        "berth-hardened:asked",
+        std::string(kGuard) +
+            "serve A\n[ \"$(printf 'a\\nb\\n' | as_user grep b)\" = b ]\n"
+            "code=0; as_user /usr/bin/grep x /dev/null || code=$?; [ $code = 1 ]\n"
+            "as_user bash -c 'exec -a other /bin/grep --version' | { read -r line; [ \"${line#* "
+            "(}\" != \"$line\" ]; }\n"
+            "[ \"$(sort -u /asked)\" = /usr/lib/berth/real/usr/bin/grep ]\nkill $!\n"
+            "serve 'Dberth: denied by rule r: no'\n"
+            "code=0; said=$(as_user env -i /usr/bin/grep b /dev/null 2>&1) || code=$?\n"
+            "[ \"$code $said\" = '126 berth: denied by rule r: no' ]\nkill $!\necho well\n"
+    );
+    EXPECT_EQ(answer.code, 0) << answer.text;
+    EXPECT_NE(answer.text.find("well"), std::string::npos) << answer.text;
 }
 
 TEST_F(HardenTest, AnAlpineUpgradeIsSurroundedByItsHook) {
