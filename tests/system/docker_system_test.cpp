@@ -273,6 +273,37 @@ TEST_F(DockerSystem, LeaseCase7AProvisionerOrBrokerKilledAtAnyStepLeavesNothing)
     }
 }
 
+TEST_F(DockerSystem, Case10RunsSideBySideEachHaveTheirOwnWorkingTree) {
+    const std::string recipe = R"({"driver":"docker","parallel_runs":2,"image":")" +
+                               std::string(ContainerEngine::kImage) + R"("})";
+    ASSERT_EQ(suite().api("PUT", "/v1/profiles/side", recipe).status, 200);
+    const std::string lease = acquire(R"({"profile":"side"})");
+    const auto begin = [&] {
+        Suite::CommandOptions options;
+        options.no_input = false;
+        return suite().start(
+            run_sh("echo up; read x; touch made-$x; ls | tr '\\n' ' '", {"--lease", lease}), options
+        );
+    };
+    auto first = begin();
+    ASSERT_TRUE(first->wait_out("up")) << suite().logs();
+    auto second = begin();
+    ASSERT_TRUE(second->wait_out("up")) << "beside the first" << suite().logs();
+    first->write_in("one\n");
+    second->write_in("two\n");
+    EXPECT_EQ(first->finish().out, "up\na.txt made-one ");
+    EXPECT_EQ(second->finish().out, "up\na.txt made-two ");
+    // Copies of ended runs are few, and go: what is left are the newest, this one's and no other.
+    for (int i = 0; i < 10; ++i)
+        EXPECT_EQ(sh("true", {"--no-sync", "--lease", lease}).exit_code, 0);
+    EXPECT_TRUE(suite().eventually([&] {
+        const Said said = sh("ls /tmp/berth-work | wc -l", {"--no-sync", "--lease", lease});
+        return said.exit_code == 0 && std::stoi(said.out) <= 10;
+    })) << suite().logs();
+    release(lease);
+    EXPECT_EQ(suite().api("DELETE", "/v1/profiles/side").status, 204);
+}
+
 /// The pool of a profile as everybody sees it.
 Json pool_of(Suite& suite, const std::string& profile) {
     const auto all = Json::parse(suite.api("GET", "/v1/pools").body);
