@@ -21,8 +21,8 @@ protected:
     }
     /// Machines of a profile, in any state or in one.
     static std::vector<std::string> machines(const std::string& profile, const char* in = "") {
-        const std::string path = "/v1/machines?profile=" + profile +
-                                 (*in == '\0' ? "" : std::string("&state=") + in);
+        const std::string path =
+            "/v1/machines?profile=" + profile + (*in == '\0' ? "" : std::string("&state=") + in);
         std::vector<std::string> out;
         const Json all = json_of(suite().api("GET", path).body);
         for (const Json& each : *all.find("machines")->as_array())
@@ -42,15 +42,13 @@ TEST_F(ProfileSystem, AProfileIsSetUsedChangedAndRemovedWhileItRuns) {
     const std::string path = "/v1/profiles/made";
     EXPECT_EQ(suite().api("GET", path).status, 404);
     EXPECT_EQ(member(ask(R"({"profile":"made"})"), "code"), "unknown_profile");
-    const auto made =
-        put_profile("made", R"({"driver":"simulated","warm_min":1,"ttl":"2h"})");
+    const auto made = put_profile("made", R"({"driver":"simulated","warm_min":1,"ttl":"2h"})");
     ASSERT_EQ(made.status, 200) << made.body;
     EXPECT_EQ(member(made, "source"), "api");
     EXPECT_EQ(member(made, "revision"), "1");
     EXPECT_EQ(
         member(
-            put_profile("made", R"({"driver":"simulated","warm_min":1,"ttl":"2h"})"),
-            "revision"
+            put_profile("made", R"({"driver":"simulated","warm_min":1,"ttl":"2h"})"), "revision"
         ),
         "1"
     ) << "the same again is no change";
@@ -68,8 +66,7 @@ TEST_F(ProfileSystem, AProfileIsSetUsedChangedAndRemovedWhileItRuns) {
 
     // Another recipe: the lease goes on by its own, and no machine of the old one is handed out.
     ASSERT_EQ(
-        put_profile("made", R"({"driver":"simulated","warm_min":1,"ttl":"3h","memory":"1GiB"})"
-        )
+        put_profile("made", R"({"driver":"simulated","warm_min":1,"ttl":"3h","memory":"1GiB"})")
             .status,
         200
     );
@@ -78,7 +75,9 @@ TEST_F(ProfileSystem, AProfileIsSetUsedChangedAndRemovedWhileItRuns) {
         const std::string now = idle();
         return !now.empty() && now != before;
     })) << suite().logs();
-    EXPECT_TRUE(suite().eventually([&] { return state("/v1/machines/" + before) == "MACHINE_STATE_GONE"; }));
+    EXPECT_TRUE(suite().eventually([&] {
+        return state("/v1/machines/" + before) == "MACHINE_STATE_GONE";
+    }));
     const auto second = ask(R"({"profile":"made"})");
     EXPECT_EQ(member(second, "ttl"), "10800s") << second.body;
 
@@ -87,12 +86,11 @@ TEST_F(ProfileSystem, AProfileIsSetUsedChangedAndRemovedWhileItRuns) {
     EXPECT_TRUE(suite().eventually([&] {
         return member(ask(R"({"profile":"made"})"), "code") == "unknown_profile";
     }));
-    EXPECT_EQ(state("/v1/leases/" + member(lease, "id")), "LEASE_STATE_ACTIVE") << "its leases go on";
+    EXPECT_EQ(state("/v1/leases/" + member(lease, "id")), "LEASE_STATE_ACTIVE")
+        << "its leases go on";
     release(member(lease, "id"));
     release(member(second, "id"));
-    EXPECT_TRUE(suite().eventually([&] {
-        return machines("made").empty();
-    })) << suite().logs();
+    EXPECT_TRUE(suite().eventually([&] { return machines("made").empty(); })) << suite().logs();
 }
 
 TEST_F(ProfileSystem, AProfileIsCheckedAsTheFileIsAndOnlyAdminsChangeOne) {
@@ -110,7 +108,8 @@ TEST_F(ProfileSystem, AProfileIsCheckedAsTheFileIsAndOnlyAdminsChangeOne) {
         );
     EXPECT_EQ(member(suite().api("GET", "/v1/profiles/warm"), "source"), "file");
     EXPECT_EQ(
-        suite().api("PUT", "/v1/profiles/odd", R"({"driver":"local"})", as_operator("bob")).status, 403
+        suite().api("PUT", "/v1/profiles/odd", R"({"driver":"local"})", as_operator("bob")).status,
+        403
     );
     EXPECT_EQ(suite().api("DELETE", "/v1/profiles/odd").status, 404);
 }
