@@ -216,6 +216,31 @@ TEST(GuardNode, AHaltStopsEveryTreeAndIsAnswered) {
     }));
 }
 
+TEST(GuardNode, AMachineBelowTheRequiredLevelRunsNothing) {
+    World world("shim");
+    BERTH_NEEDS_SANDBOX(world.machine);
+    WardenDouble warden(world);
+    warden.set_policy("version: 1\ndefault: allow\nrequire: enforce\n");
+    world.start_agent();
+    ASSERT_TRUE(world.ask("start", world.command("rn_1", "echo no")));
+    const auto ended = world.ended("rn_1");
+    EXPECT_EQ(ended.end().state(), run::v1::RUN_STATE_LOST);
+    EXPECT_NE(ended.end().reason().find("requires"), std::string::npos) << ended.end().reason();
+}
+
+TEST(GuardNode, AtLevelShimTheToolsOfThePolicyAreGuarded) {
+    World world("shim");
+    BERTH_NEEDS_SANDBOX(world.machine);
+    WardenDouble warden(world);
+    warden.set_policy(kPolicy);
+    world.start_agent();
+    ASSERT_TRUE(world.ask("start", world.command("rn_1", "id; echo $?; uname -s")));
+    ASSERT_TRUE(warden.until([&] { return warden.asks.size() == 1; }));
+    EXPECT_EQ(warden.asks[0].origin().level(), warden::v1::GUARD_LEVEL_SHIM);
+    warden.decide(warden.asks[0].held(), true);
+    EXPECT_EQ(world.output("rn_1").out, "126\nLinux\n");
+}
+
 TEST(GuardNode, AHaltWithoutAPolicyStopsBySignals) {
     World world("enforce");
     BERTH_NEEDS_SANDBOX(world.machine);

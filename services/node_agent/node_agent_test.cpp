@@ -14,7 +14,7 @@
 #include "bus/byte_channel.hpp"
 #include "core/id.hpp"
 #include "node_agent/node.hpp"
-#include "node_agent/test_node_world.hpp"
+#include "node_agent/test_warden.hpp"
 #include "process/file_lock.hpp"
 #include "service/proto_time.hpp"
 #include "support/nats/nats_server.hpp"
@@ -24,7 +24,7 @@ namespace berth::node::testing {
 namespace {
 
 TEST(NodeAgent, RunsACommandAndTellsItAll) {
-    World world;
+    QuietWorld world;
     BERTH_NEEDS_SANDBOX(world.machine);
     world.start_agent();
     const auto reply = world.ask(
@@ -46,7 +46,7 @@ TEST(NodeAgent, RunsACommandAndTellsItAll) {
 }
 
 TEST(NodeAgent, NeverStartsTwice) {
-    World world;
+    QuietWorld world;
     BERTH_NEEDS_SANDBOX(world.machine);
     world.start_agent();
     const v1::Start start = world.command("rn_1", "echo x >> /workspace/count; sleep 0.2");
@@ -63,7 +63,7 @@ TEST(NodeAgent, NeverStartsTwice) {
 }
 
 TEST(NodeAgent, OutputIsWholeOverKillsInTheMiddle) {
-    World world;
+    QuietWorld world;
     BERTH_NEEDS_SANDBOX(world.machine);
     world.start_agent();
     ASSERT_TRUE(world.ask(
@@ -91,7 +91,7 @@ TEST(NodeAgent, OutputIsWholeOverKillsInTheMiddle) {
 }
 
 TEST(NodeAgent, OutputIsWholeOverARestartOfTheBusAndAFullStream) {
-    World world;
+    QuietWorld world;
     BERTH_NEEDS_SANDBOX(world.machine);
     world.request(
         "$JS.API.STREAM.UPDATE.OUT",
@@ -122,7 +122,7 @@ TEST(NodeAgent, OutputIsWholeOverARestartOfTheBusAndAFullStream) {
 }
 
 TEST(NodeAgent, ALostSupervisorIsALostRunAndALateStartNeverRuns) {
-    World world;
+    QuietWorld world;
     BERTH_NEEDS_SANDBOX(world.machine);
     world.start_agent();
     ASSERT_TRUE(world.ask("start", world.command("rn_1", "echo before; exec sleep 600")));
@@ -145,7 +145,7 @@ TEST(NodeAgent, ALostSupervisorIsALostRunAndALateStartNeverRuns) {
 }
 
 TEST(NodeAgent, StartsWhatWasRecordedAndNotStarted) {
-    World world;
+    QuietWorld world;
     BERTH_NEEDS_SANDBOX(world.machine);
     const Settings settings = load_settings(world.machine.dir).value();
     ASSERT_TRUE(Run::record(settings, world.command("rn_1", "echo late but whole")));
@@ -154,7 +154,7 @@ TEST(NodeAgent, StartsWhatWasRecordedAndNotStarted) {
 }
 
 TEST(NodeAgent, SignalsAndCancels) {
-    World world;
+    QuietWorld world;
     BERTH_NEEDS_SANDBOX(world.machine);
     world.start_agent();
     v1::Signal signal;
@@ -193,7 +193,7 @@ v1::Clean clean_command(const std::string& lease) {
 }
 
 TEST(NodeAgent, ACleaningEndsWhatRunsAndLeavesNothingOfTheLastOwner) {
-    World world;
+    QuietWorld world;
     BERTH_NEEDS_SANDBOX(world.machine);
     world.start_agent();
     v1::Start start = world.command(
@@ -231,7 +231,7 @@ TEST(NodeAgent, ACleaningEndsWhatRunsAndLeavesNothingOfTheLastOwner) {
 }
 
 TEST(NodeAgent, ACleaningSurvivesAKillAndIsNeverRepeatedForTheNextOwner) {
-    World world;
+    QuietWorld world;
     BERTH_NEEDS_SANDBOX(world.machine);
     fs::create_directories(world.machine.dir / "node/trash/workspace-0/deep/er");
     std::ofstream(world.machine.dir / "node/trash/workspace-0/deep/er/file") << "left";
@@ -250,7 +250,7 @@ TEST(NodeAgent, ACleaningSurvivesAKillAndIsNeverRepeatedForTheNextOwner) {
 }
 
 TEST(NodeAgent, FeedsStdinThroughAChannel) {
-    World world;
+    QuietWorld world;
     BERTH_NEEDS_SANDBOX(world.machine);
     world.start_agent();
     v1::Start start = world.command("rn_1", "wc -c; echo end");
@@ -290,7 +290,7 @@ TEST(NodeAgent, FeedsStdinThroughAChannel) {
 }
 
 TEST(NodeAgent, SyncsAWorkingTreeWithARealRsyncClient) {
-    World world;
+    QuietWorld world;
     BERTH_NEEDS_SANDBOX(world.machine);
     world.start_agent();
     v1::OpenSync open;
@@ -417,7 +417,7 @@ TEST(NodeAgent, AFetchingRsyncAsksForWhatTheNodeStarts) {
 }
 
 TEST(NodeAgent, ATermLeavesRunsAliveAndDestroyEndsThem) {
-    World world;
+    QuietWorld world;
     BERTH_NEEDS_SANDBOX(world.machine);
     world.start_agent();
     ASSERT_TRUE(world.ask("start", world.command("rn_1", "echo up; exec sleep 600")));
@@ -448,7 +448,7 @@ TEST(NodeAgent, ATermLeavesRunsAliveAndDestroyEndsThem) {
 }
 
 TEST(NodeAgent, CarriesAHundredMegabytesInLittleMemory) {
-    World world;
+    QuietWorld world;
     BERTH_NEEDS_SANDBOX(world.machine);
     world.start_agent();
     const auto begin = std::chrono::steady_clock::now();

@@ -212,4 +212,11 @@ private:
     std::thread beats_;
 };
 
+/// A world whose org has no policy.
+class QuietWorld : public World {
+public:
+    QuietWorld() : World("none"), warden(*this) {}
+    WardenDouble warden;
+};
+
 }  // namespace berth::node::testing

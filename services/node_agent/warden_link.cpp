@@ -54,7 +54,6 @@ void WardenLink::start() {
 }
 
 void WardenLink::bus_up(bus::Connection& connection) {
-    if (settings_.guard == policy::Level::kNone) return;
     auto asker = bus::Asker::create(connection, {"node", settings_.machine});
     auto beats = connection.subscribe(
         "berth.warden." + settings_.org,
@@ -101,6 +100,7 @@ void WardenLink::take_beat(const warden::v1::Beat& beat) {
         }
     }
     if (!state_) return;
+    heard_ = true;
     state_->beat_ms = boot_milliseconds();
     write_state();
     on_news_();
@@ -225,19 +225,38 @@ bool WardenLink::covers(const warden::v1::Halt& halt, const v1::Start& spec) con
 
 Result<Launch::Guard> WardenLink::guard_for(const v1::Start& spec) const {
     Launch::Guard guard;
-    if (settings_.guard == policy::Level::kNone) return guard;
     for (const auto& halt : halts_) {
         if (covers(halt, spec))
             return conflict("halted", "halted by " + halt.pressed_by() + ": " + halt.reason());
     }
-    if (!state_)
+    // What an earlier node agent heard may be long ago.
+    const bool stale =
+        state_ && state_->version != 0 && boot_milliseconds() - state_->beat_ms > kBeatLife.count();
+    if (!state_ || !heard_ || stale)
         return unavailable(kNoPolicyKnown, "warden has not said yet which policy is in force");
     if (state_->version == 0) return guard;
+    policy::Origin origin;
+    origin.org = settings_.org;
+    origin.user = spec.user();
+    origin.profile = settings_.profile;
+    origin.agent = spec.agent();
+    origin.machine = settings_.machine;
+    origin.run = spec.run();
+    origin.level = settings_.container ? policy::Level::kNone : settings_.guard;
+    // Below it nothing is judged, or not as the policy wants it: nothing runs.
+    if (policy_ && policy_->required(origin) > origin.level)
+        return conflict(
+            "level_required",
+            "the org's policy requires that commands are guarded at level " +
+                std::string(policy::to_string(policy_->required(origin))) +
+                ", and this machine guards at " + std::string(policy::to_string(origin.level))
+        );
+    if (settings_.guard == policy::Level::kNone) return guard;
     if (settings_.container)
         return conflict(
             "not_guardable",
-            "the org has a policy, and commands in containers of this host cannot be guarded; use "
-            "a profile of another driver, or one with guard: none where the policy allows it"
+            "the org has a policy, and commands in containers cannot be guarded; use a profile of "
+            "another driver, or one with guard: none where the policy requires no level"
         );
     guard.level = std::string(policy::to_string(settings_.guard));
     guard.folder = folder().string();

@@ -33,8 +33,8 @@ public:
     void bus_down();
 
     /// How the commands of a run that starts now are guarded. Error kNoPolicyKnown until
-    /// warden said whether the org has a policy; or the halt that covers the run, conflict
-    /// "halted".
+    /// warden said whether the org has a policy; or conflict: "halted" where a halt covers the run,
+    /// "level_required", "not_guardable".
     Result<Launch::Guard> guard_for(const v1::Start& spec) const;
     /// At level shim: what the sandbox of a guarded run needs besides, and its PATH's first folder.
     void add_shims(Launch& launch, const std::filesystem::path& run_folder) const;
@@ -79,6 +79,7 @@ private:
     std::uint64_t revision_ = 0;
     std::uint64_t generation_ = 0;  ///< of the connection: an old one's beats say nothing
     bool fetching_ = false;
+    bool heard_ = false;  ///< by this process
 };
 
 }  // namespace berth::node

@@ -1,0 +1,144 @@
+// SPDX-License-Identifier: Apache-2.0
+// behaviours: warden 1, 3, 6, 7, 8, 9, 12, 13 on a real machine: commands are denied, held over
+// restarts, approved and halted, and all of it is audited.
+#include <signal.h>
+
+#include "system.hpp"
+
+namespace berth::testing {
+namespace {
+
+constexpr const char* kPolicy =
+    "version: 1\n"
+    "default: allow\n"
+    "timeout: 10m\n"
+    "rules:\n"
+    "  - id: no-id\n"
+    "    action: deny\n"
+    "    reason: nobody asks who they are\n"
+    "    match: {executable: id}\n"
+    "  - id: ask-uname\n"
+    "    action: ask\n"
+    "    reason: a person shall say\n"
+    "    match: {executable: uname}\n";
+
+class GuardSystem : public SystemTest {
+public:
+    static void SetUpTestSuite() {
+        SystemTest::SetUpTestSuite();
+        for (const char* user : {"anna", "bert"}) {
+            const std::string name = Json(user).dump();
+            const auto made = suite().api(
+                "POST", "/v1/users", R"({"name":)" + name + R"(,"roles":["approver"]})"
+            );
+            ASSERT_LT(made.status, 300) << made.body;
+            const auto token = suite().api(
+                "POST", "/v1/tokens", R"({"user":)" + name + R"(,"roles":["approver"]})"
+            );
+            tokens_[user] = member(token, "text");
+        }
+        const auto applied =
+            suite().api("PUT", "/v1/policy", Json::object().set("text", kPolicy).dump());
+        ASSERT_EQ(applied.status, 200) << applied.body << suite().logs();
+    }
+
+protected:
+    static Said cli(const std::string& user, const std::vector<std::string>& arguments) {
+        Suite::CommandOptions options;
+        options.env = {{"BERTH_SERVER", suite().url()}, {"BERTH_TOKEN", tokens_.at(user)}};
+        return suite().berth(arguments, options);
+    }
+    static bool is_in(const std::string& run, const std::string& state) {
+        return suite().eventually([&] {
+            return member(suite().api("GET", "/v1/runs/" + run), "state") == state;
+        });
+    }
+    /// The approval that a run waits for.
+    static std::string pending(const std::string& run) {
+        std::string id;
+        suite().eventually([&] {
+            const Json all = json_of(suite().api("GET", "/v1/approvals?state=pending").body);
+            const Json* list = all.find("approvals");
+            if (list == nullptr || list->as_array() == nullptr) return false;
+            for (const Json& one : *list->as_array()) {
+                const Json* origin = one.find("origin");
+                if (origin != nullptr && origin->string_or("run", "") == run)
+                    id = one.string_or("id", "");
+            }
+            return !id.empty();
+        });
+        EXPECT_FALSE(id.empty()) << suite().logs();
+        return id;
+    }
+    static bool audited(const std::string& run, const std::string& fact) {
+        return suite().eventually([&] {
+            return cli("anna", {"audit", "query", "--run", run, "--fact", fact}).out.find(fact) !=
+                   std::string::npos;
+        });
+    }
+
+    static inline std::map<std::string, std::string> tokens_;
+};
+
+TEST_F(GuardSystem, ADeniedCommandDoesNotRunAndIsAudited) {
+    const std::string lease = acquire();
+    const std::string run = start(lease, "id; echo $?; /bin/true");
+    EXPECT_EQ(ended(run).string_or("state", ""), "RUN_STATE_SUCCEEDED");
+    const Said logs = suite().berth({"logs", run});
+    EXPECT_EQ(logs.out, "126\n") << logs.err;
+    EXPECT_NE(logs.err.find("berth: denied by rule no-id: nobody asks who they are"), std::string::npos)
+        << logs.err;
+    EXPECT_TRUE(audited(run, "exec_denied"));
+    EXPECT_TRUE(audited(run, "exec_started"));
+    EXPECT_TRUE(audited(run, "run_ended"));
+    release(lease);
+}
+
+TEST_F(GuardSystem, AHeldCommandSurvivesRestartsAndRunsOnceItIsApproved) {
+    const std::string lease = acquire();
+    const std::string run = start(lease, "uname -s; echo $?; uname -s; echo $?");
+    const std::string first = pending(run);
+    EXPECT_TRUE(is_in(run, "RUN_STATE_HELD"));
+    for (const char* part : {"warden", "gateway", "run"}) suite().kill9(part);
+    ASSERT_TRUE(suite().wait_ready());
+    const Said approved = cli("anna", {"approve", first});
+    EXPECT_EQ(approved.exit_code, 0) << approved.err;
+    std::string second = pending(run);
+    EXPECT_NE(second, first);
+    const Said denied = cli("bert", {"deny", second, "--comment", "once is enough"});
+    EXPECT_EQ(denied.exit_code, 0) << denied.err;
+    EXPECT_EQ(ended(run).string_or("state", ""), "RUN_STATE_SUCCEEDED");
+    const Said logs = suite().berth({"logs", run});
+    EXPECT_EQ(logs.out, "Linux\n0\n126\n") << logs.err;
+    EXPECT_NE(logs.err.find("once is enough"), std::string::npos) << logs.err;
+    release(lease);
+}
+
+TEST_F(GuardSystem, AHaltEndsWhatRunsUntilSomebodyElseResumes) {
+    const std::string lease = acquire();
+    const std::string run = start(lease, "echo up; sleep 600");
+    ASSERT_TRUE(is_in(run, "RUN_STATE_RUNNING"));
+    const Said halted = cli("anna", {"halt", "--reason", "enough"});
+    EXPECT_EQ(halted.exit_code, 0) << halted.out << halted.err;
+    EXPECT_EQ(ended(run).string_or("state", ""), "RUN_STATE_CANCELED");
+    const std::string barred = start(lease, "echo no");
+    EXPECT_EQ(ended(barred).string_or("state", ""), "RUN_STATE_LOST");
+    EXPECT_NE(cli("anna", {"resume"}).exit_code, 0) << "she pressed it";
+    const Said resumed = cli("bert", {"resume"});
+    EXPECT_EQ(resumed.exit_code, 0) << resumed.err;
+    EXPECT_TRUE(suite().eventually([&] {
+        return ended(start(lease, "true")).string_or("state", "") == "RUN_STATE_SUCCEEDED";
+    }));
+    const Said verified = cli("anna", {"audit", "verify"});
+    EXPECT_EQ(verified.exit_code, 0) << verified.out;
+    release(lease);
+}
+
+}  // namespace
+}  // namespace berth::testing
+
+int main(int argc, char** argv) {
+    return berth::testing::SystemTest::run_all(
+        argc, argv, "profiles:\n  default: {driver: local, parallel_runs: 4}\n"
+    );
+}
