@@ -75,16 +75,13 @@ Result<void> Guard::prepare() {
 }
 
 Result<void> Guard::seize(pid_t pid) {
-    Fd root(::open(("/proc/" + std::to_string(pid) + "/root").c_str(), O_PATH | O_CLOEXEC));
-    if (!root) return system_error("the command's root cannot be seen", errno);
-    images_ = std::make_unique<Images>(std::move(root), ::geteuid());
+    BERTH_ASSIGN(images_, Images::of(pid, ::geteuid()));
     return tracer_.seize(pid);
 }
 
 void Guard::on_signals() {
-    signalfd_siginfo info;
-    while (::read(signals_.get(), &info, sizeof info) > 0) {
-    }
+    signalfd_siginfo info;  // one of a kind is pending at most
+    (void)!::read(signals_.get(), &info, sizeof info);
     tracer_.on_events();
 }
 
@@ -167,8 +164,10 @@ void Guard::make_askable(pid_t pid, Image& image, policy::Verdict& verdict, bool
 
 void Guard::on_question(pid_t pid, const std::string& path) {
     if (!images_) {
-        Fd root(::open(("/proc/" + std::to_string(pid) + "/root").c_str(), O_PATH | O_CLOEXEC));
-        images_ = std::make_unique<Images>(std::move(root), ::geteuid());
+        auto images = Images::of(pid, ::geteuid());
+        if (!images)
+            return door_.answer(pid, kShimDeny, "berth: denied: " + images.error().message + "\n");
+        images_ = std::move(*images);
         images_->set_baseline(environment_);
     }
     Image image = images_->read_shim(pid, path);

@@ -73,6 +73,14 @@ std::int64_t nanoseconds_of(const timespec& time) {
 
 }  // namespace
 
+Result<std::unique_ptr<Images>> Images::of(pid_t first, uid_t owner) {
+    Fd root(::open(ProcPath(first, "root").text, O_PATH | O_CLOEXEC));
+    struct stat mounts {};
+    if (!root || ::stat(ProcPath(first, "ns/mnt").text, &mounts) != 0)
+        return system_error("the command's root cannot be seen", errno);
+    return std::unique_ptr<Images>(new Images(std::move(root), mounts.st_ino, owner));
+}
+
 Image Images::read(pid_t pid) {
     Image image;
     if (!read_stack(pid, image)) refuse(image, "image", "its arguments cannot be read");
@@ -167,8 +175,9 @@ void Images::read_executable(pid_t pid, Image& image) {
 /// A process may make mounts of its own in a user namespace of its own: what a path names there is
 /// not what it names for the run.
 void Images::check_mounts(pid_t pid, Image& image) const {
-    if (!image.refusal.empty()) return;
     struct stat seen {};
+    if (!image.refusal.empty()) return;
+    if (::stat(ProcPath(pid, "ns/mnt").text, &seen) == 0 && seen.st_ino == mounts_) return;
     const auto is_same = [&](const std::string& path, const struct stat& real) {
         return path.size() > 1 &&
                        ::fstatat(root_.get(), path.c_str() + 1, &seen, AT_SYMLINK_NOFOLLOW) == 0

@@ -7,6 +7,7 @@
 #include <sys/types.h>
 
 #include <cstdint>
+#include <memory>
 #include <string>
 #include <string_view>
 #include <unordered_map>
@@ -34,8 +35,9 @@ struct Image {
 /// thread.
 class Images {
 public:
-    /// `root`: an open descriptor of the run's root folder as its first process sees it.
-    Images(Fd root, uid_t owner) : root_(std::move(root)), owner_(owner) {}
+    /// As the run's first process sees root and mounts. `owner`: the user whose files the run can
+    /// write. Error "system".
+    static Result<std::unique_ptr<Images>> of(pid_t first, uid_t owner);
 
     Image read(pid_t pid);
     /// What a shim, which waits for an answer, would execute: `path` with its own arguments.
@@ -74,7 +76,11 @@ private:
     Fd open_inside(pid_t pid, const std::string& path, const std::string& cwd) const;
     Result<std::string> hash_file(const Fd& file, const policy::File& expected);
 
+    Images(Fd root, ino_t mounts, uid_t owner)
+        : root_(std::move(root)), mounts_(mounts), owner_(owner) {}
+
     Fd root_;
+    ino_t mounts_;  ///< the run's own mount namespace
     uid_t owner_;
     struct ::stat executable_ {};
     std::unordered_map<Identity, Known, IdentityHash> known_;
