@@ -534,7 +534,7 @@ TEST(GatewayTest, SyncCarriesBytesBothWaysAndEndsInOrder) {
         ASSERT_TRUE(listener.client->send_binary(block));
     }
     ASSERT_TRUE(listener.client->send_text("eof"));
-    ASSERT_TRUE(listener.wait([&] { return listener.code != 0; }, 15s));
+    ASSERT_TRUE(listener.wait([&] { return listener.code != 0; }, 60s));
     EXPECT_EQ(listener.code, 1000) << listener.reason;
     std::string back;
     for (const auto& piece : listener.messages) back += piece;
