@@ -289,7 +289,11 @@ std::vector<std::optional<struct stat>> look_at(int folder, const PathList& path
         }
     };
     constexpr std::size_t kWorthAThread = 500;
-    const std::size_t middle = paths.size() >= kWorthAThread ? paths.size() / 2 : 0;
+    if (paths.size() < kWorthAThread) {
+        look(0, paths.size());
+        return out;
+    }
+    const std::size_t middle = paths.size() / 2;
     std::thread first([&] { look(0, middle); });
     look(middle, paths.size());
     first.join();

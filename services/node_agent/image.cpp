@@ -273,13 +273,17 @@ bool Images::is_fixed(const struct stat& info) const {
     return info.st_uid != owner_ && (info.st_mode & (S_IWGRP | S_IWOTH)) == 0;
 }
 
-bool Images::is_loader(pid_t pid, const struct stat& info) {
-    const Identity id{
+Images::Identity Images::identity_of(const struct stat& info) {
+    return {
         info.st_dev,
         info.st_ino,
         static_cast<std::uint64_t>(info.st_size),
         nanoseconds_of(info.st_mtim),
         nanoseconds_of(info.st_ctim)};
+}
+
+bool Images::is_loader(pid_t pid, const struct stat& info) {
+    const Identity id = identity_of(info);
     const bool fixed = is_fixed(info);
     if (fixed) {
         const auto found = known_.find(id);
@@ -299,12 +303,7 @@ Result<std::string> Images::hash_file(const Fd& file, const policy::File& expect
         return conflict("changed", "content changed: " + expected.path + " is another file");
     if (static_cast<std::uint64_t>(info.st_size) > kMostHashedBytes)
         return invalid("too_large", expected.path + " is too large to be hashed");
-    const Identity id{
-        info.st_dev,
-        info.st_ino,
-        static_cast<std::uint64_t>(info.st_size),
-        nanoseconds_of(info.st_mtim),
-        nanoseconds_of(info.st_ctim)};
+    const Identity id = identity_of(info);
     const bool fixed = is_fixed(info);
     if (fixed) {
         const auto found = known_.find(id);

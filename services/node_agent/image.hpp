@@ -70,6 +70,7 @@ private:
     void read_environment(Image& image) const;
     void check_mounts(pid_t pid, Image& image) const;
     /// Facts of a file that the run cannot write are remembered; those of another are not.
+    static Identity identity_of(const struct ::stat& info);
     bool is_fixed(const struct ::stat& info) const;
     bool is_loader(pid_t pid, const struct ::stat& info);
     Fd open_file(const std::string& path) const;

@@ -8,6 +8,7 @@
 #include "log/log.hpp"
 #include "node_agent/audit_log.hpp"
 #include "node_agent/warden_link.hpp"
+#include "policy/wire.hpp"
 #include "service/proto_time.hpp"
 
 namespace berth::node {
@@ -15,66 +16,7 @@ namespace {
 
 constexpr std::size_t kBatch = 500;  // audit entries in one command
 
-void fill(warden::v1::File& to, const policy::File& from) {
-    to.set_path(from.path);
-    to.set_device(from.device);
-    to.set_inode(from.inode);
-    to.set_sha256(from.sha256);
-}
-
-warden::v1::GuardLevel to_proto(policy::Level level) {
-    switch (level) {
-        case policy::Level::kNone: return warden::v1::GUARD_LEVEL_NONE;
-        case policy::Level::kObserve: return warden::v1::GUARD_LEVEL_OBSERVE;
-        case policy::Level::kShim: return warden::v1::GUARD_LEVEL_SHIM;
-        case policy::Level::kEnforce: break;
-    }
-    return warden::v1::GUARD_LEVEL_ENFORCE;
-}
-
-warden::v1::DeadlineOutcome to_proto(policy::DeadlineOutcome outcome) {
-    switch (outcome) {
-        case policy::DeadlineOutcome::kWait: return warden::v1::DEADLINE_OUTCOME_WAIT;
-        case policy::DeadlineOutcome::kEscalate: return warden::v1::DEADLINE_OUTCOME_ESCALATE;
-        case policy::DeadlineOutcome::kDeny: break;
-    }
-    return warden::v1::DEADLINE_OUTCOME_DENY;
-}
-
-warden::v1::AskTerms to_proto(const policy::Verdict& verdict, std::uint64_t version) {
-    warden::v1::AskTerms terms;
-    terms.set_rule(verdict.rule);
-    terms.set_reason(verdict.reason);
-    *terms.mutable_timeout() = service::to_duration(verdict.ask.timeout);
-    terms.set_outcome(to_proto(verdict.ask.outcome));
-    for (const auto& group : verdict.ask.approvers) terms.add_approvers(group);
-    for (const auto& group : verdict.ask.escalate_to) terms.add_escalate_to(group);
-    terms.set_quorum(verdict.ask.quorum);
-    if (verdict.execution_timeout.count() > 0)
-        *terms.mutable_execution_timeout() = service::to_duration(verdict.execution_timeout);
-    terms.set_policy_version(version);
-    return terms;
-}
-
 }  // namespace
-
-warden::v1::Plan to_proto(const policy::Plan& plan, const std::string& digest) {
-    warden::v1::Plan out;
-    fill(*out.mutable_executable(), plan.executable);
-    for (const auto& word : plan.argv) out.add_argv(word);
-    out.set_cwd(plan.cwd);
-    for (const auto& change : plan.env) {
-        auto& added = *out.add_env();
-        added.set_name(change.name);
-        added.set_value(change.value);
-        added.set_removed(change.removed);
-    }
-    if (!plan.script.path.empty()) fill(*out.mutable_script(), plan.script);
-    out.set_parent(plan.parent);
-    out.set_digest(digest);
-    out.set_replaces(plan.replaces);
-    return out;
-}
 
 RunGuard::RunGuard(
     NodeContext context, const v1::Start& spec, std::filesystem::path folder, Run run
@@ -137,7 +79,7 @@ void RunGuard::ask(const std::string& id) {
     *ask.mutable_plan() = to_proto(held->plan, held->digest);
     *ask.mutable_origin() = origin();
     ask.set_policy_version(held->policy_version);
-    *ask.mutable_terms() = to_proto(held->verdict, held->policy_version);
+    *ask.mutable_terms() = policy::to_terms(held->verdict, held->policy_version);
     ask.set_held(id);
     context_.warden.ask_surely(
         "ask",

@@ -67,7 +67,4 @@ private:
     bool tree_gone_ = false;
 };
 
-/// A plan as warden reads it.
-warden::v1::Plan to_proto(const policy::Plan& plan, const std::string& digest);
-
 }  // namespace berth::node

@@ -2,10 +2,10 @@
 // People decide: the first one wins, the others are told who it was, and every click leaves a
 // record.
 #include "policy/plan.hpp"
+#include "policy/wire.hpp"
 #include "service/proto_time.hpp"
 #include "warden/grant.hpp"
 #include "warden/handlers.hpp"
-#include "warden/plans.hpp"
 #include "warden/request.hpp"
 #include "warden/settings.hpp"
 
@@ -164,11 +164,12 @@ WardenHandlers::Outcome WardenHandlers::edit(
     *body.mutable_created_at() = service::to_timestamp(click.now);
     *body.mutable_plan()->mutable_argv() = request.edited_argv();
     body.mutable_plan()->set_replaces(plan.digest());
-    policy::Plan judged = to_plan(body.plan());
+    policy::Plan judged = policy::to_plan(body.plan());
     body.mutable_plan()->set_digest(policy::digest(judged));
     body.set_shown(policy::show_plan(judged));
     BERTH_ASSIGN(const auto rules, policies_.of(&work.tx(), org.org, org.policy_version));
-    const policy::Verdict verdict = rules->decide(judged, to_origin(body.origin()), click.now);
+    const policy::Verdict verdict =
+        rules->decide(judged, policy::to_origin(body.origin()), click.now);
     if (verdict.action == policy::Action::kDeny)
         return conflict(
             "denied_by_policy",

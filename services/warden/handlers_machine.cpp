@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 // What machines ask and tell: held commands, the last word before they go on, audit, halts done.
 #include "policy/plan.hpp"
+#include "policy/wire.hpp"
 #include "service/proto_time.hpp"
 #include "warden/grant.hpp"
 #include "warden/halt.hpp"
 #include "warden/handlers.hpp"
-#include "warden/plans.hpp"
 #include "warden/request.hpp"
 #include "warden/settings.hpp"
 
@@ -80,7 +80,8 @@ Result<void> WardenHandlers::judge(Work& work, const Org& org, Record& record) {
         return {};
     }
     BERTH_ASSIGN(const auto policy, policies_.of(&work.tx(), work.org(), org.policy_version));
-    const policy::Verdict verdict = policy->decide(to_plan(body.plan()), to_origin(origin), now);
+    const policy::Verdict verdict =
+        policy->decide(policy::to_plan(body.plan()), policy::to_origin(origin), now);
     if (verdict.action == policy::Action::kDeny) {
         body.mutable_terms()->set_rule(verdict.rule);
         body.mutable_terms()->set_reason(verdict.reason);
@@ -90,7 +91,7 @@ Result<void> WardenHandlers::judge(Work& work, const Org& org, Record& record) {
         return {};
     }
     if (verdict.action == policy::Action::kAsk)
-        *body.mutable_terms() = to_terms(verdict, org.policy_version);
+        *body.mutable_terms() = policy::to_terms(verdict, org.policy_version);
     BERTH_ASSIGN(auto grants, repo::lock_live_grants_of(work.tx(), work.org(), origin.user()));
     for (GrantRow& grant : grants) {
         if (!matches(grant.body, body.plan(), origin, now)) continue;
@@ -113,7 +114,7 @@ WardenHandlers::Outcome WardenHandlers::ask(
     BERTH_ASSIGN(v1::Ask request, decode<v1::Ask>(payload));
     const std::string machine = machine_of(context);
     BERTH_TRY(check_names(request, machine));
-    if (policy::digest(to_plan(request.plan())) != request.plan().digest())
+    if (policy::digest(policy::to_plan(request.plan())) != request.plan().digest())
         return invalid("bad_digest", "the plan's digest is not its own", "plan");
     const std::string org_name = request.origin().org();
     BERTH_ASSIGN(const Org org, repo::lock_org(tx, org_name, repo::Hold::kShared));
@@ -133,7 +134,7 @@ WardenHandlers::Outcome WardenHandlers::ask(
     *body.mutable_terms() = request.terms();
     *body.mutable_created_at() = service::to_timestamp(context.now);
     body.set_revision(1);
-    body.set_shown(policy::show_plan(to_plan(body.plan())));
+    body.set_shown(policy::show_plan(policy::to_plan(body.plan())));
     Work work(context, tx, org_name);
     BERTH_TRY(judge(work, org, record));
     const milliseconds timeout = timeout_of(body.terms());

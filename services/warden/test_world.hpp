@@ -12,10 +12,10 @@
 #include "bus/memory_bus.hpp"
 #include "core/id.hpp"
 #include "policy/plan.hpp"
+#include "policy/wire.hpp"
 #include "service/proto_time.hpp"
 #include "support/postgres/postgres_server.hpp"
 #include "warden/handlers.hpp"
-#include "warden/plans.hpp"
 
 namespace berth::warden {
 
@@ -115,7 +115,7 @@ protected:
         plan.mutable_executable()->set_sha256(std::string(64, 'a'));
         for (const auto& argument : argv) plan.add_argv(argument);
         plan.set_cwd("/work");
-        plan.set_digest(policy::digest(to_plan(plan)));
+        plan.set_digest(policy::digest(policy::to_plan(plan)));
         v1::Origin& origin = *out.mutable_origin();
         origin.set_org(kOrg);
         origin.set_user("olga");

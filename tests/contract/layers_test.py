@@ -22,7 +22,11 @@ LAYERS = [
 ]
 SERVICE_LAYER = len(LAYERS)  # services/* and channels/*: they know neither each other nor what is above
 TOP_LAYER = SERVICE_LAYER + 1  # cli, tests, ops
-SIBLINGS = {("topology", "identity"), ("topology", "process")}  # a deployment's credentials, its certificate by openssl
+SIBLINGS = {
+    ("topology", "identity"),  # a deployment's credentials
+    ("topology", "process"),  # its certificate by openssl
+    ("policy", "service"),  # times of a plan's terms on the wire
+}
 
 # The one home (or two) of each third-party library: header prefixes, link words, libs that may name them.
 VENDORS = [

@@ -3,7 +3,7 @@
 // restarts, approved and halted, and all of it is audited.
 #include <signal.h>
 
-#include "system.hpp"
+#include "approvers.hpp"
 
 namespace berth::testing {
 namespace {
@@ -22,32 +22,14 @@ constexpr const char* kPolicy =
     "    reason: a person shall say\n"
     "    match: {executable: uname}\n";
 
-class GuardSystem : public SystemTest {
+class GuardSystem : public ApproversTest {
 public:
     static void SetUpTestSuite() {
-        SystemTest::SetUpTestSuite();
-        for (const char* user : {"anna", "bert"}) {
-            const std::string name = Json(user).dump();
-            const auto made = suite().api(
-                "POST", "/v1/users", R"({"name":)" + name + R"(,"roles":["approver"]})"
-            );
-            ASSERT_LT(made.status, 300) << made.body;
-            const auto token = suite().api(
-                "POST", "/v1/tokens", R"({"user":)" + name + R"(,"roles":["approver"]})"
-            );
-            tokens_[user] = member(token, "text");
-        }
-        const auto applied =
-            suite().api("PUT", "/v1/policy", Json::object().set("text", kPolicy).dump());
-        ASSERT_EQ(applied.status, 200) << applied.body << suite().logs();
+        ApproversTest::SetUpTestSuite();
+        apply(kPolicy);
     }
 
 protected:
-    static Said cli(const std::string& user, const std::vector<std::string>& arguments) {
-        Suite::CommandOptions options;
-        options.env = {{"BERTH_SERVER", suite().url()}, {"BERTH_TOKEN", tokens_.at(user)}};
-        return suite().berth(arguments, options);
-    }
     static bool is_in(const std::string& run, const std::string& state) {
         return suite().eventually([&] {
             return member(suite().api("GET", "/v1/runs/" + run), "state") == state;
@@ -76,8 +58,6 @@ protected:
                    std::string::npos;
         });
     }
-
-    static inline std::map<std::string, std::string> tokens_;
 };
 
 TEST_F(GuardSystem, ADeniedCommandDoesNotRunAndIsAudited) {

@@ -9,11 +9,11 @@
 #include <iostream>
 #include <thread>
 
+#include "approvers.hpp"
 #include "fake_node.hpp"
 #include "policy/plan.hpp"
 #include "replica.hpp"
 #include "store/postgres.hpp"
-#include "system.hpp"
 
 namespace berth::testing {
 namespace {
@@ -60,30 +60,18 @@ warden::v1::Ask held(
     return ask;
 }
 
-class WardenSystem : public SystemTest {
+class WardenSystem : public ApproversTest {
 public:
     static void SetUpTestSuite() {
-        SystemTest::SetUpTestSuite();
+        ApproversTest::SetUpTestSuite();
         maker_ = std::make_unique<NodeMaker>(suite());
         for (const char* part : {"gateway", "warden"})
             extra_[part] = std::make_unique<Replica>(suite(), part);
-        for (const char* user : {"anna", "bert"}) {
-            const std::string name = Json(user).dump();
-            const auto made = suite().api(
-                "POST", "/v1/users", R"({"name":)" + name + R"(,"roles":["approver"]})"
-            );
-            ASSERT_LT(made.status, 300) << made.body;
-            const auto token = suite().api(
-                "POST", "/v1/tokens", R"({"user":)" + name + R"(,"roles":["approver"]})"
-            );
-            tokens_[user] = member(token, "text");
-            ASSERT_FALSE(tokens_[user].empty()) << token.body;
-        }
     }
     static void TearDownTestSuite() {
         extra_.clear();
         maker_.reset();
-        SystemTest::TearDownTestSuite();
+        ApproversTest::TearDownTestSuite();
     }
 
 protected:
@@ -107,11 +95,6 @@ protected:
             {{"Authorization", "Bearer " + tokens_.at(user)}}
         );
     }
-    static Said cli(const std::string& user, const std::vector<std::string>& arguments) {
-        Suite::CommandOptions options;
-        options.env = {{"BERTH_SERVER", suite().url()}, {"BERTH_TOKEN", tokens_.at(user)}};
-        return suite().berth(arguments, options);
-    }
     static http::Response decide(
         const std::string& user, const std::string& approval, bool approve, bool other = false
     ) {
@@ -122,11 +105,6 @@ protected:
             std::string(R"({"approve":)") + (approve ? "true" : "false") + R"(,"surface":"test"})",
             other
         );
-    }
-    static void apply(const std::string& text) {
-        const auto applied =
-            suite().api("PUT", "/v1/policy", Json::object().set("text", text).dump());
-        ASSERT_EQ(applied.status, 200) << applied.body << suite().logs();
     }
     static warden::v1::Approval hold(
         FakeNode& node,
@@ -159,7 +137,6 @@ protected:
 
     static inline std::unique_ptr<NodeMaker> maker_;
     static inline std::map<std::string, std::unique_ptr<Replica>> extra_;
-    static inline std::map<std::string, std::string> tokens_;
 };
 
 TEST_F(WardenSystem, AHeldCommandIsShownApprovedAndClaimedOnce) {
