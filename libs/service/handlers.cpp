@@ -333,15 +333,23 @@ private:
         const Command& handler
     ) {
         const std::string digest = identity::sha256(message.payload);
+        // Almost every message is new: its claim travels with the handler's first statement. One
+        // that is known after all, or too late, is looked at first.
+        bool known_before = false;
         for (;;) {
             std::optional<Error> refusal;
             bool expired = false;
             Context current = context;
             current.now = Clock::system().now();
+            const bool late = current.now > current.deadline;
             auto handled = parts_.pool.transact([&](store::Transaction& tx) -> Result<Handled> {
-                BERTH_ASSIGN(Handled known, claim(tx, inbox_id, digest));
-                if (std::string_view(known.verdict) != "ok") return known;
-                if (current.now > current.deadline) {
+                if (known_before || late) {
+                    BERTH_ASSIGN(Handled known, claim(tx, inbox_id, digest));
+                    if (std::string_view(known.verdict) != "ok") return known;
+                } else {
+                    store::Inbox::claim_later(tx, inbox_id, digest);
+                }
+                if (late) {
                     expired = true;
                     return deadline("expired", "the request came too late to be carried out");
                 }
@@ -364,6 +372,10 @@ private:
             // Not stored: it had no effect, and it follows from this message's own deadline. The
             // same command asked anew, after an outage that outlived the first question, is carried
             // out.
+            if (!handled && !known_before && store::Inbox::was_claimed(handled.error())) {
+                known_before = true;
+                continue;
+            }
             if (!handled && expired)
                 return Handled{failure_outcome(handled.error()), {}, "expired"};
             if (!handled && refusal) handled = store_refusal(inbox_id, digest, *refusal);

@@ -18,6 +18,8 @@ Claim read_claim(const Rows& rows, std::string_view digest) {
 }
 
 constexpr Statement kClaim{Inbox::kClaimSql, "inbox.claim"};
+constexpr Statement kClaimNew{
+    "INSERT INTO inbox (command_id, digest) VALUES ($1, $2)", "inbox.claim_new"};
 constexpr Statement kOutcome{Inbox::kOutcomeSql, "inbox.outcome"};
 constexpr Statement kSettle{Inbox::kSettleSql, "inbox.settle"};
 // SKIP LOCKED: two replicas that purge at once share the rows instead of waiting for each other.
@@ -42,6 +44,16 @@ Result<Claim> Inbox::claim(Transaction& tx, std::string_view command_id, std::st
         );
     }
     return found;
+}
+
+void Inbox::claim_later(
+    Transaction& tx, std::string_view command_id, std::string_view digest
+) {
+    tx.exec_later(kClaimNew, {command_id, Param::bytes(std::string(digest))});
+}
+
+bool Inbox::was_claimed(const Error& error) {
+    return error.code == "unique_violation" && error.field == "inbox_pkey";
 }
 
 Result<Claim> Inbox::look_up(
