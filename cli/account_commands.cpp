@@ -1,8 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// `berth whoami`, `events`, `config`, `version`, `help` and the hidden writer of
+// `berth whoami`, `config`, `version`, `help` and the hidden writer of
 // docs/cli.md.
 #include <fmt/format.h>
-#include <unistd.h>
 
 #include "cli/api.hpp"
 #include "cli/commands.hpp"
@@ -11,7 +10,6 @@
 #include "cli/paths.hpp"
 #include "cli/version.hpp"
 #include "core/json.hpp"
-#include "net/http_types.hpp"
 
 namespace berth::cli {
 namespace {
@@ -20,28 +18,6 @@ int fail(const Context& context, const Error& error) {
     context.complain(error);
     return error.code == "usage" ? kExitUsage : 1;
 }
-
-// The data of each event of a Server-Sent Events stream, one a line.
-struct EventLines {
-    std::string pending;
-    bool take(std::string_view chunk) {
-        pending += chunk;
-        std::string out;
-        std::size_t begin = 0;
-        for (std::size_t end = pending.find('\n'); end != std::string::npos;
-             end = pending.find('\n', begin)) {
-            std::string_view line(pending.data() + begin, end - begin);
-            if (line.ends_with('\r')) line.remove_suffix(1);
-            begin = end + 1;
-            if (!line.starts_with("data:")) continue;
-            line.remove_prefix(5);
-            if (line.starts_with(' ')) line.remove_prefix(1);
-            out += std::string(line) + "\n";
-        }
-        pending.erase(0, begin);
-        return write_all(STDOUT_FILENO, out);
-    }
-};
 
 }  // namespace
 
@@ -58,22 +34,6 @@ int run_whoami(Context& context, const Arguments&) {
                        : fmt::format("{} of {} ({})\n", who->user(), who->org(), roles)
     );
     return 0;
-}
-
-int run_events(Context& context, const Arguments& arguments) {
-    auto token = context.token();
-    if (!token) return fail(context, token.error());
-    Api api(context.server(), *token);
-    std::string path = "/v1/events";
-    char separator = '?';
-    for (const char* name : {"subject", "from"}) {
-        if (!arguments.has(name)) continue;
-        path += fmt::format("{}{}={}", separator, name, net::percent_encode(arguments.get(name)));
-        separator = '&';
-    }
-    EventLines lines;
-    const auto done = api.stream(path, [&](std::string_view chunk) { return lines.take(chunk); });
-    return done ? 0 : fail(context, done.error());
 }
 
 int run_config(Context& context, const Arguments&) {

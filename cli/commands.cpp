@@ -383,18 +383,16 @@ std::vector<Command> deployment_group() {
 
 std::vector<Command> account_group() {
     return {
-        {"events",
+        {"whoami",
          "",
-         "Print what happens as it happens, one JSON object a line",
+         "Show who the gateway takes you for",
          "",
-         {{"subject", "pattern", "Only these, like berth.evt.default.run.>"},
-          {"from", "sequence", "Begin at this sequence instead of now"}},
+         {},
          0,
          0,
          false,
-         &run_events,
+         &run_whoami,
          "account and more"},
-        {"whoami", "", "Show who the gateway takes you for", "", {}, 0, 0, false, &run_whoami},
         {"login",
          "",
          "Log in at a gateway",
@@ -542,6 +540,7 @@ const std::vector<Command>& commands() {
               lease_group(),
               guard_group(),
               policy_group(),
+              events_group(),
               deployment_group(),
               account_group()}) {
             all.insert(all.end(), group.begin(), group.end());

@@ -14,6 +14,8 @@ struct Command;
 std::vector<Command> guard_group();
 // commands_policy.cpp: a part of the table of commands
 std::vector<Command> policy_group();
+// commands_events.cpp: a part of the table of commands
+std::vector<Command> events_group();
 // policy_commands.cpp, harden/harden_command.cpp
 int run_policy(Context& context, const Arguments& arguments);
 int run_harden(Context& context, const Arguments& arguments);
@@ -42,8 +44,11 @@ int run_leases(Context& context, const Arguments& arguments);
 // sync_command.cpp
 int run_sync(Context& context, const Arguments& arguments);
 int run_rsync_transport(Context& context, const Arguments& arguments);
-// account_commands.cpp
+// events_commands.cpp, webhook_commands.cpp, chat_commands.cpp
 int run_events(Context& context, const Arguments& arguments);
+int run_webhooks(Context& context, const Arguments& arguments);
+int run_chat(Context& context, const Arguments& arguments);
+// account_commands.cpp
 int run_whoami(Context& context, const Arguments& arguments);
 int run_config(Context& context, const Arguments& arguments);
 int run_version(Context& context, const Arguments& arguments);

@@ -9,9 +9,9 @@ set -euo pipefail
 umask 077
 
 state=/state
-services="gateway lease prov run warden"
+services="gateway lease prov run warden webhook"
 # name=uid; the images' users have the same numbers (deploy/Dockerfile, docker-compose.yml).
-ids="nats=910 postgres=911 topology=913 gateway=920 lease=921 prov=922 run=923 warden=924"
+ids="nats=910 postgres=911 topology=913 gateway=920 lease=921 prov=922 run=923 warden=924 webhook=925"
 
 # hand <name> <file>: standard input becomes /out/<name>/<file>, whole or not at all.
 hand() {
@@ -66,6 +66,12 @@ hand gateway bootstrap.token < "$state/bootstrap.token"
 common lease | hand lease lease.yaml
 common run | hand run run.yaml
 common warden | hand warden warden.yaml
+keep webhook.key random_hex
+hand webhook webhook.key < "$state/webhook.key"
+{
+  common webhook
+  echo "key_file: /etc/berth/webhook.key"
+} | hand webhook webhook.yaml
 hand prov account.seed < "$state/nats/account.seed"
 {
   common prov

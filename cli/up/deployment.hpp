@@ -39,8 +39,9 @@ struct ServiceName {
     std::string_view binary;  ///< beside the berth program
 };
 /// In the order of stopping: who asks stops before who answers.
-inline constexpr std::array<ServiceName, 5> kServices = {
+inline constexpr std::array<ServiceName, 6> kServices = {
     {{"gateway", "berth-gateway"},
+     {"webhook", "berth-webhook"},
      {"run", "berth-run"},
      {"warden", "berth-warden"},
      {"lease", "berth-lease"},

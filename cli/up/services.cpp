@@ -62,6 +62,7 @@ Result<std::string> profiles(const Layout& layout) {
     (void)reader.has("provisioner");  // goes to the provisioner
     (void)reader.has("broker");       // goes to the lease broker
     (void)reader.has("gateway");      // goes to the gateway
+    (void)reader.has("webhook");      // goes to webhook
     (void)reader.has("bus");          // goes to nats-server (cli/up/nats.cpp)
     BERTH_TRY(reader.finish());       // the keys of a profile are checked by the service
     if (!given) return own;
@@ -71,7 +72,7 @@ Result<std::string> profiles(const Layout& layout) {
 }
 
 /// A section of the user's file whose keys are one service's own: `provisioner`, `broker`,
-/// `gateway`.
+/// `gateway`, `webhook`.
 Result<std::string> section_of(const Layout& layout, std::string_view name) {
     std::error_code ignored;
     std::string out;
@@ -114,6 +115,11 @@ Result<void> write_settings(
         out += setting("machines_dir", layout.machines().string());
         out += setting("node_binary", (own_path().parent_path() / "berth-node").string());
         BERTH_ASSIGN(const std::string text, section_of(layout, "provisioner"));
+        out += text;
+    } else if (service.token == "webhook") {
+        BERTH_TRY(kept_secret(layout, "webhook-key"));  // made once, in the file it is read from
+        out += setting("key_file", (layout.etc() / "webhook-key.secret").string());
+        BERTH_ASSIGN(const std::string text, section_of(layout, "webhook"));
         out += text;
     } else if (service.token == "lease") {
         BERTH_ASSIGN(const std::string text, profiles(layout));

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// One bit-regrouping loop serves base64url, base32 and their inverses.
+// One bit-regrouping loop serves base64url, base64, base32 and their inverses.
 #include "core/text.hpp"
 
 #include <cstdint>
@@ -9,6 +9,8 @@ namespace {
 
 constexpr std::string_view kBase64Url =
     "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
+constexpr std::string_view kBase64 =
+    "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
 constexpr std::string_view kBase32 = "ABCDEFGHIJKLMNOPQRSTUVWXYZ234567";
 
 std::string encode(std::string_view bytes, std::string_view alphabet, unsigned bits) {
@@ -52,6 +54,17 @@ Result<std::string> decode(std::string_view text, std::string_view alphabet, uns
 
 std::string base64url(std::string_view bytes) { return encode(bytes, kBase64Url, 6); }
 Result<std::string> decode_base64url(std::string_view text) { return decode(text, kBase64Url, 6); }
+std::string base64(std::string_view bytes) {
+    std::string out = encode(bytes, kBase64, 6);
+    while (out.size() % 4 != 0) out.push_back('=');
+    return out;
+}
+Result<std::string> decode_base64(std::string_view text) {
+    if (text.size() % 4 == 0) {
+        for (int i = 0; i < 2 && text.ends_with('='); ++i) text.remove_suffix(1);
+    }
+    return decode(text, kBase64, 6);
+}
 std::string base32(std::string_view bytes) { return encode(bytes, kBase32, 5); }
 Result<std::string> decode_base32(std::string_view text) { return decode(text, kBase32, 5); }
 

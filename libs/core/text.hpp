@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Small text encodings that more than one lib needs: base64url, base32, hex, splitting.
+// Small text encodings that more than one lib needs: base64url, base64, base32, hex, splitting.
 #pragma once
 
 #include <string>
@@ -13,6 +13,9 @@ namespace berth {
 /// RFC 4648 section 5, without padding.
 std::string base64url(std::string_view bytes);
 Result<std::string> decode_base64url(std::string_view text);
+/// RFC 4648 section 4, with padding. Decoding takes it with and without.
+std::string base64(std::string_view bytes);
+Result<std::string> decode_base64(std::string_view text);
 /// RFC 4648 section 6, upper case, without padding.
 std::string base32(std::string_view bytes);
 Result<std::string> decode_base32(std::string_view text);

@@ -3,6 +3,7 @@
 // (Berth's own edge and CLI speak through libs/net.)
 #pragma once
 
+#include <functional>
 #include <memory>
 #include <string>
 #include <string_view>
@@ -22,6 +23,16 @@ struct Request {
     milliseconds timeout{30'000};  ///< for the whole exchange
     milliseconds connect_timeout{5'000};
     std::size_t max_response = 16U << 20U;  ///< larger answers are an error "response_too_large"
+    /// Instead, what is beyond it is left out and the answer stands.
+    bool cut_response = false;
+    /// An IP address to connect to, whatever the URL's host resolves to (TLS still proves the
+    /// host), and without a proxy. Empty: as the name and the environment say.
+    std::string connect_to{};
+    /// For what must not be done twice: where a kept connection breaks under the request, that is
+    /// "http_broken" and not a second try on another connection.
+    bool at_most_once = false;
+    /// Asked about once a second while it waits; true ends the exchange with "http_canceled".
+    std::function<bool()> canceled{};
 };
 
 struct Response {
@@ -33,8 +44,9 @@ struct Response {
 };
 
 /// Keeps its connections between requests. One thread at a time. Redirects are not followed: an API
-/// that moves is news. Errors: kDeadline "http_timeout", kUnavailable "http_unreachable", kInvalid
-/// "bad_url".
+/// that moves is news. Errors: kUnavailable "http_unreachable" (nothing of the request went out);
+/// kUnavailable "http_broken", kDeadline "http_timeout" and kCanceled "http_canceled" (the server
+/// may have acted on it); kInvalid "bad_url".
 class Client {
 public:
     Client();
@@ -48,5 +60,10 @@ private:
     struct Impl;
     std::unique_ptr<Impl> impl_;
 };
+
+/// Sends one request; called by many threads at once.
+using Sender = std::function<Result<Response>(const Request&)>;
+/// By Clients, one kept connection for each thread that asks at the same time.
+Sender make_sender();
 
 }  // namespace berth::http

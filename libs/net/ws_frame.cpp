@@ -86,13 +86,6 @@ std::string sha1(std::string message) {
     return out;
 }
 
-std::string base64(std::string_view bytes) {
-    std::string out = base64url(bytes);
-    for (char& c : out) c = c == '-' ? '+' : c == '_' ? '/' : c;
-    while (out.size() % 4 != 0) out.push_back('=');
-    return out;
-}
-
 bool valid_close_code(int code) {
     return (code >= 1000 && code <= 1003) || (code >= 1007 && code <= 1014) ||
            (code >= 3000 && code <= 4999);

@@ -98,7 +98,7 @@ TEST_F(Apply, AnIgnoredFieldFailsLoudly) {
 
 TEST_F(Apply, MachineDurablesComeAndGo) {
     ASSERT_TRUE(apply_topology(builtin(), request()));
-    const Consumer durable = consumers_of(builtin(), {"m_1", "default"}).value().front();
+    const Consumer durable = consumers_of(builtin(), Machine{"m_1", "default"}).value().front();
     ApplyReport report;
     ASSERT_TRUE(apply_consumer(durable, request(), {}, report));
     ASSERT_TRUE(apply_consumer(durable, request(), {}, report));

@@ -33,6 +33,7 @@ public:
             BERTH_TRY(api("STREAM.PURGE." + stream));
         }
         for (const auto& stream : user.manages) BERTH_TRY(manage(stream));
+        for (const auto& stream : user.keeps) BERTH_TRY(keep(stream));
         if (user.admin) {
             for (const auto& stream : topology.streams) BERTH_TRY(administer(stream.name));
         }
@@ -61,8 +62,8 @@ private:
         BERTH_TRY(api("CONSUMER.MSG.NEXT." + dotted));
         BERTH_TRY(api("CONSUMER.INFO." + dotted));
         BERTH_TRY(publish("$JS.ACK." + dotted + ".>"));
-        // A machine has no use for figures of a stream it shares with others.
-        return names_.machine.empty() ? api("STREAM.INFO." + stream) : Result<void>{};
+        // Machines and readers have no use for figures of a stream they share with other orgs.
+        return names_.org.empty() ? api("STREAM.INFO." + stream) : Result<void>{};
     }
 
     Result<void> read(const std::string& stream) {
@@ -89,6 +90,12 @@ private:
         return publish("$JS.ACK." + stream + ".*.>");
     }
 
+    Result<void> keep(const std::string& stream) {
+        BERTH_TRY(api("CONSUMER.DURABLE.CREATE." + stream + ".*"));
+        BERTH_TRY(api("CONSUMER.INFO." + stream + ".*"));
+        return api("CONSUMER.DELETE." + stream + ".*");
+    }
+
     Result<void> administer(const std::string& stream) {
         for (const char* call : {"STREAM.CREATE.", "STREAM.UPDATE.", "STREAM.INFO."})
             BERTH_TRY(api(call + stream));
@@ -101,12 +108,74 @@ private:
     Permissions may_;
 };
 
-Result<void> check(const Machine& machine) {
-    if (!is_subject_token(machine.machine))
-        return invalid("bad_machine", "the machine's id is no subject token", "machine");
-    if (!is_subject_token(machine.org))
-        return invalid("bad_machine", "the org is no subject token", "org");
-    return {};
+Result<void> check_token(const char* code, const char* field, const std::string& text) {
+    if (is_subject_token(text)) return {};
+    return invalid(code, std::string("the ") + field + " is no subject token", field);
+}
+
+Result<Names> names_of(const Machine& machine) {
+    BERTH_TRY(check_token("bad_machine", "machine", machine.machine));
+    BERTH_TRY(check_token("bad_machine", "org", machine.org));
+    return Names{{}, machine.machine, machine.org};
+}
+
+Result<Names> names_of(const EventReader& reader) {
+    BERTH_TRY(check_token("bad_reader", "reader", reader.reader));
+    BERTH_TRY(check_token("bad_reader", "org", reader.org));
+    return Names{{}, {}, reader.org, reader.reader};
+}
+
+Result<Permissions> fill_template(const Topology& topology, std::string_view name, Names names) {
+    const User* found = topology.user_template(name);
+    if (found == nullptr)
+        return not_found("no_such_user", "users.yaml has no template " + std::string(name));
+    names.user = found->name;
+    Grants grants(std::move(names));
+    BERTH_TRY(grants.add_user(topology, *found));
+    return grants.take();
+}
+
+/// Those the template user consumes.
+Result<std::vector<Consumer>> fill_consumers(
+    const Topology& topology, std::string_view name, const Names& names
+) {
+    const User* found = topology.user_template(name);
+    std::vector<Consumer> out;
+    for (Consumer consumer : topology.consumer_templates) {
+        const std::string full = consumer.stream + "/" + consumer.durable;
+        if (found == nullptr ||
+            std::find(found->consumes.begin(), found->consumes.end(), full) ==
+                found->consumes.end())
+            continue;
+        BERTH_ASSIGN(consumer.durable, fill_in(consumer.durable, names));
+        BERTH_ASSIGN(consumer.filter, fill_in(consumer.filter, names));
+        out.push_back(std::move(consumer));
+    }
+    return out;
+}
+
+/// Who a template user is made for.
+struct Holder {
+    std::string name;
+    std::string public_key;
+};
+
+Result<std::string> mint(
+    const Topology& topology,
+    const identity::KeyPair& account,
+    std::string_view template_user,
+    Permissions permissions,
+    Holder holder,
+    WallTime now,
+    milliseconds lifetime
+) {
+    identity::UserClaims claims;
+    claims.permissions = std::move(permissions);
+    const milliseconds most = topology.user_template(template_user)->lifetime;
+    claims.expires_at = now + (lifetime.count() > 0 ? std::min(lifetime, most) : most);
+    claims.name = std::move(holder.name);
+    claims.subject = std::move(holder.public_key);
+    return identity::encode_user(claims, account, now);
 }
 
 }  // namespace
@@ -123,28 +192,26 @@ Result<Permissions> permissions_of(const Topology& topology, std::string_view us
 Result<Permissions> permissions_of(
     const Topology& topology, std::string_view template_user, const Machine& machine
 ) {
-    const User* found = topology.user_template(template_user);
-    if (found == nullptr)
-        return not_found(
-            "no_such_user", "users.yaml has no template " + std::string(template_user)
-        );
-    BERTH_TRY(check(machine));
-    Grants grants({found->name, machine.machine, machine.org});
-    BERTH_TRY(grants.add_user(topology, *found));
-    return grants.take();
+    BERTH_ASSIGN(Names names, names_of(machine));
+    return fill_template(topology, template_user, std::move(names));
+}
+
+Result<Permissions> permissions_of(const Topology& topology, const EventReader& reader) {
+    BERTH_ASSIGN(Names names, names_of(reader));
+    return fill_template(topology, "reader", std::move(names));
 }
 
 Result<std::vector<Consumer>> consumers_of(const Topology& topology, const Machine& machine) {
-    BERTH_TRY(check(machine));
-    const Names names{{}, machine.machine, machine.org};
-    std::vector<Consumer> out;
-    for (Consumer consumer : topology.consumer_templates) {
-        BERTH_ASSIGN(consumer.durable, fill_in(consumer.durable, names));
-        BERTH_ASSIGN(consumer.filter, fill_in(consumer.filter, names));
-        out.push_back(std::move(consumer));
-    }
-    return out;
+    BERTH_ASSIGN(const Names names, names_of(machine));
+    return fill_consumers(topology, "node", names);
 }
+
+Result<std::vector<Consumer>> consumers_of(const Topology& topology, const EventReader& reader) {
+    BERTH_ASSIGN(const Names names, names_of(reader));
+    return fill_consumers(topology, "reader", names);
+}
+
+std::string inbox_prefix_of(const EventReader& reader) { return "_INBOX.reader." + reader.reader; }
 
 Result<std::string> mint_machine_user(
     const Topology& topology,
@@ -154,13 +221,36 @@ Result<std::string> mint_machine_user(
     WallTime now,
     milliseconds lifetime
 ) {
-    identity::UserClaims claims;
-    BERTH_ASSIGN(claims.permissions, permissions_of(topology, "node", machine));
-    const milliseconds most = topology.user_template("node")->lifetime;
-    claims.expires_at = now + (lifetime.count() > 0 ? std::min(lifetime, most) : most);
-    claims.name = "node-" + machine.machine;
-    claims.subject = user_public_key;
-    return identity::encode_user(claims, account, now);
+    BERTH_ASSIGN(Permissions permissions, permissions_of(topology, "node", machine));
+    return mint(
+        topology,
+        account,
+        "node",
+        std::move(permissions),
+        {"node-" + machine.machine, std::string(user_public_key)},
+        now,
+        lifetime
+    );
+}
+
+Result<std::string> mint_reader_user(
+    const Topology& topology,
+    const identity::KeyPair& account,
+    const EventReader& reader,
+    std::string_view user_public_key,
+    WallTime now,
+    milliseconds lifetime
+) {
+    BERTH_ASSIGN(Permissions permissions, permissions_of(topology, reader));
+    return mint(
+        topology,
+        account,
+        "reader",
+        std::move(permissions),
+        {"reader-" + reader.reader, std::string(user_public_key)},
+        now,
+        lifetime
+    );
 }
 
 }  // namespace berth::topology

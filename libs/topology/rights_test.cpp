@@ -173,7 +173,18 @@ TEST_F(RightsTest, PublishingIsForWhomItShouldBe) {
         {"berth.live.gateway.i", {"gateway"}},
         {"berth.live.node.m_1", {}},
         {"berth.audit.acme.x.y", {"warden"}},
-        {"berth.dlq.cmd_run.run", {"gateway", "lease", "prov", "run", "warden", "topology"}},
+        {"berth.dlq.cmd_run.run",
+         {"gateway", "lease", "prov", "run", "warden", "webhook", "topology"}},
+        {"berth.cmd.prov.reader", {"gateway"}},
+        {"berth.cmd.webhook.add", {"gateway"}},
+        {"berth.qry.webhook.deliveries", {"gateway"}},
+        {"berth.rpl.slack.i.gateway.j.c", {"gateway"}},
+        {"berth.rpl.gateway.i.webhook.j.c", {"webhook"}},
+        {"berth.evt.acme.webhook.subscriber.disabled.x", {"webhook"}},
+        {"$JS.API.CONSUMER.MSG.NEXT.EVT.webhook", {"webhook", "gateway"}},
+        {"$JS.API.CONSUMER.DURABLE.CREATE.EVT.reader-x", {"prov", "topology"}},
+        {"$JS.API.CONSUMER.MSG.NEXT.EVT.reader-x", {"gateway"}},
+        {"$JS.API.CONSUMER.DELETE.EVT.reader-x", {"prov", "gateway"}},
         {"$JS.API.CONSUMER.MSG.NEXT.CMD_LEASE.lease", {"lease"}},
         {"$JS.API.CONSUMER.MSG.NEXT.CMD_RUN.run", {"run"}},
         {"$JS.API.CONSUMER.MSG.NEXT.EVT.run-node",
@@ -213,7 +224,8 @@ TEST_F(RightsTest, PublishingIsForWhomItShouldBe) {
 }
 
 TEST_F(RightsTest, ListeningIsForWhomItShouldBe) {
-    const Users all{"gateway", "lease", "prov", "run", "warden", "topology", "monitor"};
+    const Users all{
+        "gateway", "lease", "prov", "run", "warden", "webhook", "topology", "monitor"};
     const std::map<std::string, Users> who{
         {">", {}},
         {"berth.>", {}},
@@ -346,7 +358,7 @@ TEST_F(RightsTest, AMachinePullsItsCommandsAndNoOthers) {
         return *std::move(answer);
     };
     ApplyReport report;
-    const Consumer durable = consumers_of(builtin(), {"m_7", "acme"}).value().front();
+    const Consumer durable = consumers_of(builtin(), Machine{"m_7", "acme"}).value().front();
     const auto made = apply_consumer(durable, ask, {}, report);
     ASSERT_TRUE(made) << made.error().describe();
     auto run = client("run");
@@ -371,6 +383,95 @@ TEST_F(RightsTest, AMachinePullsItsCommandsAndNoOthers) {
         << "the acknowledged command is gone";
     ASSERT_TRUE(delete_consumer(durable, ask));
     EXPECT_EQ(purge("CMD_NODE", "berth.cmd.node.m_8.>", ask).value(), 1);
+}
+
+TEST_F(RightsTest, AReaderHearsItsOrgAndPullsItsOwnDurableAndNothingElse) {
+    auto prov = client("prov");
+    prov->subscribe("_INBOX.prov.>");
+    int requests = 0;
+    const ApiRequest ask = [&](std::string_view subject,
+                               std::string_view json) -> Result<std::string> {
+        auto answer = prov->request(subject, json, "_INBOX.prov.e" + std::to_string(++requests));
+        if (!answer) return deadline("timeout", "no answer");
+        return *std::move(answer);
+    };
+    const EventReader mine{"rd_1", "acme"};
+    std::vector<Consumer> durables;
+    for (const EventReader& each : {mine, EventReader{"rd_2", "globex"}}) {
+        ApplyReport report;
+        durables.push_back(consumers_of(builtin(), each).value().front());
+        const auto made = apply_consumer(durables.back(), ask, {}, report);
+        ASSERT_TRUE(made) << made.error().describe();
+    }
+    const KeyPair key = KeyPair::create(KeyKind::kUser);
+    const auto jwt = mint_reader_user(
+        builtin(), *account_, mine, key.public_key(), now(), std::chrono::hours(1)
+    );
+    ASSERT_TRUE(jwt) << jwt.error().describe();
+    RawNatsClient reader(server_->port(), login_of(*jwt, key.seed()));
+    ASSERT_FALSE(reader.closed());
+    for (const char* other :
+         {">",
+          "berth.>",
+          "berth.evt.>",
+          "berth.evt.*.>",
+          "berth.evt.globex.>",
+          "berth.evt.globex.run.run.ended.x",
+          "berth.out.acme.>",
+          "berth.live.>",
+          "berth.rpl.>",
+          "berth.cmd.>",
+          "_INBOX.>",
+          "_INBOX.gateway.>",
+          "_INBOX.reader.rd_2.>"})
+        EXPECT_TRUE(refused(reader.subscribe(other))) << other;
+    for (const char* other :
+         {"berth.evt.acme.run.run.ended.x",
+          "berth.cmd.lease.acquire",
+          "berth.live.reader.x",
+          "berth.dlq.evt.reader",
+          "$JS.API.CONSUMER.MSG.NEXT.EVT.reader-rd_2",
+          "$JS.API.CONSUMER.MSG.NEXT.EVT.webhook",
+          "$JS.API.CONSUMER.CREATE.EVT",
+          "$JS.API.CONSUMER.CREATE.EVT.x.berth.evt.globex.>",
+          "$JS.API.CONSUMER.DURABLE.CREATE.EVT.reader-rd_1",
+          "$JS.API.CONSUMER.DELETE.EVT.reader-rd_1",
+          "$JS.API.CONSUMER.NAMES.EVT",
+          "$JS.API.STREAM.INFO.EVT",
+          "$JS.API.STREAM.MSG.GET.EVT",
+          "$JS.API.STREAM.PURGE.EVT",
+          "$JS.ACK.EVT.reader-rd_2.1.1.1.1.1"})
+        EXPECT_TRUE(refused(reader.publish(other, "-"))) << other;
+    ASSERT_TRUE(reader.subscribe("_INBOX.reader.rd_1.>").empty());
+    auto lease = client("lease");
+    lease->subscribe("_INBOX.lease.>");
+    ASSERT_TRUE(lease->request("berth.evt.globex.lease.lease.x.1", "theirs", "_INBOX.lease.1"));
+    ASSERT_TRUE(lease->request("berth.evt.acme.lease.lease.x.2", "mine", "_INBOX.lease.2"));
+    reader.publish(
+        "$JS.API.CONSUMER.MSG.NEXT.EVT.reader-rd_1",
+        R"({"batch":10,"expires":5000000000})",
+        "_INBOX.reader.rd_1.pull"
+    );
+    const auto pulled = reader.next(kPatience);
+    ASSERT_TRUE(pulled);
+    EXPECT_EQ(pulled->payload, "mine") << "the durable's filter is its org";
+    EXPECT_EQ(
+        reader.request(pulled->reply, "+ACK", "_INBOX.reader.rd_1.ack").value_or("none"), ""
+    );
+    ASSERT_TRUE(reader.subscribe("berth.evt.acme.>").empty());
+    ASSERT_TRUE(lease->request("berth.evt.acme.lease.lease.x.3", "live", "_INBOX.lease.3"));
+    const auto heard = reader.next(kPatience);
+    ASSERT_TRUE(heard);
+    EXPECT_EQ(heard->payload, "live");
+    // Dropped: the durable is gone, and the pull with it.
+    ASSERT_TRUE(delete_consumer(durables[0], ask));
+    const auto none = reader.request(
+        "$JS.API.CONSUMER.MSG.NEXT.EVT.reader-rd_1",
+        R"({"batch":1,"no_wait":true})",
+        "_INBOX.reader.rd_1.again"
+    );
+    EXPECT_TRUE(!none || none->find("mine") == std::string::npos);
+    ASSERT_TRUE(delete_consumer(durables[1], ask));
 }
 
 TEST_F(RightsTest, AnExpiredUserIsOutAndARenewedOneContinues) {

@@ -45,6 +45,7 @@ Result<std::string> fill_in(std::string_view text, const Names& names) {
         const std::string* value = name == "user"      ? &names.user
                                    : name == "machine" ? &names.machine
                                    : name == "org"     ? &names.org
+                                   : name == "reader"  ? &names.reader
                                                        : nullptr;
         if (value == nullptr || value->empty())
             return invalid("bad_placeholder", "{" + std::string(name) + "} has no value here");

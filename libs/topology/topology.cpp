@@ -21,7 +21,7 @@ using config::Reader;
 
 constexpr std::int64_t kMaxPending =
     65536;  // more unacknowledged deliveries than any service's workers hold
-const Names kExample{"user", "m_0", "org"};  // stands in for real names where a pattern is checked
+const Names kExample{"user", "m_0", "org", "rd_0"};  // stands in for real names where a pattern is checked
 
 bool is_stream_name(std::string_view name) {
     return !name.empty() && name.size() <= 64 && std::all_of(name.begin(), name.end(), [](char c) {
@@ -149,7 +149,7 @@ User read_user(const Topology& topology, std::string name, bool is_template, Rea
     User out;
     Names names;
     names.user = name;
-    if (is_template) names = {name, kExample.machine, kExample.org};
+    if (is_template) names = {name, kExample.machine, kExample.org, kExample.reader};
     if (!is_subject_token(name)) reader.reject("publish", "user names are [a-z0-9_-]{1,64}");
     out.name = std::move(name);
     out.publish = reader.get_list("publish");
@@ -168,6 +168,7 @@ User read_user(const Topology& topology, std::string name, bool is_template, Rea
     out.infos = read_streams(reader, "infos", topology);
     out.purges = read_streams(reader, "purges", topology);
     out.manages = read_streams(reader, "manages", topology);
+    out.keeps = read_streams(reader, "keeps", topology);
     if (is_template) {
         out.lifetime = reader.get_duration("lifetime", milliseconds{0});
         if (out.lifetime.count() <= 0)

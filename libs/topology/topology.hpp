@@ -50,6 +50,7 @@ struct User {
     std::vector<std::string> infos;
     std::vector<std::string> purges;
     std::vector<std::string> manages;
+    std::vector<std::string> keeps;
     bool admin = false;
     milliseconds lifetime{0};  ///< 0: does not expire
 };
@@ -57,9 +58,9 @@ struct User {
 struct Topology {
     std::vector<Stream> streams;
     std::vector<Consumer> consumers;
-    std::vector<Consumer> consumer_templates;  ///< made per machine
+    std::vector<Consumer> consumer_templates;  ///< made per machine or reader
     std::vector<User> users;                   ///< `everyone` is merged in
-    std::vector<User> user_templates;          ///< made per machine
+    std::vector<User> user_templates;          ///< likewise
 
     /// nullptr when there is none.
     const Stream* stream(std::string_view name) const;

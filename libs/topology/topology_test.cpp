@@ -159,13 +159,34 @@ TEST(Rights, MachineNamesMustBeTokens) {
             << bad;
         EXPECT_EQ(permissions_of(builtin(), "node", {"m_1", bad}).error().code, "bad_machine")
             << bad;
-        EXPECT_FALSE(consumers_of(builtin(), {bad, "default"}));
+        EXPECT_FALSE(consumers_of(builtin(), Machine{bad, "default"}));
     }
-    const auto consumers = consumers_of(builtin(), {"m_1", "default"});
+    const auto consumers = consumers_of(builtin(), Machine{"m_1", "default"});
     ASSERT_TRUE(consumers);
     ASSERT_EQ(consumers->size(), 1U);
     EXPECT_EQ(consumers->front().durable, "node-m_1");
     EXPECT_EQ(consumers->front().filter, "berth.cmd.node.m_1.>");
+}
+
+TEST(Rights, AReaderIsOfOneOrgAndEnds) {
+    for (const char* bad : {"", "*", ">", "a.b", "R_1"}) {
+        EXPECT_EQ(permissions_of(builtin(), EventReader{bad, "acme"}).error().code, "bad_reader");
+        EXPECT_EQ(permissions_of(builtin(), EventReader{"rd_1", bad}).error().code, "bad_reader");
+    }
+    const auto durables = consumers_of(builtin(), EventReader{"rd_1", "acme"}).value();
+    ASSERT_EQ(durables.size(), 1U);
+    EXPECT_EQ(durables.front().durable, "reader-rd_1");
+    EXPECT_EQ(durables.front().filter, "berth.evt.acme.>");
+    const auto first = permissions_of(builtin(), EventReader{"rd_1", "acme"}).value();
+    const auto second = permissions_of(builtin(), EventReader{"rd_2", "globex"}).value();
+    for (const auto& a : first.pub_allow) {
+        for (const auto& b : second.pub_allow)
+            EXPECT_FALSE(covers(a, b) || covers(b, a)) << a << " " << b;
+    }
+    for (const auto& a : first.sub_allow) {
+        for (const auto& b : second.sub_allow)
+            EXPECT_FALSE(covers(a, b) || covers(b, a)) << a << " " << b;
+    }
 }
 
 TEST(Rights, OneMachinesRightsDoNotMeetAnothers) {

@@ -360,10 +360,17 @@ headers are CloudEvents 1.0 in binary mode: `ce-id`, `ce-type` (the message's fu
 An event may come twice: `ce-id` is the same then. Events of one entity come in the order of `revision`, where it has
 one; drop what is not above the last you saw. Fields are added, never changed or reused: ignore those you do not know.
 
-The gateway gives the same events of the caller's org as JSON: `GET /v1/events` (server-sent events; the `id:` of each
-is the `Last-Event-ID` to resume from) and `berth events`. The protobuf message is then `data`, by protobuf's JSON
-mapping with the fields' own names: 64-bit integers are strings, bytes are base64, times are RFC 3339, durations are
-seconds with an `s`. An unset message, and an unset `optional` field, is left out.
+Three ways lead to them; each has a sample that runs in the tests ([samples](samples/README.md)):
+
+| way | what it is | how |
+|---|---|---|
+| the gateway | JSON as server-sent events; the `id:` of each is the `Last-Event-ID` to resume from | `GET /v1/events`, `berth events tail`, `berth events replay` |
+| the bus | `nats sub 'berth.evt.<org>.>'`, or a durable that keeps the reader's place | `berth events credentials --name ci`: a NATS credential for this org's events and nothing else, which ends |
+| a webhook | each event is posted as a CloudEvent, signed as Standard Webhooks has it, again for a day | `berth webhooks add https://…` |
+
+The first and the last give the protobuf message as `data` in JSON, by protobuf's JSON mapping with the fields' own
+names: 64-bit integers are strings, bytes are base64, times are RFC 3339, durations are seconds with an `s`. An unset
+message, and an unset `optional` field, is left out.
 """
 
 

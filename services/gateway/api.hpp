@@ -132,6 +132,21 @@ void create_user(Api&, const CallPtr&);
 void change_user(Api&, const CallPtr&);
 void link_identity(Api&, const CallPtr&);
 void unlink_identity(Api&, const CallPtr&);
+void create_chat_code(Api&, const CallPtr&);  // api_chat.cpp
+void list_chat_links(Api&, const CallPtr&);
+void drop_chat_link(Api&, const CallPtr&);
+void create_event_reader(Api&, const CallPtr&);  // api_readers.cpp
+void list_event_readers(Api&, const CallPtr&);
+void drop_event_reader(Api&, const CallPtr&);
+void create_webhook(Api&, const CallPtr&);  // api_webhooks.cpp
+void list_webhooks(Api&, const CallPtr&);
+void get_webhook(Api&, const CallPtr&);
+void change_webhook(Api&, const CallPtr&);
+void remove_webhook(Api&, const CallPtr&);
+void rotate_webhook(Api&, const CallPtr&);
+void test_webhook(Api&, const CallPtr&);
+void replay_webhook(Api&, const CallPtr&);
+void list_webhook_deliveries(Api&, const CallPtr&);
 void list_sign_in(Api&, const CallPtr&);  // api_sign_in.cpp
 void begin_sign_in(Api&, const CallPtr&);
 void poll_sign_in(Api&, const CallPtr&);

@@ -150,7 +150,10 @@ void link_identity(Api& api, const CallPtr& call) {
 }
 
 void unlink_identity(Api& api, const CallPtr& call) {
-    if (!plausible_user(call) || !known_kind(call)) return;
+    if (!plausible_user(call)) return;
+    // Chat platforms, too: an admin ends what only the person could begin.
+    if (!is_subject_token(call->param("provider")))
+        return call->fail(invalid("bad_provider", "there is no such provider", "provider"));
     on_worker(api, call, [&api, call] {
         const auto done = repo::unlink_identity(
             api.pool, call->principal.org, call->param("name"), call->param("provider")

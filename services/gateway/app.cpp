@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-// The gateway as a service: its settings, its asker, and when it is ready.
+// The gateway as a service: its settings, its asker, its own commands, and when it is ready.
 #include "gateway/app.hpp"
 
+#include "gateway/chat_handlers.hpp"
 #include "gateway/gateway.hpp"
 #include "gateway/repo.hpp"
 
@@ -16,14 +17,24 @@ public:
         : asker_(std::move(asker)),
           gateway_(
               std::move(settings), {runtime.bus(), *asker_, runtime.pool(), runtime.metrics()}
-          ) {}
+          ),
+          handlers_(runtime.make_handlers()) {
+        bind_chat(*handlers_, runtime.pool());
+    }
 
-    Result<void> start() override { return gateway_.start(); }
-    void stop() override { gateway_.stop(); }
+    Result<void> start() override {
+        BERTH_TRY(gateway_.start());
+        return handlers_->start();
+    }
+    void stop() override {
+        handlers_->stop();
+        gateway_.stop();
+    }
 
 private:
     std::unique_ptr<bus::Asker> asker_;
     Gateway gateway_;
+    std::unique_ptr<service::Handlers> handlers_;  // last: consumers stop before what they use goes
 };
 
 }  // namespace

@@ -21,13 +21,6 @@ constexpr std::chrono::hours kDiscoveryLife{1};
 constexpr seconds kKeysPause{30};
 constexpr std::size_t kMaxSecret = 4'096;
 
-std::string base64(std::string_view bytes) {
-    std::string out = base64url(bytes);
-    for (char& c : out) c = c == '-' ? '+' : c == '_' ? '/' : c;
-    while (out.size() % 4 != 0) out += '=';
-    return out;
-}
-
 struct Endpoints {
     std::string device;
     std::string token;

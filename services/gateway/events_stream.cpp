@@ -1,17 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 // GET /v1/events: the org's events as server-sent events, each a CloudEvent in structured JSON.
+#include <atomic>
 #include <charconv>
 #include <latch>
 
-#include "berth/lease/v1/lease.pb.h"
-#include "berth/node/v1/node.pb.h"
-#include "berth/prov/v1/prov.pb.h"
-#include "berth/run/v1/run.pb.h"
-#include "berth/warden/v1/warden.pb.h"
 #include "core/id.hpp"
-#include "core/json.hpp"
 #include "core/text.hpp"
 #include "gateway/api.hpp"
+#include "service/cloud_event.hpp"
 
 namespace berth::gateway {
 namespace {
@@ -19,72 +15,11 @@ namespace {
 // A stalled reader is waited for in turns of this, so that its end is seen.
 constexpr milliseconds kWriteTurn{1'000};
 
-std::string base64(std::string_view bytes) {
-    std::string out = base64url(bytes);
-    for (char& c : out) c = c == '-' ? '+' : c == '_' ? '/' : c;
-    while (out.size() % 4 != 0) out.push_back('=');
-    return out;
-}
-
-// The event types there are. A newer service's type is handed on as bytes.
-const google::protobuf::Message* prototype_of(std::string_view type) {
-    static const std::map<std::string, const google::protobuf::Message*, std::less<>> types = [] {
-        std::map<std::string, const google::protobuf::Message*, std::less<>> out;
-        for (const google::protobuf::Message* message :
-             std::initializer_list<const google::protobuf::Message*>{
-                 &lease::v1::LeaseChanged::default_instance(),
-                 &lease::v1::MachineChanged::default_instance(),
-                 &run::v1::RunChanged::default_instance(),
-                 &prov::v1::MachineFact::default_instance(),
-                 &node::v1::RunStarted::default_instance(),
-                 &node::v1::RunEnded::default_instance(),
-                 &node::v1::RunHeld::default_instance(),
-                 &warden::v1::ApprovalChanged::default_instance(),
-                 &warden::v1::GrantChanged::default_instance(),
-                 &warden::v1::HaltChanged::default_instance(),
-                 &warden::v1::PolicyApplied::default_instance()}) {
-            out.emplace(message->GetTypeName(), message);
-        }
-        return out;
-    }();
-    const auto it = types.find(type);
-    return it == types.end() ? nullptr : it->second;
-}
-
-std::string data_member(std::string_view type, const std::string& payload) {
-    if (const auto* prototype = prototype_of(type)) {
-        const std::unique_ptr<google::protobuf::Message> message(prototype->New());
-        if (message->ParseFromString(payload))
-            return "\"datacontenttype\":\"application/json\",\"data\":" + to_json(*message);
-    }
-    return "\"datacontenttype\":\"application/protobuf\",\"data_base64\":\"" + base64(payload) +
-           "\"";
-}
-
-// One line, as SSE wants its data.
-std::string to_cloud_event(const bus::Message& message) {
-    std::string out = "{\"specversion\":\"1.0\"";
-    for (const auto& [name, member] :
-         std::initializer_list<std::pair<std::string_view, const char*>>{
-             {bus::kCeId, "id"},
-             {bus::kCeType, "type"},
-             {bus::kCeSource, "source"},
-             {bus::kCeTime, "time"},
-             {bus::kCorrelationId, "correlationid"},
-             {bus::kCausationId, "causationid"}}) {
-        const auto value = message.header(name);
-        if (!value.empty() && is_utf8(value))
-            out += ",\"" + std::string(member) + "\":" + Json(value).dump();
-    }
-    return out + ",\"subject\":" + Json(message.subject).dump() + "," +
-           data_member(message.header(bus::kCeType), message.payload) + "}";
-}
-
 std::string to_sse(const bus::ReadMessage& read) {
     std::string type(read.message.header(bus::kCeType));
     if (!is_utf8(type) || type.find_first_of("\r\n") != std::string::npos) type = "event";
     return "id: " + std::to_string(read.sequence) + "\nevent: " + type +
-           "\ndata: " + to_cloud_event(read.message) + "\n\n";
+           "\ndata: " + service::structured_json(service::to_cloud_event(read.message)) + "\n\n";
 }
 
 /// One reader of events. Dies on a worker, because its reader is joined then.
@@ -92,7 +27,11 @@ class EventStream : public std::enable_shared_from_this<EventStream> {
 public:
     EventStream(Api& api, std::shared_ptr<void> slot) : api_(api), slot_(std::move(slot)) {}
 
-    void open(const CallPtr& call, const std::string& filter, std::uint64_t start) {
+    /// `follow` false: what is stored, and then the stream ends.
+    void open(
+        const CallPtr& call, const std::string& filter, std::uint64_t start, bool follow
+    ) {
+        follow_ = follow;
         bus::ReaderSettings settings;
         settings.stream = "EVT";
         settings.filter = filter;
@@ -112,6 +51,7 @@ public:
         stream_.write("retry: 1000\n\n");
         ready_.count_down();
         keep_alive();
+        if (!follow_) end_where_nothing_is();
         stream_.on_closed([self = shared_from_this()]() mutable {
             auto& workers = self->api_.workers;
             workers.dispose(std::move(self));
@@ -120,13 +60,25 @@ public:
 
 private:
     bool take(const bus::ReadMessage& message) {
+        any_ = true;
         ready_.wait();
         const std::string event = to_sse(message);
         // Waiting here is what bounds a stalled reader: nothing more is asked of the bus meanwhile.
         while (!stream_.write_wait(event, kWriteTurn)) {
             if (stream_.closed()) return false;
         }
-        return true;
+        if (follow_ || message.pending > 0) return true;
+        stream_.close();
+        return false;
+    }
+
+    /// The last message says that it is the last; where none is stored, silence does.
+    void end_where_nothing_is() {
+        const std::weak_ptr<EventStream> weak = shared_from_this();
+        api_.workers.after(kNoOutput, [weak] {
+            const auto self = weak.lock();
+            if (self && !self->any_ && !self->stream_.closed()) self->stream_.close();
+        });
     }
 
     void keep_alive() {
@@ -143,6 +95,8 @@ private:
     const std::shared_ptr<void> slot_;
     std::latch ready_{1};  // stream_ is set
     net::Stream stream_;
+    bool follow_ = true;
+    std::atomic<bool> any_{false};
     std::unique_ptr<bus::Receiver> reader_;  // last: ended first
 };
 
@@ -190,6 +144,7 @@ void stream_events(Api& api, const CallPtr& call) {
     if (!filter) return call->fail(filter.error());
     const auto start = read_start(*call);
     if (!start) return call->fail(start.error());
+    const bool follow = call->request.query.get_or("follow", "true") != "false";
     auto slot = api.streams.take(call->principal.org, call->principal.user);
     if (!slot)
         return call->fail(
@@ -199,8 +154,8 @@ void stream_events(Api& api, const CallPtr& call) {
              {}}
         );
     const auto stream = std::make_shared<EventStream>(api, std::move(slot));
-    if (!api.workers.run([stream, call, filter = *filter, start = *start] {
-            stream->open(call, filter, start);
+    if (!api.workers.run([stream, call, follow, filter = *filter, start = *start] {
+            stream->open(call, filter, start, follow);
         })) {
         call->fail(unavailable("overloaded", "too much is waiting already; try again in a moment"));
     }

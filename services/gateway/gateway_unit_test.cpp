@@ -6,6 +6,7 @@
 #include <set>
 
 #include "berth/gateway/v1/gateway.pb.h"
+#include "berth/gateway/v1/chat.pb.h"
 #include "berth/lease/v1/lease.pb.h"
 #include "berth/node/v1/node.pb.h"
 #include "berth/run/v1/run.pb.h"
@@ -230,6 +231,20 @@ TEST(Openapi, DescribesTheFieldsOfTheSchemas) {
         {"SignInStarted", v1::SignInStarted::descriptor()},
         {"PollSignIn", v1::PollSignIn::descriptor()},
         {"SignInPending", v1::SignInPending::descriptor()},
+        {"ChatCode", v1::ChatCode::descriptor()},
+        {"ChatLinks", v1::ChatLinks::descriptor()},
+        {"ReaderBody", v1::ReaderBody::descriptor()},
+        {"EventReader", v1::EventReader::descriptor()},
+        {"EventReaders", v1::EventReaders::descriptor()},
+        {"WebhookBody", v1::WebhookBody::descriptor()},
+        {"WebhookChange", v1::WebhookChange::descriptor()},
+        {"Webhook", webhook::v1::Subscriber::descriptor()},
+        {"WebhookSecret", v1::WebhookSecret::descriptor()},
+        {"WebhookList", webhook::v1::SubscribersReply::descriptor()},
+        {"WebhookDelivery", webhook::v1::Delivery::descriptor()},
+        {"WebhookDeliveries", webhook::v1::DeliveriesReply::descriptor()},
+        {"ReplayBody", v1::ReplayBody::descriptor()},
+        {"Replayed", webhook::v1::Replayed::descriptor()},
     };
     const auto* schemas = json->find("components")->find("schemas");
     for (const auto& [name, descriptor] : pairs) {

@@ -101,16 +101,6 @@ Result<void> check_object(const Json& value, const Descriptor& type, const std::
 
 }  // namespace
 
-std::string to_json(const google::protobuf::Message& message) {
-    google::protobuf::util::JsonPrintOptions options;
-    options.always_print_primitive_fields = true;
-    options.preserve_proto_field_names = true;
-    std::string out;
-    // Fails only for an Any of an unknown type, which no schema of ours has.
-    (void)google::protobuf::util::MessageToJsonString(message, &out, options);
-    return out;
-}
-
 Result<void> from_json(std::string_view text, google::protobuf::Message& out) {
     auto parsed = Json::parse(text, Json::Limits{kMaxBody, kMaxDepth});
     if (!parsed)

@@ -7,6 +7,7 @@
 
 #include "core/result.hpp"
 #include "net/http_server.hpp"
+#include "service/cloud_event.hpp"
 
 namespace google::protobuf {
 class Message;
@@ -14,10 +15,7 @@ class Message;
 
 namespace berth::gateway {
 
-/// Field names as in the schema (snake_case); fields with their default value are written too,
-/// except unset messages and optionals. Enums are their names, 64-bit integers texts, bytes base64
-/// (protobuf's mapping).
-std::string to_json(const google::protobuf::Message& message);
+using service::to_json;
 
 /// Fills `out` from `text`, which must be an object. Unknown members, wrong types, and nesting
 /// deeper than 32 are errors: code "bad_body" or "unknown_field" with the field's path.

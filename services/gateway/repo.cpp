@@ -13,7 +13,6 @@ using store::OnLoss;
 using store::Param;
 using store::Statement;
 
-// Every service has an inbox and an outbox, which the runtime watches; the gateway's stay empty.
 const std::string& first_migration() {
     static const std::string sql = std::string(store::kInboxOutboxDdl) + R"(
 CREATE TABLE orgs (
@@ -80,6 +79,26 @@ INSERT INTO keys (name, value)
 VALUES ('tokens', gen_random_uuid()::text || gen_random_uuid()::text || gen_random_uuid()::text);
 )";
 
+// Who people on chat platforms are. One code per user; tries are counted per person.
+constexpr std::string_view kThirdMigration = R"(
+ALTER TABLE identities ADD COLUMN linked_at timestamptz NOT NULL DEFAULT now();
+CREATE TABLE chat_codes (
+    org text NOT NULL,
+    owner text NOT NULL,
+    hash text NOT NULL UNIQUE,
+    expires_at timestamptz NOT NULL,
+    PRIMARY KEY (org, owner),
+    FOREIGN KEY (org, owner) REFERENCES users (org, name)
+);
+CREATE TABLE chat_tries (
+    platform text NOT NULL,
+    person text NOT NULL,
+    wrong integer NOT NULL,
+    since timestamptz NOT NULL,
+    PRIMARY KEY (platform, person)
+);
+)";
+
 #define TOKEN_COLUMNS "id, org, owner, roles, label, created_at, expires_at, last_used_at"
 #define TOKEN_LIVE "revoked_at IS NULL AND (expires_at IS NULL OR expires_at > now())"
 
@@ -133,9 +152,10 @@ TokenRow read(const store::Row& row) {
 }  // namespace
 
 std::span<const store::Migration> migrations() {
-    static const std::array<store::Migration, 2> list{
+    static const std::array<store::Migration, 3> list{
         {{1, "orgs, users and tokens", first_migration()},
-         {2, "roles of users, identities and sign-ins", kSecondMigration}}};
+         {2, "roles of users, identities and sign-ins", kSecondMigration},
+         {3, "chat identities", kThirdMigration}}};
     return list;
 }
 

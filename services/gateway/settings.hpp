@@ -79,6 +79,11 @@ inline constexpr std::size_t kSignInThreads = 2;
 inline constexpr std::size_t kMaxQueuedSignIns = 64;
 /// Sign-ins under way at once. Anybody may begin one: more are 429 instead of a growing table.
 inline constexpr int kMaxLogins = 1'000;
+/// A code that links a chat identity: long enough to change windows, short enough to be of no use
+/// to who finds it later.
+inline constexpr milliseconds kChatCodeLife{600'000};
+/// Wrong codes of one person on a platform within an hour.
+inline constexpr int kMaxWrongCodes = 5;
 /// For one exchange with a provider.
 inline constexpr milliseconds kProviderTimeout{10'000};
 /// Threads for what may wait: the database, opening readers and channels, ending them.

@@ -5,6 +5,7 @@
 
 #include "provisioner/actors.hpp"
 #include "provisioner/make_drivers.hpp"
+#include "provisioner/readers.hpp"
 #include "provisioner/reconciler.hpp"
 #include "service/leader_loop.hpp"
 
@@ -29,11 +30,17 @@ public:
           actors_({runtime.pool(), runtime.database(), runtime.relay(), runtime.metrics(), drivers_}
           ),
           handlers_(drivers_, *ground_.enrolment, runtime.pool(), [this] { actors_.wake(); }),
+          readers_(
+              *ground_.enrolment,
+              runtime.pool(),
+              settings.public_nats_url.empty() ? ground_.bus.url : settings.public_nats_url
+          ),
           bound_(runtime.make_handlers()) {
         for (const auto& [name, driver] : drivers_) {
             if (!driver->instant()) add_keeper(runtime, settings, name, *driver);
         }
         handlers_.bind(*bound_);
+        readers_.bind(*bound_);
     }
 
     Result<void> start() override {
@@ -75,6 +82,7 @@ private:
     Drivers drivers_;
     Actors actors_;
     ProvHandlers handlers_;
+    ReaderHandlers readers_;
     std::vector<std::unique_ptr<Reconciler>> reconcilers_;
     std::vector<std::unique_ptr<service::LeaderLoop>> keepers_;
     std::unique_ptr<service::Handlers> bound_;  // last: consumers stop before what they use goes

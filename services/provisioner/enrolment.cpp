@@ -18,13 +18,44 @@ Result<std::string> Enrolment::api(std::string_view subject, std::string_view js
     return connection_.request(subject, json, kApiTimeout);
 }
 
-Result<void> Enrolment::open(const std::string& machine, const std::string& org) {
-    BERTH_ASSIGN(const auto consumers, topology::consumers_of(topology::builtin(), {machine, org}));
+Result<void> Enrolment::make(const std::vector<topology::Consumer>& consumers) {
     topology::ApplyReport report;
     for (const topology::Consumer& consumer : consumers) {
         BERTH_TRY(topology::apply_consumer(
             consumer, [this](auto subject, auto json) { return api(subject, json); }, {}, report
         ));
+    }
+    return {};
+}
+
+Result<void> Enrolment::open(const std::string& machine, const std::string& org) {
+    const topology::Machine holder{machine, org};
+    BERTH_ASSIGN(const auto consumers, topology::consumers_of(topology::builtin(), holder));
+    return make(consumers);
+}
+
+Result<void> Enrolment::open_reader(const topology::EventReader& reader) {
+    BERTH_ASSIGN(const auto consumers, topology::consumers_of(topology::builtin(), reader));
+    return make(consumers);
+}
+
+Result<std::string> Enrolment::mint_reader(
+    const topology::EventReader& reader,
+    const std::string& user_public_key,
+    WallTime now,
+    milliseconds life
+) {
+    return topology::mint_reader_user(
+        topology::builtin(), account_, reader, user_public_key, now, life
+    );
+}
+
+Result<void> Enrolment::close_reader(const topology::EventReader& reader) {
+    BERTH_ASSIGN(const auto consumers, topology::consumers_of(topology::builtin(), reader));
+    for (const topology::Consumer& consumer : consumers) {
+        BERTH_TRY(topology::delete_consumer(consumer, [this](auto subject, auto json) {
+            return api(subject, json);
+        }));
     }
     return {};
 }
@@ -43,7 +74,9 @@ Result<std::string> Enrolment::mint(
 Result<void> Enrolment::close(const std::string& machine, const std::string& org) {
     BERTH_ASSIGN(
         const auto consumers,
-        topology::consumers_of(topology::builtin(), {machine, org.empty() ? "none" : org})
+        topology::consumers_of(
+            topology::builtin(), topology::Machine{machine, org.empty() ? "none" : org}
+        )
     );
     for (const topology::Consumer& consumer : consumers) {
         BERTH_TRY(topology::delete_consumer(consumer, [this](auto subject, auto json) {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // What every machine needs on the bus whatever its driver: a durable for its commands, a user of
-// its own.
+// its own. And the same for readers of events.
 #pragma once
 
 #include <map>
@@ -10,6 +10,7 @@
 #include "core/guarded.hpp"
 #include "identity/creds.hpp"
 #include "identity/nkeys.hpp"
+#include "topology/rights.hpp"
 
 namespace berth::prov {
 
@@ -32,9 +33,20 @@ public:
     /// Deletes the durable and the commands that waited behind it. What is not there is success.
     Result<void> close(const std::string& machine, const std::string& org);
 
+    /// The same for a reader of events, whose durable keeps its place: it is not purged.
+    Result<void> open_reader(const topology::EventReader& reader);
+    Result<std::string> mint_reader(
+        const topology::EventReader& reader,
+        const std::string& user_public_key,
+        WallTime now,
+        milliseconds life
+    );
+    Result<void> close_reader(const topology::EventReader& reader);
+
     const std::string& account_public_key() const { return account_.public_key(); }
 
 private:
+    Result<void> make(const std::vector<topology::Consumer>& consumers);
     Result<std::string> api(std::string_view subject, std::string_view json);
     bus::Connection& connection_;
     const identity::KeyPair account_;

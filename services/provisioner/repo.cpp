@@ -53,6 +53,19 @@ CREATE TABLE drift (
 );
 )";
 
+constexpr std::string_view kReaderTables = R"(
+CREATE TABLE readers (
+    id text PRIMARY KEY,
+    org text NOT NULL,
+    name text NOT NULL,
+    created_by text NOT NULL,
+    created_at timestamptz NOT NULL,
+    expires_at timestamptz NOT NULL,
+    UNIQUE (org, name)
+);
+CREATE INDEX readers_end ON readers (expires_at);
+)";
+
 #define RESOURCE_COLUMNS \
     "machine, org, lease, driver, spec, state, attempts, next_at, error, revision"
 
@@ -146,8 +159,8 @@ std::span<const store::Migration> migrations() {
     static const std::string first =
         std::string(store::kInboxOutboxDdl) + std::string(store::kLeaderDdl) + std::string(kTables);
     static const std::string second(kDriftTables);
-    static const std::array<store::Migration, 2> all{
-        {{1, "resources", first}, {2, "drift", second}}};
+    static const std::array<store::Migration, 3> all{
+        {{1, "resources", first}, {2, "drift", second}, {3, "readers of events", kReaderTables}}};
     return all;
 }
 

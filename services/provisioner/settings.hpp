@@ -61,6 +61,14 @@ inline constexpr seconds kSlowestRetry{30};
 /// A machine's user lives this long and is renewed at half of it.
 inline constexpr seconds kNodeCredentialLife{15 * 60};
 
+/// A reader's credential, within the template's own lifetime (schemas/topology/users.yaml).
+inline constexpr seconds kShortestReader{60};
+inline constexpr seconds kLongestReader{30 * 24 * 3'600};
+/// Of one org: each costs the bus a durable.
+inline constexpr int kMaxReaders = 100;
+/// Stream EVT's: a reader that stayed away longer has missed something anyway.
+inline constexpr seconds kEventAge{7 * 24 * 3'600};
+
 /// Reads everything, secrets in files of their own too; what is wrong is told by the reader's
 /// finish().
 ProvSettings read_prov_settings(config::Reader& reader);

@@ -140,7 +140,8 @@ prometheus healthy
 prov healthy
 run healthy
 topology healthy
-warden healthy"
+warden healthy
+webhook healthy"
 for _ in $(seq 120); do
   [ "$(states)" = "$wanted" ] && break
   sleep 1

@@ -6,6 +6,7 @@
 #include <set>
 #include <thread>
 
+#include "core/text.hpp"
 #include "provisioner/driver_contract.hpp"
 #include "provisioner/drivers/aws/aws_fixture.hpp"
 #include "provisioner/drivers/aws/creation.hpp"
@@ -171,7 +172,7 @@ TEST_F(Aws, AKeyOrGroupOfOursInNameOnlyIsLeftAlone) {
         "eu-central-1",
         {{"Action", "ImportKeyPair"},
          {"KeyName", name},
-         {"PublicKeyMaterial", aws::base64(world_.settings.ssh_public_key)}}
+         {"PublicKeyMaterial", base64(world_.settings.ssh_public_key)}}
     );
     (void)world_.raw(
         "eu-west-1",

@@ -30,14 +30,6 @@ const AwsRegion* region_named(const AwsSettings& settings, const std::string& na
 
 }  // namespace
 
-std::string base64(std::string_view bytes) {
-    std::string text = base64url(bytes);
-    std::replace(text.begin(), text.end(), '-', '+');
-    std::replace(text.begin(), text.end(), '_', '/');
-    while (text.size() % 4 != 0) text += '=';
-    return text;
-}
-
 std::string Offer::text() const {
     return type + " in " + region + (subnet.empty() ? "" : "/" + subnet) + (spot ? " (spot)" : "");
 }

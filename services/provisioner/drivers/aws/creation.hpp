@@ -28,9 +28,6 @@ struct Offer {
 /// on-demand, in each subnet. Errors: "bad_profile", "unknown_location".
 Result<std::vector<Offer>> offers_of(const AwsSettings& settings, const MachineSpec& spec);
 
-/// RFC 4648 section 4, with padding.
-std::string base64(std::string_view bytes);
-
 /// Used once, by one thread.
 class Creation {
 public:

@@ -2,6 +2,7 @@
 // What must be in a region before an instance can be asked for there: image, VPC, groups, key.
 #include <algorithm>
 
+#include "core/text.hpp"
 #include "provisioner/drivers/aws/creation.hpp"
 #include "provisioner/drivers/aws/ec2_codes.hpp"
 

@@ -74,22 +74,6 @@ Error lost(std::string_view what) {
 
 }  // namespace
 
-Sender make_http_sender() {
-    // Clients that nobody uses just now. At most as many as threads ever asked at once.
-    auto idle = std::make_shared<Guarded<std::vector<http::Client>>>();
-    return [idle](const http::Request& request) {
-        std::optional<http::Client> client;
-        if (auto lock = idle->lock(); !lock->empty()) {
-            client.emplace(std::move(lock->back()));
-            lock->pop_back();
-        }
-        if (!client) client.emplace();
-        auto response = client->send(request);
-        idle->lock()->push_back(std::move(*client));
-        return response;
-    };
-}
-
 Error refusal(const Reply& reply, const std::string& what) {
     const std::string words =
         what + ": " + reply.code + (reply.message.empty() ? "" : " (" + reply.message + ")");

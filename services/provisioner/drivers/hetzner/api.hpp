@@ -19,10 +19,7 @@
 
 namespace berth::prov::hetzner {
 
-/// Sends one HTTP request; called by many threads at once.
-using Sender = std::function<Result<http::Response>(const http::Request&)>;
-/// libs/http with one kept connection for each thread that asks at the same time.
-Sender make_http_sender();
+using http::Sender;
 
 struct ApiSettings {
     std::string endpoint = "https://api.hetzner.cloud/v1";  ///< no slash at its end

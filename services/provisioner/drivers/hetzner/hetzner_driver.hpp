@@ -56,7 +56,7 @@ public:
     HetznerDriver(
         HetznerSettings settings,
         Boot& boot,
-        hetzner::Sender http = hetzner::make_http_sender(),
+        hetzner::Sender http = http::make_sender(),
         const Clock& clock = Clock::system()
     );
 

@@ -118,7 +118,7 @@ Json HetznerWorld::control(
 
 std::unique_ptr<HetznerDriver> HetznerWorld::start_hetzner(CrashPoint crash) {
     auto sent = std::make_shared<std::atomic<int>>(0);
-    hetzner::Sender inner = hetzner::make_http_sender();
+    hetzner::Sender inner = http::make_sender();
     auto sender = [crash, sent, inner](const http::Request& request) {
         const int number = ++*sent;
         const bool dies = crash.request != 0 && number >= crash.request;

@@ -1,0 +1,132 @@
+// SPDX-License-Identifier: Apache-2.0
+// Subscribers, events and deliveries as rows. Every statement of webhook stands in repo.cpp and
+// repo_deliveries.cpp.
+#pragma once
+
+#include <optional>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "berth/webhook/v1/webhook.pb.h"
+#include "bus/message.hpp"
+#include "core/time.hpp"
+#include "store/migrations.hpp"
+#include "store/outbox.hpp"
+#include "store/postgres.hpp"
+#include "webhook/schedule.hpp"
+
+namespace berth::webhook {
+
+std::span<const store::Migration> migrations();
+
+struct SubscriberRow {
+    std::string id;  ///< wh_<ulid>
+    std::string org;
+    std::string url;
+    std::vector<std::string> subjects;
+    bool binary = false;
+    bool enabled = true;
+    std::string reason;  ///< why not
+    std::string description;
+    std::string secret;      ///< sealed
+    std::string old_secret;  ///< sealed; empty: none
+    std::optional<WallTime> old_secret_until{};
+    std::string created_by;
+    WallTime created_at{};
+    std::optional<WallTime> failing_since{};
+    std::int64_t pending = 0;
+    std::int64_t revision = 1;
+};
+v1::Subscriber to_proto(const SubscriberRow& row);
+
+/// A delivery with its event, as the sender needs it.
+struct PendingRow {
+    std::int64_t id = 0;
+    bus::Message event;
+    Attempts attempts;
+};
+
+/// What became of an attempt.
+struct ResultRow {
+    std::int64_t id = 0;
+    v1::DeliveryState state = v1::DELIVERY_STATE_PENDING;
+    Attempts attempts;
+    int status = 0;
+    std::string error;
+    WallTime at{};
+};
+
+/// An event as it comes from the bus, to be kept for those it matches.
+struct IncomingRow {
+    std::string ce_id;
+    std::string org;
+    bus::Message event;
+    std::vector<std::string> subscribers;
+};
+
+/// Stateless; the transaction's thread rules hold.
+namespace repo {
+
+/// Error "too_many_webhooks".
+Result<void> add(store::Transaction& tx, const SubscriberRow& row);
+/// The org's subscriber, locked. Error "webhook_not_found".
+Result<SubscriberRow> lock(
+    store::Transaction& tx, const std::string& org, const std::string& id
+);
+/// Everything but id, org, pending and creation; the revision rises.
+Result<void> update(store::Transaction& tx, SubscriberRow& row);
+Result<void> remove(store::Transaction& tx, const std::string& id);
+Result<std::optional<SubscriberRow>> find(
+    store::Pool& pool, const std::string& org, const std::string& id
+);
+Result<std::vector<SubscriberRow>> list(
+    store::Pool& pool, const std::string& org, const std::string& cursor, int limit
+);
+/// The enabled ones of every org.
+Result<std::vector<SubscriberRow>> list_enabled(store::Pool& pool);
+/// The same, of these orgs: id, org and subjects alone.
+Result<std::vector<SubscriberRow>> interested(
+    store::Transaction& tx, std::span<const std::string> orgs
+);
+
+/// Stores events that are not known yet, each with its deliveries, in their order; counts them as
+/// pending. Returns how many deliveries there are.
+Result<std::int64_t> take_in(store::Transaction& tx, std::span<const IncomingRow> events);
+
+/// Pending deliveries of a subscriber above `after`, oldest first.
+Result<std::vector<PendingRow>> load(
+    store::Pool& pool, const std::string& subscriber, std::int64_t after, int limit
+);
+/// Of deliveries that are still pending.
+Result<void> write_results(store::Transaction& tx, std::span<const ResultRow> results);
+Result<void> set_failing(
+    store::Transaction& tx, const std::string& subscriber, std::optional<WallTime> since
+);
+/// What waits begins anew, as if it had just come.
+Result<void> restart_pending(store::Transaction& tx, const std::string& subscriber, WallTime now);
+/// Pending again; how many.
+Result<std::int64_t> replay(
+    store::Transaction& tx,
+    const std::string& subscriber,
+    std::optional<std::int64_t> delivery,
+    std::optional<WallTime> since,
+    bool failed_only,
+    WallTime now
+);
+/// Newest first, below `cursor` (0: from the newest). `state` unspecified: all.
+Result<std::vector<v1::Delivery>> log(
+    store::Pool& pool,
+    const std::string& subscriber,
+    v1::DeliveryState state,
+    std::int64_t cursor,
+    int limit
+);
+Result<v1::Delivery> delivery_of(
+    store::Transaction& tx, const std::string& subscriber, const std::string& ce_id
+);
+/// Deletes events older than `before` with their deliveries; how many.
+Result<std::int64_t> trim(store::Pool& pool, WallTime before, int batch);
+
+}  // namespace repo
+}  // namespace berth::webhook

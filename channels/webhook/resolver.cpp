@@ -1,0 +1,63 @@
+// SPDX-License-Identifier: Apache-2.0
+// A failure is not remembered: the subscriber backs off by itself.
+#include "webhook/resolver.hpp"
+
+#include "webhook/settings.hpp"
+
+namespace berth::webhook {
+
+Resolver::Resolver(Resolve ask) : ask_(std::move(ask)) {}
+
+Resolver::~Resolver() {
+    {
+        const std::lock_guard lock(mutex_);
+        stopping_ = true;
+    }
+    changed_.notify_all();
+    for (auto& thread : threads_) thread.join();
+}
+
+std::optional<Resolver::Addresses> Resolver::known(const std::string& host) {
+    const std::lock_guard lock(mutex_);
+    const auto it = believed_.find(host);
+    if (it == believed_.end() || it->second.until <= std::chrono::steady_clock::now())
+        return std::nullopt;
+    return it->second.addresses;
+}
+
+void Resolver::ask(std::string host, Done done) {
+    {
+        const std::lock_guard lock(mutex_);
+        waiting_.emplace_back(std::move(host), std::move(done));
+        if (threads_.size() < std::min(kResolverThreads, waiting_.size()))
+            threads_.emplace_back([this] { run(); });
+    }
+    changed_.notify_one();
+}
+
+void Resolver::remember(const std::string& host, const Addresses& addresses) {
+    const auto now = std::chrono::steady_clock::now();
+    const std::lock_guard lock(mutex_);
+    if (believed_.size() >= kMaxResolved) {
+        std::erase_if(believed_, [&](const auto& each) { return each.second.until <= now; });
+        if (believed_.size() >= kMaxResolved) believed_.clear();
+    }
+    believed_[host] = {addresses, now + kResolved};
+}
+
+void Resolver::run() {
+    std::unique_lock lock(mutex_);
+    while (true) {
+        changed_.wait(lock, [this] { return stopping_ || !waiting_.empty(); });
+        if (stopping_) return;
+        const auto [host, done] = std::move(waiting_.front());
+        waiting_.pop_front();
+        lock.unlock();
+        auto addresses = ask_(host);
+        if (addresses) remember(host, *addresses);
+        done(std::move(addresses));
+        lock.lock();
+    }
+}
+
+}  // namespace berth::webhook
