@@ -6,6 +6,7 @@
 #include <filesystem>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "core/result.hpp"
 #include "core/secret.hpp"
@@ -46,6 +47,17 @@ inline constexpr std::array<ServiceName, 6> kServices = {
      {"warden", "berth-warden"},
      {"lease", "berth-lease"},
      {"prov", "berth-prov"}}};
+
+/// The chat bridges: each runs where the user's settings have a section of its name.
+inline constexpr std::array<ServiceName, 4> kBridges = {
+    {{"slack", "berth-slack"},
+     {"telegram", "berth-telegram"},
+     {"discord", "berth-discord"},
+     {"whatsapp", "berth-whatsapp"}}};
+
+/// The services that this deployment runs, in the order of stopping. Error: the user's settings
+/// cannot be read.
+Result<std::vector<ServiceName>> services_of(const Layout& layout);
 
 /// Makes the folders, private. Error "bad_data_folder" says what is wrong with the place.
 Result<void> make_folders(const Layout& layout);

@@ -74,6 +74,40 @@ Result<void> single_user(
     return checked("creating PostgreSQL's roles", capture(std::move(spec), kInitPatience, sql));
 }
 
+// Which services have their role and schema; a deployment may learn of new ones later.
+constexpr const char* kRolesFile = "berth-roles";
+
+/// A role and a schema for each service that has none yet, bridges that do not run now too. The
+/// server must not run. Every statement may be repeated.
+Result<void> make_roles(const Layout& layout, const fs::path& postgres, const fs::path& cluster) {
+    const std::string had = read_file(cluster / kRolesFile, 65'536).value_or("");
+    std::string sql;
+    std::string have = had;
+    const auto add = [&](std::string_view token) -> Result<void> {
+        if (("\n" + had).find(fmt::format("\n{}\n", token)) != std::string::npos) return {};
+        BERTH_ASSIGN(const Secret password, kept_secret(layout, fmt::format("postgres-{}", token)));
+        // Passwords are hexadecimal: nothing to quote. One line is one statement here.
+        sql += fmt::format(
+            "DO $$ BEGIN IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = '{0}') THEN CREATE ROLE "
+            "\"{0}\" LOGIN; END IF; END $$\n"
+            "ALTER ROLE \"{0}\" PASSWORD '{1}'\n"
+            "GRANT CONNECT ON DATABASE {2} TO \"{0}\"\n"
+            "ALTER ROLE \"{0}\" SET search_path = \"{0}\"\n"
+            "CREATE SCHEMA IF NOT EXISTS \"{0}\" AUTHORIZATION \"{0}\"\n",
+            token,
+            password.reveal(),
+            kDatabase
+        );
+        have += fmt::format("{}\n", token);
+        return {};
+    };
+    for (const auto& service : kServices) BERTH_TRY(add(service.token));
+    for (const auto& bridge : kBridges) BERTH_TRY(add(bridge.token));
+    if (sql.empty()) return {};
+    BERTH_TRY(single_user(postgres, cluster, kDatabase, sql));
+    return write_file_atomic(cluster / kRolesFile, have, 0600);
+}
+
 Result<void> make_cluster(const Layout& layout, const fs::path& cluster) {
     BERTH_ASSIGN(const fs::path initdb, find_binary("initdb"));
     BERTH_ASSIGN(const fs::path postgres, find_binary("postgres"));
@@ -89,24 +123,18 @@ Result<void> make_cluster(const Layout& layout, const fs::path& cluster) {
         "--locale=C",
         "--no-instructions"};
     BERTH_TRY(checked("initdb", capture(std::move(spec), kInitPatience)));
-    std::string roles = fmt::format(
-        "CREATE DATABASE {}\nREVOKE ALL ON DATABASE {} FROM PUBLIC\n", kDatabase, kDatabase
-    );
-    std::string schemas = "REVOKE ALL ON SCHEMA public FROM PUBLIC\n";
-    for (const auto& service : kServices) {
-        BERTH_ASSIGN(
-            const Secret password, kept_secret(layout, fmt::format("postgres-{}", service.token))
-        );
-        // Passwords are hexadecimal: nothing to quote.
-        roles += fmt::format(
-            "CREATE ROLE \"{}\" LOGIN PASSWORD '{}'\n", service.token, password.reveal()
-        );
-        roles += fmt::format("GRANT CONNECT ON DATABASE {} TO \"{}\"\n", kDatabase, service.token);
-        roles += fmt::format("ALTER ROLE \"{0}\" SET search_path = \"{0}\"\n", service.token);
-        schemas += fmt::format("CREATE SCHEMA \"{0}\" AUTHORIZATION \"{0}\"\n", service.token);
-    }
-    BERTH_TRY(single_user(postgres, cluster, "postgres", roles));
-    return single_user(postgres, cluster, kDatabase, schemas);
+    BERTH_TRY(single_user(
+        postgres,
+        cluster,
+        "postgres",
+        fmt::format(
+            "CREATE DATABASE {}\nREVOKE ALL ON DATABASE {} FROM PUBLIC\n", kDatabase, kDatabase
+        )
+    ));
+    BERTH_TRY(single_user(
+        postgres, cluster, kDatabase, "REVOKE ALL ON SCHEMA public FROM PUBLIC\n"
+    ));
+    return make_roles(layout, postgres, cluster);
 }
 
 // The postmaster tells its state in the eighth line of its pid file.
@@ -122,7 +150,10 @@ std::string not_ready(const fs::path& pid_file, pid_t pid) {
 
 Result<void> prepare_postgres(const Layout& layout) {
     std::error_code error;
-    if (fs::exists(layout.postgres() / "PG_VERSION", error)) return {};
+    if (fs::exists(layout.postgres() / "PG_VERSION", error)) {
+        BERTH_ASSIGN(const fs::path postgres, find_binary("postgres"));
+        return make_roles(layout, postgres, layout.postgres());
+    }
     const fs::path unfinished = layout.data / "postgres.new";
     fs::remove_all(unfinished, error);
     BERTH_TRY(make_cluster(layout, unfinished));

@@ -5,6 +5,8 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+
 #include "cli/paths.hpp"
 #include "cli/up/postgres.hpp"
 #include "config/config.hpp"
@@ -64,6 +66,7 @@ Result<std::string> profiles(const Layout& layout) {
     (void)reader.has("gateway");      // goes to the gateway
     (void)reader.has("webhook");      // goes to webhook
     (void)reader.has("bus");          // goes to nats-server (cli/up/nats.cpp)
+    for (const auto& bridge : kBridges) (void)reader.has(bridge.token);  // go to the chat bridges
     BERTH_TRY(reader.finish());       // the keys of a profile are checked by the service
     if (!given) return own;
     std::string out = "profiles:\n";
@@ -82,7 +85,26 @@ Result<std::string> section_of(const Layout& layout, std::string_view name) {
     return out;
 }
 
+bool is_bridge(const ServiceName& service) {
+    return std::any_of(kBridges.begin(), kBridges.end(), [&](const ServiceName& bridge) {
+        return bridge.token == service.token;
+    });
+}
+
 }  // namespace
+
+Result<std::vector<ServiceName>> services_of(const Layout& layout) {
+    std::vector<ServiceName> out;
+    std::error_code ignored;
+    if (fs::exists(layout.user_settings(), ignored)) {
+        BERTH_ASSIGN(const config::Document document, config::Document::load(layout.user_settings()));
+        for (const auto& bridge : kBridges) {
+            if (document.root().find(bridge.token)) out.push_back(bridge);
+        }
+    }
+    out.insert(out.end(), kServices.begin(), kServices.end());
+    return out;
+}
 
 Result<void> write_settings(
     const Layout& layout, const ServiceName& service, const Nats& nats, int http_port
@@ -125,6 +147,9 @@ Result<void> write_settings(
         BERTH_ASSIGN(const std::string text, profiles(layout));
         BERTH_ASSIGN(const std::string own, section_of(layout, "broker"));
         out += text + own;
+    } else if (is_bridge(service)) {
+        BERTH_ASSIGN(const std::string own, section_of(layout, service.token));
+        out += own;
     }
     BERTH_TRY(make_private_folder(layout.data / service.token));
     return write_file_atomic(layout.etc() / fmt::format("{}.yaml", service.token), out, 0600);

@@ -28,16 +28,6 @@ constexpr milliseconds kIdle{1'000};
 constexpr std::size_t kLogLines = 5;  // shown of each part that is not ready
 
 std::vector<std::string> base_names() { return {"postgres", "nats"}; }
-std::vector<std::string> service_names() {
-    std::vector<std::string> out;
-    for (const auto& service : kServices) out.emplace_back(service.token);
-    return out;
-}
-std::vector<std::string> all_names() {
-    auto out = base_names();
-    for (auto& name : service_names()) out.push_back(name);
-    return out;
-}
 
 /// Blocks the signals that end us and gives them as a descriptor.
 class StopSignals {
@@ -86,6 +76,17 @@ public:
     }
 
 private:
+    std::vector<std::string> service_names() const {
+        std::vector<std::string> out;
+        for (const auto& service : services_) out.emplace_back(service.token);
+        return out;
+    }
+    std::vector<std::string> all_names() const {
+        auto out = base_names();
+        for (auto& name : service_names()) out.push_back(name);
+        return out;
+    }
+
     Result<void> prepare() {
         if (!port_is_free(options_.http_port)) {
             return conflict(
@@ -98,13 +99,14 @@ private:
         std::error_code ignored;
         if (!fs::exists(layout_.postgres() / "PG_VERSION", ignored))
             options_.progress("making a new database, once");
+        BERTH_ASSIGN(services_, services_of(layout_));
         BERTH_TRY(prepare_postgres(layout_));
         BERTH_ASSIGN(nats_, prepare_nats(layout_));
         BERTH_ASSIGN(PartSpec postgres, postgres_part(layout_));
         BERTH_ASSIGN(PartSpec nats, nats_part(layout_, nats_));
         children_.add(std::move(postgres));
         children_.add(std::move(nats));
-        for (const auto& service : kServices) {
+        for (const auto& service : services_) {
             BERTH_TRY(write_settings(layout_, service, nats_, options_.http_port));
             children_.add(service_part(layout_, service));
         }
@@ -213,6 +215,7 @@ private:
     const SupervisorOptions& options_;
     const Layout& layout_;
     StopSignals signals_;  // before any thread
+    std::vector<ServiceName> services_;
     Nats nats_;
     Children children_;
     std::future<Result<void>> topology_;

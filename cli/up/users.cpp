@@ -96,7 +96,8 @@ Result<void> become_user(const Layout& layout) {
             )
         );
     }
-    for (const auto& service : kServices) {
+    BERTH_ASSIGN(const auto services, services_of(layout));
+    for (const auto& service : services) {
         const fs::path program = own_path().parent_path() / service.binary;
         if (::access(program.c_str(), X_OK) != 0) {
             return unavailable(

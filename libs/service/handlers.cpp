@@ -215,6 +215,7 @@ private:
         store::Outcome outcome;
         std::vector<store::OutboxMessage> messages;
         const char* verdict = "ok";
+        std::function<void()> committed{};
     };
 
     std::string upper_token() const {
@@ -364,7 +365,8 @@ private:
                      decision->refused ? "failure" : "ok",
                      decision->reply_payload},
                     std::move(decision->messages),
-                    decision->refused ? "refused" : "ok"};
+                    decision->refused ? "refused" : "ok",
+                    std::move(decision->committed)};
                 if (!done.messages.empty()) BERTH_TRY(store::Outbox::add_all(tx, done.messages));
                 store::Inbox::settle(tx, inbox_id, done.outcome);  // goes with COMMIT
                 return done;
@@ -379,6 +381,7 @@ private:
             if (!handled && expired)
                 return Handled{failure_outcome(handled.error()), {}, "expired"};
             if (!handled && refusal) handled = store_refusal(inbox_id, digest, *refusal);
+            if (handled && handled->committed) handled->committed();
             if (handled || !is_outage(handled.error())) return handled;
             log::warning(
                 "held until the outage ends",

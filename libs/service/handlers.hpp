@@ -38,6 +38,9 @@ struct Decision {
     std::string reply_payload;  ///< serialized
     std::vector<store::OutboxMessage> messages;
     bool refused = false;  ///< the reply is a Failure, and yet what was written commits
+    /// Called after the commit, on the handler's thread: to wake who looks at the rows. A hint
+    /// only; it is lost with the process.
+    std::function<void()> committed{};
 };
 
 /// A decision whose reply is `message`.

@@ -26,6 +26,7 @@ SIBLINGS = {
     ("topology", "identity"),  # a deployment's credentials
     ("topology", "process"),  # its certificate by openssl
     ("policy", "service"),  # times of a plan's terms on the wire
+    ("chat", "service"),  # a bridge is a service
 }
 
 # The one home (or two) of each third-party library: header prefixes, link words, libs that may name them.

@@ -1,0 +1,330 @@
+// SPDX-License-Identifier: Apache-2.0
+// From what was said to what is done and answered.
+#include "chat/desk.hpp"
+
+#include <algorithm>
+#include <map>
+
+#include "chat/approvals.hpp"
+#include "chat/length.hpp"
+#include "chat/markdown.hpp"
+#include "chat/verbs.hpp"
+#include "chat/words.hpp"
+#include "core/text.hpp"
+#include "identity/sha256.hpp"
+#include "log/log.hpp"
+
+namespace berth::chat {
+namespace {
+
+constexpr milliseconds kPoll{1'000};
+constexpr milliseconds kOutageWait{500};
+constexpr int kAtOnce = 512;
+constexpr std::chrono::minutes kQuestionOpen{10};
+constexpr std::size_t kMaxComment = 2'000;  // warden's own limit
+
+std::string hash_of(const std::string& token) { return hex(identity::sha256(token)); }
+
+/// What a person says must not call anybody, whoever repeats it.
+std::string without_calls(std::string text) {
+    static constexpr std::string_view kBreak = "\u200b";
+    for (const std::string_view word : {"@everyone", "@here", "@channel", "@all"}) {
+        for (auto at = text.find(word); at != std::string::npos; at = text.find(word, at + kBreak.size() + 1))
+            text.insert(at + 1, kBreak);
+    }
+    for (auto at = text.find("<!"); at != std::string::npos; at = text.find("<!", at + kBreak.size() + 1))
+        text.insert(at + 1, kBreak);
+    return text;
+}
+
+/// A command that a message names with its prefix or without.
+std::string without_prefix(std::string_view text, std::string_view prefix) {
+    while (!text.empty() && (text.front() == ' ' || text.front() == '\n')) text.remove_prefix(1);
+    for (const std::string_view each : {prefix, std::string_view("/berth ")}) {
+        if (!each.empty() && text.substr(0, each.size()) == each) return std::string(text.substr(each.size()));
+    }
+    return std::string(text == "/berth" ? std::string_view() : text);
+}
+
+}  // namespace
+
+Desk::Desk(Parts& parts, People& people, const Traits& traits)
+    : parts_(parts), people_(people), traits_(traits) {}
+
+void Desk::start() {
+    for (std::size_t i = 0; i < kWorkers; ++i) workers_.emplace_back([this] { work(); });
+    chooser_ = std::thread([this] { choose(); });
+}
+
+void Desk::stop() {
+    {
+        const std::lock_guard lock(mutex_);
+        stopping_ = true;
+    }
+    changed_.notify_all();
+    parts_.inbound.ring();
+    if (chooser_.joinable()) chooser_.join();
+    for (auto& worker : workers_) {
+        if (worker.joinable()) worker.join();
+    }
+}
+
+bool Desk::rest(milliseconds time) {
+    std::unique_lock lock(mutex_);
+    return !changed_.wait_for(lock, time, [this] { return stopping_; });
+}
+
+void Desk::choose() {
+    for (;;) {
+        std::vector<std::string> busy;
+        {
+            const std::lock_guard lock(mutex_);
+            if (stopping_) return;
+            busy.assign(busy_.begin(), busy_.end());
+        }
+        auto rows = repo::waiting_inbound(parts_.pool(), busy, kAtOnce);
+        std::map<std::string, Batch> batches;
+        if (rows) {
+            for (auto& row : *rows) {
+                Batch& batch = batches[row.conversation];
+                batch.push_back(std::move(row));
+            }
+        }
+        {
+            const std::lock_guard lock(mutex_);
+            for (auto& [conversation, batch] : batches) {
+                busy_.insert(conversation);
+                queue_.push_back(std::move(batch));
+            }
+        }
+        if (!batches.empty()) changed_.notify_all();
+        parts_.inbound.wait(kPoll);
+    }
+}
+
+void Desk::work() {
+    for (;;) {
+        Batch batch;
+        {
+            std::unique_lock lock(mutex_);
+            changed_.wait(lock, [this] { return stopping_ || !queue_.empty(); });
+            if (stopping_) return;
+            batch = std::move(queue_.front());
+            queue_.pop_front();
+        }
+        for (const auto& row : batch) {
+            if (!take(row)) break;
+        }
+        {
+            const std::lock_guard lock(mutex_);
+            busy_.erase(batch.front().conversation);
+        }
+        parts_.inbound.ring();
+    }
+}
+
+bool Desk::take(const InboundRow& row) {
+    Answer answer;
+    auto speaker = people_.who(row.inbound);
+    Result<Answer> done = speaker ? carry_out(row, *speaker) : Result<Answer>(speaker.error());
+    if (done) {
+        answer = std::move(*done);
+    } else if (!is_outage(done.error())) {
+        answer = say(done.error().message.empty() ? done.error().code : done.error().message, true);
+    } else if (parts_.now() - row.received_at > kGiveUp) {
+        answer = say("Berth could not do that: it is not reachable. Say it again later.", true);
+    } else {
+        log::info("a message waits until the outage ends", {{"error", done.error()}});
+        (void)rest(kOutageWait);
+        return false;
+    }
+    auto stored = store(row, answer);
+    if (!stored) {
+        log::warning("an answer cannot be stored", {{"error", stored.error()}});
+        (void)rest(kOutageWait);
+        return false;
+    }
+    if (*stored) {
+        parts_.metrics.handled.add();
+        parts_.metrics.reply_seconds.observe(
+            std::chrono::duration<double>(parts_.now() - row.received_at)
+        );
+        parts_.outbound.ring();
+        parts_.jobs.ring();
+    }
+    return true;
+}
+
+Result<Answer> Desk::carry_out(const InboundRow& row, const Speaker& speaker) {
+    const Inbound& said = row.inbound;
+    if (speaker.standing == Speaker::Standing::kElsewhere) {
+        parts_.metrics.ignored.add();
+        log::info("something was said in a chat that is not in the settings", {{"chat", said.conversation.chat}});
+        return Answer{};
+    }
+    if (speaker.standing == Speaker::Standing::kStranger) return refusal(row, speaker);
+    if (said.kind == InboundKind::kClick) {
+        if (speaker.standing != Speaker::Standing::kKnown) return refusal(row, speaker);
+        return click(row, speaker, hash_of(said.token), said.comment, traits_.modals || !said.comment.empty());
+    }
+    if (said.kind == InboundKind::kMessage && speaker.standing == Speaker::Standing::kKnown) {
+        BERTH_ASSIGN(
+            const auto asked,
+            repo::open_question(
+                parts_.pool(), row.conversation, said.person.id, row.received_at - kQuestionOpen
+            )
+        );
+        // Whoever is asked why answers with the next message, but for one that is plainly a command.
+        const bool is_command = said.text.rfind("/berth", 0) == 0;
+        if (asked && !is_command) {
+            BERTH_ASSIGN(Answer answer, click(row, speaker, *asked, said.text, true));
+            answer.store = [inner = std::move(answer.store), &row](store::Transaction& tx) -> Result<void> {
+                BERTH_TRY(repo::forget_question(tx, row.conversation, row.inbound.person.id));
+                return inner ? inner(tx) : Result<void>{};
+            };
+            return answer;
+        }
+    }
+    return command(row, speaker, without_prefix(said.text, traits_.command_prefix));
+}
+
+Result<Answer> Desk::command(
+    const InboundRow& row, const Speaker& speaker, const std::string& text
+) {
+    const FirstWord first = first_word(text);
+    const Verb* verb = find_verb(first.word.empty() ? "help" : first.word);
+    if (speaker.standing != Speaker::Standing::kKnown &&
+        (verb == nullptr || verb->needs != Verb::Needs::kNobody))
+        return refusal(row, speaker);
+    if (verb == nullptr) {
+        return say(
+            "There is no command " + code(without_calls(first.word.substr(0, 64))) + ". " +
+                usage_of(*find_verb("help"), traits_.command_prefix),
+            true
+        );
+    }
+    const auto with_usage = [&](const std::string& why) {
+        return say(why + ". Usage: " + usage_of(*verb, traits_.command_prefix), true);
+    };
+    auto words = split_words(first.rest);
+    if (!words) return with_usage(words.error().message);
+    const std::vector<std::string> roles(speaker.actor.roles().begin(), speaker.actor.roles().end());
+    if (!may(roles, verb->needs))
+        return say(
+            code(verb->name) + " needs the role operator, which you do not have. An admin of your org gives it.",
+            true
+        );
+    Call call{parts_, people_, row, speaker, std::move(*words), first.rest, traits_.command_prefix};
+    auto answer = verb->handler(call);
+    if (!answer && answer.error().code == "usage") return with_usage(answer.error().message);
+    return answer;
+}
+
+/// What a button means stands in the database; its text proves only who was shown it.
+Result<Answer> Desk::click(
+    const InboundRow& row, const Speaker& speaker, const std::string& hash,
+    const std::string& comment, bool commented
+) {
+    BERTH_ASSIGN(const auto button, repo::find_button(parts_.pool(), hash));
+    if (!button) return say("That button is no longer good.", true);
+    const auto slash = button->follows.find('/');
+    const std::string subject = button->follows.substr(slash + 1);
+    Call call{parts_, people_, row, speaker, {}, {}, traits_.command_prefix};
+    Result<Answer> answer = Answer{};
+    if (button->action == kDenyWithComment && !commented) {
+        answer = say("Say why in your next message here.", true);
+        answer->store = [&row, hash, now = parts_.now()](store::Transaction& tx) {
+            return repo::ask_comment(tx, row.conversation, row.inbound.person.id, hash, now);
+        };
+    } else if (button->action == kCancel) {
+        const std::vector<std::string> roles(speaker.actor.roles().begin(), speaker.actor.roles().end());
+        if (!may(roles, Verb::Needs::kOperator)) return say("Canceling needs the role operator.", true);
+        answer = cancel_job(call, subject);
+    } else {
+        Decision decision;
+        decision.approval = subject;
+        decision.approve = button->action == kApprove;
+        decision.comment = comment.substr(0, fitting(comment, kMaxComment / 4, Unit::kCodePoints));
+        // The same for each click of one person on one button: the answer of a repeated one is the
+        // first one's.
+        answer = decide(
+            call,
+            decision,
+            service::child_command_id("click/" + hash, speaker.actor.org() + "/" + speaker.actor.user() + "/" + decision.comment)
+        );
+    }
+    if (!answer || row.inbound.kind != InboundKind::kClick || row.inbound.message.empty()) return answer;
+    // Of a card that may have gone out before a crash: now it is known that it did, and where.
+    answer->store = [inner = std::move(answer->store), card = button->card, &row](store::Transaction& tx) -> Result<void> {
+        BERTH_TRY(repo::adopt_message(tx, card, row.inbound.message));
+        return inner ? inner(tx) : Result<void>{};
+    };
+    return answer;
+}
+
+/// Once an hour, for the person alone: who floods the bridge does not flood the chat.
+Answer Desk::refusal(const InboundRow& row, const Speaker& speaker) {
+    parts_.metrics.refused.add();
+    const bool stranger = speaker.standing == Speaker::Standing::kStranger;
+    const std::string words =
+        stranger ? "You may not use Berth here. Ask whoever runs it to put " + code(row.inbound.person.id) +
+                       " on the list of people."
+                 : "You are not linked to a user of Berth. Run `berth chat pair` on your computer, and "
+                   "say " + code(traits_.command_prefix + "pair CODE") + " here.";
+    Answer answer;
+    answer.store = [this, &row, words](store::Transaction& tx) -> Result<void> {
+        const WallTime now = parts_.now();
+        BERTH_ASSIGN(
+            const bool allowed, repo::may_refuse(tx, row.inbound.person.id, now, now - kRefusalEvery)
+        );
+        if (!allowed) return {};
+        Content content;
+        content.markdown = words;
+        for (const auto& reply : replies(row, content, true))
+            BERTH_TRY(repo::insert_outbound(tx, reply, now));
+        return {};
+    };
+    return answer;
+}
+
+std::vector<OutboundRow> Desk::replies(
+    const InboundRow& row, const Content& content, bool only_for
+) {
+    std::vector<OutboundRow> out;
+    std::vector<std::string> pieces{content.markdown};
+    if (!content.is_card && content.file_name.empty())
+        pieces = split_markdown(
+            content.markdown,
+            std::max(traits_.max_text, kMinChunk),
+            traits_.counts_utf16 ? Unit::kUtf16 : Unit::kCodePoints
+        );
+    for (std::size_t i = 0; i < pieces.size(); ++i) {
+        OutboundRow reply;
+        reply.key = service::child_command_id(row.command_id, "reply/" + std::to_string(i));
+        reply.outgoing.conversation = row.inbound.conversation;
+        reply.outgoing.content = content;
+        reply.outgoing.content.markdown = without_calls(pieces[i]);
+        // A conversation of two needs no whisper.
+        if (only_for && !row.inbound.direct) reply.outgoing.only_for = row.inbound.person.id;
+        reply.outgoing.handle = row.inbound.handle;
+        reply.expires_at = parts_.now() + kReplyTtl;
+        out.push_back(std::move(reply));
+    }
+    return out;
+}
+
+Result<bool> Desk::store(const InboundRow& row, const Answer& answer) {
+    const Content& content = answer.content;
+    const bool speaks = content.is_card || !content.markdown.empty() || !content.file_name.empty();
+    const auto messages = speaks ? replies(row, content, answer.only_for) : std::vector<OutboundRow>{};
+    return parts_.pool().transact([&](store::Transaction& tx) -> Result<bool> {
+        BERTH_ASSIGN(const bool first, repo::finish_inbound(tx, row.id));
+        if (!first) return false;
+        const WallTime now = parts_.now();
+        for (const auto& message : messages) BERTH_TRY(repo::insert_outbound(tx, message, now));
+        if (answer.store) BERTH_TRY(answer.store(tx));
+        return true;
+    });
+}
+
+}  // namespace berth::chat

@@ -1,0 +1,65 @@
+// SPDX-License-Identifier: Apache-2.0
+// Messages in: each is carried out once, in order within its conversation, and answered where it
+// was said. Private to libs/chat.
+#pragma once
+
+#include <condition_variable>
+#include <deque>
+#include <mutex>
+#include <optional>
+#include <set>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "chat/commands.hpp"
+#include "chat/parts.hpp"
+#include "chat/people.hpp"
+#include "chat/store.hpp"
+
+namespace berth::chat {
+
+/// Works off `inbound` while this process leads. One thread chooses, kWorkers carry out, each the
+/// messages of one conversation at a time.
+class Desk {
+public:
+    static constexpr std::size_t kWorkers = 4;
+
+    Desk(Parts& parts, People& people, const Traits& traits);
+    ~Desk() { stop(); }
+    Desk(const Desk&) = delete;
+    Desk& operator=(const Desk&) = delete;
+    void start();
+    void stop();
+
+private:
+    using Batch = std::vector<InboundRow>;
+    void choose();
+    void work();
+    /// False: it has to be tried again later, and what follows it waits.
+    bool take(const InboundRow& row);
+    Result<Answer> carry_out(const InboundRow& row, const Speaker& speaker);
+    Result<Answer> command(const InboundRow& row, const Speaker& speaker, const std::string& text);
+    Result<Answer> click(
+        const InboundRow& row, const Speaker& speaker, const std::string& hash,
+        const std::string& comment, bool commented
+    );
+    Answer refusal(const InboundRow& row, const Speaker& speaker);
+    Result<bool> store(const InboundRow& row, const Answer& answer);
+    std::vector<OutboundRow> replies(const InboundRow& row, const Content& content, bool only_for);
+    /// False when stopping.
+    bool rest(milliseconds time);
+
+    Parts& parts_;
+    People& people_;
+    const Traits& traits_;
+    std::mutex mutex_;
+    std::condition_variable changed_;
+    bool stopping_ = false;       // by mutex_, down to busy_
+    std::deque<Batch> queue_;
+    std::set<std::string> busy_;  // conversations
+    std::thread chooser_;
+    std::vector<std::thread> workers_;
+};
+
+}  // namespace berth::chat

@@ -1,0 +1,94 @@
+// SPDX-License-Identifier: Apache-2.0
+// Token buckets.
+#include "chat/limiter.hpp"
+
+#include <algorithm>
+#include <cmath>
+
+namespace berth::chat {
+namespace {
+
+// A chat whose budget is full again is as good as a new one.
+constexpr std::size_t kLookForIdle = 1'000;
+
+milliseconds until_one(double tokens, const Rate& rate) {
+    if (tokens >= 1.0 || rate.per_second <= 0) return milliseconds{0};
+    return milliseconds{
+        static_cast<long long>(std::ceil((1.0 - tokens) * 1'000.0 / rate.per_second))};
+}
+
+}  // namespace
+
+void Limiter::Bucket::fill(const Rate& rate, SteadyTime now) {
+    const double passed = std::chrono::duration<double>(now - at).count();
+    tokens = std::min(std::max(1.0, rate.burst), tokens + std::max(0.0, passed) * rate.per_second);
+    at = now;
+}
+
+bool Limiter::Chat::idle(const Rate& rate, SteadyTime now) const {
+    Bucket filled = bucket;
+    filled.fill(rate, now);
+    return filled.tokens >= std::max(1.0, rate.burst) &&
+           std::none_of(paused.begin(), paused.end(), [&](const auto& each) {
+               return each.second > now;
+           });
+}
+
+std::size_t Limiter::available(SteadyTime now) {
+    if (!begun_) {
+        begun_ = true;
+        all_ = {std::max(1.0, overall_.burst), now};
+    }
+    all_.fill(overall_, now);
+    return all_.tokens < 1.0 ? 0 : static_cast<std::size_t>(all_.tokens);
+}
+
+std::vector<std::string> Limiter::held_back(std::string_view route, SteadyTime now) {
+    std::vector<std::string> out;
+    for (auto& [name, chat] : chats_) {
+        chat.bucket.fill(per_chat_, now);
+        const auto pause = chat.paused.find(std::string(route));
+        if (chat.bucket.tokens < 1.0 || (pause != chat.paused.end() && pause->second > now))
+            out.push_back(name);
+    }
+    return out;
+}
+
+void Limiter::take(const std::string& chat, SteadyTime now) {
+    if (chats_.size() >= kLookForIdle) forget(now);
+    const auto [at, made] = chats_.try_emplace(chat);
+    if (made) at->second.bucket = {std::max(1.0, per_chat_.burst), now};
+    at->second.bucket.fill(per_chat_, now);
+    at->second.bucket.tokens -= 1.0;
+    (void)available(now);
+    all_.tokens -= 1.0;
+}
+
+void Limiter::pause(const std::string& chat, std::string_view route, SteadyTime until) {
+    const auto [at, made] = chats_.try_emplace(chat);
+    if (made) at->second.bucket = {std::max(1.0, per_chat_.burst), until - seconds{1}};
+    SteadyTime& paused = at->second.paused[std::string(route)];
+    paused = std::max(paused, until);
+}
+
+milliseconds Limiter::next(SteadyTime now, milliseconds idle) {
+    milliseconds out = idle;
+    const auto sooner = [&](milliseconds wait) {
+        out = std::min(out, std::max(wait, milliseconds{1}));
+    };
+    if (begun_ && available(now) == 0) sooner(until_one(all_.tokens, overall_));
+    for (auto& [name, chat] : chats_) {
+        chat.bucket.fill(per_chat_, now);
+        if (chat.bucket.tokens < 1.0) sooner(until_one(chat.bucket.tokens, per_chat_));
+        for (const auto& [route, until] : chat.paused) {
+            if (until > now) sooner(std::chrono::ceil<milliseconds>(until - now));
+        }
+    }
+    return out;
+}
+
+void Limiter::forget(SteadyTime now) {
+    std::erase_if(chats_, [&](const auto& each) { return each.second.idle(per_chat_, now); });
+}
+
+}  // namespace berth::chat

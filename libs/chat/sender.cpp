@@ -1,0 +1,455 @@
+// SPDX-License-Identifier: Apache-2.0
+// Choosing, calling, recording.
+#include "chat/sender.hpp"
+
+#include <algorithm>
+#include <array>
+
+#include "chat/length.hpp"
+#include "core/json.hpp"
+#include "core/random.hpp"
+#include "core/text.hpp"
+#include "identity/sha256.hpp"
+#include "log/log.hpp"
+
+namespace berth::chat {
+namespace {
+
+constexpr milliseconds kPoll{500};  // what nobody rang for: rows of another instance
+constexpr milliseconds kFirstRetry{500};
+constexpr milliseconds kLongestRetry{30'000};
+constexpr milliseconds kLongestPause{300'000};  // whatever the platform says
+constexpr milliseconds kRefusedRetry{5'000};
+constexpr milliseconds kDatabaseRetry{200};
+constexpr int kDoubtfulAtOnce = 16;
+constexpr milliseconds kDoubtEvery{1'000};
+constexpr int kMaxDoubts = 1;  // one message may be doubled once, not more
+// Cards whose buttons are remembered in clear text, so that an edit leaves them as they are.
+constexpr std::size_t kMaxRemembered = 2'000;
+constexpr std::size_t kDeadLetterText = 4'000;
+constexpr std::size_t kMaxReason = 500;
+
+milliseconds backoff(int attempts) {
+    const int doublings = std::min(std::max(attempts - 1, 0), 6);
+    const milliseconds base = std::min(kFirstRetry * (1 << doublings), kLongestRetry);
+    // Half of it at random, so that many that failed together do not come back together.
+    return base / 2 +
+           milliseconds{Random::system().below(static_cast<std::uint64_t>(base.count() / 2 + 1))};
+}
+
+/// A header's value.
+std::string one_line(std::string text) {
+    for (char& c : text) {
+        if (static_cast<unsigned char>(c) < 0x20) c = ' ';
+    }
+    return text.substr(0, kMaxReason);
+}
+
+std::string new_token() {
+    std::array<std::uint8_t, 16> bytes{};
+    Random::system().fill(bytes);
+    return base64url({reinterpret_cast<const char*>(bytes.data()), bytes.size()});
+}
+
+}  // namespace
+
+Sender::Sender(Parts& parts, Platform& platform)
+    : parts_(parts),
+      platform_(platform),
+      limiter_(platform.traits().per_conversation, platform.traits().overall) {}
+
+Sender::~Sender() { stop(); }
+
+void Sender::start() {
+    for (std::size_t i = 0; i < kSenders; ++i) senders_.emplace_back([this] { work(); });
+    chooser_ = std::thread([this] { choose(); });
+}
+
+void Sender::stop() {
+    {
+        const std::lock_guard lock(mutex_);
+        stopping_ = true;
+    }
+    changed_.notify_all();
+    parts_.outbound.ring();
+    if (chooser_.joinable()) chooser_.join();
+    for (auto& sender : senders_) {
+        if (sender.joinable()) sender.join();
+    }
+}
+
+void Sender::choose() {
+    SteadyTime next_doubt{};
+    for (;;) {
+        const SteadyTime now = std::chrono::steady_clock::now();
+        milliseconds wait = kPoll;
+        bool refused = false;
+        {
+            const std::lock_guard lock(mutex_);
+            if (stopping_) return;
+            wait = limiter_.next(now, wait);
+            refused = refused_until_ > now;
+        }
+        bool gave = false;
+        if (!refused) {
+            if (now >= next_doubt) {
+                give_doubtful();
+                next_doubt = now + kDoubtEvery;
+            }
+            gave = give_edits();
+            gave = give_posts() || gave;
+        }
+        if (!gave) parts_.outbound.wait(wait);
+    }
+}
+
+std::size_t Sender::free_senders() {
+    const std::lock_guard lock(mutex_);
+    return stopping_ || busy_ >= kSenders ? 0 : kSenders - busy_;
+}
+
+void Sender::give(const OutboundRow& row, Task task) {
+    {
+        const std::lock_guard lock(mutex_);
+        under_way_.insert(row.id);
+        ++busy_;
+        tasks_.push_back([this, id = row.id, run = std::move(task)] {
+            run();
+            const std::lock_guard done(mutex_);
+            under_way_.erase(id);
+            --busy_;
+        });
+    }
+    changed_.notify_one();
+}
+
+void Sender::work() {
+    for (;;) {
+        Task task;
+        {
+            std::unique_lock lock(mutex_);
+            changed_.wait(lock, [this] { return stopping_ || !tasks_.empty(); });
+            if (tasks_.empty()) return;
+            task = std::move(tasks_.front());
+            tasks_.pop_front();
+        }
+        task();
+        parts_.outbound.ring();
+    }
+}
+
+void Sender::give_doubtful() {
+    std::vector<std::int64_t> under_way;
+    {
+        const std::lock_guard lock(mutex_);
+        under_way.assign(under_way_.begin(), under_way_.end());
+    }
+    if (free_senders() == 0) return;
+    const auto rows = repo::doubtful_outbound(parts_.pool(), under_way, kDoubtfulAtOnce);
+    if (!rows) return;
+    for (const auto& row : *rows) give(row, [this, row] { resolve(row); });
+}
+
+bool Sender::give_posts() {
+    std::vector<std::string> held;
+    std::size_t limit = free_senders();
+    {
+        const std::lock_guard lock(mutex_);
+        const SteadyTime now = std::chrono::steady_clock::now();
+        held = limiter_.held_back("post", now);
+        limit = std::min(limit, limiter_.available(now));
+    }
+    if (limit == 0) return false;
+    auto rows = repo::claim_outbound(parts_.pool(), held, limit);
+    if (!rows) {
+        log::warning("messages cannot be read", {{"error", rows.error()}});
+        return false;
+    }
+    for (auto& row : *rows) {
+        if (row.expired) {
+            expired(row);
+            continue;
+        }
+        {
+            const std::lock_guard lock(mutex_);
+            limiter_.take(row.outgoing.conversation.chat, std::chrono::steady_clock::now());
+        }
+        give(row, [this, row] { post(row); });
+    }
+    return !rows->empty();
+}
+
+bool Sender::give_edits() {
+    if (!platform_.traits().edits) return false;
+    std::vector<std::int64_t> under_way;
+    std::vector<std::string> held;
+    std::size_t limit = free_senders();
+    {
+        const std::lock_guard lock(mutex_);
+        const SteadyTime now = std::chrono::steady_clock::now();
+        under_way.assign(under_way_.begin(), under_way_.end());
+        held = limiter_.held_back("edit", now);
+        limit = std::min(limit, limiter_.available(now));
+    }
+    if (limit == 0) return false;
+    auto rows = repo::changed_outbound(parts_.pool(), under_way, held, limit);
+    if (!rows) return false;
+    for (auto& row : *rows) {
+        {
+            const std::lock_guard lock(mutex_);
+            limiter_.take(row.outgoing.conversation.chat, std::chrono::steady_clock::now());
+        }
+        give(row, [this, row] { edit(row); });
+    }
+    return !rows->empty();
+}
+
+/// A token per button, of which only the hash is kept. A card that is drawn again keeps those it
+/// has, as far as this process knows them.
+Result<void> Sender::draw_buttons(OutboundRow& row) {
+    auto& buttons = row.outgoing.content.card.buttons;
+    if (!row.outgoing.content.is_card || buttons.empty()) return {};
+    std::vector<std::string> texts;
+    std::string drawn = row.key;
+    for (const auto& button : buttons) drawn += "/" + button.token;
+    {
+        const std::lock_guard lock(tokens_mutex_);
+        if (const auto known = tokens_.find(drawn); known != tokens_.end()) texts = known->second;
+    }
+    if (texts.empty()) {
+        std::vector<std::pair<std::string, std::string>> rows;
+        for (const auto& button : buttons) {
+            texts.push_back(new_token());
+            rows.emplace_back(hex(identity::sha256(texts.back())), button.token);
+        }
+        BERTH_TRY(repo::insert_buttons(parts_.pool(), row.key, rows));
+        const std::lock_guard lock(tokens_mutex_);
+        if (tokens_.size() >= kMaxRemembered) tokens_.erase(tokens_.begin());
+        tokens_[drawn] = texts;
+    }
+    for (std::size_t i = 0; i < buttons.size(); ++i) buttons[i].token = texts[i];
+    return {};
+}
+
+void Sender::post(OutboundRow row) {
+    if (const auto drawn = draw_buttons(row); !drawn) {
+        retry(
+            row,
+            {SendError::Kind::kLater, milliseconds{0}, drawn.error().code},
+            row.outgoing.plain,
+            row.doubts
+        );
+        return;
+    }
+    const SteadyTime began = std::chrono::steady_clock::now();
+    const SendResult<Sent> result = platform_.post(row.outgoing);
+    parts_.metrics.post_seconds.observe(std::chrono::steady_clock::now() - began);
+    settle(row, result);
+}
+
+void Sender::settle(const OutboundRow& row, const SendResult<Sent>& result) {
+    if (result.value) {
+        parts_.health.set_refused({});
+        persist([&] {
+            return repo::mark_sent(parts_.pool(), row.id, result.value->message, row.revision);
+        });
+        parts_.metrics.sent.add();
+        return;
+    }
+    const SendError& error = result.error;
+    switch (error.kind) {
+        case SendError::Kind::kUnknown: doubt(row, error.reason); break;
+        case SendError::Kind::kBadMarkup:
+            if (row.outgoing.plain) {
+                fail(row, error.reason);
+            } else {
+                retry(
+                    row,
+                    {SendError::Kind::kBadMarkup, milliseconds{1}, error.reason},
+                    true,
+                    row.doubts
+                );
+            }
+            break;
+        case SendError::Kind::kUnauthorized: {
+            parts_.health.set_refused(error.reason);
+            {
+                const std::lock_guard lock(mutex_);
+                refused_until_ = std::chrono::steady_clock::now() + kRefusedRetry;
+            }
+            retry(row, error, row.outgoing.plain, row.doubts);
+            break;
+        }
+        case SendError::Kind::kRefused:
+        case SendError::Kind::kGone:
+        case SendError::Kind::kUnchanged: fail(row, error.reason); break;
+        case SendError::Kind::kLater:
+            if (error.retry_after.count() > 0)
+                pause(row.outgoing.conversation.chat, "post", error.retry_after);
+            retry(row, error, row.outgoing.plain, row.doubts);
+            break;
+    }
+}
+
+/// It may have gone out.
+void Sender::doubt(const OutboundRow& row, const std::string& reason) {
+    parts_.metrics.doubted.add();
+    if (platform_.traits().can_find) {
+        // Left marked: found by the next look, which asks the platform.
+        log::info(
+            "it is not known whether a message went out", {{"key", row.key}, {"why", reason}}
+        );
+        return;
+    }
+    if (row.kind == OutboundKind::kApproval || row.doubts >= kMaxDoubts) {
+        fail(row, "it is not known whether it was posted, and it is not posted twice: " + reason);
+    } else {
+        retry(
+            row,
+            {SendError::Kind::kLater, milliseconds{0}, reason},
+            row.outgoing.plain,
+            row.doubts + 1
+        );
+    }
+}
+
+void Sender::resolve(OutboundRow row) {
+    if (!platform_.traits().can_find) {
+        doubt(row, "the bridge ended while it was being sent");
+        return;
+    }
+    const auto found = platform_.find(row.outgoing);
+    if (!found.value) {
+        if (found.error.kind == SendError::Kind::kUnauthorized) {
+            parts_.health.set_refused(found.error.reason);
+            const std::lock_guard lock(mutex_);
+            refused_until_ = std::chrono::steady_clock::now() + kRefusedRetry;
+        } else if (found.error.kind == SendError::Kind::kRefused) {
+            fail(row, found.error.reason);
+        }
+        return;  // asked again at the next look
+    }
+    if (*found.value) {
+        // What it shows is not known: drawn anew.
+        persist([&] {
+            return repo::mark_sent(
+                parts_.pool(),
+                row.id,
+                (*found.value)->message,
+                row.outgoing.content.is_card ? 0 : row.revision
+            );
+        });
+        parts_.metrics.sent.add();
+    } else {
+        persist([&] {
+            return repo::mark_pending(
+                parts_.pool(), row.id, parts_.now(), row.outgoing.plain, row.doubts
+            );
+        });
+    }
+}
+
+void Sender::edit(OutboundRow row) {
+    if (const auto drawn = draw_buttons(row); !drawn) return;
+    SendResult<Sent> result = platform_.edit(row.outgoing.conversation, row.message, row.outgoing);
+    if (!result.value && result.error.kind == SendError::Kind::kBadMarkup && !row.outgoing.plain) {
+        row.outgoing.plain = true;
+        result = platform_.edit(row.outgoing.conversation, row.message, row.outgoing);
+    }
+    if (result.value) {
+        parts_.health.set_refused({});
+        parts_.metrics.edited.add();
+        persist([&] { return repo::mark_shown(parts_.pool(), row.id, row.revision); });
+        return;
+    }
+    const SendError& error = result.error;
+    switch (error.kind) {
+        case SendError::Kind::kLater:
+        case SendError::Kind::kUnknown:  // an edit may be made twice
+            parts_.metrics.retried.add();
+            pause(row.outgoing.conversation.chat, "edit", std::max(error.retry_after, kFirstRetry));
+            break;
+        case SendError::Kind::kUnauthorized: {
+            parts_.health.set_refused(error.reason);
+            const std::lock_guard lock(mutex_);
+            refused_until_ = std::chrono::steady_clock::now() + kRefusedRetry;
+            break;
+        }
+        default:
+            if (error.kind != SendError::Kind::kUnchanged)
+                log::info("a message cannot be changed", {{"key", row.key}, {"why", error.reason}});
+            persist([&] { return repo::mark_shown(parts_.pool(), row.id, row.revision); });
+    }
+}
+
+void Sender::retry(const OutboundRow& row, const SendError& error, bool plain, int doubts) {
+    parts_.metrics.retried.add();
+    const milliseconds wait = error.retry_after.count() > 0
+                                  ? std::min(error.retry_after, kLongestPause)
+                                  : backoff(row.attempts);
+    persist([&] {
+        return repo::mark_pending(parts_.pool(), row.id, parts_.now() + wait, plain, doubts);
+    });
+}
+
+void Sender::expired(const OutboundRow& row) {
+    parts_.metrics.expired.add();
+    log::warning("a message was too old to be sent", {{"key", row.key}});
+}
+
+/// The dead letter commits with the row.
+void Sender::fail(const OutboundRow& row, const std::string& reason) {
+    parts_.metrics.failed.add();
+    log::warning("a message was given up", {{"key", row.key}, {"why", reason}});
+    persist([&]() -> Result<void> {
+        store::OutboxMessage letter;
+        letter.message_id = row.key + "/dlq";
+        letter.subject = "berth.dlq.chat." + parts_.token();
+        letter.headers = {
+            {"berth-dlq-reason", reason.empty() ? "refused" : one_line(reason)},
+            {"berth-dlq-chat", row.outgoing.conversation.chat}};
+        // The bus's client reads no header at all where one is empty.
+        if (!row.outgoing.conversation.thread.empty())
+            letter.headers.emplace_back("berth-dlq-thread", row.outgoing.conversation.thread);
+        const Content& content = row.outgoing.content;
+        Json body = Json::object();
+        body.set("key", row.key);
+        body.set("follows", row.follows);
+        body.set(
+            "text",
+            content.is_card ? content.card.title : cut(content.markdown, kDeadLetterText, Unit::kCodePoints)
+        );
+        letter.payload = body.dump();
+        auto done =
+            parts_.pool().transact([&](store::Transaction& tx) -> Result<store::OutboxMessage> {
+                store::OutboxMessage out = letter;
+                BERTH_TRY(repo::mark_failed(tx, row.id, reason));
+                BERTH_TRY(store::Outbox::add(tx, out));
+                return out;
+            });
+        if (!done) return done.error();
+        parts_.runtime.relay().publish_committed({std::move(*done)});
+        return {};
+    });
+}
+
+void Sender::pause(const std::string& chat, std::string_view route, milliseconds time) {
+    const std::lock_guard lock(mutex_);
+    limiter_.pause(chat, route, std::chrono::steady_clock::now() + std::min(time, kLongestPause));
+}
+
+void Sender::persist(const std::function<Result<void>()>& write) {
+    for (;;) {
+        const auto done = write();
+        if (done) return;
+        if (!is_outage(done.error()) && done.error().code != "unique_violation") {
+            log::error("the state of a message cannot be stored", {{"error", done.error()}});
+            return;
+        }
+        if (done.error().code == "unique_violation") return;  // the dead letter is there already
+        std::unique_lock lock(mutex_);
+        if (changed_.wait_for(lock, kDatabaseRetry, [this] { return stopping_; })) return;
+    }
+}
+
+}  // namespace berth::chat

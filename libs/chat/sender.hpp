@@ -1,0 +1,78 @@
+// SPDX-License-Identifier: Apache-2.0
+// Messages out: in order within a conversation, at the platform's pace, and never in doubt about
+// what a crash left behind. Private to libs/chat.
+#pragma once
+
+#include <condition_variable>
+#include <deque>
+#include <functional>
+#include <map>
+#include <mutex>
+#include <set>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "chat/limiter.hpp"
+#include "chat/parts.hpp"
+#include "chat/store.hpp"
+
+namespace berth::chat {
+
+/// Sends what `outbound` holds while this process leads. One thread chooses, kSenders call the
+/// platform. A row is marked and committed before the platform hears of it, so that after a crash
+/// it is known which ones may have gone out: those are asked for (Traits::can_find), or sent once
+/// more at most, or, where they are approvals, never again.
+class Sender {
+public:
+    static constexpr std::size_t kSenders = 16;
+
+    Sender(Parts& parts, Platform& platform);
+    ~Sender();
+    Sender(const Sender&) = delete;
+    Sender& operator=(const Sender&) = delete;
+    void start();
+    /// Waits for calls under way (30 s at most each, the platform's own limit).
+    void stop();
+
+private:
+    using Task = std::function<void()>;
+    void choose();
+    std::size_t free_senders();
+    void give(const OutboundRow& row, Task task);
+    bool give_posts();
+    bool give_edits();
+    void give_doubtful();
+    void work();
+
+    void post(OutboundRow row);
+    void edit(OutboundRow row);
+    void resolve(OutboundRow row);
+    Result<void> draw_buttons(OutboundRow& row);
+    void settle(const OutboundRow& row, const SendResult<Sent>& result);
+    void doubt(const OutboundRow& row, const std::string& reason);
+    void retry(const OutboundRow& row, const SendError& error, bool plain, int doubts);
+    void fail(const OutboundRow& row, const std::string& reason);
+    void expired(const OutboundRow& row);
+    /// Until the database takes it, or this stops: then the row stays marked and is resolved later.
+    void persist(const std::function<Result<void>()>& write);
+    void pause(const std::string& chat, std::string_view route, milliseconds time);
+
+    Parts& parts_;
+    Platform& platform_;
+    std::mutex mutex_;
+    std::condition_variable changed_;
+    bool stopping_ = false;  // by mutex_, down to limiter_
+    std::deque<Task> tasks_;
+    std::size_t busy_ = 0;
+    std::set<std::int64_t> under_way_;
+    Limiter limiter_;
+    SteadyTime refused_until_{};  // the credential is refused: no call before
+    std::mutex tokens_mutex_;
+    std::map<std::string, std::vector<std::string>>
+        tokens_;  // by tokens_mutex_: clear text, by card
+    std::thread chooser_;
+    std::vector<std::thread> senders_;
+};
+
+}  // namespace berth::chat

@@ -1,0 +1,173 @@
+// SPDX-License-Identifier: Apache-2.0
+// Decisions, halts, and how Berth is.
+#include <algorithm>
+
+#include "berth/lease/v1/lease.pb.h"
+#include "berth/run/v1/run.pb.h"
+#include "berth/warden/v1/warden.pb.h"
+#include "chat/approvals.hpp"
+#include "chat/length.hpp"
+#include "chat/parts.hpp"
+#include "chat/people.hpp"
+#include "chat/runs.hpp"
+#include "chat/store.hpp"
+#include "chat/verbs.hpp"
+#include "chat/words.hpp"
+
+namespace berth::chat {
+namespace {
+
+using warden::v1::Approval;
+
+constexpr int kShownApprovals = 20;
+constexpr std::size_t kShownPlan = 300;
+
+Result<warden::v1::ApprovalsReply> waiting(Call& call) {
+    warden::v1::ListApprovals query;
+    *query.mutable_actor() = call.speaker.actor;
+    query.set_state(warden::v1::APPROVAL_STATE_PENDING);
+    query.mutable_page()->set_limit(100);
+    return ask<warden::v1::ApprovalsReply>(call.parts, "berth.qry.warden.approvals", query, {});
+}
+
+Result<warden::v1::HaltsReply> halts(Call& call) {
+    warden::v1::ListHalts query;
+    *query.mutable_actor() = call.speaker.actor;
+    return ask<warden::v1::HaltsReply>(call.parts, "berth.qry.warden.halts", query, {});
+}
+
+bool is_approval_id(const std::string& word) { return word.rfind("ap_", 0) == 0; }
+
+Result<Answer> decide_by_words(Call& call, bool approve) {
+    Decision decision;
+    decision.approve = approve;
+    std::string rest = call.rest;
+    if (!call.words.empty() && is_approval_id(call.words[0])) {
+        decision.approval = call.words[0];
+        rest = first_word(rest).rest;
+    } else {
+        BERTH_ASSIGN(const auto reply, waiting(call));
+        if (reply.approvals_size() == 0) return say("Nothing waits for a decision.", true);
+        if (reply.approvals_size() > 1)
+            return bad_usage("several commands wait; say which by its id (see `approvals`)");
+        decision.approval = reply.approvals(0).id();
+    }
+    decision.comment = rest;
+    return decide(call, decision, service::child_command_id(call.row.command_id, "decide"));
+}
+
+std::string state_word(warden::v1::ApprovalState state) {
+    switch (state) {
+        case warden::v1::APPROVAL_STATE_APPROVED: return "approved";
+        case warden::v1::APPROVAL_STATE_DENIED: return "denied";
+        case warden::v1::APPROVAL_STATE_EXPIRED: return "expired";
+        case warden::v1::APPROVAL_STATE_REVOKED: return "revoked";
+        case warden::v1::APPROVAL_STATE_ABANDONED: return "abandoned";
+        default: return "waiting";
+    }
+}
+
+}  // namespace
+
+Result<Answer> decide(Call& call, const Decision& decision, const std::string& command_id) {
+    warden::v1::Decide command;
+    *command.mutable_actor() = call.speaker.actor;
+    command.set_approval(decision.approval);
+    command.set_approve(decision.approve);
+    command.set_comment(decision.comment);
+    command.set_surface(call.parts.token());
+    command.set_scope(warden::v1::GRANT_SCOPE_ONCE);
+    BERTH_ASSIGN(
+        const auto approval, ask<Approval>(call.parts, "berth.cmd.warden.decide", command, command_id)
+    );
+    Answer out = say(
+        approval.state() == warden::v1::APPROVAL_STATE_PENDING
+            ? "Your vote counts; more are needed."
+            : "It is " + state_word(approval.state()) + " by " + code(approval.decided_by()) + ".",
+        true
+    );
+    // The event tells the same a moment later; who clicked sees it now.
+    out.store = [approval, &parts = call.parts](store::Transaction& tx) {
+        return follow_approval(tx, parts.settings, approval, parts.now());
+    };
+    return out;
+}
+
+Result<Answer> say_approve(Call& call) { return decide_by_words(call, true); }
+Result<Answer> say_deny(Call& call) { return decide_by_words(call, false); }
+
+Result<Answer> say_approvals(Call& call) {
+    BERTH_ASSIGN(const auto reply, waiting(call));
+    if (reply.approvals_size() == 0) return say("Nothing waits for a decision.");
+    std::string out;
+    int shown = 0;
+    for (const auto& approval : reply.approvals()) {
+        if (++shown > kShownApprovals) break;
+        out += "- " + code(approval.id()) + " asked by " + code(approval.origin().user()) + ": " +
+               code(cut(approval.shown(), kShownPlan, Unit::kCodePoints)) + "\n";
+    }
+    if (reply.approvals_size() > kShownApprovals)
+        out += "\nand " + std::to_string(reply.approvals_size() - kShownApprovals) + " more.\n";
+    return say(std::move(out));
+}
+
+Result<Answer> say_halt(Call& call) {
+    warden::v1::PressHalt command;
+    *command.mutable_actor() = call.speaker.actor;
+    command.set_scope(warden::v1::HALT_SCOPE_ORG);
+    command.set_reason(call.rest);
+    BERTH_ASSIGN(
+        const auto halt,
+        ask<warden::v1::Halt>(
+            call.parts,
+            "berth.cmd.warden.halt",
+            command,
+            service::child_command_id(call.row.command_id, "halt")
+        )
+    );
+    return say(
+        "**Halted** by " + code(call.speaker.actor.user()) + ": every run of " + code(halt.org()) +
+        " is being stopped and none begins. Another authorised person ends it with " +
+        code(call.prefix + "resume " + halt.id()) + "."
+    );
+}
+
+Result<Answer> say_resume(Call& call) {
+    if (call.words.size() > 1) return bad_usage("resume takes one halt, or none");
+    warden::v1::Resume command;
+    *command.mutable_actor() = call.speaker.actor;
+    if (!call.words.empty()) command.set_halt(call.words[0]);
+    BERTH_ASSIGN(
+        const auto halt,
+        ask<warden::v1::Halt>(
+            call.parts,
+            "berth.cmd.warden.resume",
+            command,
+            service::child_command_id(call.row.command_id, "resume")
+        )
+    );
+    return say("The halt " + code(halt.id()) + " is over.");
+}
+
+Result<Answer> say_status(Call& call) {
+    BERTH_ASSIGN(const auto pressed, halts(call));
+    BERTH_ASSIGN(const auto approvals, waiting(call));
+    lease::v1::List leases;
+    *leases.mutable_actor() = call.speaker.actor;
+    leases.mutable_page()->set_limit(100);
+    BERTH_ASSIGN(
+        const auto held, ask<lease::v1::ListReply>(call.parts, "berth.qry.lease.list", leases, {})
+    );
+    unsigned running = 0;
+    for (const auto& lease : held.leases()) running += lease.live_runs();
+    std::string out = "Berth answers. ";
+    out += std::to_string(held.leases_size()) + " leases with " + std::to_string(running) +
+           " live runs; " + std::to_string(approvals.approvals_size()) + " commands wait for a decision.\n";
+    for (const auto& halt : pressed.halts())
+        out += "\n**Halted** by " + code(halt.pressed_by()) +
+               (halt.reason().empty() ? std::string() : ": " + code(halt.reason())) + " (" +
+               code(halt.id()) + ")\n";
+    return say(std::move(out));
+}
+
+}  // namespace berth::chat

@@ -1,0 +1,128 @@
+// SPDX-License-Identifier: Apache-2.0
+// One pass over the line.
+#include "chat/words.hpp"
+
+namespace berth::chat {
+namespace {
+
+constexpr std::string_view kBlank = " \t\r\n\v\f";
+constexpr std::string_view kNoBreakSpace = "\u00a0";
+
+bool starts(std::string_view text, std::string_view with) {
+    return text.substr(0, with.size()) == with;
+}
+
+/// The straight form of a typographic quote that `text` begins with, and how long that is; 0: none.
+std::size_t quote_at(std::string_view text, char& out) {
+    if (text.empty()) return 0;
+    if (text[0] == '\'' || text[0] == '"') {
+        out = text[0];
+        return 1;
+    }
+    for (const std::string_view each : {"\u2018", "\u2019", "\u201a", "\u201b"}) {
+        if (starts(text, each)) {
+            out = '\'';
+            return each.size();
+        }
+    }
+    for (const std::string_view each : {"\u201c", "\u201d", "\u201e", "\u201f"}) {
+        if (starts(text, each)) {
+            out = '"';
+            return each.size();
+        }
+    }
+    return 0;
+}
+
+std::size_t blank_at(std::string_view text) {
+    if (text.empty()) return 0;
+    if (kBlank.find(text[0]) != std::string_view::npos) return 1;
+    return starts(text, kNoBreakSpace) ? kNoBreakSpace.size() : 0;
+}
+
+bool is_plain(std::string_view word) {
+    if (word.empty()) return false;
+    for (const char c : word) {
+        const auto u = static_cast<unsigned char>(c);
+        if (u < 0x21 || u == 0x7f ||
+            std::string_view("'\"\\$`!*?[]{}()<>|&;#~").find(c) != std::string_view::npos)
+            return false;
+    }
+    return true;
+}
+
+}  // namespace
+
+Result<std::vector<std::string>> split_words(std::string_view text) {
+    std::vector<std::string> words;
+    std::string word;
+    bool in_word = false;
+    char quote = 0;
+    while (!text.empty()) {
+        char found = 0;
+        const std::size_t quoted = quote_at(text, found);
+        const std::size_t blank = blank_at(text);
+        if (quoted > 0 && (quote == 0 || quote == found)) {
+            quote = quote == 0 ? found : '\0';
+            in_word = true;
+            text.remove_prefix(quoted);
+        } else if (quote == 0 && blank > 0) {
+            if (in_word) words.push_back(std::move(word));
+            word.clear();
+            in_word = false;
+            text.remove_prefix(blank);
+        } else if (text[0] == '\\' && quote != '\'' && text.size() > 1 && (quote == 0 || text[1] == '"' || text[1] == '\\')) {
+            word += text[1];
+            in_word = true;
+            text.remove_prefix(2);
+        } else if (!in_word && starts(text, "\u2014")) {
+            word += "--";
+            in_word = true;
+            text.remove_prefix(std::string_view("\u2014").size());
+        } else {
+            word += text[0];
+            in_word = true;
+            text.remove_prefix(1);
+        }
+    }
+    if (quote != 0)
+        return invalid("unclosed_quote", std::string("a ") + quote + " is opened and never closed");
+    if (in_word) words.push_back(std::move(word));
+    return words;
+}
+
+std::string join_words(const std::vector<std::string>& words) {
+    std::string out;
+    for (const auto& word : words) {
+        if (!out.empty()) out += ' ';
+        if (is_plain(word)) {
+            out += word;
+            continue;
+        }
+        out += '\'';
+        for (const char c : word) {
+            if (c == '\'') {
+                out += "'\\''";
+            } else {
+                out += c;
+            }
+        }
+        out += '\'';
+    }
+    return out;
+}
+
+FirstWord first_word(std::string_view text) {
+    while (const std::size_t blank = blank_at(text)) text.remove_prefix(blank);
+    FirstWord out;
+    while (!text.empty() && blank_at(text) == 0) {
+        const char c = text[0];
+        out.word += static_cast<char>(c >= 'A' && c <= 'Z' ? c - 'A' + 'a' : c);
+        text.remove_prefix(1);
+    }
+    while (const std::size_t blank = blank_at(text)) text.remove_prefix(blank);
+    out.rest = std::string(text);
+    return out;
+}
+
+}  // namespace berth::chat

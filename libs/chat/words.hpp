@@ -1,0 +1,30 @@
+// SPDX-License-Identifier: Apache-2.0
+// A line of chat as the words of a command: quotes as in a shell, and what chat clients make of
+// them.
+#pragma once
+
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "core/result.hpp"
+
+namespace berth::chat {
+
+/// Words are parted by white space. '…' is literal, in "…" a backslash escapes " and \, outside of
+/// quotes it escapes any character. Typographic quotes that clients put in for ' and " count as
+/// these, an em dash in front of a word as "--". Nothing is expanded: no variables, no globs.
+/// Error "unclosed_quote".
+Result<std::vector<std::string>> split_words(std::string_view text);
+
+/// The words as a shell would take them back, for people.
+std::string join_words(const std::vector<std::string>& words);
+
+/// The first word, lower-cased, and what follows it.
+struct FirstWord {
+    std::string word;
+    std::string rest;
+};
+FirstWord first_word(std::string_view text);
+
+}  // namespace berth::chat
