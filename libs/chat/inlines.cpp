@@ -12,10 +12,10 @@
 namespace berth::chat {
 namespace {
 
-constexpr std::size_t kMaxLookBack = 64;    // delimiters tried for one closer: keeps pairing linear
-constexpr std::size_t kMaxTicks = 32;       // longer runs of ` are text
-constexpr std::size_t kMaxLabel = 2'000;    // bytes between [ and ]: further is no link
-constexpr int kMaxLinkNesting = 4;          // [ in [ that are tried
+constexpr std::size_t kMaxLookBack = 64;  // delimiters tried for one closer: keeps pairing linear
+constexpr std::size_t kMaxTicks = 32;     // longer runs of ` are text
+constexpr std::size_t kMaxLabel = 2'000;  // bytes between [ and ]: further is no link
+constexpr int kMaxLinkNesting = 4;        // [ in [ that are tried
 
 struct Piece {
     Span span;
@@ -25,7 +25,8 @@ struct Piece {
 };
 
 bool punctuation(char c) {
-    return (c >= '!' && c <= '/') || (c >= ':' && c <= '@') || (c >= '[' && c <= '`') || (c >= '{' && c <= '~');
+    return (c >= '!' && c <= '/') || (c >= ':' && c <= '@') || (c >= '[' && c <= '`') ||
+           (c >= '{' && c <= '~');
 }
 bool blank(char c) { return c == ' ' || c == '\n' || c == '\t'; }
 
@@ -106,7 +107,8 @@ private:
         piece.span.text = std::string(text_.substr(from, end - from));
         std::string& code = piece.span.text;
         bool padded = code.size() > 2 && code.front() == ' ' && code.back() == ' ';
-        if (padded && code.find_first_not_of(' ') != std::string::npos) code = code.substr(1, code.size() - 2);
+        if (padded && code.find_first_not_of(' ') != std::string::npos)
+            code = code.substr(1, code.size() - 2);
         pieces_.push_back(std::move(piece));
         at_ = end + count;
     }
@@ -208,7 +210,8 @@ private:
         if (!where) return false;
         flush();
         std::string_view label = text_.substr(open + 1, *close - open - 1);
-        std::vector<Span> shown = parse_nested(label.empty() ? std::string_view(where->url) : label);
+        std::vector<Span> shown =
+            parse_nested(label.empty() ? std::string_view(where->url) : label);
         for (Span& span : shown) {
             Piece piece;
             piece.span = std::move(span);
@@ -229,7 +232,9 @@ private:
     std::array<std::size_t, kMaxTicks> last_ticks_{};
 };
 
-void style(std::vector<Piece>& pieces, std::size_t from, std::size_t to, char c, std::size_t count) {
+void style(
+    std::vector<Piece>& pieces, std::size_t from, std::size_t to, char c, std::size_t count
+) {
     for (std::size_t i = from; i < to; ++i) {
         Span& span = pieces[i].span;
         (c == '~' ? span.strike : count == 2 ? span.strong : span.emphasis) = true;
@@ -238,15 +243,16 @@ void style(std::vector<Piece>& pieces, std::size_t from, std::size_t to, char c,
 
 /// The multiple-of-three rule of CommonMark, and that there is something left to pair.
 bool pairs(const Piece& opener, const Piece& closer) {
-    if (opener.delimiter != closer.delimiter || !opener.opens || opener.span.text.empty()) return false;
+    if (opener.delimiter != closer.delimiter || !opener.opens || opener.span.text.empty())
+        return false;
     if (!opener.closes && !closer.opens) return true;
     std::size_t a = opener.span.text.size();
     std::size_t b = closer.span.text.size();
     return (a + b) % 3 != 0 || (a % 3 == 0 && b % 3 == 0);
 }
 
-/// Pairs delimiter runs from the left, as CommonMark's stack does. `open` holds the openers that are
-/// still to be had.
+/// Pairs delimiter runs from the left, as CommonMark's stack does. `open` holds the openers that
+/// are still to be had.
 void pair(std::vector<Piece>& pieces) {
     std::vector<std::size_t> open;
     for (std::size_t i = 0; i < pieces.size(); ++i) {
@@ -294,10 +300,12 @@ std::vector<Span> Reader::parse_nested(std::string_view label) const {
 }  // namespace
 
 bool linkable(std::string_view target) {
-    bool known = target.starts_with("https://") || target.starts_with("http://") || target.starts_with("mailto:");
+    bool known = target.starts_with("https://") || target.starts_with("http://") ||
+                 target.starts_with("mailto:");
     return known && std::none_of(target.begin(), target.end(), [](char c) {
-        return static_cast<unsigned char>(c) <= 0x20U || c == '<' || c == '>' || c == '"' || c == '|';
-    });
+               return static_cast<unsigned char>(c) <= 0x20U || c == '<' || c == '>' || c == '"' ||
+                      c == '|';
+           });
 }
 
 std::vector<Span> parse_inlines(std::string_view text) { return finish(Reader(text, 0).read()); }

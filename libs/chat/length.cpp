@@ -111,7 +111,8 @@ std::string to_text(std::string_view bytes) {
     for (std::size_t at = 0; at < bytes.size();) {
         Point point = decode(bytes, at);
         bool newline = point.value == '\r' && at + 1 < bytes.size() && bytes[at + 1] == '\n';
-        bool control = point.valid && (point.value < 0x20U || (point.value >= 0x7FU && point.value < 0xA0U));
+        bool control =
+            point.valid && (point.value < 0x20U || (point.value >= 0x7FU && point.value < 0xA0U));
         if (!point.valid) {
             text.append(kReplacement);
         } else if (!newline && (!control || point.value == '\n' || point.value == '\t')) {

@@ -26,8 +26,8 @@ std::string cut(std::string_view text, std::size_t max, Unit unit);
 /// The same from the other side: "…" and the end of the text, as a log's last lines are shown.
 std::string cut_front(std::string_view text, std::size_t max, Unit unit);
 
-/// Bytes that may come from anywhere as text: malformed UTF-8 becomes U+FFFD, control characters but
-/// line feed and tab are dropped, CR LF is one line feed.
+/// Bytes that may come from anywhere as text: malformed UTF-8 becomes U+FFFD, control characters
+/// but line feed and tab are dropped, CR LF is one line feed.
 std::string to_text(std::string_view bytes);
 
 }  // namespace berth::chat

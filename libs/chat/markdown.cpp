@@ -13,7 +13,9 @@ namespace {
 
 using Lines = std::vector<std::string_view>;
 
-bool blank(std::string_view line) { return line.find_first_not_of(" \t") == std::string_view::npos; }
+bool blank(std::string_view line) {
+    return line.find_first_not_of(" \t") == std::string_view::npos;
+}
 
 std::size_t indent_of(std::string_view line) {
     std::size_t first = line.find_first_not_of(' ');
@@ -37,7 +39,8 @@ std::optional<Fence> fence_of(std::string_view line) {
     if (rest.empty() || (rest[0] != '`' && rest[0] != '~')) return std::nullopt;
     std::size_t count = std::min(rest.find_first_not_of(rest[0]), rest.size());
     std::string_view info = trim(rest.substr(count));
-    if (count < 3 || (rest[0] == '`' && info.find('`') != std::string_view::npos)) return std::nullopt;
+    if (count < 3 || (rest[0] == '`' && info.find('`') != std::string_view::npos))
+        return std::nullopt;
     return Fence{rest[0], count, info.substr(0, info.find_first_of(" \t"))};
 }
 
@@ -76,7 +79,8 @@ std::optional<Marker> marker(std::string_view line) {
         found.mark = "\xE2\x80\xA2";
     } else {
         while (end < line.size() && end - at < 9 && line[end] >= '0' && line[end] <= '9') ++end;
-        if (end == at || end >= line.size() || (line[end] != '.' && line[end] != ')')) return std::nullopt;
+        if (end == at || end >= line.size() || (line[end] != '.' && line[end] != ')'))
+            return std::nullopt;
         ++end;
         found.mark = std::string(line.substr(at, end - at));
     }
@@ -121,8 +125,10 @@ private:
         if (int level = heading(line)) {
             std::string_view text = trim(trim(line).substr(static_cast<std::size_t>(level)));
             std::size_t last = text.find_last_not_of('#');
-            bool closed = last != std::string_view::npos && last + 1 < text.size() && text[last] == ' ';
-            add(BlockKind::kHeading, place).spans = parse_inlines(closed ? trim(text.substr(0, last)) : text);
+            bool closed =
+                last != std::string_view::npos && last + 1 < text.size() && text[last] == ' ';
+            add(BlockKind::kHeading, place).spans =
+                parse_inlines(closed ? trim(text.substr(0, last)) : text);
             blocks_.back().level = level;
             return at + 1;
         }
@@ -253,16 +259,19 @@ private:
 
     static bool interrupts(std::string_view line) {
         if (indent_of(line) >= 4) return false;
-        return fence_of(line) || heading(line) != 0 || rule(line) || trim(line).front() == '>' || marker(line);
+        return fence_of(line) || heading(line) != 0 || rule(line) || trim(line).front() == '>' ||
+               marker(line);
     }
 
-    /// A list may interrupt a paragraph only by a bullet or by "1.", else "I was born in\n1968." is one.
+    /// A list may interrupt a paragraph only by a bullet or by "1.", else "I was born in\n1968." is
+    /// one.
     static bool ends_paragraph(std::string_view line) {
         if (blank(line) || !interrupts(line)) return blank(line);
         auto mark = marker(line);
         if (!mark) return true;
         bool number = mark->mark[0] >= '0' && mark->mark[0] <= '9';
-        return mark->content < line.size() && (!number || mark->mark.substr(0, mark->mark.size() - 1) == "1");
+        return mark->content < line.size() &&
+               (!number || mark->mark.substr(0, mark->mark.size() - 1) == "1");
     }
 
     static int underline(std::string_view line) {

@@ -28,12 +28,12 @@ enum class BlockKind { kParagraph, kHeading, kCode, kItem, kRule };
 
 struct Block {
     BlockKind kind = BlockKind::kParagraph;
-    int level = 0;      ///< kHeading: 1 to 6
-    int indent = 0;     ///< lists it lies in (an item of the outermost list: 0)
-    int quote = 0;      ///< block quotes around it
-    bool tight = false; ///< no blank line before it
-    std::string mark;   ///< kItem: "•", "3."
-    std::string info;   ///< kCode: the fence's first word
+    int level = 0;            ///< kHeading: 1 to 6
+    int indent = 0;           ///< lists it lies in (an item of the outermost list: 0)
+    int quote = 0;            ///< block quotes around it
+    bool tight = false;       ///< no blank line before it
+    std::string mark;         ///< kItem: "•", "3."
+    std::string info;         ///< kCode: the fence's first word
     std::vector<Span> spans;  ///< kCode: one, without the last line feed; kRule: none
 };
 
@@ -66,7 +66,9 @@ std::string to_plain(std::string_view markdown);
 /// between lines, else words, else characters; a fence that is cut is closed and opened again with
 /// its info string. No piece is blank. `max` is at least kMinChunk.
 std::vector<std::string> split_markdown(
-    std::string_view markdown, std::size_t max, const std::function<std::size_t(std::string_view)>& measure
+    std::string_view markdown,
+    std::size_t max,
+    const std::function<std::size_t(std::string_view)>& measure
 );
 std::vector<std::string> split_markdown(std::string_view markdown, std::size_t max, Unit unit);
 constexpr std::size_t kMinChunk = 400;

@@ -34,7 +34,9 @@ std::string one(const Block& block, const Dialect& dialect) {
         case BlockKind::kCode: return dialect.code(block);
         case BlockKind::kRule: return dialect.literal("\xE2\x80\x94\xE2\x80\x94\xE2\x80\x94");
         case BlockKind::kItem:
-            return hang(spans(block, dialect), indent + dialect.literal(block.mark) + " ", indent + "  ");
+            return hang(
+                spans(block, dialect), indent + dialect.literal(block.mark) + " ", indent + "  "
+            );
         case BlockKind::kHeading:
             if (dialect.heading) return dialect.heading(block, spans(block, dialect));
             break;
@@ -57,7 +59,9 @@ std::string plain_span(const Span& span) {
     return shown ? span.text : span.text + " (" + span.link + ")";
 }
 
-std::string prefixed(const std::string& text, const std::string& prefix) { return hang(text, prefix, prefix); }
+std::string prefixed(const std::string& text, const std::string& prefix) {
+    return hang(text, prefix, prefix);
+}
 
 Dialect make_plain() {
     Dialect dialect;
@@ -122,7 +126,8 @@ private:
         used_ += measure_(line) + 1;
     }
 
-    /// Where the piece is parted: behind the last blank line, if that leaves at least a third of it.
+    /// Where the piece is parted: behind the last blank line, if that leaves at least a third of
+    /// it.
     std::size_t boundary() const { return break_ > piece_.size() / 3 ? break_ : piece_.size(); }
 
     /// Bytes of `line` that fit `room`, behind a space if there is one in its second half.
@@ -142,7 +147,9 @@ private:
         if (space != std::string_view::npos && space > head.size() / 2) return space;
         std::size_t whole = fitting(line, length(head, Unit::kCodePoints), Unit::kCodePoints);
         while (whole > low) {
-            whole = fitting(line, length(line.substr(0, whole), Unit::kCodePoints) - 1, Unit::kCodePoints);
+            whole = fitting(
+                line, length(line.substr(0, whole), Unit::kCodePoints) - 1, Unit::kCodePoints
+            );
         }
         return std::max<std::size_t>(whole, 1);
     }
@@ -156,7 +163,8 @@ private:
         if (only_opened) done.resize(fence_at_);  // a fence with nothing in it yet moves on whole
         if (cut_fence && !only_opened) done += fence_;
         while (!done.empty() && done.back() == '\n') done.pop_back();
-        if (done.find_first_not_of(" \t\n") != std::string::npos) pieces_.push_back(std::move(done));
+        if (done.find_first_not_of(" \t\n") != std::string::npos)
+            pieces_.push_back(std::move(done));
         piece_ = cut_fence ? opening_ + "\n" + rest : rest;
         fence_at_ = cut_fence ? 0 : fence_at_ - std::min(fence_at_, end);
         used_ = measure_(piece_);
@@ -166,7 +174,8 @@ private:
     /// Follows fences, in lists and quotes too.
     void track(std::string_view line) {
         std::size_t first = line.find_first_not_of(" \t>");
-        std::string_view rest = first == std::string_view::npos ? std::string_view() : line.substr(first);
+        std::string_view rest =
+            first == std::string_view::npos ? std::string_view() : line.substr(first);
         if (rest.empty() || (rest[0] != '`' && rest[0] != '~')) return;
         std::size_t count = std::min(rest.find_first_not_of(rest[0]), rest.size());
         std::string_view info = rest.substr(count);
@@ -182,8 +191,8 @@ private:
     }
 
     static constexpr std::size_t kBytesPerUnit = 4;  // of UTF-8 per code point, at most
-    static constexpr std::size_t kMaxFence = 16;     // longer runs are text: a fence must fit a piece
-    static constexpr std::size_t kMaxOpening = 32;   // likewise its info string
+    static constexpr std::size_t kMaxFence = 16;  // longer runs are text: a fence must fit a piece
+    static constexpr std::size_t kMaxOpening = 32;  // likewise its info string
 
     std::size_t max_;
     const std::function<std::size_t(std::string_view)>& measure_;
@@ -203,7 +212,8 @@ std::string render(const std::vector<Block>& blocks, const Dialect& dialect) {
     const Block* end = blocks.data() + blocks.size();
     for (const Block* at = blocks.data(); at != end;) {
         bool quoted = at->quote > 0;
-        const Block* next = std::find_if(at, end, [&](const Block& b) { return (b.quote > 0) != quoted; });
+        const Block* next =
+            std::find_if(at, end, [&](const Block& b) { return (b.quote > 0) != quoted; });
         if (at != blocks.data()) text += at->tight ? "\n" : "\n\n";
         std::string part = joined(at, next, dialect);
         text += quoted ? dialect.quote(part) : part;
@@ -217,16 +227,22 @@ const Dialect& plain_dialect() {
     return dialect;
 }
 
-std::string to_plain(std::string_view markdown) { return render(parse_markdown(markdown), plain_dialect()); }
+std::string to_plain(std::string_view markdown) {
+    return render(parse_markdown(markdown), plain_dialect());
+}
 
 std::vector<std::string> split_markdown(
-    std::string_view markdown, std::size_t max, const std::function<std::size_t(std::string_view)>& measure
+    std::string_view markdown,
+    std::size_t max,
+    const std::function<std::size_t(std::string_view)>& measure
 ) {
     return Splitter(max, measure).take(markdown);
 }
 
 std::vector<std::string> split_markdown(std::string_view markdown, std::size_t max, Unit unit) {
-    return split_markdown(markdown, max, [unit](std::string_view text) { return length(text, unit); });
+    return split_markdown(markdown, max, [unit](std::string_view text) {
+        return length(text, unit);
+    });
 }
 
 }  // namespace berth::chat

@@ -6,7 +6,6 @@
 #include <charconv>
 #include <optional>
 
-#include "core/guarded.hpp"
 #include "core/random.hpp"
 
 namespace berth::prov::hetzner {

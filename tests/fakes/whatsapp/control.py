@@ -1,0 +1,173 @@
+# SPDX-License-Identifier: Apache-2.0
+# The fake's other side: acting as a person, looking at what stands in a chat, ordering faults, posting webhooks.
+import asyncio
+import hashlib
+import hmac
+import json
+import time
+
+from aiohttp import ClientError, ClientSession, ClientTimeout, web
+
+RETRY = 0.05  # seconds before a webhook that failed is posted again; Meta's own are longer
+
+
+class Control:
+    def __init__(self, world, api):
+        self.world, self.api = world, api
+        self.http = None
+
+    def routes(self):
+        posts = ("say", "click", "raw", "hook", "faults", "token", "block", "silence", "template", "redeliver", "deliver", "status")
+        return [web.post("/_fake/" + name, getattr(self, name)) for name in posts] + [
+            web.get("/_fake/chat/{person}", self.look), web.get("/_fake/state", self.state)]
+
+    def check(self, payload):
+        self.api.flaws += self.api.description.check_webhook(payload)
+
+    # --- acting as a person ------------------------------------------------------------------------
+    async def say(self, request):
+        """{person, name, text, answers, forwarded, count, from}: `{n}` in the text counts from `from`."""
+        order = await request.json()
+        self.world.person(order["person"], order.get("name"))
+        ids = []
+        for number in range(order.get("count", 1)):
+            message = {"type": "text", "text": {"body": order["text"].replace("{n}", str(order.get("from", 0) + number))}}
+            if order.get("answers"):
+                message["context"] = {"from": "15550783881", "id": order["answers"]}
+            if order.get("forwarded"):
+                message["context"] = {"forwarded": True}
+            payload, message = self.world.arrive(order["person"], message)
+            self.check(payload)
+            ids.append(message["id"])
+        return web.json_response({"id": ids[0], "ids": ids})
+
+    async def click(self, request):
+        """{person, id, button}: presses a button of the message `id`; 404 where there is none."""
+        order = await request.json()
+        shown = [m for m in self.world.messages.get(order["person"], []) if m["id"] == order["id"]]
+        token = shown[0].get("_ids", {}).get(order["button"]) if shown else None
+        if token is None:
+            return web.json_response({"error": "no such button"}, status=404)
+        kind = shown[0]["_kind"]
+        payload, message = self.world.arrive(order["person"], {
+            "type": "interactive", "context": {"from": "15550783881", "id": order["id"]},
+            "interactive": {"type": kind, kind: {"id": token, "title": order["button"]}}})
+        self.check(payload)
+        return web.json_response({"id": message["id"], "token": token})
+
+    async def raw(self, request):
+        """{person, message}: any other message, as it is (media, reactions, presses of a template's button)."""
+        order = await request.json()
+        payload, message = self.world.arrive(order["person"], order["message"])
+        self.check(payload)
+        return web.json_response({"id": message["id"]})
+
+    async def status(self, request):
+        """{person, id, status}: Meta tells what became of a message."""
+        order = await request.json()
+        payload = self.world.push({"statuses": [{"id": order["id"], "status": order.get("status", "delivered"),
+                                                 "timestamp": str(int(time.time())), "recipient_id": order["person"]}]})
+        self.check(payload)
+        return web.json_response({})
+
+    async def silence(self, request):
+        """{person, hours}: the person last spoke so long ago."""
+        order = await request.json()
+        self.world.person(order["person"])["spoke"] = time.time() - 3600 * order["hours"]
+        return web.json_response({})
+
+    async def block(self, request):
+        order = await request.json()
+        self.world.person(order["person"])["blocked"] = order.get("blocked", True)
+        return web.json_response({})
+
+    async def template(self, request):
+        """{name, language}: a template with one text in its body, approved by Meta."""
+        order = await request.json()
+        self.world.templates[order["name"]] = order["language"]
+        return web.json_response({})
+
+    # --- faults ------------------------------------------------------------------------------------
+    async def faults(self, request):
+        """A list of faults (see Api.next_fault) for the schedule; an empty one clears it."""
+        order = await request.json()
+        self.api.faults = self.api.faults + order if order else []
+        return web.json_response({})
+
+    async def token(self, request):
+        self.world.token = (await request.json())["token"]
+        return web.json_response({})
+
+    async def redeliver(self, request):
+        """{count}: the last webhooks that were taken are posted again, as Meta does when an answer got lost."""
+        order = await request.json()
+        again = self.world.delivered[-order["count"]:]
+        self.world.pending = again + self.world.pending
+        return web.json_response({"count": len(again)})
+
+    # --- webhooks ----------------------------------------------------------------------------------
+    async def hook(self, request):
+        """{url, verify_token}: registers the webhook, with Meta's challenge; answers its status and body."""
+        order = await request.json()
+        query = {"hub.mode": "subscribe", "hub.verify_token": order["verify_token"], "hub.challenge": "1158201444"}
+        async with self.session().get(order["url"], params=query) as answer:
+            body = await answer.text()
+            if answer.status == 200 and body == "1158201444":
+                self.world.webhook = order["url"]
+            return web.json_response({"status": answer.status, "body": body})
+
+    async def deliver(self, request):
+        """{body, signature}: posts to the webhook what a forger would. `signature`: none, wrong, other (of another body),
+        right."""
+        order = await request.json()
+        body = order["body"].encode()
+        how = order["signature"]
+        sign = self.sign(body + (b" " if how == "other" else b""))
+        if how == "wrong":
+            sign = sign[:-1] + ("0" if sign[-1] != "0" else "1")
+        status, text = await self.post(body, {} if how == "none" else {"X-Hub-Signature-256": sign})
+        return web.json_response({"status": status, "body": text})
+
+    def session(self):
+        if self.http is None:
+            self.http = ClientSession(timeout=ClientTimeout(total=10))
+        return self.http
+
+    def sign(self, body):
+        return "sha256=" + hmac.new(self.world.app_secret.encode(), body, hashlib.sha256).hexdigest()
+
+    async def post(self, body, headers):
+        try:
+            headers = {"Content-Type": "application/json", **headers}
+            async with self.session().post(self.world.webhook, data=body, headers=headers) as answer:
+                return answer.status, await answer.text()
+        except (ClientError, asyncio.TimeoutError) as error:
+            return 0, str(error)
+
+    async def run_webhook(self):
+        """In order, again until it is taken."""
+        while True:
+            if not self.world.webhook or not self.world.pending:
+                await asyncio.sleep(0.01)
+                continue
+            payload = self.world.pending[0]
+            # Meta escapes what is not ASCII: the signature is over these bytes.
+            body = json.dumps(payload).encode()
+            status, _ = await self.post(body, {"X-Hub-Signature-256": self.sign(body)})
+            if status == 200:
+                self.world.pending.remove(payload)
+                self.world.delivered.append(payload)
+            else:
+                await asyncio.sleep(RETRY)
+
+    # --- looking -----------------------------------------------------------------------------------
+    async def look(self, request):
+        """What stands in the chat with a person now, in order."""
+        seen = [{key: value for key, value in message.items() if not key.startswith("_")}
+                for message in self.world.messages.get(request.match_info["person"], [])]
+        return web.json_response({"messages": seen})
+
+    async def state(self, request):
+        return web.json_response({
+            "pending": len(self.world.pending), "delivered": len(self.world.delivered), "requests": self.api.requests[-2000:],
+            "violations": self.api.violations, "flaws": self.api.flaws, "faults": self.api.faults, "webhook": self.world.webhook})

@@ -1,0 +1,47 @@
+// SPDX-License-Identifier: Apache-2.0
+// A fake platform (tests/fakes/<name>/fake.py) as a process of one test program, and its control
+// side.
+#pragma once
+
+#include <functional>
+#include <string>
+#include <vector>
+
+#include "core/fd.hpp"
+#include "core/json.hpp"
+#include "core/time.hpp"
+#include "http/client.hpp"
+#include "process/spawn.hpp"
+
+namespace berth::testing {
+
+/// Runs until it is destroyed, or until the thread that made it ends. One thread at a time. Throws
+/// std::runtime_error where the fake does not do as told.
+class FakeProcess {
+public:
+    /// `name` is the folder, `arguments` follow fake.py.
+    FakeProcess(const std::string& name, const std::vector<std::string>& arguments);
+    ~FakeProcess() { child_.kill(); }
+    FakeProcess(const FakeProcess&) = delete;
+    FakeProcess& operator=(const FakeProcess&) = delete;
+
+    const std::string& url() const { return url_; }
+    /// GET /_fake/<path>.
+    Json look(const std::string& path);
+    /// POST /_fake/<path> with a body of JSON text.
+    Json tell(const std::string& path, const std::string& body);
+    /// The same, and the status; for what the fake may refuse.
+    int try_tell(const std::string& path, const std::string& body);
+
+private:
+    http::Response send(const std::string& method, const std::string& path, std::string body);
+    process::Child child_;
+    Fd stdin_;
+    std::string url_;
+    http::Client client_;
+};
+
+/// Until `what` holds, looking every few milliseconds; false when `patience` has passed.
+bool eventually(const std::function<bool()>& what, milliseconds patience = seconds{15});
+
+}  // namespace berth::testing

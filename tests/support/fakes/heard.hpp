@@ -1,0 +1,83 @@
+// SPDX-License-Identifier: Apache-2.0
+// A chat::Sink that keeps what it was given and lets a test wait for it.
+#pragma once
+
+#include <condition_variable>
+#include <functional>
+#include <mutex>
+#include <vector>
+
+#include "chat/platform.hpp"
+
+namespace berth::testing {
+
+/// Thread-safe. Repetitions are kept: a test may want to see them.
+class Heard final : public chat::Sink {
+public:
+    Result<void> accept(const std::vector<chat::Inbound>& events) override {
+        {
+            const std::lock_guard lock(mutex_);
+            ++asked_;
+            if (failures_ > 0) {
+                --failures_;
+                return unavailable("no_database", "as told");
+            }
+            events_.insert(events_.end(), events.begin(), events.end());
+        }
+        changed_.notify_all();
+        return {};
+    }
+    void health(chat::Health health) override {
+        {
+            const std::lock_guard lock(mutex_);
+            health_ = std::move(health);
+        }
+        changed_.notify_all();
+    }
+
+    /// The next so many calls of accept() fail.
+    void fail(int times) {
+        const std::lock_guard lock(mutex_);
+        failures_ = times;
+    }
+    std::vector<chat::Inbound> events() const {
+        const std::lock_guard lock(mutex_);
+        return events_;
+    }
+    chat::Health state() const {
+        const std::lock_guard lock(mutex_);
+        return health_;
+    }
+    int asked() const {
+        const std::lock_guard lock(mutex_);
+        return asked_;
+    }
+    bool wait_events(std::size_t count, milliseconds patience = seconds{15}) {
+        return wait([&] { return events_.size() >= count; }, patience);
+    }
+    /// Ready, or not ready for a reason that holds `words`.
+    bool wait_ready(milliseconds patience = seconds{15}) {
+        return wait([&] { return health_.ready; }, patience);
+    }
+    bool wait_unready(std::string_view words, milliseconds patience = seconds{15}) {
+        return wait(
+            [&] { return !health_.ready && health_.reason.find(words) != std::string::npos; },
+            patience
+        );
+    }
+
+private:
+    bool wait(const std::function<bool()>& what, milliseconds patience) {
+        std::unique_lock lock(mutex_);
+        return changed_.wait_for(lock, patience, what);
+    }
+
+    mutable std::mutex mutex_;
+    std::condition_variable changed_;
+    std::vector<chat::Inbound> events_;
+    chat::Health health_;
+    int failures_ = 0;
+    int asked_ = 0;
+};
+
+}  // namespace berth::testing
