@@ -1,0 +1,107 @@
+// SPDX-License-Identifier: Apache-2.0
+// One request and its answer.
+#include "discord/api.hpp"
+
+#include <array>
+#include <thread>
+
+#include "core/random.hpp"
+#include "core/text.hpp"
+#include "discord/wire.hpp"
+
+namespace berth::discord {
+namespace {
+
+constexpr std::size_t kMaxAnswer = 8U << 20U;
+
+std::string boundary() {
+    std::array<std::uint8_t, 16> bytes{};
+    Random::system().fill(bytes);
+    return "berth-" + hex({reinterpret_cast<const char*>(bytes.data()), bytes.size()});
+}
+
+chat::SendError unsent(const Error& error) {
+    using Kind = chat::SendError::Kind;
+    const bool nothing_went_out = error.code == "http_unreachable" || error.code == "no_libcurl" || error.code == "bad_url";
+    return {nothing_went_out ? Kind::kLater : Kind::kUnknown, milliseconds{0}, "Discord is not reached: " + error.message};
+}
+
+}  // namespace
+
+Api::Api(std::string url, std::function<Secret()> token, http::Sender sender)
+    : url_(std::move(url)), token_(std::move(token)), send_(std::move(sender)) {}
+
+bool Api::wait_for_budget(const Call& call, const std::string& route, chat::SendError& error) {
+    const SteadyTime give_up = std::chrono::steady_clock::now() + kPatience;
+    for (;;) {
+        const SteadyTime now = std::chrono::steady_clock::now();
+        milliseconds wait{0};
+        {
+            const std::lock_guard lock(mutex_);
+            wait = limits_.take(route, call.major, call.by_token, now);
+        }
+        if (wait.count() == 0) return true;
+        if (now + wait > give_up) {
+            error = {chat::SendError::Kind::kLater, wait, "Discord's budget for this is used up"};
+            return false;
+        }
+        std::this_thread::sleep_for(wait);
+    }
+}
+
+Answer Api::call(const Call& call) {
+    Answer answer;
+    const std::string route = call.method + " " + call.route;
+    if (!wait_for_budget(call, route, answer.error)) return answer;
+    http::Request request;
+    request.method = call.method;
+    request.url = url_ + call.path;
+    request.timeout = call.timeout;
+    request.max_response = kMaxAnswer;
+    request.at_most_once = true;
+    request.headers.emplace_back("User-Agent", kUserAgent);
+    if (!call.by_token) request.headers.emplace_back("Authorization", "Bot " + token_().reveal());
+    if (!call.file_name.empty()) {
+        const std::string mark = boundary();
+        request.body = multipart(call.body, call.file_name, call.file_bytes, mark);
+        request.headers.emplace_back("Content-Type", "multipart/form-data; boundary=" + mark);
+    } else if (!call.body.is_null()) {
+        request.body = call.body.dump();
+        request.headers.emplace_back("Content-Type", "application/json");
+    }
+    const auto response = send_(request);
+    if (!response) {
+        answer.error = unsent(response.error());
+        return answer;
+    }
+    answer.status = response->status;
+    if (auto body = Json::parse(response->body, {kMaxAnswer, 64}); body) answer.body = std::move(*body);
+    answer.ok = response->status >= 200 && response->status < 300;
+    if (!answer.ok) answer.error = error_of(answer.status, answer.body, response->header("retry-after"));
+    learn(call, route, *response, answer);
+    return answer;
+}
+
+void Api::learn(
+    const Call& call, const std::string& route, const http::Response& response, const Answer& answer
+) {
+    const SteadyTime now = std::chrono::steady_clock::now();
+    const std::lock_guard lock(mutex_);
+    const auto header = [&](std::string_view name) { return std::string(response.header(name)); };
+    limits_.learn(
+        route,
+        call.major,
+        {header("x-ratelimit-bucket"), header("x-ratelimit-remaining"), header("x-ratelimit-reset-after")},
+        now
+    );
+    if (answer.status == 429) {
+        const bool everywhere = header("x-ratelimit-global") == "true" || answer.body.bool_or("global", false) ||
+                                !answer.body.is_object();
+        limits_.refused(route, call.major, everywhere, answer.error.retry_after, now);
+    }
+    // A budget shared with others is not counted as our mistake (its documentation).
+    const bool shared = header("x-ratelimit-scope") == "shared";
+    if (answer.status == 401 || answer.status == 403 || (answer.status == 429 && !shared)) limits_.invalid(now);
+}
+
+}  // namespace berth::discord

@@ -1,0 +1,124 @@
+// SPDX-License-Identifier: Apache-2.0
+// What ends of a session mean, what is kept over a crash, and the budgets.
+#include "discord/session.hpp"
+
+#include <gtest/gtest.h>
+
+#include <unistd.h>
+
+#include <filesystem>
+
+#include "core/fd.hpp"
+#include "discord/limits.hpp"
+#include "discord/settings.hpp"
+
+namespace berth::discord {
+namespace {
+
+TEST(Session, EachCloseCodeMeansWhatIsDocumented) {
+    for (const int code : {1000, 1001, 1006, 4000, 4001, 4002, 4003, 4005, 4008}) EXPECT_EQ(meaning_of(code, "").next, Next::kResume) << code;
+    for (const int code : {4007, 4009}) EXPECT_EQ(meaning_of(code, "").next, Next::kIdentify) << code;
+    EXPECT_EQ(meaning_of(4004, "").next, Next::kRefused);
+    for (const int code : {4010, 4011, 4012, 4013, 4014}) EXPECT_EQ(meaning_of(code, "").next, Next::kStop) << code;
+    EXPECT_NE(meaning_of(4000, "the words").reason.find("the words"), std::string::npos);
+}
+
+TEST(Session, TheFileIsOneWriteOfAFixedLength) {
+    const Session session{"abc", "wss://gateway.test", 42};
+    const std::string text = session_text(session);
+    EXPECT_EQ(text.size(), session_text({}).size());
+    const Session read = session_of(text);
+    EXPECT_EQ(read.id + read.url + std::to_string(read.seq), "abcwss://gateway.test42");
+    EXPECT_TRUE(session_of(session_text({})).empty());
+    EXPECT_TRUE(session_of("").empty());
+    EXPECT_TRUE(session_of(text.substr(0, 20)).empty());
+    EXPECT_TRUE(session_of(R"({"id":"a","url":"https://x","seq":1})").empty());
+    EXPECT_TRUE(session_text({std::string(2'000, 'x'), "wss://x", 1}).empty());
+}
+
+TEST(Session, WhatAProcessKeptTheNextOneFinds) {
+    const std::filesystem::path folder = std::filesystem::temp_directory_path() / ("discord_session_" + std::to_string(::getpid()));
+    std::filesystem::create_directories(folder);
+    const std::string path = folder / "session";
+    {
+        SessionKeeper keeper(path);
+        EXPECT_EQ(keeper.problem(), "");
+        EXPECT_TRUE(keeper.session().empty());
+        keeper.start({"abc", "wss://gateway.test", 1});
+        keeper.advance("abc", 7);
+        keeper.advance("abc", 5);     // late
+        keeper.advance("other", 99);  // of an older session
+    }
+    {
+        SessionKeeper keeper(path);
+        EXPECT_EQ(keeper.session().seq, 7);
+        EXPECT_EQ(keeper.session().id, "abc");
+        keeper.forget();
+    }
+    EXPECT_TRUE(SessionKeeper(path).session().empty());
+    EXPECT_NE(SessionKeeper(folder / "none" / "session").problem(), "");
+    std::filesystem::remove_all(folder);
+}
+
+class Limits : public testing::Test {
+protected:
+    milliseconds take(const std::string& major, bool by_token = false) { return limits_.take("POST /m", major, by_token, now_); }
+    void learn(const std::string& major, std::string remaining, std::string reset) {
+        limits_.learn("POST /m", major, {"bucket", std::move(remaining), std::move(reset)}, now_);
+    }
+    SteadyTime now_ = SteadyTime{} + std::chrono::hours{1};
+    RateLimits limits_;
+};
+
+TEST_F(Limits, ARouteThatIsUsedUpIsWaitedForAndOthersAreNot) {
+    EXPECT_EQ(take("a").count(), 0);
+    learn("a", "1", "2.5");
+    EXPECT_EQ(take("a").count(), 0);
+    EXPECT_EQ(take("a"), milliseconds{2'500});
+    EXPECT_EQ(take("b").count(), 0);
+    now_ += milliseconds{2'501};
+    EXPECT_EQ(take("a").count(), 0);
+}
+
+TEST_F(Limits, AnswersThatOvertakeEachOtherDoNotGiveBackWhatIsUsed) {
+    learn("a", "1", "2.0");
+    learn("a", "3", "2.0");
+    EXPECT_EQ(take("a").count(), 0);
+    EXPECT_GT(take("a").count(), 0);
+}
+
+TEST_F(Limits, ARefusalClosesItsRouteOrAllOfThem) {
+    limits_.refused("POST /m", "a", false, milliseconds{700}, now_);
+    EXPECT_EQ(take("a"), milliseconds{700});
+    EXPECT_EQ(take("b").count(), 0);
+    limits_.refused("POST /m", "a", true, milliseconds{900}, now_);
+    EXPECT_EQ(take("b"), milliseconds{900});
+    EXPECT_EQ(take("c", true).count(), 0);  // interactions have budgets of their own
+}
+
+TEST_F(Limits, FiftyASecondInAll) {
+    for (int i = 0; i < kGlobalPerSecond; ++i) EXPECT_EQ(take(std::to_string(i)).count(), 0);
+    EXPECT_EQ(take("x"), milliseconds{1'000});
+    now_ += milliseconds{1'000};
+    EXPECT_EQ(take("x").count(), 0);
+}
+
+TEST_F(Limits, ManyRefusalsStopEverythingBeforeTheAddressIsBanned) {
+    for (int i = 0; i < kMaxInvalid - 1; ++i) limits_.invalid(now_);
+    EXPECT_EQ(take("a").count(), 0);
+    limits_.invalid(now_ + seconds{1});
+    EXPECT_EQ(take("a"), std::chrono::duration_cast<milliseconds>(kInvalidWindow));
+    now_ += kInvalidWindow + milliseconds{1};
+    EXPECT_EQ(take("a").count(), 0);
+}
+
+TEST_F(Limits, NonsenseInHeadersIsIgnored) {
+    learn("a", "", "1");
+    learn("a", "x", "1");
+    learn("a", "0", "-3");
+    learn("a", "0", "nan");
+    EXPECT_EQ(take("a").count(), 0);
+}
+
+}  // namespace
+}  // namespace berth::discord
