@@ -62,8 +62,7 @@ int run_chat(Context& context, const Arguments& arguments) {
             if (gone) context.progress("unlinked from " + words[1]);
         } else {
             done = invalid(
-                "usage",
-                "berth chat takes pair, links, or unlink <platform>; see 'berth help chat'"
+                "usage", "berth chat takes pair, links, or unlink <platform>; see 'berth help chat'"
             );
         }
     }

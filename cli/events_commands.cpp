@@ -57,14 +57,13 @@ Result<void> follow(Api& api, const Arguments& arguments, bool stored_only) {
 }
 
 Result<void> make_credential(const Context& context, Api& api, const Arguments& arguments) {
-    if (arguments.get("name").empty())
-        return usage("say whose the credential is: --name");
+    if (arguments.get("name").empty()) return usage("say whose the credential is: --name");
     if (arguments.has("org")) {
         BERTH_ASSIGN(const auto who, api.whoami());
         if (who.org() != arguments.get("org"))
-            return usage(fmt::format(
-                "your token is of org {}, not of {}", who.org(), arguments.get("org")
-            ));
+            return usage(
+                fmt::format("your token is of org {}, not of {}", who.org(), arguments.get("org"))
+            );
     }
     Json body = Json::object().set("name", arguments.get("name"));
     if (arguments.has("life")) body.set("life", arguments.get("life"));

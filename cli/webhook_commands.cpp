@@ -149,9 +149,7 @@ private:
     }
 
     Result<void> changed(std::string_view method, std::string change) {
-        BERTH_ASSIGN(
-            const auto hook, api_.ask<wh::Subscriber>(method, path(), std::move(change))
-        );
+        BERTH_ASSIGN(const auto hook, api_.ask<wh::Subscriber>(method, path(), std::move(change)));
         show(context_, hook);
         return {};
     }
@@ -179,8 +177,7 @@ private:
         while (waiting() && std::chrono::steady_clock::now() < until) {
             std::this_thread::sleep_for(kTestLook);
             BERTH_ASSIGN(
-                const auto log,
-                api_.ask<wh::DeliveriesReply>("GET", path("/deliveries?limit=100"))
+                const auto log, api_.ask<wh::DeliveriesReply>("GET", path("/deliveries?limit=100"))
             );
             for (const auto& each : log.deliveries()) {
                 if (each.id() == delivery.id()) delivery = each;
@@ -192,7 +189,8 @@ private:
     }
 
     Result<void> deliveries() {
-        std::string where = "/deliveries?limit=" + net::percent_encode(arguments_.get("limit", "20"));
+        std::string where =
+            "/deliveries?limit=" + net::percent_encode(arguments_.get("limit", "20"));
         for (const char* name : {"state", "cursor"}) {
             if (arguments_.has(name))
                 where += fmt::format("&{}={}", name, net::percent_encode(arguments_.get(name)));
@@ -227,16 +225,13 @@ private:
             body.set("delivery", arguments_.operands[2]);
         } else if (arguments_.has("since")) {
             const auto since = parse_duration(arguments_.get("since"));
-            if (!since || since->count() <= 0)
-                return usage("--since must be a duration like 2h");
+            if (!since || since->count() <= 0) return usage("--since must be a duration like 2h");
             body.set("since", to_rfc3339(Clock::system().now() - *since));
             body.set("failed_only", arguments_.has("failed"));
         } else {
             return usage("say what to send again: a delivery, or --since");
         }
-        BERTH_ASSIGN(
-            const auto done, api_.ask<wh::Replayed>("POST", path("/replay"), body.dump())
-        );
+        BERTH_ASSIGN(const auto done, api_.ask<wh::Replayed>("POST", path("/replay"), body.dump()));
         context_.print(
             context_.json() ? to_json(done) + "\n"
                             : fmt::format("{} to be sent again\n", done.deliveries())
@@ -254,8 +249,8 @@ private:
 
 int run_webhooks(Context& context, const Arguments& arguments) {
     auto token = context.token();
-    const auto done = token ? Webhooks(context, arguments, std::move(*token)).run()
-                            : Result<void>(token.error());
+    const auto done =
+        token ? Webhooks(context, arguments, std::move(*token)).run() : Result<void>(token.error());
     if (done) return 0;
     context.complain(done.error());
     return done.error().code == "usage" ? kExitUsage : 1;

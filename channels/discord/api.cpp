@@ -22,8 +22,12 @@ std::string boundary() {
 
 chat::SendError unsent(const Error& error) {
     using Kind = chat::SendError::Kind;
-    const bool nothing_went_out = error.code == "http_unreachable" || error.code == "no_libcurl" || error.code == "bad_url";
-    return {nothing_went_out ? Kind::kLater : Kind::kUnknown, milliseconds{0}, "Discord is not reached: " + error.message};
+    const bool nothing_went_out =
+        error.code == "http_unreachable" || error.code == "no_libcurl" || error.code == "bad_url";
+    return {
+        nothing_went_out ? Kind::kLater : Kind::kUnknown,
+        milliseconds{0},
+        "Discord is not reached: " + error.message};
 }
 
 }  // namespace
@@ -75,9 +79,11 @@ Answer Api::call(const Call& call) {
         return answer;
     }
     answer.status = response->status;
-    if (auto body = Json::parse(response->body, {kMaxAnswer, 64}); body) answer.body = std::move(*body);
+    if (auto body = Json::parse(response->body, {kMaxAnswer, 64}); body)
+        answer.body = std::move(*body);
     answer.ok = response->status >= 200 && response->status < 300;
-    if (!answer.ok) answer.error = error_of(answer.status, answer.body, response->header("retry-after"));
+    if (!answer.ok)
+        answer.error = error_of(answer.status, answer.body, response->header("retry-after"));
     learn(call, route, *response, answer);
     return answer;
 }
@@ -91,17 +97,20 @@ void Api::learn(
     limits_.learn(
         route,
         call.major,
-        {header("x-ratelimit-bucket"), header("x-ratelimit-remaining"), header("x-ratelimit-reset-after")},
+        {header("x-ratelimit-bucket"),
+         header("x-ratelimit-remaining"),
+         header("x-ratelimit-reset-after")},
         now
     );
     if (answer.status == 429) {
-        const bool everywhere = header("x-ratelimit-global") == "true" || answer.body.bool_or("global", false) ||
-                                !answer.body.is_object();
+        const bool everywhere = header("x-ratelimit-global") == "true" ||
+                                answer.body.bool_or("global", false) || !answer.body.is_object();
         limits_.refused(route, call.major, everywhere, answer.error.retry_after, now);
     }
     // A budget shared with others is not counted as our mistake (its documentation).
     const bool shared = header("x-ratelimit-scope") == "shared";
-    if (answer.status == 401 || answer.status == 403 || (answer.status == 429 && !shared)) limits_.invalid(now);
+    if (answer.status == 401 || answer.status == 403 || (answer.status == 429 && !shared))
+        limits_.invalid(now);
 }
 
 }  // namespace berth::discord

@@ -47,7 +47,12 @@ public:
 
 private:
     bool wait_for_budget(const Call& call, const std::string& route, chat::SendError& error);
-    void learn(const Call& call, const std::string& route, const http::Response& response, const Answer& answer);
+    void learn(
+        const Call& call,
+        const std::string& route,
+        const http::Response& response,
+        const Answer& answer
+    );
 
     const std::string url_;
     const std::function<Secret()> token_;

@@ -49,7 +49,8 @@ Answer Application::load(Bot& bot) {
     if (!user.ok) return user;
     const Bot found{user.body.string_or("id", ""), application.body.string_or("id", "")};
     const auto key = from_hex(application.body.string_or("verify_key", ""));
-    if (!is_id(found.id) || !is_id(found.application)) return broken("Discord does not say who the bot is");
+    if (!is_id(found.id) || !is_id(found.application))
+        return broken("Discord does not say who the bot is");
     call.method = "PUT";
     call.route = "/applications/{id}/commands";
     call.path = "/applications/" + found.application + "/commands";
@@ -79,9 +80,12 @@ Application::Verdict Application::verify(const chat::WebRequest& request, WallTi
     const auto signature = from_hex(header(request, "x-signature-ed25519"));
     long long said = 0;
     const auto read = std::from_chars(stamp.data(), stamp.data() + stamp.size(), said);
-    if (!signature || read.ec != std::errc{} || read.ptr != stamp.data() + stamp.size()) return Verdict::kBad;
-    const long long seconds_now = std::chrono::duration_cast<seconds>(now.time_since_epoch()).count();
-    if (said > seconds_now + kSignatureAge.count() || said < seconds_now - kSignatureAge.count()) return Verdict::kBad;
+    if (!signature || read.ec != std::errc{} || read.ptr != stamp.data() + stamp.size())
+        return Verdict::kBad;
+    const long long seconds_now =
+        std::chrono::duration_cast<seconds>(now.time_since_epoch()).count();
+    if (said > seconds_now + kSignatureAge.count() || said < seconds_now - kSignatureAge.count())
+        return Verdict::kBad;
     const bool good = identity::verify_ed25519(key, std::string(stamp) + request.body, *signature);
     return good ? Verdict::kGood : Verdict::kBad;
 }

@@ -43,7 +43,9 @@ const std::string& target(const chat::Conversation& conversation) {
     return conversation.thread.empty() ? conversation.chat : conversation.thread;
 }
 
-chat::SendResult<chat::Sent> failed(chat::SendError error) { return {std::nullopt, std::move(error)}; }
+chat::SendResult<chat::Sent> failed(chat::SendError error) {
+    return {std::nullopt, std::move(error)};
+}
 
 class Discord final : public chat::Platform {
 public:
@@ -54,14 +56,18 @@ public:
           keeper_(options.session_file),
           interactions_(api_),
           receiver_(api_, interactions_, keeper_),
-          gateway_({api_, keeper_, receiver_, options.token, [this](Bot& bot) { return application_.load(bot); }}) {}
+          gateway_({api_, keeper_, receiver_, options.token, [this](Bot& bot) {
+                        return application_.load(bot);
+                    }}) {}
     ~Discord() override { stop(); }
 
     const chat::Traits& traits() const override { return traits_; }
 
     Result<void> start(chat::Sink& sink) override {
         if (const std::string problem = keeper_.problem(); !problem.empty())
-            return invalid("bad_session_file", "the session file cannot be used: " + problem, "session_file");
+            return invalid(
+                "bad_session_file", "the session file cannot be used: " + problem, "session_file"
+            );
         interactions_.start();
         receiver_.start(sink);
         gateway_.start(sink);
@@ -76,7 +82,9 @@ public:
 
     chat::SendResult<chat::Sent> post(const chat::Outgoing& message) override;
     chat::SendResult<chat::Sent> edit(
-        const chat::Conversation& conversation, const std::string& message, const chat::Outgoing& content
+        const chat::Conversation& conversation,
+        const std::string& message,
+        const chat::Outgoing& content
     ) override;
     chat::SendResult<std::optional<chat::Sent>> find(const chat::Outgoing& message) override;
     chat::WebResponse web(const chat::WebRequest& request) override;
@@ -87,9 +95,15 @@ private:
     Answer ask(const Handle& handle, const Call& call);
     bool is_loading(const Handle& handle);
     bool may_fill(const Handle& handle);
-    std::optional<chat::SendResult<chat::Sent>> fill(const Handle& handle, const chat::Outgoing& message);
-    std::optional<chat::SendResult<chat::Sent>> whisper(const Handle& handle, const chat::Outgoing& message);
-    chat::SendResult<chat::Sent> follow_up(const Handle& handle, const chat::Outgoing& message, Json body);
+    std::optional<chat::SendResult<chat::Sent>> fill(
+        const Handle& handle, const chat::Outgoing& message
+    );
+    std::optional<chat::SendResult<chat::Sent>> whisper(
+        const Handle& handle, const chat::Outgoing& message
+    );
+    chat::SendResult<chat::Sent> follow_up(
+        const Handle& handle, const chat::Outgoing& message, Json body
+    );
     static chat::SendResult<chat::Sent> sent(const Answer& answer, bool is_private = false);
 
     const chat::Traits traits_;
@@ -110,7 +124,8 @@ chat::SendError adjusted(chat::SendError error, bool plain) {
 chat::SendResult<chat::Sent> Discord::sent(const Answer& answer, bool is_private) {
     if (!answer.ok) return failed(answer.error);
     const std::string id = answer.body.string_or("id", "");
-    if (!is_id(id)) return failed({Kind::kUnknown, milliseconds{0}, "Discord's answer names no message"});
+    if (!is_id(id))
+        return failed({Kind::kUnknown, milliseconds{0}, "Discord's answer names no message"});
     return {chat::Sent{is_private ? kPrivateMark + id : id}, {}};
 }
 
@@ -120,22 +135,26 @@ Call Discord::webhook(const Handle& handle, std::string method, std::string rest
     call.major = application_.id() + "/" + handle.token;
     call.path = "/webhooks/" + call.major + rest;
     const bool one = rest.starts_with("/messages/") && !rest.starts_with("/messages/@");
-    call.route = "/webhooks/{id}/{token}" + (one ? std::string("/messages/{id}") : rest.substr(0, rest.find('?')));
+    call.route = "/webhooks/{id}/{token}" +
+                 (one ? std::string("/messages/{id}") : rest.substr(0, rest.find('?')));
     call.by_token = true;
     return call;
 }
 
 std::optional<Handle> Discord::usable(const chat::Outgoing& message) const {
     auto handle = Handle::parse(message.handle);
-    if (!handle || application_.id().empty() || !handle->alive(Clock::system().now())) return std::nullopt;
+    if (!handle || application_.id().empty() || !handle->alive(Clock::system().now()))
+        return std::nullopt;
     return handle;
 }
 
-/// The endpoint's answer and the first message cross: Discord knows a new interaction a little later.
+/// The endpoint's answer and the first message cross: Discord knows a new interaction a little
+/// later.
 Answer Discord::ask(const Handle& handle, const Call& call) {
     Answer answer = api_.call(call);
     const bool fresh = Clock::system().now() - time_of(handle.interaction) < kAckWait;
-    for (int i = 0; i < kTooEarlyTries && fresh && answer.body.int_or("code", 0) == kUnknownWebhook; ++i) {
+    for (int i = 0; i < kTooEarlyTries && fresh && answer.body.int_or("code", 0) == kUnknownWebhook;
+         ++i) {
         std::this_thread::sleep_for(kTooEarly);
         answer = api_.call(call);
     }
@@ -163,7 +182,9 @@ bool Discord::may_fill(const Handle& handle) {
 }
 
 /// In place of "thinking"; nothing where Discord no longer has that.
-std::optional<chat::SendResult<chat::Sent>> Discord::fill(const Handle& handle, const chat::Outgoing& message) {
+std::optional<chat::SendResult<chat::Sent>> Discord::fill(
+    const Handle& handle, const chat::Outgoing& message
+) {
     Call call = webhook(handle, "PATCH", "/messages/@original");
     call.body = body_of(message);
     call.file_name = message.content.file_name;
@@ -177,7 +198,9 @@ std::optional<chat::SendResult<chat::Sent>> Discord::fill(const Handle& handle, 
 }
 
 /// To be seen by who asked alone; nothing where that cannot be.
-std::optional<chat::SendResult<chat::Sent>> Discord::whisper(const Handle& handle, const chat::Outgoing& message) {
+std::optional<chat::SendResult<chat::Sent>> Discord::whisper(
+    const Handle& handle, const chat::Outgoing& message
+) {
     if (handle.person != message.only_for) return std::nullopt;
     // The first message after "thinking" takes its place, for everybody to see: that goes first.
     if (may_fill(handle)) {
@@ -197,7 +220,9 @@ std::optional<chat::SendResult<chat::Sent>> Discord::whisper(const Handle& handl
     return result;
 }
 
-chat::SendResult<chat::Sent> Discord::follow_up(const Handle& handle, const chat::Outgoing& message, Json body) {
+chat::SendResult<chat::Sent> Discord::follow_up(
+    const Handle& handle, const chat::Outgoing& message, Json body
+) {
     const bool is_private = body.int_or("flags", 0) == kEphemeral;
     Call call = webhook(handle, "POST", "?wait=true");
     call.body = std::move(body);
@@ -216,7 +241,9 @@ chat::SendResult<chat::Sent> Discord::post(const chat::Outgoing& message) {
         if (auto done = fill(*handle, message)) return std::move(*done);
     }
     const std::string& channel = target(message.conversation);
-    if (!is_id(channel)) return failed({Kind::kRefused, milliseconds{0}, "\"" + channel + "\" is no Discord channel"});
+    if (!is_id(channel))
+        return failed({Kind::kRefused, milliseconds{0}, "\"" + channel + "\" is no Discord channel"}
+        );
     Call call;
     call.method = "POST";
     call.route = "/channels/{id}/messages";
@@ -225,13 +252,17 @@ chat::SendResult<chat::Sent> Discord::post(const chat::Outgoing& message) {
     call.body = body_of(message);
     call.body.set("nonce", nonce_of(message.key)).set("enforce_nonce", true);
     if (is_id(message.answers))
-        call.body.set("message_reference", Json::object().set("message_id", message.answers).set("fail_if_not_exists", false));
+        call.body.set(
+            "message_reference",
+            Json::object().set("message_id", message.answers).set("fail_if_not_exists", false)
+        );
     call.file_name = message.content.file_name;
     call.file_bytes = message.content.file_bytes;
     const Answer answer = api_.call(call);
     if (answer.ok) return sent(answer);
     // Where the bot is no member (it was only installed by a person), its interactions still speak.
-    if (handle && (answer.status == 403 || answer.status == 404) && answer.error.kind == Kind::kRefused) {
+    if (handle && (answer.status == 403 || answer.status == 404) &&
+        answer.error.kind == Kind::kRefused) {
         auto done = follow_up(*handle, message, body_of(message));
         if (done.value) return done;
     }
@@ -239,15 +270,22 @@ chat::SendResult<chat::Sent> Discord::post(const chat::Outgoing& message) {
 }
 
 chat::SendResult<chat::Sent> Discord::edit(
-    const chat::Conversation& conversation, const std::string& message, const chat::Outgoing& content
+    const chat::Conversation& conversation,
+    const std::string& message,
+    const chat::Outgoing& content
 ) {
     const auto handle = usable(content);
     const bool is_private = !message.empty() && message.front() == kPrivateMark;
     const std::string id = is_private ? message.substr(1) : message;
     const std::string& channel = target(conversation);
-    if (!is_id(id) || !is_id(channel)) return failed({Kind::kGone, milliseconds{0}, "no message of Discord"});
+    if (!is_id(id) || !is_id(channel))
+        return failed({Kind::kGone, milliseconds{0}, "no message of Discord"});
     if (is_private && !handle)
-        return failed({Kind::kGone, milliseconds{0}, "a message for one person cannot be changed after 15 minutes"});
+        return failed(
+            {Kind::kGone,
+             milliseconds{0},
+             "a message for one person cannot be changed after 15 minutes"}
+        );
     Call call;
     if (is_private) {
         call = webhook(*handle, "PATCH", "/messages/" + id);
@@ -275,10 +313,10 @@ chat::SendResult<chat::Sent> Discord::edit(
     return failed(std::move(error));
 }
 
-/// Discord drops a nonce it has seen, so a post that may have been made is simply made again: but it
-/// forgets nonces after some minutes, and its history need not tell them. Cards, which are unlike
-/// any other, are therefore looked for by what they say as well; the same words twice are two
-/// messages.
+/// Discord drops a nonce it has seen, so a post that may have been made is simply made again: but
+/// it forgets nonces after some minutes, and its history need not tell them. Cards, which are
+/// unlike any other, are therefore looked for by what they say as well; the same words twice are
+/// two messages.
 chat::SendResult<std::optional<chat::Sent>> Discord::find(const chat::Outgoing& message) {
     using Found = chat::SendResult<std::optional<chat::Sent>>;
     const auto found = [](const Json& shown) {
@@ -288,11 +326,13 @@ chat::SendResult<std::optional<chat::Sent>> Discord::find(const chat::Outgoing& 
     const auto handle = usable(message);
     if (handle && handle->kind == Handle::Kind::kCommand && message.only_for.empty()) {
         const Answer original = ask(*handle, webhook(*handle, "GET", "/messages/@original"));
-        if (original.ok && (original.body.int_or("flags", 0) & kLoading) == 0 && says_the_same(original.body, body))
+        if (original.ok && (original.body.int_or("flags", 0) & kLoading) == 0 &&
+            says_the_same(original.body, body))
             return found(original.body);
     }
     const std::string& channel = target(message.conversation);
-    if (!is_id(channel)) return {std::nullopt, {Kind::kRefused, milliseconds{0}, "no Discord channel"}};
+    if (!is_id(channel))
+        return {std::nullopt, {Kind::kRefused, milliseconds{0}, "no Discord channel"}};
     const std::string nonce = nonce_of(message.key);
     std::string before;
     for (int page = 0; page < kFindPages; ++page) {
@@ -319,7 +359,8 @@ chat::SendResult<std::optional<chat::Sent>> Discord::find(const chat::Outgoing& 
 
 chat::WebResponse Discord::web(const chat::WebRequest& request) {
     const auto refuse = [](int status, std::string_view why) {
-        return chat::WebResponse{status, "application/json", Json::object().set("error", why).dump()};
+        return chat::WebResponse{
+            status, "application/json", Json::object().set("error", why).dump()};
     };
     if (request.method != "POST") return refuse(405, "only POST");
     switch (application_.verify(request, Clock::system().now())) {

@@ -30,7 +30,8 @@ protected:
     static constexpr const char* kToken = "MTAw.token.of-the-tests";
 
     World() : fake_("discord", {"--token", kToken}) {
-        folder_ = std::filesystem::temp_directory_path() / ("discord_test_" + std::to_string(::getpid()));
+        folder_ =
+            std::filesystem::temp_directory_path() / ("discord_test_" + std::to_string(::getpid()));
         std::filesystem::remove_all(folder_);
         std::filesystem::create_directories(folder_);
         const Json state = fake_.look("state");
@@ -67,14 +68,28 @@ protected:
         for (char& c : body) c = c == '\'' ? '"' : c;
         return fake_.tell(what, body);
     }
-    std::string say(const std::string& text, const std::string& channel = "general", const std::string& person = "ann") {
-        return tell("message", "{'person':'" + person + "','channel':'" + channel + "','text':'" + text + "','mention':true}")
+    std::string say(
+        const std::string& text,
+        const std::string& channel = "general",
+        const std::string& person = "ann"
+    ) {
+        return tell(
+                   "message",
+                   "{'person':'" + person + "','channel':'" + channel + "','text':'" + text +
+                       "','mention':true}"
+        )
             .string_or("id", "");
     }
-    std::string command(const std::string& arguments = "make test", const std::string& channel = "general") {
-        return tell("command", "{'person':'ann','channel':'" + channel +
-                                   "','options':[{'type':1,'name':'run','options':[{'type':3,'name':'arguments','value':'" +
-                                   arguments + "'}]}]}")
+    std::string command(
+        const std::string& arguments = "make test", const std::string& channel = "general"
+    ) {
+        return tell(
+                   "command",
+                   "{'person':'ann','channel':'" + channel +
+                       "','options':[{'type':1,'name':'run','options':[{'type':3,'name':'arguments'"
+                       ",'value':'" +
+                       arguments + "'}]}]}"
+        )
             .string_or("interaction", "");
     }
     /// What stands in a channel now.
@@ -89,14 +104,17 @@ protected:
         }
         return out;
     }
-    std::int64_t counted(const std::string& what) { return fake_.look("state").find("counts")->int_or(what, 0); }
+    std::int64_t counted(const std::string& what) {
+        return fake_.look("state").find("counts")->int_or(what, 0);
+    }
     chat::Inbound heard(std::size_t number) {
         EXPECT_TRUE(heard_.wait_events(number + 1));
         const auto events = heard_.events();
         return number < events.size() ? events[number] : chat::Inbound();
     }
 
-    chat::Outgoing message(std::string markdown, std::string key = "01hzzzzzzzzzzzzzzzzzzzzzz0") const {
+    chat::Outgoing message(std::string markdown, std::string key = "01hzzzzzzzzzzzzzzzzzzzzzz0")
+        const {
         chat::Outgoing out;
         out.key = std::move(key);
         out.conversation = {general_, ""};
@@ -109,7 +127,8 @@ protected:
         out.content.card.title = std::move(title);
         out.content.card.fields = {{"state", "waiting"}};
         out.content.card.buttons = {
-            {"yes", "Approve", chat::ButtonStyle::kGood, false}, {"no", "Deny", chat::ButtonStyle::kDanger, true}};
+            {"yes", "Approve", chat::ButtonStyle::kGood, false},
+            {"no", "Deny", chat::ButtonStyle::kDanger, true}};
         return out;
     }
 

@@ -17,7 +17,9 @@ TEST_F(Receiving, WhatIsSaidToTheBot) {
     EXPECT_EQ(first.text, "run true");
     EXPECT_EQ(first.conversation, (chat::Conversation{general_, ""}));
     tell("message", "{'person':'ann','channel':'general','text':'chatter'}");
-    tell("message", "{'person':'robot','bot':true,'channel':'general','text':'beep','mention':true}");
+    tell(
+        "message", "{'person':'robot','bot':true,'channel':'general','text':'beep','mention':true}"
+    );
     say("status", "dm:bob", "bob");
     const chat::Inbound direct = heard(1);
     EXPECT_TRUE(direct.direct);
@@ -37,7 +39,9 @@ TEST_F(Receiving, ACommandIsStoredBeforeItIsAnswered) {
     EXPECT_EQ(asked.kind, chat::InboundKind::kCommand);
     EXPECT_EQ(asked.text, "run make test");
     EXPECT_EQ(asked.event_id, interaction);
-    EXPECT_TRUE(eventually([&] { return fake_.look("interaction/" + interaction).int_or("answer", 0) == 5; }));
+    EXPECT_TRUE(eventually([&] {
+        return fake_.look("interaction/" + interaction).int_or("answer", 0) == 5;
+    }));
 }
 
 TEST_F(Receiving, AClickAndItsComment) {
@@ -46,7 +50,11 @@ TEST_F(Receiving, AClickAndItsComment) {
     ASSERT_TRUE(posted.value) << posted.error.reason;
     const std::string& id = posted.value->message;
     const auto click = [&](const std::string& button) {
-        return tell("click", "{'person':'bob','channel':'general','message':'" + id + "','button':'" + button + "'}")
+        return tell(
+                   "click",
+                   "{'person':'bob','channel':'general','message':'" + id + "','button':'" +
+                       button + "'}"
+        )
             .string_or("interaction", "");
     };
     const std::string plain = click("Approve");
@@ -55,9 +63,13 @@ TEST_F(Receiving, AClickAndItsComment) {
     EXPECT_EQ(first.token, "yes");
     EXPECT_EQ(first.message, id);
     EXPECT_EQ(first.person.name, "Bob");
-    EXPECT_TRUE(eventually([&] { return fake_.look("interaction/" + plain).int_or("answer", 0) == 6; }));
+    EXPECT_TRUE(eventually([&] {
+        return fake_.look("interaction/" + plain).int_or("answer", 0) == 6;
+    }));
     const std::string asking = click("Deny");
-    ASSERT_TRUE(eventually([&] { return fake_.look("interaction/" + asking).int_or("answer", 0) == 9; }));
+    ASSERT_TRUE(eventually([&] {
+        return fake_.look("interaction/" + asking).int_or("answer", 0) == 9;
+    }));
     EXPECT_EQ(heard_.events().size(), 1U);
     tell("submit", "{'interaction':'" + asking + "','values':{'comment':'too dangerous'}}");
     const chat::Inbound second = heard(1);
@@ -74,7 +86,9 @@ protected:
         command();
         return heard(before);
     }
-    chat::Outgoing answer(const chat::Inbound& to, std::string text, std::string key = "01hzzzzzzzzzzzzzzzzzzzzza0") {
+    chat::Outgoing answer(
+        const chat::Inbound& to, std::string text, std::string key = "01hzzzzzzzzzzzzzzzzzzzzza0"
+    ) {
         chat::Outgoing out = message(std::move(text), std::move(key));
         out.handle = to.handle;
         return out;
@@ -94,7 +108,8 @@ TEST_F(Answering, TakesThePlaceOfThinkingAndThenFollows) {
     EXPECT_FALSE(stands[0].bool_or("loading", true));
     EXPECT_EQ(stands[0].string_or("id", ""), first.value->message);
     EXPECT_EQ(stands[1].string_or("content", ""), "two");
-    ASSERT_TRUE(platform_->edit({general_, ""}, first.value->message, message("one, changed")).value);
+    ASSERT_TRUE(platform_->edit({general_, ""}, first.value->message, message("one, changed")).value
+    );
     EXPECT_EQ(mine()[0].string_or("content", ""), "one, changed");
 }
 
@@ -163,8 +178,13 @@ TEST_F(Posting, CardsFilesAndThreads) {
     file.conversation = {general_, thread_};
     ASSERT_TRUE(platform_->post(file).value);
     EXPECT_EQ(mine()[0].find("embeds")->as_array()->front().string_or("title", ""), "Title");
-    EXPECT_EQ(mine("thread")[0].find("files")->dump(), R"([{"name":"output.txt","text":"line\n"}])");
-    chat::Outgoing loud = message("@everyone <@" + fake_.look("state").string_or("bot", "") + ">", "01hzzzzzzzzzzzzzzzzzzzzzz2");
+    EXPECT_EQ(
+        mine("thread")[0].find("files")->dump(), R"([{"name":"output.txt","text":"line\n"}])"
+    );
+    chat::Outgoing loud = message(
+        "@everyone <@" + fake_.look("state").string_or("bot", "") + ">",
+        "01hzzzzzzzzzzzzzzzzzzzzzz2"
+    );
     ASSERT_TRUE(platform_->post(loud).value);
     EXPECT_EQ(mine().back().find("told")->dump(), "[]");
     EXPECT_FALSE(mine().back().bool_or("everyone", true));
@@ -197,9 +217,12 @@ TEST_F(Posting, WhatMayHaveGoneOutIsFoundOrPostedOnce) {
             const auto found = platform_->find(out);
             ASSERT_TRUE(found.value) << found.error.reason;
             if (is_card) {
-                EXPECT_EQ(found.value->has_value(), broken.find("after") != std::string::npos) << broken;
+                EXPECT_EQ(found.value->has_value(), broken.find("after") != std::string::npos)
+                    << broken;
             }
-            if (!*found.value) { ASSERT_TRUE(platform_->post(out).value); }
+            if (!*found.value) {
+                ASSERT_TRUE(platform_->post(out).value);
+            }
             EXPECT_EQ(mine().size(), static_cast<std::size_t>(number)) << broken;
         }
     }
@@ -234,7 +257,10 @@ TEST_F(Posting, BudgetsAreKeptPerRouteAndInAll) {
     const auto global = platform_->post(refused);
     EXPECT_EQ(global.error.kind, Kind::kLater);
     EXPECT_GE(global.error.retry_after, milliseconds{2'500});
-    EXPECT_EQ(platform_->edit({other_, ""}, mine("other")[0].string_or("id", ""), elsewhere).error.kind, Kind::kLater);
+    EXPECT_EQ(
+        platform_->edit({other_, ""}, mine("other")[0].string_or("id", ""), elsewhere).error.kind,
+        Kind::kLater
+    );
     EXPECT_EQ(refusals(), 1U);
 }
 
@@ -261,8 +287,11 @@ TEST_F(Posting, RefusalsNameTheirReason) {
     const auto posted = platform_->post(message("x"));
     ASSERT_TRUE(posted.value);
     tell("delete", "{'channel':'general','message':'" + posted.value->message + "'}");
-    EXPECT_EQ(platform_->edit({general_, ""}, posted.value->message, message("y")).error.kind, Kind::kGone);
-    fault("{'kind':'error','status':400,'code':50035,'method':'POST','path':'/messages$','count':2}");
+    EXPECT_EQ(
+        platform_->edit({general_, ""}, posted.value->message, message("y")).error.kind, Kind::kGone
+    );
+    fault("{'kind':'error','status':400,'code':50035,'method':'POST','path':'/messages$','count':2}"
+    );
     EXPECT_EQ(kind_of(message("x", "01hzzzzzzzzzzzzzzzzzzzzzz8")), Kind::kBadMarkup);
     chat::Outgoing plain = message("x", "01hzzzzzzzzzzzzzzzzzzzzzz9");
     plain.plain = true;
@@ -273,7 +302,9 @@ TEST_F(Posting, RefusalsNameTheirReason) {
 
 class Endpoint : public World {
 protected:
-    chat::WebResponse post(const std::string& body, const std::string& stamp, const std::string& signature) {
+    chat::WebResponse post(
+        const std::string& body, const std::string& stamp, const std::string& signature
+    ) {
         chat::WebRequest request;
         request.method = "POST";
         request.path = "/interactions";
@@ -287,18 +318,36 @@ TEST_F(Endpoint, RefusesWhatDiscordDidNotSignNow) {
     make();
     EXPECT_EQ(post("{}", "1", "00").status, 503);  // it does not know the key yet
     start();
-    const auto signed_request = [&](const std::string& forge) { return tell("sign", "{'body':'{}','forge':'" + forge + "'}"); };
+    const auto signed_request = [&](const std::string& forge) {
+        return tell("sign", "{'body':'{}','forge':'" + forge + "'}");
+    };
     const auto sent = [&](const std::string& forge) {
         const Json parts = signed_request(forge);
-        return post(parts.string_or("body", ""), parts.string_or("stamp", ""), parts.string_or("signature", "")).status;
+        return post(
+                   parts.string_or("body", ""),
+                   parts.string_or("stamp", ""),
+                   parts.string_or("signature", "")
+        )
+            .status;
     };
-    for (const std::string forge : {"key", "body", "old", "none"}) EXPECT_EQ(sent(forge), 401) << forge;
+    for (const std::string forge : {"key", "body", "old", "none"})
+        EXPECT_EQ(sent(forge), 401) << forge;
     EXPECT_EQ(sent(""), 400);  // signed, and no interaction
     const Json good = tell("sign", R"({"body":"{\"type\":1,\"id\":\"1\",\"token\":\"t\"}"})");
-    const auto pong = post(good.string_or("body", ""), good.string_or("stamp", ""), good.string_or("signature", ""));
+    const auto pong = post(
+        good.string_or("body", ""), good.string_or("stamp", ""), good.string_or("signature", "")
+    );
     EXPECT_EQ(pong.status, 200);
     EXPECT_EQ(pong.body, "{\"type\":1}");
-    EXPECT_EQ(post(good.string_or("body", ""), good.string_or("stamp", "") + "0", good.string_or("signature", "")).status, 401);
+    EXPECT_EQ(
+        post(
+            good.string_or("body", ""),
+            good.string_or("stamp", "") + "0",
+            good.string_or("signature", "")
+        )
+            .status,
+        401
+    );
     EXPECT_EQ(post(good.string_or("body", ""), good.string_or("stamp", ""), "zz").status, 401);
     chat::WebRequest get;
     get.method = "GET";
@@ -308,10 +357,17 @@ TEST_F(Endpoint, RefusesWhatDiscordDidNotSignNow) {
 
 TEST_F(Endpoint, StoresACommandBeforeItIsAnswered) {
     start();
-    const Json parts = tell("sign_command", "{'person':'ann','channel':'general','options':[{'type':1,'name':'status'}]}");
+    const Json parts = tell(
+        "sign_command",
+        "{'person':'ann','channel':'general','options':[{'type':1,'name':'status'}]}"
+    );
     heard_.fail(1);
     const auto send = [&] {
-        return post(parts.string_or("body", ""), parts.string_or("stamp", ""), parts.string_or("signature", ""));
+        return post(
+            parts.string_or("body", ""),
+            parts.string_or("stamp", ""),
+            parts.string_or("signature", "")
+        );
     };
     EXPECT_EQ(send().status, 503);
     EXPECT_TRUE(heard_.events().empty());

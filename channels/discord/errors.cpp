@@ -21,7 +21,8 @@ constexpr int kBadToken = 50'027;  // of an interaction, which has ended
 constexpr int kInvalidForm = 50'035;
 
 constexpr milliseconds kUnnamedWait{5'000};
-constexpr milliseconds kBanWait{60'000};  // a page instead of JSON: something in front of Discord refuses
+constexpr milliseconds kBanWait{
+    60'000};  // a page instead of JSON: something in front of Discord refuses
 constexpr milliseconds kLongestWait{3'600'000};
 
 milliseconds wait_of(const Json& body, std::string_view header) {
@@ -46,14 +47,16 @@ chat::SendError error_of(int status, const Json& body, std::string_view retry_af
     const std::int64_t code = body.int_or("code", 0);
     std::string reason = "Discord answered " + std::to_string(status);
     if (code != 0) reason += " (" + std::to_string(code) + ")";
-    if (const std::string words = body.string_or("message", ""); !words.empty()) reason += ": " + words.substr(0, 300);
+    if (const std::string words = body.string_or("message", ""); !words.empty())
+        reason += ": " + words.substr(0, 300);
     if (status == 429) {
         const milliseconds wait = wait_of(body, retry_after);
         return {Kind::kLater, body.is_object() ? wait : std::max(wait, kBanWait), reason};
     }
     if (status >= 500) return {Kind::kUnknown, milliseconds{0}, reason};
     if (!body.is_object() && status == 403) return {Kind::kLater, kBanWait, reason};
-    if (code == kSlowMode || code == kChannelRate || code == kServiceBusy) return {Kind::kLater, wait_of(body, retry_after), reason};
+    if (code == kSlowMode || code == kChannelRate || code == kServiceBusy)
+        return {Kind::kLater, wait_of(body, retry_after), reason};
     if (code == kOldEdits) return {Kind::kLater, kBanWait, reason};
     if (code == kUnknownMessage) return {Kind::kGone, milliseconds{0}, reason};
     if (code == kBadToken) return {Kind::kRefused, milliseconds{0}, reason};

@@ -22,15 +22,19 @@ enum Op {
 constexpr milliseconds kShortestBeat{100};
 constexpr milliseconds kLongestBeat{300'000};
 constexpr milliseconds kSendWait{10'000};
-constexpr milliseconds kSteadyAfter{10'000};  // a session that ends sooner is waited for longer each time
+constexpr milliseconds kSteadyAfter{
+    10'000};  // a session that ends sooner is waited for longer each time
 
 milliseconds random_up_to(milliseconds limit) {
-    return milliseconds{static_cast<long long>(Random::system().below(static_cast<std::uint64_t>(limit.count()) + 1))};
+    return milliseconds{
+        static_cast<long long>(Random::system().below(static_cast<std::uint64_t>(limit.count()) + 1)
+        )};
 }
 
 milliseconds backoff(int failures) {
     if (failures <= 0) return milliseconds{0};
-    const milliseconds base = std::min(kFirstBackoff * (1 << std::min(failures - 1, 6)), kLongestBackoff);
+    const milliseconds base =
+        std::min(kFirstBackoff * (1 << std::min(failures - 1, 6)), kLongestBackoff);
     return base / 2 + random_up_to(base / 2);
 }
 
@@ -90,7 +94,10 @@ void Gateway::settle(const End& end) {
     if (end.next != Next::kResume) parts_.keeper.forget();
     failures_ = end.was_steady || end.planned ? 0 : failures_ + 1;
     if (end.was_ready || end.next != Next::kResume) resume_failures_ = 0;
-    log::info("the connection to Discord ended", {{"why", end.reason}, {"resumes", end.next == Next::kResume}});
+    log::info(
+        "the connection to Discord ended",
+        {{"why", end.reason}, {"resumes", end.next == Next::kResume}}
+    );
     // A connection that ends and is there again at once is no illness.
     const bool quiet = end.next == Next::kResume && (failures_ == 0 || end.was_ready);
     if (!quiet) tell(false, end.reason);
@@ -119,12 +126,16 @@ std::optional<Gateway::End> Gateway::address(const Session& session, std::string
     const Answer answer = parts_.api.call(call);
     if (!answer.ok) {
         const bool refused = answer.error.kind == chat::SendError::Kind::kUnauthorized;
-        return End{refused ? Next::kRefused : Next::kResume, answer.error.reason, answer.error.retry_after};
+        return End{
+            refused ? Next::kRefused : Next::kResume,
+            answer.error.reason,
+            answer.error.retry_after};
     }
     url = answer.body.string_or("url", "");
     const Json* limit = answer.body.find("session_start_limit");
     if (session.empty() && limit != nullptr && limit->int_or("remaining", 1) <= 0) {
-        const milliseconds wait{std::clamp<std::int64_t>(limit->int_or("reset_after", 0), 1'000, 86'400'000)};
+        const milliseconds wait{
+            std::clamp<std::int64_t>(limit->int_or("reset_after", 0), 1'000, 86'400'000)};
         return End{Next::kIdentify, "Discord allows the bot no more sessions today", wait};
     }
     return std::nullopt;
@@ -135,7 +146,10 @@ Gateway::End Gateway::live() {
         const Answer answer = parts_.prepare(bot_);
         if (!answer.ok) {
             const bool refused = answer.error.kind == chat::SendError::Kind::kUnauthorized;
-            return {refused ? Next::kRefused : Next::kResume, answer.error.reason, answer.error.retry_after};
+            return {
+                refused ? Next::kRefused : Next::kResume,
+                answer.error.reason,
+                answer.error.retry_after};
         }
         prepared_ = true;
     }
@@ -145,7 +159,8 @@ Gateway::End Gateway::live() {
     if (session.empty()) {
         const auto next = last_identify_ + kIdentifyEvery;
         const auto now = std::chrono::steady_clock::now();
-        if (last_identify_ != SteadyTime{} && next > now && !pause(std::chrono::ceil<milliseconds>(next - now)))
+        if (last_identify_ != SteadyTime{} && next > now &&
+            !pause(std::chrono::ceil<milliseconds>(next - now)))
             return {Next::kResume, "stopping", milliseconds{0}, true};
     }
     net::WsClientOptions options;
@@ -160,7 +175,8 @@ Gateway::End Gateway::live() {
         line_.words = words;
         changed_.notify_all();
     };
-    auto client = net::WsClient::connect(url, "/?v=10&encoding=json", std::move(options), std::move(events));
+    auto client =
+        net::WsClient::connect(url, "/?v=10&encoding=json", std::move(options), std::move(events));
     if (!client) {
         if (!session.empty()) ++resume_failures_;
         return {Next::kResume, "Discord's Gateway is not reached: " + client.error().message};
@@ -174,7 +190,9 @@ Gateway::End Gateway::talk(net::WsClient& client, const Session& session) {
     {
         std::unique_lock lock(mutex_);
         line_.session = session.id;
-        changed_.wait_for(lock, kHelloWait, [this] { return stopping_ || line_.closed || line_.interval.count() > 0; });
+        changed_.wait_for(lock, kHelloWait, [this] {
+            return stopping_ || line_.closed || line_.interval.count() > 0;
+        });
         interval = line_.interval;
     }
     if (interval.count() == 0) {
@@ -182,7 +200,8 @@ Gateway::End Gateway::talk(net::WsClient& client, const Session& session) {
         return leave(client, {Next::kResume, "Discord's Gateway says nothing"}, kKeepSession);
     }
     if (session.empty()) last_identify_ = std::chrono::steady_clock::now();
-    const Json first = session.empty() ? identify_of(parts_.token()) : resume_of(parts_.token(), session);
+    const Json first =
+        session.empty() ? identify_of(parts_.token()) : resume_of(parts_.token(), session);
     (void)client.send_text(first.dump(), kSendWait);  // a broken connection is told by its end
     // The first beat comes at a random part of the interval, so that many do not beat together.
     const SteadyTime began = std::chrono::steady_clock::now();
@@ -196,7 +215,9 @@ Gateway::End Gateway::talk(net::WsClient& client, const Session& session) {
             return *end;
         }
         if (!told_ready && std::chrono::steady_clock::now() - began > kReadyWait)
-            return leave(client, {Next::kResume, "Discord does not begin the session"}, kKeepSession);
+            return leave(
+                client, {Next::kResume, "Discord does not begin the session"}, kKeepSession
+            );
     }
 }
 
@@ -218,10 +239,28 @@ std::optional<Gateway::End> Gateway::turn(net::WsClient& client, bool& told_read
         const bool reconnect = line_.reconnect;
         lock.unlock();
         if (invalid && !*invalid)
-            return leave(client, {Next::kIdentify, "Discord ended the session (op 9)", kInvalidWait + random_up_to(kInvalidJitter), true}, 1000);
+            return leave(
+                client,
+                {Next::kIdentify,
+                 "Discord ended the session (op 9)",
+                 kInvalidWait + random_up_to(kInvalidJitter),
+                 true},
+                1000
+            );
         if (invalid)
-            return leave(client, {Next::kResume, "Discord asks to resume the session (op 9)", kInvalidWait, true}, kKeepSession);
-        return leave(client, {Next::kResume, reconnect ? "Discord asks to reconnect (op 7)" : "stopping", milliseconds{0}, true}, kKeepSession);
+            return leave(
+                client,
+                {Next::kResume, "Discord asks to resume the session (op 9)", kInvalidWait, true},
+                kKeepSession
+            );
+        return leave(
+            client,
+            {Next::kResume,
+             reconnect ? "Discord asks to reconnect (op 7)" : "stopping",
+             milliseconds{0},
+             true},
+            kKeepSession
+        );
     }
     if (line_.closed) {
         const CloseMeaning meaning = meaning_of(line_.code, line_.words);
@@ -274,11 +313,14 @@ void Gateway::receive(std::string_view text) {
     }
     const std::lock_guard lock(mutex_);
     if (op == kHello && data != nullptr)
-        line_.interval = std::clamp(milliseconds{data->int_or("heartbeat_interval", 0)}, kShortestBeat, kLongestBeat);
+        line_.interval = std::clamp(
+            milliseconds{data->int_or("heartbeat_interval", 0)}, kShortestBeat, kLongestBeat
+        );
     if (op == kHeartbeatAck) line_.acked = true;
     if (op == kHeartbeat) line_.beat_asked = true;
     if (op == kReconnect) line_.reconnect = true;
-    if (op == kInvalidSession) line_.invalid = data != nullptr && data->as_bool() != nullptr && *data->as_bool();
+    if (op == kInvalidSession)
+        line_.invalid = data != nullptr && data->as_bool() != nullptr && *data->as_bool();
     changed_.notify_all();
 }
 
@@ -295,7 +337,10 @@ void Gateway::dispatch(const Json& payload) {
     Arrival arrival;
     arrival.seq = payload.int_or("s", 0);
     if (kind == "READY") {
-        const Session session{data.string_or("session_id", ""), data.string_or("resume_gateway_url", ""), arrival.seq};
+        const Session session{
+            data.string_or("session_id", ""),
+            data.string_or("resume_gateway_url", ""),
+            arrival.seq};
         parts_.keeper.start(session);
         const std::lock_guard lock(mutex_);
         line_.session = session.id;

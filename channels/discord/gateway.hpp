@@ -38,10 +38,10 @@ private:
     struct End {
         Next next = Next::kResume;
         std::string reason;
-        milliseconds wait{0};    ///< at least so long before the next
-        bool planned = false;    ///< as Discord asked: nothing is wrong
+        milliseconds wait{0};  ///< at least so long before the next
+        bool planned = false;  ///< as Discord asked: nothing is wrong
         bool was_ready = false;
-        bool was_steady = false; ///< ready for a while
+        bool was_steady = false;  ///< ready for a while
     };
     /// What the reading thread tells the other one.
     struct Line {
@@ -76,7 +76,7 @@ private:
     chat::Sink* sink_ = nullptr;
     Bot bot_;
     bool prepared_ = false;
-    int failures_ = 0;         // in a row; of run()'s thread, like the next three
+    int failures_ = 0;  // in a row; of run()'s thread, like the next three
     int resume_failures_ = 0;
     SteadyTime last_identify_{};
     SteadyTime next_beat_{};

@@ -22,7 +22,8 @@ protected:
         std::vector<std::string> ids;
         const auto events = heard_.events();
         for (std::size_t i = before; i < events.size(); ++i) {
-            if (std::find(ids.begin(), ids.end(), events[i].event_id) != ids.end()) continue;  // a repetition
+            if (std::find(ids.begin(), ids.end(), events[i].event_id) != ids.end())
+                continue;  // a repetition
             ids.push_back(events[i].event_id);
             texts.push_back(events[i].text);
         }
@@ -124,10 +125,15 @@ TEST_F(GatewayTest, ManyAtOnceKeepTheirOrder) {
     start();
     constexpr int kMany = 5'000;
     for (int i = 0; i < kMany / 1'000; ++i)
-        tell("message", "{'person':'ann','channel':'general','text':'{n}','mention':true,'count':1000,'from':" + std::to_string(i * 1'000) + "}");
+        tell(
+            "message",
+            "{'person':'ann','channel':'general','text':'{n}','mention':true,'count':1000,'from':" +
+                std::to_string(i * 1'000) + "}"
+        );
     ASSERT_TRUE(heard_.wait_events(kMany, seconds{60}));
     const auto events = heard_.events();
-    for (int i = 0; i < kMany; ++i) ASSERT_EQ(events[static_cast<std::size_t>(i)].text, std::to_string(i));
+    for (int i = 0; i < kMany; ++i)
+        ASSERT_EQ(events[static_cast<std::size_t>(i)].text, std::to_string(i));
     EXPECT_LT(heard_.asked(), kMany / 2);  // in batches
 }
 

@@ -74,7 +74,8 @@ std::string limited(std::string text) {
 std::string command_text(const Json& data) {
     std::string text;
     const Json* options = data.find("options");
-    for (int depth = 0; depth < 3 && options != nullptr && options->as_array() != nullptr; ++depth) {
+    for (int depth = 0; depth < 3 && options != nullptr && options->as_array() != nullptr;
+         ++depth) {
         const Json* inner = nullptr;
         for (const Json& option : *options->as_array()) {
             if (option.int_or("type", 0) == kString) {
@@ -121,7 +122,9 @@ Json modal_of(const std::string& token, std::string label) {
     if (label.empty()) label = "Comment";
     Json input = Json::object();
     input.set("type", 4).set("custom_id", "comment").set("label", "Comment").set("style", 2);
-    input.set("required", true).set("min_length", 1).set("max_length", static_cast<std::int64_t>(kMaxComment));
+    input.set("required", true)
+        .set("min_length", 1)
+        .set("max_length", static_cast<std::int64_t>(kMaxComment));
     Json row = Json::object();
     row.set("type", 1).set("components", Json::array().push(std::move(input)));
     Json data = Json::object();
@@ -181,13 +184,14 @@ WallTime time_of(std::string_view id) {
 }
 
 std::string Handle::text() const {
-    return std::string(kind == Kind::kCommand ? "c" : "u") + "/" + person + "/" + interaction + "/" + token;
+    return std::string(kind == Kind::kCommand ? "c" : "u") + "/" + person + "/" + interaction +
+           "/" + token;
 }
 
 std::optional<Handle> Handle::parse(std::string_view text) {
     const auto parts = split(text, '/');
-    if (parts.size() != 4 || (parts[0] != "c" && parts[0] != "u") || !is_id(parts[1]) || !is_id(parts[2]) ||
-        parts[3].empty())
+    if (parts.size() != 4 || (parts[0] != "c" && parts[0] != "u") || !is_id(parts[1]) ||
+        !is_id(parts[2]) || parts[3].empty())
         return std::nullopt;
     return Handle{
         parts[0] == "c" ? Kind::kCommand : Kind::kClick,

@@ -91,7 +91,10 @@ void Interactions::work() {
         const Answer answer = api_.call(call);
         const bool known = answer.body.int_or("code", 0) == kAlreadyAcknowledged;  // it came again
         if (!answer.ok && !known)
-            log::info("an interaction was not acknowledged in time", {{"interaction", task.interaction}, {"why", answer.error.reason}});
+            log::info(
+                "an interaction was not acknowledged in time",
+                {{"interaction", task.interaction}, {"why", answer.error.reason}}
+            );
         // Where it is not known, the deferred message is looked for when it is to be filled.
         const bool doubtful = known || answer.error.kind == chat::SendError::Kind::kUnknown;
         set(task.interaction, answer.ok ? State::kOpen : doubtful ? State::kUnknown : State::kDead);

@@ -53,7 +53,7 @@ private:
     Api& api_;
     std::mutex mutex_;
     std::condition_variable changed_;
-    bool stopping_ = false;                // by mutex_, all of them
+    bool stopping_ = false;  // by mutex_, all of them
     std::deque<Task> tasks_;
     std::map<std::string, State> states_;  // ids grow with time: the first is the oldest
     std::vector<std::thread> threads_;

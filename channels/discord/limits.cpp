@@ -58,7 +58,8 @@ void RateLimits::learn(
         return;
     const double seconds = std::strtod(headers.reset_after.c_str(), nullptr);
     if (!(seconds >= 0 && seconds <= 3'600)) return;
-    const SteadyTime reset = now + std::chrono::ceil<milliseconds>(std::chrono::duration<double>(seconds));
+    const SteadyTime reset =
+        now + std::chrono::ceil<milliseconds>(std::chrono::duration<double>(seconds));
     forget(now);
     Budget& budget = budgets_[key_of(route, major)];
     // Answers overtake each other: within one window the smaller number is the newer one.
@@ -70,7 +71,11 @@ void RateLimits::learn(
 }
 
 void RateLimits::refused(
-    const std::string& route, const std::string& major, bool everywhere, milliseconds wait, SteadyTime now
+    const std::string& route,
+    const std::string& major,
+    bool everywhere,
+    milliseconds wait,
+    SteadyTime now
 ) {
     wait = std::min(wait, kLongest);
     if (everywhere) {

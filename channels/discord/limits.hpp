@@ -26,13 +26,22 @@ public:
     /// Zero, and one request is counted; or how long to wait before asking again. `route` is the
     /// method and the path's template, `major` the channel or webhook in it. Requests by an
     /// interaction's token do not count against the sum.
-    milliseconds take(const std::string& route, const std::string& major, bool by_token, SteadyTime now);
+    milliseconds take(
+        const std::string& route, const std::string& major, bool by_token, SteadyTime now
+    );
     void learn(
-        const std::string& route, const std::string& major, const BudgetHeaders& headers, SteadyTime now
+        const std::string& route,
+        const std::string& major,
+        const BudgetHeaders& headers,
+        SteadyTime now
     );
     /// An answer of 429.
     void refused(
-        const std::string& route, const std::string& major, bool everywhere, milliseconds wait, SteadyTime now
+        const std::string& route,
+        const std::string& major,
+        bool everywhere,
+        milliseconds wait,
+        SteadyTime now
     );
     /// An answer of 401, 403 or 429.
     void invalid(SteadyTime now);

@@ -6,7 +6,9 @@
 
 int main(int argc, char** argv) {
     return berth::service::run(
-        berth::chat::bridge_service("discord", "Berth's Discord bridge", berth::discord::read_platform),
+        berth::chat::bridge_service(
+            "discord", "Berth's Discord bridge", berth::discord::read_platform
+        ),
         argc,
         argv
     );

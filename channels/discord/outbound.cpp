@@ -40,7 +40,8 @@ std::string escaped_within(std::string_view text, std::size_t max) {
     while (low < high) {
         const std::size_t middle = (low + high + 1) / 2;
         const std::string_view part = text.substr(0, chat::fitting(text, middle, kUnit));
-        (size_of(escape(part)) + 1 <= max ? low : high) = size_of(escape(part)) + 1 <= max ? middle : middle - 1;
+        (size_of(escape(part)) + 1 <= max ? low : high) =
+            size_of(escape(part)) + 1 <= max ? middle : middle - 1;
     }
     return escape(text.substr(0, chat::fitting(text, low, kUnit))) + std::string(kCutMark);
 }
@@ -83,12 +84,17 @@ Json embed_of(const chat::Card& card) {
     for (std::size_t i = 0; i < fields; ++i) {
         const std::size_t others = (fields - i - 1) * kFieldRoom;
         const std::size_t mine = left - others;
-        const std::string name = never_empty(escaped_within(card.fields[i].label, std::min(kMaxFieldName, mine / 2)));
-        const std::string value =
-            never_empty(escaped_within(card.fields[i].value, std::min(kMaxFieldValue, mine - size_of(name))));
+        const std::string name =
+            never_empty(escaped_within(card.fields[i].label, std::min(kMaxFieldName, mine / 2)));
+        const std::string value = never_empty(
+            escaped_within(card.fields[i].value, std::min(kMaxFieldValue, mine - size_of(name)))
+        );
         left -= size_of(name) + size_of(value);
         constexpr std::size_t kShort = 40;
-        list.push(Json::object().set("name", name).set("value", value).set("inline", size_of(value) <= kShort));
+        list.push(Json::object()
+                      .set("name", name)
+                      .set("value", value)
+                      .set("inline", size_of(value) <= kShort));
     }
     if (fields > 0) embed.set("fields", std::move(list));
     if (!footer.empty()) embed.set("footer", Json::object().set("text", footer));
@@ -106,11 +112,15 @@ Json components_of(const std::vector<chat::Button>& buttons) {
                           : button.style == chat::ButtonStyle::kDanger ? kDanger
                                                                        : kSecondary;
         Json item = Json::object();
-        item.set("type", 2).set("style", style).set("label", never_empty(cut(button.label, kMaxLabel)));
+        item.set("type", 2)
+            .set("style", style)
+            .set("label", never_empty(cut(button.label, kMaxLabel)));
         item.set("custom_id", (button.asks_comment ? "c:" : "b:") + button.token);
         row.push(std::move(item));
         if (++in_row == kMaxButtonsInRow) {
-            rows.push(Json::object().set("type", 1).set("components", std::exchange(row, Json::array())));
+            rows.push(
+                Json::object().set("type", 1).set("components", std::exchange(row, Json::array()))
+            );
             in_row = 0;
         }
     }
@@ -143,13 +153,15 @@ Json words_of(const Json* embeds) {
     if (embeds == nullptr || embeds->as_array() == nullptr) return out;
     for (const Json& embed : *embeds->as_array()) {
         Json words = Json::array();
-        words.push(trimmed(embed.string_or("title", ""))).push(trimmed(embed.string_or("description", "")));
+        words.push(trimmed(embed.string_or("title", "")))
+            .push(trimmed(embed.string_or("description", "")));
         const Json* footer = embed.find("footer");
         words.push(footer == nullptr ? std::string() : trimmed(footer->string_or("text", "")));
         const Json* fields = embed.find("fields");
         if (fields != nullptr && fields->as_array() != nullptr) {
             for (const Json& field : *fields->as_array())
-                words.push(trimmed(field.string_or("name", ""))).push(trimmed(field.string_or("value", "")));
+                words.push(trimmed(field.string_or("name", "")))
+                    .push(trimmed(field.string_or("value", "")));
         }
         out.push(std::move(words));
     }
@@ -207,12 +219,16 @@ Json body_of(const chat::Outgoing& message) {
             embeds.push(Json::object().set("description", cut(text, kMaxDescription)));
             text.clear();
         }
-        if (text.empty() && embeds.as_array()->empty() && content.file_name.empty()) text = kNoWidth;
+        if (text.empty() && embeds.as_array()->empty() && content.file_name.empty())
+            text = kNoWidth;
     }
-    body.set("content", text).set("embeds", std::move(embeds)).set("components", std::move(components));
+    body.set("content", text)
+        .set("embeds", std::move(embeds))
+        .set("components", std::move(components));
     body.set("allowed_mentions", Json::object().set("parse", Json::array()));
     if (!content.file_name.empty()) {
-        Json file = Json::object().set("id", "0").set("filename", safe_file_name(content.file_name));
+        Json file =
+            Json::object().set("id", "0").set("filename", safe_file_name(content.file_name));
         body.set("attachments", Json::array().push(std::move(file)));
     }
     return body;
@@ -232,8 +248,8 @@ bool says_the_same(const Json& shown, const Json& body) {
 std::string safe_file_name(std::string_view name) {
     std::string out;
     for (const char c : name.substr(0, 100)) {
-        const bool fine = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
-                          c == '.' || c == '-' || c == '_';
+        const bool fine = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') ||
+                          (c >= '0' && c <= '9') || c == '.' || c == '-' || c == '_';
         out += fine ? c : '_';
     }
     return out.empty() ? "file" : out;
@@ -260,9 +276,11 @@ std::string escape(std::string_view text) {
     for (std::size_t i = 0; i < clean.size(); ++i) {
         const char c = clean[i];
         const bool always = std::string_view("\\*_~`|[]()<>").find(c) != std::string_view::npos;
-        const bool at_start = line_start && std::string_view("#-+").find(c) != std::string_view::npos;
+        const bool at_start =
+            line_start && std::string_view("#-+").find(c) != std::string_view::npos;
         const bool number = c == '.' && i > 0 && clean[i - 1] >= '0' && clean[i - 1] <= '9';
-        const bool link = c == '/' && clean.compare(i, 2, "//") == 0 && i > 0 && clean[i - 1] == ':';
+        const bool link =
+            c == '/' && clean.compare(i, 2, "//") == 0 && i > 0 && clean[i - 1] == ':';
         if (always || at_start || number || link) out += '\\';
         out += c;
         if (c == '@') out += kNoWidth;  // @everyone, @here
@@ -278,7 +296,8 @@ std::string markdown_text(std::string_view markdown, bool plain) {
         if (span.code && span.link.empty()) {
             // Two backticks around, so that one may be inside; nothing in it is markup.
             std::string inside;
-            for (const char c : span.text) inside += c == '`' ? std::string("`") + kNoWidth : std::string(1, c);
+            for (const char c : span.text)
+                inside += c == '`' ? std::string("`") + kNoWidth : std::string(1, c);
             return "``" + inside + "``";
         }
         std::string out = escape(span.text);
@@ -325,7 +344,8 @@ std::string markdown_text(std::string_view markdown, bool plain) {
         return out;
     };
     dialect.heading = [](const chat::Block& block, const std::string& text) {
-        return std::string(static_cast<std::size_t>(std::clamp(block.level, 1, 3)), '#') + " " + text;
+        return std::string(static_cast<std::size_t>(std::clamp(block.level, 1, 3)), '#') + " " +
+               text;
     };
     dialect.literal = [](const std::string& text) { return text; };
     return chat::render(chat::parse_markdown(markdown), dialect);

@@ -31,7 +31,8 @@ bool Receiver::push(Arrival arrival, const std::function<bool()>& given_up) {
     std::unique_lock lock(mutex_);
     if (queue_.size() >= kMaxQueue) {
         ++waiting_;
-        while (!stopping_ && queue_.size() >= kMaxQueue && !given_up()) changed_.wait_for(lock, kLookEvery);
+        while (!stopping_ && queue_.size() >= kMaxQueue && !given_up())
+            changed_.wait_for(lock, kLookEvery);
         --waiting_;
     }
     if (stopping_ || queue_.size() >= kMaxQueue) return false;
@@ -72,12 +73,15 @@ bool Receiver::store(std::vector<Arrival>& batch) {
     }
     if (!events.empty()) {
         for (auto done = sink_->accept(events); !done; done = sink_->accept(events)) {
-            log::warning("what was said on Discord cannot be stored yet", {{"error", done.error()}});
+            log::warning(
+                "what was said on Discord cannot be stored yet", {{"error", done.error()}}
+            );
             if (!pause(kAcceptRetry)) return false;
         }
     }
     for (const Arrival& arrival : batch) {
-        if (arrival.told.inbound && !arrival.told.interaction.empty()) interactions_.answer(arrival.told);
+        if (arrival.told.inbound && !arrival.told.interaction.empty())
+            interactions_.answer(arrival.told);
         keeper_.advance(arrival.session, arrival.seq);
     }
     return true;
@@ -94,8 +98,9 @@ bool Receiver::find_parent(chat::Inbound& inbound) {
         call.path = "/channels/" + id;
         const Answer answer = api_.call(call);
         using Kind = chat::SendError::Kind;
-        if (!answer.ok && (answer.error.kind == Kind::kLater || answer.error.kind == Kind::kUnknown ||
-                           answer.error.kind == Kind::kUnauthorized)) {
+        if (!answer.ok &&
+            (answer.error.kind == Kind::kLater || answer.error.kind == Kind::kUnknown ||
+             answer.error.kind == Kind::kUnauthorized)) {
             if (!pause(std::max(answer.error.retry_after, kFirstBackoff))) return false;
             continue;
         }
@@ -112,7 +117,9 @@ bool Receiver::find_parent(chat::Inbound& inbound) {
 Result<void> Receiver::accept(Told& told) {
     interactions_.expect(told.interaction);
     auto done = sink_->accept({*told.inbound});
-    interactions_.set(told.interaction, done ? Interactions::State::kOpen : Interactions::State::kDead);
+    interactions_.set(
+        told.interaction, done ? Interactions::State::kOpen : Interactions::State::kDead
+    );
     return done;
 }
 

@@ -34,8 +34,8 @@ public:
     void start(chat::Sink& sink);
     void stop();
 
-    /// Waits while the queue is full; false when `given_up` says so, or this stops: then it is as if
-    /// it had never come, and a resumed session brings it again.
+    /// Waits while the queue is full; false when `given_up` says so, or this stops: then it is as
+    /// if it had never come, and a resumed session brings it again.
     bool push(Arrival arrival, const std::function<bool()>& given_up);
     /// True while push() waits.
     bool is_full() const { return waiting_.load() > 0; }
@@ -56,7 +56,7 @@ private:
     chat::Sink* sink_ = nullptr;
     std::mutex mutex_;
     std::condition_variable changed_;
-    bool stopping_ = false;        // by mutex_, with queue_
+    bool stopping_ = false;  // by mutex_, with queue_
     std::deque<Arrival> queue_;
     std::atomic<int> waiting_{0};
     std::map<std::string, std::string> parents_;  // of work()'s thread: thread → parent, or itself

@@ -35,11 +35,18 @@ CloseMeaning meaning_of(int code, std::string_view words) {
     const std::string told = "Discord closed the connection (" + std::to_string(code) +
                              (words.empty() ? ")" : "): " + std::string(words.substr(0, 120)));
     switch (code) {
-        case 4004: return {Next::kRefused, "Discord refuses the bot's token (4004); put a valid one into token_file"};
+        case 4004:
+            return {
+                Next::kRefused,
+                "Discord refuses the bot's token (4004); put a valid one into token_file"};
         case 4010: return {Next::kStop, "Discord refuses the shard (4010)"};
         case 4011:
-            return {Next::kStop, "the bot is in more guilds than one session may serve (4011): sharding is not supported"};
-        case 4012: return {Next::kStop, "Discord no longer speaks version 10 of its Gateway (4012)"};
+            return {
+                Next::kStop,
+                "the bot is in more guilds than one session may serve (4011): sharding is not "
+                "supported"};
+        case 4012:
+            return {Next::kStop, "Discord no longer speaks version 10 of its Gateway (4012)"};
         case 4013: return {Next::kStop, "Discord refuses the intents (4013)"};
         case 4014: return {Next::kStop, "Discord does not grant the bot its intents (4014)"};
         case 4007:  // a sequence Discord does not know
@@ -53,7 +60,9 @@ Json identify_of(const Secret& token) {
     Json properties = Json::object();
     properties.set("os", "linux").set("browser", "berth").set("device", "berth");
     Json data = Json::object();
-    data.set("token", token.reveal()).set("intents", kIntents).set("properties", std::move(properties));
+    data.set("token", token.reveal())
+        .set("intents", kIntents)
+        .set("properties", std::move(properties));
     return Json::object().set("op", 2).set("d", std::move(data));
 }
 
@@ -104,7 +113,8 @@ Session SessionKeeper::session() const {
 
 void SessionKeeper::start(Session session) {
     const std::lock_guard lock(mutex_);
-    session_ = is_session_id(session.id) && is_gateway_url(session.url) ? std::move(session) : Session{};
+    session_ =
+        is_session_id(session.id) && is_gateway_url(session.url) ? std::move(session) : Session{};
     write();
 }
 
@@ -126,7 +136,8 @@ void SessionKeeper::write() {
     if (!file_) return;
     const std::string text = session_text(session_);
     const ssize_t done = ::pwrite(file_.get(), text.data(), text.size(), 0);
-    problem_ = done == static_cast<ssize_t>(text.size()) ? std::string() : std::string(std::strerror(errno));
+    problem_ = done == static_cast<ssize_t>(text.size()) ? std::string()
+                                                         : std::string(std::strerror(errno));
 }
 
 }  // namespace berth::discord

@@ -15,8 +15,8 @@ namespace berth::discord {
 
 struct Session {
     std::string id;
-    std::string url;        ///< where it is resumed
-    std::int64_t seq = 0;   ///< the last event that was stored
+    std::string url;       ///< where it is resumed
+    std::int64_t seq = 0;  ///< the last event that was stored
     bool empty() const { return id.empty(); }
 };
 

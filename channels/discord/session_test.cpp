@@ -3,7 +3,6 @@
 #include "discord/session.hpp"
 
 #include <gtest/gtest.h>
-
 #include <unistd.h>
 
 #include <filesystem>
@@ -16,10 +15,13 @@ namespace berth::discord {
 namespace {
 
 TEST(Session, EachCloseCodeMeansWhatIsDocumented) {
-    for (const int code : {1000, 1001, 1006, 4000, 4001, 4002, 4003, 4005, 4008}) EXPECT_EQ(meaning_of(code, "").next, Next::kResume) << code;
-    for (const int code : {4007, 4009}) EXPECT_EQ(meaning_of(code, "").next, Next::kIdentify) << code;
+    for (const int code : {1000, 1001, 1006, 4000, 4001, 4002, 4003, 4005, 4008})
+        EXPECT_EQ(meaning_of(code, "").next, Next::kResume) << code;
+    for (const int code : {4007, 4009})
+        EXPECT_EQ(meaning_of(code, "").next, Next::kIdentify) << code;
     EXPECT_EQ(meaning_of(4004, "").next, Next::kRefused);
-    for (const int code : {4010, 4011, 4012, 4013, 4014}) EXPECT_EQ(meaning_of(code, "").next, Next::kStop) << code;
+    for (const int code : {4010, 4011, 4012, 4013, 4014})
+        EXPECT_EQ(meaning_of(code, "").next, Next::kStop) << code;
     EXPECT_NE(meaning_of(4000, "the words").reason.find("the words"), std::string::npos);
 }
 
@@ -37,7 +39,8 @@ TEST(Session, TheFileIsOneWriteOfAFixedLength) {
 }
 
 TEST(Session, WhatAProcessKeptTheNextOneFinds) {
-    const std::filesystem::path folder = std::filesystem::temp_directory_path() / ("discord_session_" + std::to_string(::getpid()));
+    const std::filesystem::path folder =
+        std::filesystem::temp_directory_path() / ("discord_session_" + std::to_string(::getpid()));
     std::filesystem::create_directories(folder);
     const std::string path = folder / "session";
     {
@@ -62,7 +65,9 @@ TEST(Session, WhatAProcessKeptTheNextOneFinds) {
 
 class Limits : public testing::Test {
 protected:
-    milliseconds take(const std::string& major, bool by_token = false) { return limits_.take("POST /m", major, by_token, now_); }
+    milliseconds take(const std::string& major, bool by_token = false) {
+        return limits_.take("POST /m", major, by_token, now_);
+    }
     void learn(const std::string& major, std::string remaining, std::string reset) {
         limits_.learn("POST /m", major, {"bucket", std::move(remaining), std::move(reset)}, now_);
     }

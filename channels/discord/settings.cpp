@@ -25,7 +25,9 @@ public:
         read_at_ = now;
         auto text = read_file(path_, kMaxTokenFile);
         if (!text) return last_;
-        while (!text->empty() && (text->back() == '\n' || text->back() == '\r' || text->back() == ' ')) text->pop_back();
+        while (!text->empty() &&
+               (text->back() == '\n' || text->back() == '\r' || text->back() == ' '))
+            text->pop_back();
         if (!text->empty()) last_ = Secret(std::move(*text));
         return last_;
     }

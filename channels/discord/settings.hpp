@@ -48,8 +48,8 @@ inline constexpr std::chrono::minutes kInvalidWindow{10};
 /// Budgets remembered; those that have ended go first.
 inline constexpr std::size_t kMaxBudgets = 4'096;
 
-/// An interaction's first answer counts within 3 s, its token for 15 minutes: a minute less, so that
-/// no answer begins as it ends.
+/// An interaction's first answer counts within 3 s, its token for 15 minutes: a minute less, so
+/// that no answer begins as it ends.
 inline constexpr milliseconds kTokenLife{14 * 60 * 1'000};
 /// How long an answer waits for the acknowledgement that goes before it.
 inline constexpr milliseconds kAckWait{5'000};

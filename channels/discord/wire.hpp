@@ -47,8 +47,8 @@ struct Told {
     std::optional<chat::Inbound> inbound;
     /// It was said in a thread of which the parent is not told: conversation.chat is the thread's.
     bool needs_parent = false;
-    /// Of an interaction: the first answer (type 1, 5, 6 or 9), else null. Where there is an inbound
-    /// it must be stored before.
+    /// Of an interaction: the first answer (type 1, 5, 6 or 9), else null. Where there is an
+    /// inbound it must be stored before.
     Json answer;
     std::string interaction;
     std::string token;

@@ -23,7 +23,8 @@ Json parse(std::string text) {
 }
 
 const std::string kMention =
-    "{'id':'175928847299117063','channel_id':'5','guild_id':'6','channel_type':0,'type':0,'content':'<@900> run make',"
+    "{'id':'175928847299117063','channel_id':'5','guild_id':'6','channel_type':0,'type':0,'content'"
+    ":'<@900> run make',"
     "'author':{'id':'7','username':'ann','global_name':'Ann'},'mentions':[{'id':'900'}]}";
 
 TEST(Inbound, AMentionIsWhatFollowsIt) {
@@ -37,7 +38,9 @@ TEST(Inbound, AMentionIsWhatFollowsIt) {
     EXPECT_EQ(told.inbound->person.name, "Ann");
     EXPECT_FALSE(told.inbound->direct);
     EXPECT_FALSE(told.needs_parent);
-    EXPECT_EQ(to_rfc3339(told.inbound->at), "2016-04-30T11:18:25.796000Z");  // of Discord's documentation
+    EXPECT_EQ(
+        to_rfc3339(told.inbound->at), "2016-04-30T11:18:25.796000Z"
+    );  // of Discord's documentation
 }
 
 TEST(Inbound, WhatIsNotMeantForTheBot) {
@@ -59,7 +62,8 @@ TEST(Inbound, WhatIsNotMeantForTheBot) {
 
 TEST(Inbound, DirectMessagesNeedNoMentionAndThreadsTheirParent) {
     const Told direct = message_of(
-        parse("{'id':'1','channel_id':'5','channel_type':1,'type':0,'content':' hi ','author':{'id':'7','username':'a'},"
+        parse("{'id':'1','channel_id':'5','channel_type':1,'type':0,'content':' hi "
+              "','author':{'id':'7','username':'a'},"
               "'mentions':[]}"),
         kBot
     );
@@ -73,8 +77,10 @@ TEST(Inbound, DirectMessagesNeedNoMentionAndThreadsTheirParent) {
 }
 
 const std::string kCommand =
-    "{'id':'11','application_id':'901','type':2,'token':'tok','channel_id':'5','channel':{'id':'5','type':11,'parent_id':'4'},"
-    "'guild_id':'6','member':{'user':{'id':'7','username':'ann'}},'data':{'id':'1','name':'berth','type':1,'options':"
+    "{'id':'11','application_id':'901','type':2,'token':'tok','channel_id':'5','channel':{'id':'5',"
+    "'type':11,'parent_id':'4'},"
+    "'guild_id':'6','member':{'user':{'id':'7','username':'ann'}},'data':{'id':'1','name':'berth','"
+    "type':1,'options':"
     "[{'type':1,'name':'run','options':[{'type':3,'name':'arguments','value':'make test'}]}]}}";
 
 TEST(Inbound, ACommandIsItsVerbAndArguments) {
@@ -93,8 +99,10 @@ TEST(Inbound, ACommandIsItsVerbAndArguments) {
 
 TEST(Inbound, AClickAndAModal) {
     const std::string click =
-        "{'id':'12','type':3,'token':'tok','channel':{'id':'5','type':1},'user':{'id':'7','username':'ann'},'message':"
-        "{'id':'99','components':[{'type':1,'components':[{'type':2,'custom_id':'c:abc','label':'Deny with a reason'}]}]},"
+        "{'id':'12','type':3,'token':'tok','channel':{'id':'5','type':1},'user':{'id':'7','"
+        "username':'ann'},'message':"
+        "{'id':'99','components':[{'type':1,'components':[{'type':2,'custom_id':'c:abc','label':'"
+        "Deny with a reason'}]}]},"
         "'data':{'component_type':2,'custom_id':'b:abc'}}";
     const Told told = interaction_of(parse(click));
     ASSERT_TRUE(told.inbound);
@@ -113,12 +121,16 @@ TEST(Inbound, AClickAndAModal) {
     EXPECT_EQ(modal.answer.find("data")->string_or("title", ""), "Deny with a reason");
 
     for (const std::string form :
-         {"'components':[{'type':1,'components':[{'type':4,'custom_id':'comment','value':' why '}]}]",
-          "'components':[{'type':18,'component':{'type':4,'custom_id':'comment','value':'why'}}]"}) {
-        const Told submit = interaction_of(
-            parse("{'id':'13','type':5,'token':'tok','channel':{'id':'5','type':0},'member':{'user':{'id':'7'}},"
-                  "'message':{'id':'99'},'data':{'custom_id':'m:abc'," + form + "}}")
-        );
+         {"'components':[{'type':1,'components':[{'type':4,'custom_id':'comment','value':' why "
+          "'}]}]",
+          "'components':[{'type':18,'component':{'type':4,'custom_id':'comment','value':'why'}}"
+          "]"}) {
+        const Told submit = interaction_of(parse(
+            "{'id':'13','type':5,'token':'tok','channel':{'id':'5','type':0},'member':{'user':{'id'"
+            ":'7'}},"
+            "'message':{'id':'99'},'data':{'custom_id':'m:abc'," +
+            form + "}}"
+        ));
         ASSERT_TRUE(submit.inbound);
         EXPECT_EQ(submit.inbound->comment, "why");
         EXPECT_EQ(submit.inbound->token, "abc");
@@ -128,30 +140,41 @@ TEST(Inbound, AClickAndAModal) {
 
 TEST(Inbound, AnInteractionThatIsNotOursIsNeitherStoredNorAnswered) {
     for (const std::string data :
-         {"{'name':'other','type':1}", "{'component_type':3,'custom_id':'b:abc'}", "{'component_type':2,'custom_id':'b:'}",
-          "{'component_type':2,'custom_id':'x:abc'}", "{'component_type':2,'custom_id':'b:a b'}", "[]"}) {
+         {"{'name':'other','type':1}",
+          "{'component_type':3,'custom_id':'b:abc'}",
+          "{'component_type':2,'custom_id':'b:'}",
+          "{'component_type':2,'custom_id':'x:abc'}",
+          "{'component_type':2,'custom_id':'b:a b'}",
+          "[]"}) {
         for (const std::string kind : {"2", "3", "4", "5", "9"}) {
-            const Told told = interaction_of(
-                parse("{'id':'13','type':" + kind + ",'token':'t','channel':{'id':'5','type':0},'user':{'id':'7'},'data':" + data + "}")
-            );
+            const Told told = interaction_of(parse(
+                "{'id':'13','type':" + kind +
+                ",'token':'t','channel':{'id':'5','type':0},'user':{'id':'7'},'data':" + data + "}"
+            ));
             EXPECT_FALSE(told.inbound) << kind << data;
             EXPECT_TRUE(told.answer.is_null()) << kind << data;
         }
     }
-    EXPECT_EQ(interaction_of(parse("{'id':'1','type':1,'token':'t'}")).answer.dump(), "{\"type\":1}");
+    EXPECT_EQ(
+        interaction_of(parse("{'id':'1','type':1,'token':'t'}")).answer.dump(), "{\"type\":1}"
+    );
 }
 
 TEST(Handles, EndBeforeDiscordDoes) {
     const WallTime now = Clock::system().now();
     const auto id_at = [](WallTime time) {
-        const auto millis = std::chrono::duration_cast<milliseconds>(time.time_since_epoch()).count() - 1'420'070'400'000;
+        const auto millis =
+            std::chrono::duration_cast<milliseconds>(time.time_since_epoch()).count() -
+            1'420'070'400'000;
         return std::to_string(millis << 22);
     };
     Handle handle{Handle::Kind::kCommand, "7", id_at(now - std::chrono::minutes{13}), "tok"};
     EXPECT_TRUE(handle.alive(now));
     handle.interaction = id_at(now - std::chrono::minutes{15});
     EXPECT_FALSE(handle.alive(now));
-    for (const std::string text : {"", "c/7/8", "x/7/8/t", "c/a/8/t", "c/7/b/t", "c/7/8/", "c/7/8/t/u"}) EXPECT_FALSE(Handle::parse(text)) << text;
+    for (const std::string text :
+         {"", "c/7/8", "x/7/8/t", "c/a/8/t", "c/7/b/t", "c/7/8/", "c/7/8/t/u"})
+        EXPECT_FALSE(Handle::parse(text)) << text;
 }
 
 chat::Outgoing markdown(std::string text) {
@@ -177,8 +200,10 @@ TEST(Outbound, ACardIsAnEmbed) {
     ASSERT_EQ(body.find("embeds")->as_array()->size(), 1U);
     const Json& embed = body.find("embeds")->as_array()->front();
     EXPECT_EQ(embed.string_or("title", ""), "Run \\*1\\*");
-    EXPECT_EQ(embed.string_or("description", ""),
-              "by @\u200beveryone in \\<#5\\>\n```\necho `\u200b`\u200b`x`\u200b`\u200b`\n```");
+    EXPECT_EQ(
+        embed.string_or("description", ""),
+        "by @\u200beveryone in \\<#5\\>\n```\necho `\u200b`\u200b`x`\u200b`\u200b`\n```"
+    );
     EXPECT_EQ(embed.find("footer")->string_or("text", ""), "small *print*");
     EXPECT_EQ(embed.find("fields")->as_array()->at(1).string_or("value", ""), "\u200b");
     EXPECT_EQ(body.string_or("content", "-"), "");
@@ -188,18 +213,27 @@ TEST(Outbound, ACardIsAnEmbed) {
 TEST(Outbound, ButtonsComeInRowsOfFive) {
     chat::Outgoing out = card();
     for (int i = 0; i < 7; ++i)
-        out.content.card.buttons.push_back({"t" + std::to_string(i), "B", i == 1 ? chat::ButtonStyle::kDanger : chat::ButtonStyle::kGood, i == 1});
+        out.content.card.buttons.push_back(
+            {"t" + std::to_string(i),
+             "B",
+             i == 1 ? chat::ButtonStyle::kDanger : chat::ButtonStyle::kGood,
+             i == 1}
+        );
     const Json body = body_of(out);
     const auto& rows = *body.find("components")->as_array();
     ASSERT_EQ(rows.size(), 2U);
     EXPECT_EQ(rows[0].find("components")->as_array()->size(), 5U);
-    EXPECT_EQ(rows[0].find("components")->as_array()->at(1).dump(),
-              "{\"type\":2,\"style\":4,\"label\":\"B\",\"custom_id\":\"c:t1\"}");
+    EXPECT_EQ(
+        rows[0].find("components")->as_array()->at(1).dump(),
+        "{\"type\":2,\"style\":4,\"label\":\"B\",\"custom_id\":\"c:t1\"}"
+    );
     EXPECT_EQ(rows[1].find("components")->as_array()->at(1).string_or("custom_id", ""), "b:t6");
 }
 
 std::size_t units(const Json* text) {
-    return text == nullptr || text->as_string() == nullptr ? 0 : chat::length(*text->as_string(), chat::Unit::kUtf16);
+    return text == nullptr || text->as_string() == nullptr
+               ? 0
+               : chat::length(*text->as_string(), chat::Unit::kUtf16);
 }
 
 TEST(Outbound, NoCardIsTooLarge) {
@@ -219,7 +253,8 @@ TEST(Outbound, NoCardIsTooLarge) {
         const Json& embed = body.find("embeds")->as_array()->front();
         EXPECT_LE(units(embed.find("title")), kMaxTitle);
         EXPECT_LE(units(embed.find("description")), kMaxDescription);
-        std::size_t all = units(embed.find("title")) + units(embed.find("description")) + units(embed.find("footer")->find("text"));
+        std::size_t all = units(embed.find("title")) + units(embed.find("description")) +
+                          units(embed.find("footer")->find("text"));
         ASSERT_EQ(embed.find("fields")->as_array()->size(), kMaxFields);
         for (const Json& field : *embed.find("fields")->as_array()) {
             EXPECT_LE(units(field.find("name")), kMaxFieldName);
@@ -234,12 +269,17 @@ TEST(Outbound, NoCardIsTooLarge) {
 }
 
 TEST(Outbound, MarkdownIsDiscordsAndMentionsNobody) {
-    const auto shown = [](std::string text) { return body_of(markdown(std::move(text))).string_or("content", ""); };
+    const auto shown = [](std::string text) {
+        return body_of(markdown(std::move(text))).string_or("content", "");
+    };
     EXPECT_EQ(shown("**a** *b* ~~c~~ `d*`"), "**a** *b* ~~c~~ ``d*``");
     EXPECT_EQ(shown("# Head\n\ntext"), "# Head\n\ntext");
     EXPECT_EQ(shown("```sh\nls *\n```"), "```sh\nls *\n```");
     EXPECT_EQ(shown("[here](https://x.test/a_b)"), "[here](<https://x.test/a_b>)");
-    EXPECT_EQ(shown("hi @everyone <@123> <!channel>"), "hi @\u200beveryone \\<@\u200b123\\> \\<!channel\\>");
+    EXPECT_EQ(
+        shown("hi @everyone <@123> <!channel>"),
+        "hi @\u200beveryone \\<@\u200b123\\> \\<!channel\\>"
+    );
     EXPECT_EQ(shown(""), "\u200b");
 }
 
@@ -273,7 +313,10 @@ TEST(Outbound, NoncesFitAndDiffer) {
 TEST(Outbound, ACardIsRecognisedAsDiscordShowsIt) {
     const Json body = body_of(card());
     Json shown = Json::object();
-    shown.set("content", "").set("embeds", *body.find("embeds")).set("attachments", Json::array()).set("flags", 0);
+    shown.set("content", "")
+        .set("embeds", *body.find("embeds"))
+        .set("attachments", Json::array())
+        .set("flags", 0);
     EXPECT_TRUE(says_the_same(shown, body));
     chat::Outgoing other = card();
     other.content.card.fields[0].value = "ended";
@@ -281,7 +324,8 @@ TEST(Outbound, ACardIsRecognisedAsDiscordShowsIt) {
 }
 
 TEST(Outbound, CommandsAreAMenuOfVerbs) {
-    std::vector<Verb> verbs{{"run", std::string(200, 'x'), "COMMAND…"}, {"status", "How it is", ""}};
+    std::vector<Verb> verbs{
+        {"run", std::string(200, 'x'), "COMMAND…"}, {"status", "How it is", ""}};
     for (int i = 0; i < 40; ++i) verbs.push_back({"v" + std::to_string(i), "More", ""});
     const Json commands = commands_of(verbs);
     const Json& berth = commands.as_array()->front();
@@ -308,7 +352,10 @@ TEST(Errors, EachIsWhatItMeans) {
     EXPECT_EQ(kind(400, "{'code':20016,'message':'slow mode','retry_after':3}"), Kind::kLater);
     EXPECT_EQ(kind(413, "{'code':40005,'message':'too large'}"), Kind::kRefused);
     EXPECT_EQ(kind(502, ""), Kind::kUnknown);
-    EXPECT_EQ(error_of(429, parse("{'retry_after':0.5,'global':false}"), "9").retry_after, milliseconds{501});
+    EXPECT_EQ(
+        error_of(429, parse("{'retry_after':0.5,'global':false}"), "9").retry_after,
+        milliseconds{501}
+    );
     EXPECT_EQ(error_of(429, parse("{'global':false}"), "9").retry_after, milliseconds{9'001});
     EXPECT_GE(error_of(429, Json(), "1").retry_after, milliseconds{60'000});
     EXPECT_GT(error_of(429, parse("{'retry_after':-1}"), "x").retry_after, milliseconds{0});

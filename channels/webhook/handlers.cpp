@@ -132,9 +132,8 @@ Result<void> WebhookHandlers::check_url(const std::string& url) const {
     return {};
 }
 
-Result<std::string> WebhookHandlers::new_secret(
-    SubscriberRow& row, const std::string& box_key
-) const {
+Result<std::string> WebhookHandlers::new_secret(SubscriberRow& row, const std::string& box_key)
+    const {
     const Secret secret = make_secret();
     BERTH_ASSIGN(std::string sealed, identity::seal_for(box_key, secret));
     row.secret = identity::seal(key_, secret);
@@ -239,9 +238,8 @@ WebhookHandlers::Outcome WebhookHandlers::test(
     v1::SubscriberTested event;
     event.set_subscriber(row.id);
     event.set_user(request.actor().user());
-    store::OutboxMessage message = service::make_event(
-        context, "webhook", row.org, "subscriber", "tested", row.id, 0, event
-    );
+    store::OutboxMessage message =
+        service::make_event(context, "webhook", row.org, "subscriber", "tested", row.id, 0, event);
     IncomingRow incoming;
     incoming.ce_id = message.message_id;
     incoming.org = row.org;
@@ -288,8 +286,7 @@ WebhookHandlers::Outcome WebhookHandlers::list(const std::string& payload) {
     BERTH_ASSIGN(const auto request, decode<v1::ListSubscribers>(payload));
     BERTH_ASSIGN(const int most, page_limit(request.page()));
     BERTH_ASSIGN(
-        const auto rows,
-        repo::list(pool_, request.actor().org(), request.page().cursor(), most + 1)
+        const auto rows, repo::list(pool_, request.actor().org(), request.page().cursor(), most + 1)
     );
     v1::SubscribersReply reply;
     for (const auto& row : rows) {
@@ -311,9 +308,7 @@ WebhookHandlers::Outcome WebhookHandlers::deliveries(const std::string& payload)
     if (!request.page().cursor().empty()) {
         BERTH_ASSIGN(cursor, read_number(request.page().cursor(), "bad_cursor", "cursor"));
     }
-    BERTH_ASSIGN(
-        const auto rows, repo::log(pool_, row->id, request.state(), cursor, most + 1)
-    );
+    BERTH_ASSIGN(const auto rows, repo::log(pool_, row->id, request.state(), cursor, most + 1));
     v1::DeliveriesReply reply;
     for (const auto& each : rows) {
         if (reply.deliveries_size() == most) {

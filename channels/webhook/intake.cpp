@@ -21,9 +21,8 @@ std::string org_of(std::string_view subject) {
 
 // It becomes a header, and nodes choose it.
 bool is_event_id(std::string_view text) {
-    return !text.empty() && text.size() <= 128 && std::all_of(text.begin(), text.end(), [](char c) {
-               return c > ' ' && c < 0x7f;
-           });
+    return !text.empty() && text.size() <= 128 &&
+           std::all_of(text.begin(), text.end(), [](char c) { return c > ' ' && c < 0x7f; });
 }
 
 bool wants(const SubscriberRow& subscriber, const std::string& org, std::string_view subject) {
@@ -56,9 +55,8 @@ Result<void> Intake::start() {
     settings.durable = "webhook";
     settings.workers = 0;
     settings.max_in_flight = kIntakeInFlight;
-    auto receiver = parts_.bus.consume(settings, [this](bus::Delivery delivery) {
-        take(std::move(delivery));
-    });
+    auto receiver =
+        parts_.bus.consume(settings, [this](bus::Delivery delivery) { take(std::move(delivery)); });
     if (!receiver) return std::move(receiver).error();
     receiver_ = std::move(*receiver);
     thread_ = std::thread([this] { run(); });
@@ -125,31 +123,29 @@ Result<std::set<std::string>> Intake::store(const std::deque<bus::Delivery>& bat
     const std::lock_guard writing(parts_.writing);
     std::int64_t malformed = 0;
     std::int64_t count = 0;
-    auto done = parts_.pool.transact(
-        [&](store::Transaction& tx) -> Result<std::set<std::string>> {
-            malformed = 0;
-            std::set<std::string> out;
-            BERTH_ASSIGN(const auto subscribers, repo::interested(tx, wanted));
-            std::vector<IncomingRow> events;
-            for (const auto& delivery : batch) {
-                const bus::Message& message = delivery.message();
-                IncomingRow row;
-                row.ce_id = message.header(bus::kCeId);
-                row.org = org_of(message.subject);
-                for (const auto& each : subscribers) {
-                    if (wants(each, row.org, message.subject)) row.subscribers.push_back(each.id);
-                }
-                const bool good = is_event_id(row.ce_id);
-                if (!good) ++malformed;
-                if (!good || row.subscribers.empty()) continue;
-                row.event = message;
-                out.insert(row.subscribers.begin(), row.subscribers.end());
-                events.push_back(std::move(row));
+    auto done = parts_.pool.transact([&](store::Transaction& tx) -> Result<std::set<std::string>> {
+        malformed = 0;
+        std::set<std::string> out;
+        BERTH_ASSIGN(const auto subscribers, repo::interested(tx, wanted));
+        std::vector<IncomingRow> events;
+        for (const auto& delivery : batch) {
+            const bus::Message& message = delivery.message();
+            IncomingRow row;
+            row.ce_id = message.header(bus::kCeId);
+            row.org = org_of(message.subject);
+            for (const auto& each : subscribers) {
+                if (wants(each, row.org, message.subject)) row.subscribers.push_back(each.id);
             }
-            BERTH_ASSIGN(count, repo::take_in(tx, events));
-            return out;
+            const bool good = is_event_id(row.ce_id);
+            if (!good) ++malformed;
+            if (!good || row.subscribers.empty()) continue;
+            row.event = message;
+            out.insert(row.subscribers.begin(), row.subscribers.end());
+            events.push_back(std::move(row));
         }
-    );
+        BERTH_ASSIGN(count, repo::take_in(tx, events));
+        return out;
+    });
     if (!done) return done;
     events_.add(static_cast<double>(batch.size()));
     deliveries_.add(static_cast<double>(count));

@@ -34,9 +34,7 @@ http::Request make_post(
     }
     out.headers.emplace_back("User-Agent", "berth-webhook");
     out.headers.emplace_back("webhook-id", id);
-    out.headers.emplace_back(
-        "webhook-timestamp", std::to_string(to_unix_micros(now) / 1'000'000)
-    );
+    out.headers.emplace_back("webhook-timestamp", std::to_string(to_unix_micros(now) / 1'000'000));
     out.headers.emplace_back(
         "webhook-signature", sign(to.secret, to.old_secret, id, now, out.body)
     );

@@ -67,7 +67,7 @@ CREATE INDEX deliveries_pending ON deliveries (subscriber, id) WHERE state = 1;
 CREATE INDEX deliveries_of_event ON deliveries (event);
 )";
 
-#define COLUMNS                                                                                \
+#define COLUMNS                                                                               \
     "id, org, url, subjects, binary_mode, enabled, reason, description, secret, old_secret, " \
     "old_secret_until, created_by, created_at, failing_since, pending, revision"
 
@@ -80,8 +80,7 @@ constexpr Statement kAdd{
     "$16::bigint)",
     "add_subscriber"};
 constexpr Statement kLock{
-    "SELECT " COLUMNS " FROM subscribers WHERE org = $1 AND id = $2 FOR UPDATE",
-    "lock_subscriber"};
+    "SELECT " COLUMNS " FROM subscribers WHERE org = $1 AND id = $2 FOR UPDATE", "lock_subscriber"};
 constexpr Statement kUpdate{
     "UPDATE subscribers SET url = $2, subjects = $3, binary_mode = $4, enabled = $5, reason = $6, "
     "description = $7, secret = $8, old_secret = $9, old_secret_until = $10, failing_since = $11, "
@@ -91,8 +90,7 @@ constexpr Statement kRemove{"DELETE FROM subscribers WHERE id = $1", "remove_sub
 constexpr Statement kFind{
     "SELECT " COLUMNS " FROM subscribers WHERE org = $1 AND id = $2", "find_subscriber"};
 constexpr Statement kList{
-    "SELECT " COLUMNS
-    " FROM subscribers WHERE org = $1 AND id > $2 ORDER BY id LIMIT $3::bigint",
+    "SELECT " COLUMNS " FROM subscribers WHERE org = $1 AND id > $2 ORDER BY id LIMIT $3::bigint",
     "list_subscribers"};
 constexpr Statement kEnabled{
     "SELECT " COLUMNS " FROM subscribers WHERE enabled ORDER BY id", "enabled_subscribers"};
@@ -158,8 +156,7 @@ v1::Subscriber to_proto(const SubscriberRow& row) {
     out.set_description(row.description);
     out.set_created_by(row.created_by);
     *out.mutable_created_at() = service::to_timestamp(row.created_at);
-    if (row.failing_since)
-        *out.mutable_failing_since() = service::to_timestamp(*row.failing_since);
+    if (row.failing_since) *out.mutable_failing_since() = service::to_timestamp(*row.failing_since);
     if (row.old_secret_until)
         *out.mutable_old_secret_until() = service::to_timestamp(*row.old_secret_until);
     out.set_pending(static_cast<std::uint64_t>(row.pending));
@@ -196,9 +193,7 @@ Result<void> add(store::Transaction& tx, const SubscriberRow& row) {
     return {};
 }
 
-Result<SubscriberRow> lock(
-    store::Transaction& tx, const std::string& org, const std::string& id
-) {
+Result<SubscriberRow> lock(store::Transaction& tx, const std::string& org, const std::string& id) {
     BERTH_ASSIGN(const auto rows, tx.exec(kLock, {org, id}));
     if (rows.empty()) return no_such();
     return read(rows[0]);

@@ -71,9 +71,7 @@ namespace repo {
 /// Error "too_many_webhooks".
 Result<void> add(store::Transaction& tx, const SubscriberRow& row);
 /// The org's subscriber, locked. Error "webhook_not_found".
-Result<SubscriberRow> lock(
-    store::Transaction& tx, const std::string& org, const std::string& id
-);
+Result<SubscriberRow> lock(store::Transaction& tx, const std::string& org, const std::string& id);
 /// Everything but id, org, pending and creation; the revision rises.
 Result<void> update(store::Transaction& tx, SubscriberRow& row);
 Result<void> remove(store::Transaction& tx, const std::string& id);

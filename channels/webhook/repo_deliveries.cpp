@@ -63,7 +63,7 @@ constexpr Statement kReplay{
     "RETURNING (SELECT count(*) FROM again)",
     "replay"};
 
-#define LOG_COLUMNS                                                                           \
+#define LOG_COLUMNS                                                                            \
     "d.id, e.ce_id, e.type, e.subject, d.state, d.attempts, d.status, d.error, d.created_at, " \
     "d.last_at, d.next_at FROM deliveries d JOIN events e ON e.id = d.event"
 
@@ -223,10 +223,7 @@ Result<std::int64_t> replay(
 ) {
     BERTH_ASSIGN(
         const auto rows,
-        tx.exec(
-            kReplay,
-            {subscriber, Param(delivery), Param(since), failed_only, now, kMaxReplay}
-        )
+        tx.exec(kReplay, {subscriber, Param(delivery), Param(since), failed_only, now, kMaxReplay})
     );
     return rows.empty() ? 0 : rows[0].int64(0);
 }
@@ -258,9 +255,7 @@ Result<v1::Delivery> delivery_of(
 }
 
 Result<std::int64_t> trim(store::Pool& pool, WallTime before, int batch) {
-    BERTH_ASSIGN(
-        const auto gone, pool.exec_autocommit(kTrim, {before, batch}, OnLoss::kRetry)
-    );
+    BERTH_ASSIGN(const auto gone, pool.exec_autocommit(kTrim, {before, batch}, OnLoss::kRetry));
     if (gone.affected() > 0) BERTH_TRY(pool.exec_autocommit(kRecount, {}, OnLoss::kRetry));
     return gone.affected();
 }

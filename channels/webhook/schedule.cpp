@@ -13,7 +13,8 @@ namespace berth::webhook {
 
 milliseconds backoff(int failures, Random& random) {
     const int doublings = std::clamp(failures - 1, 0, 20);
-    const milliseconds plain = std::min<milliseconds>(kFirstRetry * (1LL << doublings), kSlowestRetry);
+    const milliseconds plain =
+        std::min<milliseconds>(kFirstRetry * (1LL << doublings), kSlowestRetry);
     const auto fifth = static_cast<std::uint64_t>(plain.count() / 5);
     return plain - milliseconds{plain.count() / 5} +
            milliseconds{static_cast<std::int64_t>(random.below(2 * fifth + 1))};

@@ -27,7 +27,7 @@ struct Attempts {
 
 /// How one attempt ended.
 struct Answer {
-    int status = 0;                         ///< 0: there was none
+    int status = 0;                             ///< 0: there was none
     std::optional<milliseconds> retry_after{};  ///< as the subscriber said
 };
 
@@ -39,7 +39,9 @@ enum class Verdict {
 };
 
 /// Takes the answer into account.
-Verdict decide(Health& health, Attempts& attempts, const Answer& answer, WallTime now, Random& random);
+Verdict decide(
+    Health& health, Attempts& attempts, const Answer& answer, WallTime now, Random& random
+);
 
 /// The pause after the n-th failure (1 …): 5 s, doubled each time up to an hour, a fifth more or
 /// less.

@@ -220,7 +220,10 @@ void Sender::put(SubscriberRow row) {
         subscriber.destination.secret = std::move(*secret);
     } else {
         subscriber.target = Error{
-            Fault::kInternal, "bad_key", "its secret cannot be opened: the key file has changed", {}};
+            Fault::kInternal,
+            "bad_key",
+            "its secret cannot be opened: the key file has changed",
+            {}};
     }
     if (row.old_secret_until && *row.old_secret_until > parts_.clock.now()) {
         if (auto old = identity::unseal(parts_.key, row.old_secret))
@@ -264,12 +267,10 @@ void Sender::begin(Subscriber& subscriber, Lane::Item& item) {
     }
     const Target& target = *subscriber.target;
     if (target.is_address) return post(subscriber, delivery, {target.host});
-    if (const auto known = resolver_.known(target.host))
-        return post(subscriber, delivery, *known);
+    if (const auto known = resolver_.known(target.host)) return post(subscriber, delivery, *known);
     resolver_.ask(
         target.host,
-        [this, term = term_, id = subscriber.row.id, delivery](
-            Result<Resolver::Addresses> addresses
+        [this, term = term_, id = subscriber.row.id, delivery](Result<Resolver::Addresses> addresses
         ) {
             Told told;
             told.term = term;

@@ -108,10 +108,10 @@ private:
 
     std::mutex mutex_;
     std::condition_variable changed_;
-    std::vector<Told> told_;         // by mutex_
-    std::set<std::string> fresh_;    // by mutex_: subscribers the intake stored something for
-    bool woken_ = false;             // by mutex_
-    bool stopping_ = false;          // by mutex_
+    std::vector<Told> told_;       // by mutex_
+    std::set<std::string> fresh_;  // by mutex_: subscribers the intake stored something for
+    bool woken_ = false;           // by mutex_
+    bool stopping_ = false;        // by mutex_
 
     // The thread's own.
     std::uint64_t term_ = 0;

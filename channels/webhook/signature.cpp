@@ -29,8 +29,7 @@ Secret make_secret() {
     std::array<std::uint8_t, kBytes> bytes{};
     Random::system().fill(bytes);
     return Secret(
-        std::string(kPrefix) +
-        base64({reinterpret_cast<const char*>(bytes.data()), bytes.size()})
+        std::string(kPrefix) + base64({reinterpret_cast<const char*>(bytes.data()), bytes.size()})
     );
 }
 
@@ -41,8 +40,9 @@ std::string sign(
     WallTime at,
     std::string_view body
 ) {
-    const std::string text = std::string(id) + "." + std::to_string(to_unix_micros(at) / 1'000'000) +
-                             "." + std::string(body);
+    const std::string text = std::string(id) + "." +
+                             std::to_string(to_unix_micros(at) / 1'000'000) + "." +
+                             std::string(body);
     std::string out = one(secret, text);
     if (!old_secret.empty()) out += " " + one(old_secret, text);
     return out;

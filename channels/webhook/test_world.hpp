@@ -31,9 +31,7 @@ inline testing::PostgresServer& postgres() {
 /// The system's clock, some time ahead.
 class AheadClock final : public Clock {
 public:
-    WallTime now() const override {
-        return Clock::system().now() + milliseconds{ahead_.load()};
-    }
+    WallTime now() const override { return Clock::system().now() + milliseconds{ahead_.load()}; }
     SteadyTime steady() const override { return Clock::system().steady(); }
     void advance(milliseconds by) { ahead_ += by.count(); }
 
@@ -50,11 +48,12 @@ public:
         std::string body;
     };
     Sink() {
-        server_ = std::move(
-            net::HttpServer::start({}, [this](net::Request request, net::Responder responder) {
-                take(std::move(request), std::move(responder));
-            }).value()
-        );
+        server_ = std::move(net::HttpServer::start(
+                                {},
+                                [this](net::Request request, net::Responder responder) {
+                                    take(std::move(request), std::move(responder));
+                                }
+        ).value());
     }
     ~Sink() { server_->stop(milliseconds{10}); }
 
@@ -75,7 +74,7 @@ public:
         }
         return out;
     }
-    std::atomic<int> status{0};      ///< not 0: the answer to every path but "/other"
+    std::atomic<int> status{0};       ///< not 0: the answer to every path but "/other"
     std::atomic<int> retry_after{0};  ///< not 0: said with it
 
 private:
@@ -88,19 +87,17 @@ private:
         changed_.notify_all();
         if (request.path == "/silent") return;
         net::Response response;
-        response.status = status != 0 && request.path != "/other"  ? status.load()
-                          : request.path.starts_with("/status/")   ? std::stoi(request.path.substr(8))
-                                                                   : 200;
+        response.status = status != 0 && request.path != "/other" ? status.load()
+                          : request.path.starts_with("/status/") ? std::stoi(request.path.substr(8))
+                                                                 : 200;
         if (retry_after != 0)
             response.headers.add("Retry-After", std::to_string(retry_after.load()));
         responder.respond(std::move(response));
     }
     std::size_t count_of(const std::string& path) const {
-        return static_cast<std::size_t>(
-            std::count_if(posts_.begin(), posts_.end(), [&](const Post& post) {
-                return post.path == path;
-            })
-        );
+        return static_cast<std::size_t>(std::count_if(
+            posts_.begin(), posts_.end(), [&](const Post& post) { return post.path == path; }
+        ));
     }
     std::mutex mutex_;
     std::condition_variable changed_;
@@ -154,9 +151,8 @@ protected:
             key,
             clock,
             [this](const std::string& host) { return resolve(host); }});
-        handlers = std::make_unique<WebhookHandlers>(settings, key, *pool, [this] {
-            sender->wake();
-        });
+        handlers =
+            std::make_unique<WebhookHandlers>(settings, key, *pool, [this] { sender->wake(); });
         bound = std::make_unique<service::Handlers>(service::Handlers::Parts{
             *bus, *pool, *relay, metrics, "webhook", "w1", 2, std::size_t{16}});
         handlers->bind(*bound);
@@ -172,7 +168,9 @@ protected:
     }
 
     template <typename Reply, typename Message>
-    Result<Reply> ask(const std::string& subject, Message message, const std::string& org = "acme") {
+    Result<Reply> ask(
+        const std::string& subject, Message message, const std::string& org = "acme"
+    ) {
         message.mutable_actor()->set_org(org);
         message.mutable_actor()->set_user("ada");
         message.mutable_actor()->add_roles("admin");
@@ -238,9 +236,7 @@ protected:
         if (!stored) throw std::runtime_error(stored.error().describe());
         return id;
     }
-    static bool eventually(
-        const std::function<bool()>& good, milliseconds patience = seconds{20}
-    ) {
+    static bool eventually(const std::function<bool()>& good, milliseconds patience = seconds{20}) {
         const auto until = std::chrono::steady_clock::now() + patience;
         while (!good()) {
             if (std::chrono::steady_clock::now() > until) return false;

@@ -17,9 +17,7 @@ TEST_F(WebhookTest, AnEventComesSignedAsACloudEvent) {
     const auto event = publish("rn_1");
     ASSERT_TRUE(sink.wait("/ok", 1));
     const auto post = sink.posts("/ok").front();
-    EXPECT_EQ(
-        post.headers.get("Content-Type"), "application/cloudevents+json; charset=utf-8"
-    );
+    EXPECT_EQ(post.headers.get("Content-Type"), "application/cloudevents+json; charset=utf-8");
     EXPECT_EQ(post.headers.get("webhook-id"), event);
     const auto json = Json::parse(post.body);
     ASSERT_TRUE(json) << post.body;
@@ -317,8 +315,8 @@ TEST_F(WebhookTest, NoSecretLiesOpenInTheDatabaseOrOnTheBus) {
     const std::string word = secret.reveal().substr(6);
     const auto found = pool->exec_autocommit(store::Statement(
         "SELECT (SELECT count(*) FROM subscribers s WHERE s::text LIKE '%" + word +
-        "%') + (SELECT count(*) FROM inbox i WHERE i::text LIKE '%" + word +
-        "%' OR position('" + word + "'::bytea in i.outcome) > 0)"
+        "%') + (SELECT count(*) FROM inbox i WHERE i::text LIKE '%" + word + "%' OR position('" +
+        word + "'::bytea in i.outcome) > 0)"
     ));
     ASSERT_TRUE(found) << found.error().describe();
     EXPECT_EQ((*found)[0].int64(0), 0);

@@ -88,7 +88,8 @@ Result<void> make_roles(const Layout& layout, const fs::path& postgres, const fs
         BERTH_ASSIGN(const Secret password, kept_secret(layout, fmt::format("postgres-{}", token)));
         // Passwords are hexadecimal: nothing to quote. One line is one statement here.
         sql += fmt::format(
-            "DO $$ BEGIN IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = '{0}') THEN CREATE ROLE "
+            "DO $$ BEGIN IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = '{0}') THEN CREATE "
+            "ROLE "
             "\"{0}\" LOGIN; END IF; END $$\n"
             "ALTER ROLE \"{0}\" PASSWORD '{1}'\n"
             "GRANT CONNECT ON DATABASE {2} TO \"{0}\"\n"
@@ -131,9 +132,8 @@ Result<void> make_cluster(const Layout& layout, const fs::path& cluster) {
             "CREATE DATABASE {}\nREVOKE ALL ON DATABASE {} FROM PUBLIC\n", kDatabase, kDatabase
         )
     ));
-    BERTH_TRY(single_user(
-        postgres, cluster, kDatabase, "REVOKE ALL ON SCHEMA public FROM PUBLIC\n"
-    ));
+    BERTH_TRY(single_user(postgres, cluster, kDatabase, "REVOKE ALL ON SCHEMA public FROM PUBLIC\n")
+    );
     return make_roles(layout, postgres, cluster);
 }
 

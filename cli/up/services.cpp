@@ -67,7 +67,7 @@ Result<std::string> profiles(const Layout& layout) {
     (void)reader.has("webhook");      // goes to webhook
     (void)reader.has("bus");          // goes to nats-server (cli/up/nats.cpp)
     for (const auto& bridge : kBridges) (void)reader.has(bridge.token);  // go to the chat bridges
-    BERTH_TRY(reader.finish());       // the keys of a profile are checked by the service
+    BERTH_TRY(reader.finish());  // the keys of a profile are checked by the service
     if (!given) return own;
     std::string out = "profiles:\n";
     append_yaml(out, *document.root().find("profiles"), "  ");
@@ -97,7 +97,9 @@ Result<std::vector<ServiceName>> services_of(const Layout& layout) {
     std::vector<ServiceName> out;
     std::error_code ignored;
     if (fs::exists(layout.user_settings(), ignored)) {
-        BERTH_ASSIGN(const config::Document document, config::Document::load(layout.user_settings()));
+        BERTH_ASSIGN(
+            const config::Document document, config::Document::load(layout.user_settings())
+        );
         for (const auto& bridge : kBridges) {
             if (document.root().find(bridge.token)) out.push_back(bridge);
         }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// A subscriber in C++ with the official client (nats.c): reads an org's events from its own durable, which keeps its
-// place, with a credential of `berth events credentials`.
+// A subscriber in C++ with the official client (nats.c): reads an org's events from its own
+// durable, which keeps its place, with a credential of `berth events credentials`.
 //
 //   events URL CREDS_FILE DURABLE INBOX_PREFIX COUNT     prints COUNT events and returns
 #include <nats/nats.h>
@@ -50,7 +50,8 @@ int main(int argc, char** argv) {
     check(natsConnection_JetStream(&raw_stream, raw_connection, nullptr), "JetStream");
     const Owned<jsCtx, jsCtx_Destroy> stream(raw_stream);
 
-    // Stream and consumer named: the durable is bound, not made, which the credential does not allow.
+    // Stream and consumer named: the durable is bound, not made, which the credential does not
+    // allow.
     jsSubOptions bind;
     jsSubOptions_Init(&bind);
     bind.Stream = "EVT";
@@ -73,9 +74,17 @@ int main(int argc, char** argv) {
             const char* type = "";
             (void)natsMsgHeader_Get(message, "ce-id", &id);
             (void)natsMsgHeader_Get(message, "ce-type", &type);
-            // The payload is the protobuf message that ce-type names (schemas/berth); docs/events.md describes it.
-            std::printf("%s %s %s %d bytes\n", natsMsg_GetSubject(message), type, id, natsMsg_GetDataLength(message));
-            // An event may come twice: remember ce-id, or compare `revision`, before you act. Then say that it is done.
+            // The payload is the protobuf message that ce-type names (schemas/berth);
+            // docs/events.md describes it.
+            std::printf(
+                "%s %s %s %d bytes\n",
+                natsMsg_GetSubject(message),
+                type,
+                id,
+                natsMsg_GetDataLength(message)
+            );
+            // An event may come twice: remember ce-id, or compare `revision`, before you act. Then
+            // say that it is done.
             check(natsMsg_Ack(message, nullptr), "acknowledging");
             ++seen;
         }

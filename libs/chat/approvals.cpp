@@ -57,9 +57,7 @@ void tell_end(const Approval& approval, Card& card) {
             card.title = "Revoked by " + by;
             card.tone = Tone::kBad;
             break;
-        default:
-            card.title = "Abandoned: who asked is gone";
-            card.tone = Tone::kNeutral;
+        default: card.title = "Abandoned: who asked is gone"; card.tone = Tone::kNeutral;
     }
     if (!approval.comment().empty()) card.text = approval.comment();
     if (!approval.replaced_by().empty())
@@ -78,8 +76,8 @@ OutboundRow card_row(
     row.outgoing.conversation = conversation;
     row.outgoing.content = content;
     // A card that comes after the decision is of use to nobody.
-    row.expires_at = approval.has_deadline() ? service::to_wall_time(approval.deadline())
-                                             : now + kStaleApproval;
+    row.expires_at =
+        approval.has_deadline() ? service::to_wall_time(approval.deadline()) : now + kStaleApproval;
     return row;
 }
 
@@ -104,7 +102,10 @@ Card approval_card(const Approval& approval) {
         if (!value.empty()) card.fields.push_back({label, value});
     };
     const auto& origin = approval.origin();
-    field("Asked by", origin.agent().empty() ? origin.user() : origin.user() + ", agent " + origin.agent());
+    field(
+        "Asked by",
+        origin.agent().empty() ? origin.user() : origin.user() + ", agent " + origin.agent()
+    );
     field("Run", origin.run());
     field("Machine", origin.machine() + " (guard: " + level_name(origin.level()) + ")");
     field("Rule", approval.terms().rule());
@@ -170,9 +171,9 @@ Result<void> follow_waiting(
     for (const auto& row : waiting) {
         Approval approval;
         if (!approval.ParseFromString(row.body) || !worth_asking(approval, now)) continue;
-        BERTH_TRY(
-            repo::insert_outbound(tx, card_row(approval, conversation, content_of(approval), now), now)
-        );
+        BERTH_TRY(repo::insert_outbound(
+            tx, card_row(approval, conversation, content_of(approval), now), now
+        ));
     }
     return {};
 }

@@ -25,7 +25,9 @@ Card approval_card(const warden::v1::Approval& approval);
 /// Takes a newer state of an approval into account: new cards in the org's conversations and in
 /// that of the run, all others changed. Older states change nothing.
 Result<void> follow_approval(
-    store::Transaction& tx, const BridgeSettings& settings, const warden::v1::Approval& approval,
+    store::Transaction& tx,
+    const BridgeSettings& settings,
+    const warden::v1::Approval& approval,
     WallTime now
 );
 

@@ -35,7 +35,9 @@ public:
         auto stored = repo::insert_inbound(parts_.pool(), parts_.token(), events);
         if (!stored) return stored.error();
         parts_.metrics.received.add(static_cast<double>(events.size()));
-        parts_.metrics.repeated.add(static_cast<double>(static_cast<std::int64_t>(events.size()) - *stored));
+        parts_.metrics.repeated.add(
+            static_cast<double>(static_cast<std::int64_t>(events.size()) - *stored)
+        );
         parts_.inbound.ring();
         return {};
     }
@@ -138,15 +140,15 @@ private:
         const std::string token = parts_.token();
         events_->event(
             token + "-warden",
-            [this](const service::Context& context, const std::string& payload, store::Transaction& tx) {
-                return warden_fact(context, payload, tx);
-            }
+            [this](
+                const service::Context& context, const std::string& payload, store::Transaction& tx
+            ) { return warden_fact(context, payload, tx); }
         );
         events_->event(
             token + "-run",
-            [this](const service::Context& context, const std::string& payload, store::Transaction& tx) {
-                return run_fact(context, payload, tx);
-            }
+            [this](
+                const service::Context& context, const std::string& payload, store::Transaction& tx
+            ) { return run_fact(context, payload, tx); }
         );
     }
 
@@ -209,7 +211,9 @@ private:
                 next_count = now + kCountEvery;
             }
             if (now >= next_purge && term_) {
-                (void)repo::purge(parts_.pool(), parts_.now() - kInboundKept, parts_.now() - kOutboundKept);
+                (void)repo::purge(
+                    parts_.pool(), parts_.now() - kInboundKept, parts_.now() - kOutboundKept
+                );
                 next_purge = now + kPurgeEvery;
             }
             lock.lock();
@@ -290,7 +294,8 @@ service::Service bridge_service(std::string token, std::string summary, Platform
         std::move(token),
         std::move(summary),
         migrations(),
-        [read = std::move(read)](service::Runtime& runtime, config::Reader& reader
+        [read = std::move(read)](
+            service::Runtime& runtime, config::Reader& reader
         ) -> Result<std::unique_ptr<service::App>> {
             BridgeSettings settings = read_bridge_settings(reader);
             BERTH_ASSIGN(auto factory, read(reader));

@@ -20,7 +20,8 @@ struct Button {
     std::string label;
     ButtonStyle style = ButtonStyle::kPlain;
     /// The platform asks for a line of text first (a modal where it has them; libs/chat asks in the
-    /// conversation where it has none, see Traits::modals) and hands it over as the click's comment.
+    /// conversation where it has none, see Traits::modals) and hands it over as the click's
+    /// comment.
     bool asks_comment = false;
 };
 
@@ -35,8 +36,8 @@ struct Field {
 struct Card {
     std::string title;
     Tone tone = Tone::kNeutral;
-    std::string text;   ///< plain, under the title
-    std::string code;   ///< shown word for word in a fixed-width block
+    std::string text;  ///< plain, under the title
+    std::string code;  ///< shown word for word in a fixed-width block
     std::vector<Field> fields;
     std::vector<Button> buttons;
     std::string footer;  ///< plain and small

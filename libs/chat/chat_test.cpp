@@ -58,7 +58,9 @@ TEST(Words, TheFirstIsTheVerb) {
 }
 
 SteadyTime at(double second) {
-    return SteadyTime{} + std::chrono::duration_cast<SteadyTime::duration>(std::chrono::duration<double>(1'000 + second));
+    return SteadyTime{} + std::chrono::duration_cast<SteadyTime::duration>(
+                              std::chrono::duration<double>(1'000 + second)
+                          );
 }
 
 TEST(Limiter, EachChatHasItsBudget) {
@@ -120,7 +122,8 @@ TEST(Wire, ComesBackAsItWent) {
     EXPECT_EQ(back->at, inbound.at);
     Content content;
     content.is_card = true;
-    content.card = {"t", Tone::kBad, "x", "c", {{"l", "v"}}, {{"tok", "Go", ButtonStyle::kGood, true}}, "f"};
+    content.card = {
+        "t", Tone::kBad, "x", "c", {{"l", "v"}}, {{"tok", "Go", ButtonStyle::kGood, true}}, "f"};
     const auto card = content_from_json(to_json(content));
     ASSERT_TRUE(card);
     EXPECT_EQ(to_json(*card), to_json(content));
@@ -139,8 +142,22 @@ TEST(Commands, EachHasAHandlerAndALineOfHelp) {
         EXPECT_EQ(find_verb(verb.name), &verb);
         EXPECT_NE(all.find("/berth " + std::string(verb.name)), std::string::npos);
     }
-    for (const char* name : {"run", "attach", "cancel", "leases", "release", "approvals", "approve", "deny", "halt",
-                             "resume", "status", "history", "whoami", "help", "pair"})
+    for (const char* name :
+         {"run",
+          "attach",
+          "cancel",
+          "leases",
+          "release",
+          "approvals",
+          "approve",
+          "deny",
+          "halt",
+          "resume",
+          "status",
+          "history",
+          "whoami",
+          "help",
+          "pair"})
         EXPECT_NE(find_verb(name), nullptr) << name;
     EXPECT_EQ(find_verb("expose"), nullptr);
     EXPECT_EQ(usage_of(*find_verb("attach"), "").rfind("`attach RUN`", 0), 0U);
@@ -298,7 +315,8 @@ BridgeSettings settings(const std::string& text, Result<void>* finished = nullpt
 TEST(Settings, NameWhoseChatsTheyAre) {
     Result<void> finished;
     const auto all = settings(
-        "orgs:\n  acme: {chats: [C1], approvals: [C2, C3/17.5], people: [U1]}\n  other: {chats: [D1]}\n",
+        "orgs:\n  acme: {chats: [C1], approvals: [C2, C3/17.5], people: [U1]}\n  other: {chats: "
+        "[D1]}\n",
         &finished
     );
     ASSERT_TRUE(finished);

@@ -13,25 +13,49 @@ namespace {
 using Needs = Verb::Needs;
 
 constexpr std::array<Verb, 15> kVerbs{{
-    {"run", "[--profile NAME] [--lease LEASE] COMMAND...", "runs a command on this conversation's machine",
-     Needs::kOperator, say_run},
+    {"run",
+     "[--profile NAME] [--lease LEASE] COMMAND...",
+     "runs a command on this conversation's machine",
+     Needs::kOperator,
+     say_run},
     {"attach", "RUN", "follows a run of yours here", Needs::kViewer, say_attach},
-    {"cancel", "[RUN]", "cancels a run; without a name this conversation's newest", Needs::kOperator,
+    {"cancel",
+     "[RUN]",
+     "cancels a run; without a name this conversation's newest",
+     Needs::kOperator,
      say_cancel},
     {"leases", "", "your machines", Needs::kViewer, say_leases},
-    {"release", "[LEASE]", "gives a machine back; without a name this conversation's",
-     Needs::kOperator, say_release},
+    {"release",
+     "[LEASE]",
+     "gives a machine back; without a name this conversation's",
+     Needs::kOperator,
+     say_release},
     {"approvals", "", "what waits for a decision", Needs::kViewer, say_approvals},
-    {"approve", "[APPROVAL] [COMMENT...]", "lets a held command run; the only one that waits, or by id",
-     Needs::kViewer, say_approve},
+    {"approve",
+     "[APPROVAL] [COMMENT...]",
+     "lets a held command run; the only one that waits, or by id",
+     Needs::kViewer,
+     say_approve},
     {"deny", "[APPROVAL] [COMMENT...]", "refuses a held command", Needs::kViewer, say_deny},
-    {"halt", "[REASON...]", "stops every run of the org now, and lets none begin", Needs::kViewer, say_halt},
-    {"resume", "[HALT]", "ends a halt; another person than who pressed it", Needs::kViewer, say_resume},
+    {"halt",
+     "[REASON...]",
+     "stops every run of the org now, and lets none begin",
+     Needs::kViewer,
+     say_halt},
+    {"resume",
+     "[HALT]",
+     "ends a halt; another person than who pressed it",
+     Needs::kViewer,
+     say_resume},
     {"status", "", "how Berth is", Needs::kViewer, say_status},
     {"history", "[COUNT]", "your last runs", Needs::kViewer, say_history},
     {"whoami", "", "who you are here", Needs::kViewer, say_whoami},
     {"help", "[COMMAND]", "these commands, or one of them", Needs::kNobody, say_help},
-    {"pair", "CODE", "links you to your user; `berth chat pair` gives the code", Needs::kNobody, say_pair},
+    {"pair",
+     "CODE",
+     "links you to your user; `berth chat pair` gives the code",
+     Needs::kNobody,
+     say_pair},
 }};
 
 bool has(const std::vector<std::string>& roles, std::string_view role) {
@@ -43,8 +67,9 @@ bool has(const std::vector<std::string>& roles, std::string_view role) {
 std::span<const Verb> verbs() { return kVerbs; }
 
 const Verb* find_verb(std::string_view name) {
-    const auto at =
-        std::find_if(kVerbs.begin(), kVerbs.end(), [&](const Verb& verb) { return verb.name == name; });
+    const auto at = std::find_if(kVerbs.begin(), kVerbs.end(), [&](const Verb& verb) {
+        return verb.name == name;
+    });
     return at == kVerbs.end() ? nullptr : &*at;
 }
 

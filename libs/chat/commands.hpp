@@ -34,8 +34,8 @@ struct Call {
 /// What a command leads to. `store` runs in the transaction that stores the answer and marks the
 /// message as done: it happens once.
 struct Answer {
-    Content content;       ///< empty: nothing is said
-    bool only_for = false; ///< for who asked alone, where the platform can
+    Content content;        ///< empty: nothing is said
+    bool only_for = false;  ///< for who asked alone, where the platform can
     std::function<Result<void>(store::Transaction&)> store;
 };
 
@@ -45,8 +45,8 @@ struct Answer {
 using VerbHandler = Result<Answer> (*)(Call& call);
 
 struct Verb {
-    /// What the org's gateway would ask of the same over HTTP; who decides about approvals and halts
-    /// is warden's to say.
+    /// What the org's gateway would ask of the same over HTTP; who decides about approvals and
+    /// halts is warden's to say.
     enum class Needs { kNobody, kViewer, kOperator };
     std::string_view name;
     std::string_view usage;    ///< what follows the name: "[LEASE]"

@@ -29,10 +29,12 @@ std::string hash_of(const std::string& token) { return hex(identity::sha256(toke
 std::string without_calls(std::string text) {
     static constexpr std::string_view kBreak = "\u200b";
     for (const std::string_view word : {"@everyone", "@here", "@channel", "@all"}) {
-        for (auto at = text.find(word); at != std::string::npos; at = text.find(word, at + kBreak.size() + 1))
+        for (auto at = text.find(word); at != std::string::npos;
+             at = text.find(word, at + kBreak.size() + 1))
             text.insert(at + 1, kBreak);
     }
-    for (auto at = text.find("<!"); at != std::string::npos; at = text.find("<!", at + kBreak.size() + 1))
+    for (auto at = text.find("<!"); at != std::string::npos;
+         at = text.find("<!", at + kBreak.size() + 1))
         text.insert(at + 1, kBreak);
     return text;
 }
@@ -41,7 +43,8 @@ std::string without_calls(std::string text) {
 std::string without_prefix(std::string_view text, std::string_view prefix) {
     while (!text.empty() && (text.front() == ' ' || text.front() == '\n')) text.remove_prefix(1);
     for (const std::string_view each : {prefix, std::string_view("/berth ")}) {
-        if (!each.empty() && text.substr(0, each.size()) == each) return std::string(text.substr(each.size()));
+        if (!each.empty() && text.substr(0, each.size()) == each)
+            return std::string(text.substr(each.size()));
     }
     return std::string(text == "/berth" ? std::string_view() : text);
 }
@@ -159,13 +162,18 @@ Result<Answer> Desk::carry_out(const InboundRow& row, const Speaker& speaker) {
     const Inbound& said = row.inbound;
     if (speaker.standing == Speaker::Standing::kElsewhere) {
         parts_.metrics.ignored.add();
-        log::info("something was said in a chat that is not in the settings", {{"chat", said.conversation.chat}});
+        log::info(
+            "something was said in a chat that is not in the settings",
+            {{"chat", said.conversation.chat}}
+        );
         return Answer{};
     }
     if (speaker.standing == Speaker::Standing::kStranger) return refusal(row, speaker);
     if (said.kind == InboundKind::kClick) {
         if (speaker.standing != Speaker::Standing::kKnown) return refusal(row, speaker);
-        return click(row, speaker, hash_of(said.token), said.comment, traits_.modals || !said.comment.empty());
+        return click(
+            row, speaker, hash_of(said.token), said.comment, traits_.modals || !said.comment.empty()
+        );
     }
     if (said.kind == InboundKind::kMessage && speaker.standing == Speaker::Standing::kKnown) {
         BERTH_ASSIGN(
@@ -174,11 +182,13 @@ Result<Answer> Desk::carry_out(const InboundRow& row, const Speaker& speaker) {
                 parts_.pool(), row.conversation, said.person.id, row.received_at - kQuestionOpen
             )
         );
-        // Whoever is asked why answers with the next message, but for one that is plainly a command.
+        // Whoever is asked why answers with the next message, but for one that is plainly a
+        // command.
         const bool is_command = said.text.rfind("/berth", 0) == 0;
         if (asked && !is_command) {
             BERTH_ASSIGN(Answer answer, click(row, speaker, *asked, said.text, true));
-            answer.store = [inner = std::move(answer.store), &row](store::Transaction& tx) -> Result<void> {
+            answer.store = [inner = std::move(answer.store),
+                            &row](store::Transaction& tx) -> Result<void> {
                 BERTH_TRY(repo::forget_question(tx, row.conversation, row.inbound.person.id));
                 return inner ? inner(tx) : Result<void>{};
             };
@@ -208,10 +218,13 @@ Result<Answer> Desk::command(
     };
     auto words = split_words(first.rest);
     if (!words) return with_usage(words.error().message);
-    const std::vector<std::string> roles(speaker.actor.roles().begin(), speaker.actor.roles().end());
+    const std::vector<std::string> roles(
+        speaker.actor.roles().begin(), speaker.actor.roles().end()
+    );
     if (!may(roles, verb->needs))
         return say(
-            code(verb->name) + " needs the role operator, which you do not have. An admin of your org gives it.",
+            code(verb->name) +
+                " needs the role operator, which you do not have. An admin of your org gives it.",
             true
         );
     Call call{parts_, people_, row, speaker, std::move(*words), first.rest, traits_.command_prefix};
@@ -222,8 +235,11 @@ Result<Answer> Desk::command(
 
 /// What a button means stands in the database; its text proves only who was shown it.
 Result<Answer> Desk::click(
-    const InboundRow& row, const Speaker& speaker, const std::string& hash,
-    const std::string& comment, bool commented
+    const InboundRow& row,
+    const Speaker& speaker,
+    const std::string& hash,
+    const std::string& comment,
+    bool commented
 ) {
     BERTH_ASSIGN(const auto button, repo::find_button(parts_.pool(), hash));
     if (!button) return say("That button is no longer good.", true);
@@ -237,8 +253,11 @@ Result<Answer> Desk::click(
             return repo::ask_comment(tx, row.conversation, row.inbound.person.id, hash, now);
         };
     } else if (button->action == kCancel) {
-        const std::vector<std::string> roles(speaker.actor.roles().begin(), speaker.actor.roles().end());
-        if (!may(roles, Verb::Needs::kOperator)) return say("Canceling needs the role operator.", true);
+        const std::vector<std::string> roles(
+            speaker.actor.roles().begin(), speaker.actor.roles().end()
+        );
+        if (!may(roles, Verb::Needs::kOperator))
+            return say("Canceling needs the role operator.", true);
         answer = cancel_job(call, subject);
     } else {
         Decision decision;
@@ -250,12 +269,18 @@ Result<Answer> Desk::click(
         answer = decide(
             call,
             decision,
-            service::child_command_id("click/" + hash, speaker.actor.org() + "/" + speaker.actor.user() + "/" + decision.comment)
+            service::child_command_id(
+                "click/" + hash,
+                speaker.actor.org() + "/" + speaker.actor.user() + "/" + decision.comment
+            )
         );
     }
-    if (!answer || row.inbound.kind != InboundKind::kClick || row.inbound.message.empty()) return answer;
+    if (!answer || row.inbound.kind != InboundKind::kClick || row.inbound.message.empty())
+        return answer;
     // Of a card that may have gone out before a crash: now it is known that it did, and where.
-    answer->store = [inner = std::move(answer->store), card = button->card, &row](store::Transaction& tx) -> Result<void> {
+    answer->store = [inner = std::move(answer->store),
+                     card = button->card,
+                     &row](store::Transaction& tx) -> Result<void> {
         BERTH_TRY(repo::adopt_message(tx, card, row.inbound.message));
         return inner ? inner(tx) : Result<void>{};
     };
@@ -267,15 +292,18 @@ Answer Desk::refusal(const InboundRow& row, const Speaker& speaker) {
     parts_.metrics.refused.add();
     const bool stranger = speaker.standing == Speaker::Standing::kStranger;
     const std::string words =
-        stranger ? "You may not use Berth here. Ask whoever runs it to put " + code(row.inbound.person.id) +
-                       " on the list of people."
-                 : "You are not linked to a user of Berth. Run `berth chat pair` on your computer, and "
-                   "say " + code(traits_.command_prefix + "pair CODE") + " here.";
+        stranger
+            ? "You may not use Berth here. Ask whoever runs it to put " +
+                  code(row.inbound.person.id) + " on the list of people."
+            : "You are not linked to a user of Berth. Run `berth chat pair` on your computer, and "
+              "say " +
+                  code(traits_.command_prefix + "pair CODE") + " here.";
     Answer answer;
     answer.store = [this, &row, words](store::Transaction& tx) -> Result<void> {
         const WallTime now = parts_.now();
         BERTH_ASSIGN(
-            const bool allowed, repo::may_refuse(tx, row.inbound.person.id, now, now - kRefusalEvery)
+            const bool allowed,
+            repo::may_refuse(tx, row.inbound.person.id, now, now - kRefusalEvery)
         );
         if (!allowed) return {};
         Content content;
@@ -316,7 +344,8 @@ std::vector<OutboundRow> Desk::replies(
 Result<bool> Desk::store(const InboundRow& row, const Answer& answer) {
     const Content& content = answer.content;
     const bool speaks = content.is_card || !content.markdown.empty() || !content.file_name.empty();
-    const auto messages = speaks ? replies(row, content, answer.only_for) : std::vector<OutboundRow>{};
+    const auto messages =
+        speaks ? replies(row, content, answer.only_for) : std::vector<OutboundRow>{};
     return parts_.pool().transact([&](store::Transaction& tx) -> Result<bool> {
         BERTH_ASSIGN(const bool first, repo::finish_inbound(tx, row.id));
         if (!first) return false;

@@ -41,8 +41,11 @@ private:
     Result<Answer> carry_out(const InboundRow& row, const Speaker& speaker);
     Result<Answer> command(const InboundRow& row, const Speaker& speaker, const std::string& text);
     Result<Answer> click(
-        const InboundRow& row, const Speaker& speaker, const std::string& hash,
-        const std::string& comment, bool commented
+        const InboundRow& row,
+        const Speaker& speaker,
+        const std::string& hash,
+        const std::string& comment,
+        bool commented
     );
     Answer refusal(const InboundRow& row, const Speaker& speaker);
     Result<bool> store(const InboundRow& row, const Answer& answer);
@@ -55,7 +58,7 @@ private:
     const Traits& traits_;
     std::mutex mutex_;
     std::condition_variable changed_;
-    bool stopping_ = false;       // by mutex_, down to busy_
+    bool stopping_ = false;  // by mutex_, down to busy_
     std::deque<Batch> queue_;
     std::set<std::string> busy_;  // conversations
     std::thread chooser_;

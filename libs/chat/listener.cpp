@@ -27,18 +27,22 @@ Result<std::unique_ptr<Listener>> Listener::start(const std::string& listen, Han
     Listener* self = out.get();
     BERTH_ASSIGN(
         out->server_,
-        net::HttpServer::start(settings, [self](net::Request request, net::Responder responder) {
-            {
-                const std::lock_guard lock(self->mutex_);
-                if (self->queue_.size() < kQueue) {
-                    self->queue_.emplace_back(
-                        std::move(request), std::make_shared<net::Responder>(std::move(responder))
-                    );
+        net::HttpServer::start(
+            settings,
+            [self](net::Request request, net::Responder responder) {
+                {
+                    const std::lock_guard lock(self->mutex_);
+                    if (self->queue_.size() < kQueue) {
+                        self->queue_.emplace_back(
+                            std::move(request),
+                            std::make_shared<net::Responder>(std::move(responder))
+                        );
+                    }
                 }
+                if (responder) responder.respond({503, "text/plain", {}, "busy\n"});
+                self->changed_.notify_one();
             }
-            if (responder) responder.respond({503, "text/plain", {}, "busy\n"});
-            self->changed_.notify_one();
-        })
+        )
     );
     for (std::size_t i = 0; i < kThreads; ++i) out->threads_.emplace_back([self] { self->work(); });
     return out;

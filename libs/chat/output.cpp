@@ -87,9 +87,11 @@ std::string Tail::text(std::size_t lines, std::size_t bytes) const {
     if (text.size() > bytes) {
         // Whole lines where there are several.
         std::size_t cut_at = text.size() - bytes;
-        if (const auto line = text.find('\n', cut_at); line != std::string::npos && line + 1 < text.size())
+        if (const auto line = text.find('\n', cut_at);
+            line != std::string::npos && line + 1 < text.size())
             cut_at = line + 1;
-        while (cut_at < text.size() && (static_cast<unsigned char>(text[cut_at]) & 0xC0U) == 0x80U) ++cut_at;
+        while (cut_at < text.size() && (static_cast<unsigned char>(text[cut_at]) & 0xC0U) == 0x80U)
+            ++cut_at;
         text.erase(0, cut_at);
         return "\u2026\n" + text;
     }
@@ -149,34 +151,40 @@ Result<WholeOutput> whole_output(bus::Connection& bus, const run::v1::Run& run, 
     bus::ReaderSettings settings;
     settings.stream = "OUT";
     settings.filter = subject_of(run);
-    BERTH_ASSIGN(const auto reader, bus.read(settings, [state, most](const bus::ReadMessage& message) {
-        run::v1::OutputFrame frame;
-        const std::lock_guard lock(state->mutex);
-        state->heard = std::chrono::steady_clock::now();
-        if (!frame.ParseFromString(message.message.payload)) return true;
-        const auto bytes = state->frames.take(frame);
-        if (!bytes) return true;
-        std::string& text = state->out.bytes;
-        if (text.size() + bytes->size() > most) {
-            state->out.cut = true;
-            text.append(*bytes, 0, most - text.size());
-        } else {
-            text += *bytes;
-        }
-        state->ended = frame.has_end();
-        if (state->ended) state->changed.notify_all();
-        return !state->ended;
-    }));
+    BERTH_ASSIGN(
+        const auto reader,
+        bus.read(
+            settings,
+            [state, most](const bus::ReadMessage& message) {
+                run::v1::OutputFrame frame;
+                const std::lock_guard lock(state->mutex);
+                state->heard = std::chrono::steady_clock::now();
+                if (!frame.ParseFromString(message.message.payload)) return true;
+                const auto bytes = state->frames.take(frame);
+                if (!bytes) return true;
+                std::string& text = state->out.bytes;
+                if (text.size() + bytes->size() > most) {
+                    state->out.cut = true;
+                    text.append(*bytes, 0, most - text.size());
+                } else {
+                    text += *bytes;
+                }
+                state->ended = frame.has_end();
+                if (state->ended) state->changed.notify_all();
+                return !state->ended;
+            }
+        )
+    );
     {
         std::unique_lock lock(state->mutex);
         const SteadyTime until = std::chrono::steady_clock::now() + kStillStored;
         while (!state->ended) {
             const SteadyTime now = std::chrono::steady_clock::now();
             // A run that wrote nothing and never began has no frame at all.
-            const milliseconds patience =
-                state->frames.offset() >= run.output_bytes() && run.output_bytes() == 0 && !run.has_started_at()
-                    ? milliseconds{500}
-                    : kLastFrame;
+            const milliseconds patience = state->frames.offset() >= run.output_bytes() &&
+                                                  run.output_bytes() == 0 && !run.has_started_at()
+                                              ? milliseconds{500}
+                                              : kLastFrame;
             if (now >= until || now - state->heard > patience) break;
             state->changed.wait_for(lock, milliseconds{100});
         }

@@ -47,7 +47,9 @@ private:
 /// Follows a live run's output on the bus. Thread-safe.
 class OutputFollower {
 public:
-    static Result<std::shared_ptr<OutputFollower>> start(bus::Connection& bus, const run::v1::Run& run);
+    static Result<std::shared_ptr<OutputFollower>> start(
+        bus::Connection& bus, const run::v1::Run& run
+    );
     ~OutputFollower();
     /// How much there was so far; changes when more came.
     std::uint64_t total() const;

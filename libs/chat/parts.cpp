@@ -47,18 +47,23 @@ void add_metrics(Parts& parts) {
     m.retried = counter("outbound_retried_total", "Attempts that are made again.");
     m.failed = counter("outbound_failed_total", "Messages given up and put into the dead letters.");
     m.expired = counter("outbound_expired_total", "Messages that were too old to be sent.");
-    m.doubted = counter("outbound_doubted_total", "Messages of which it was not known whether they went out.");
+    m.doubted = counter(
+        "outbound_doubted_total", "Messages of which it was not known whether they went out."
+    );
     m.post_seconds = registry.histogram(
         prefix + "post_seconds", "Time of one call of the platform.", metrics::latency_buckets()
     );
     m.reply_seconds = registry.histogram(
-        prefix + "reply_seconds", "Time from a message's arrival to its stored answer.",
+        prefix + "reply_seconds",
+        "Time from a message's arrival to its stored answer.",
         metrics::latency_buckets()
     );
-    m.waiting = registry.gauge(prefix + "inbound_waiting", "Messages that came and are not carried out.");
+    m.waiting =
+        registry.gauge(prefix + "inbound_waiting", "Messages that came and are not carried out.");
     m.backlog = registry.gauge(prefix + "outbound_waiting", "Messages that are not posted.");
     m.backlog_age = registry.gauge(prefix + "outbound_age_seconds", "Age of the oldest of them.");
-    m.connected = registry.gauge(prefix + "platform_connected", "1 while the platform can be used.");
+    m.connected =
+        registry.gauge(prefix + "platform_connected", "1 while the platform can be used.");
 }
 
 }  // namespace berth::chat

@@ -44,10 +44,11 @@ struct Inbound {
     Conversation conversation;
     bool direct = false;  ///< a private chat between the person and the bot
     Person person;
-    std::string text;      ///< without the mention or the command's name; UTF-8, at most kMaxText
-    std::string token;     ///< kClick: the button's
-    std::string comment;   ///< kClick
-    std::string message;   ///< kClick: the message that bears the button; kMessage: the one it answers
+    std::string text;     ///< without the mention or the command's name; UTF-8, at most kMaxText
+    std::string token;    ///< kClick: the button's
+    std::string comment;  ///< kClick
+    std::string
+        message;  ///< kClick: the message that bears the button; kMessage: the one it answers
     /// Where the platform gives a short-lived handle for an answer (Slack's response_url, Discord's
     /// interaction token, Telegram's callback query id); comes back in Outgoing::handle.
     std::string handle;
@@ -61,16 +62,17 @@ struct Outgoing {
     std::string key;  ///< a ULID, the same in every attempt: the platform's idempotency key or tag
     Conversation conversation;
     Content content;
-    std::string answers;         ///< the message it answers, where the platform shows that; or empty
-    std::string only_for;        ///< a person's id: nobody else sees it, where the platform can (else it is not)
-    std::string handle;          ///< of the Inbound it answers; may have ended, then it is not used
-    bool plain = false;          ///< the platform refused the markup before: send plain text
+    std::string answers;  ///< the message it answers, where the platform shows that; or empty
+    std::string
+        only_for;  ///< a person's id: nobody else sees it, where the platform can (else it is not)
+    std::string handle;  ///< of the Inbound it answers; may have ended, then it is not used
+    bool plain = false;  ///< the platform refused the markup before: send plain text
 };
 
 /// Why a message did not go out, or an edit was not made.
 struct SendError {
     enum class Kind {
-        kLater,         ///< try again after `retry_after` (429, 5xx, timeouts that prove nothing was done)
+        kLater,  ///< try again after `retry_after` (429, 5xx, timeouts that prove nothing was done)
         kUnknown,       ///< it may have been done: the connection broke after the request went out
         kBadMarkup,     ///< the platform refuses the markup: again as plain text
         kUnchanged,     ///< an edit that changes nothing: as good as done
@@ -102,12 +104,12 @@ struct Rate {
 
 /// What the platform is like. Constant.
 struct Traits {
-    std::string name;               ///< "slack": the service's token
-    std::size_t max_text = 4'000;   ///< of one message, in the platform's own unit, after rendering
-    bool counts_utf16 = false;      ///< that unit: UTF-16 code units, else Unicode code points
-    bool edits = true;              ///< messages can be changed in place
+    std::string name;              ///< "slack": the service's token
+    std::size_t max_text = 4'000;  ///< of one message, in the platform's own unit, after rendering
+    bool counts_utf16 = false;     ///< that unit: UTF-16 code units, else Unicode code points
+    bool edits = true;             ///< messages can be changed in place
     bool threads = true;
-    bool modals = false;            ///< a button may ask for a comment before its click arrives
+    bool modals = false;  ///< a button may ask for a comment before its click arrives
     bool files = true;
     /// find() can say whether a message was posted, or the platform drops a repeated key.
     bool can_find = false;
@@ -128,7 +130,8 @@ class Sink {
 public:
     virtual ~Sink() = default;
     /// Returns after all of them are stored durably (repetitions are known and dropped): only then
-    /// may the platform be told that they arrived. On an error nothing is stored: do not acknowledge.
+    /// may the platform be told that they arrived. On an error nothing is stored: do not
+    /// acknowledge.
     virtual Result<void> accept(const std::vector<Inbound>& events) = 0;
     /// The connection's state changed. Cheap; repetitions are welcome.
     virtual void health(Health health) = 0;
@@ -140,7 +143,7 @@ struct WebRequest {
     std::string path;
     std::string query;
     std::vector<std::pair<std::string, std::string>> headers;  ///< names lower-cased
-    std::string body;                                          ///< at most 1 MiB; more was answered 413
+    std::string body;  ///< at most 1 MiB; more was answered 413
 };
 struct WebResponse {
     int status = 200;
@@ -167,8 +170,8 @@ public:
     /// After a crash between post and its answer: the message with this key, none if it was never
     /// posted. Only where Traits::can_find.
     virtual SendResult<std::optional<Sent>> find(const Outgoing& message) = 0;
-    /// A request to the public listener (webhook mode): signature first, then Sink::accept, then the
-    /// answer. 401 for a forged or old signature.
+    /// A request to the public listener (webhook mode): signature first, then Sink::accept, then
+    /// the answer. 401 for a forged or old signature.
     virtual WebResponse web(const WebRequest& request) = 0;
 };
 

@@ -56,14 +56,15 @@ std::string spoken(milliseconds duration) {
 
 Card run_card(const run::v1::Run& run, const RunCard& what, WallTime now) {
     Card card;
-    const bool over = !what.failure.empty() || has_ended(run) || (run.id().empty() && what.canceled);
+    const bool over =
+        !what.failure.empty() || has_ended(run) || (run.id().empty() && what.canceled);
     card.title = cut(what.command, kShownCommand, Unit::kCodePoints) + ": " + state_of(run, what);
     card.tone = tone_of(run, what);
-    card.text = !what.failure.empty() ? what.failure
-                : !run.reason().empty() && run.state() != run::v1::RUN_STATE_SUCCEEDED &&
-                        has_ended(run)
-                    ? run.reason()
-                    : what.waiting;
+    card.text =
+        !what.failure.empty() ? what.failure
+        : !run.reason().empty() && run.state() != run::v1::RUN_STATE_SUCCEEDED && has_ended(run)
+            ? run.reason()
+            : what.waiting;
     card.code = what.output;
     if (!what.lease.empty()) card.fields.push_back({"Lease", what.lease});
     if (run.has_started_at()) {

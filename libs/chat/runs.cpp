@@ -198,7 +198,8 @@ Result<Runs::Step> Runs::acquire(JobRow job) {
     if (lease.state() != lease::v1::LEASE_STATE_PENDING)
         return conflict(
             "no_machine",
-            "there is no machine: " + (lease.end_detail().empty() ? lease.end_reason() : lease.end_detail())
+            "there is no machine: " +
+                (lease.end_detail().empty() ? lease.end_reason() : lease.end_detail())
         );
     if (parts_.now() - job.created_at > kMachinePatience)
         return conflict("no_machine", "no machine became ready in 20 minutes");
@@ -219,7 +220,11 @@ Result<Runs::Step> Runs::launch(JobRow job) {
     BERTH_ASSIGN(
         const auto run,
         ask<run::v1::Run>(
-            parts_, "berth.cmd.run.start", command, service::child_command_id(job.id, "start"), seconds{10}
+            parts_,
+            "berth.cmd.run.start",
+            command,
+            service::child_command_id(job.id, "start"),
+            seconds{10}
         )
     );
     job.run = run.id();

@@ -83,7 +83,7 @@ private:
     Parts& parts_;
     std::mutex mutex_;
     std::condition_variable changed_;
-    bool stopping_ = false;         // by mutex_, down to followers_
+    bool stopping_ = false;  // by mutex_, down to followers_
     std::deque<JobRow> queue_;
     std::set<std::string> under_way_;
     struct Followed {

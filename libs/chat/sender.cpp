@@ -417,7 +417,8 @@ void Sender::fail(const OutboundRow& row, const std::string& reason) {
         body.set("follows", row.follows);
         body.set(
             "text",
-            content.is_card ? content.card.title : cut(content.markdown, kDeadLetterText, Unit::kCodePoints)
+            content.is_card ? content.card.title
+                            : cut(content.markdown, kDeadLetterText, Unit::kCodePoints)
         );
         letter.payload = body.dump();
         auto done =

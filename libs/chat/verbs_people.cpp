@@ -13,19 +13,23 @@ Result<Answer> say_whoami(Call& call) {
     std::string roles;
     for (const auto& role : actor.roles()) roles += (roles.empty() ? "" : ", ") + role;
     return say(
-        "You are " + code(actor.user()) + " of " + code(actor.org()) + " (" + roles + "), known here as " +
-            code(call.row.inbound.person.id) + ".",
+        "You are " + code(actor.user()) + " of " + code(actor.org()) + " (" + roles +
+            "), known here as " + code(call.row.inbound.person.id) + ".",
         true
     );
 }
 
 Result<Answer> say_pair(Call& call) {
-    if (call.words.size() != 1) return bad_usage("pair takes the code that `berth chat pair` gave you");
+    if (call.words.size() != 1)
+        return bad_usage("pair takes the code that `berth chat pair` gave you");
     BERTH_ASSIGN(
         const auto actor,
         call.people.pair(call.row.inbound, call.speaker, call.words[0], call.row.command_id)
     );
-    return say("You are linked: here you are " + code(actor.user()) + " of " + code(actor.org()) + ".", true);
+    return say(
+        "You are linked: here you are " + code(actor.user()) + " of " + code(actor.org()) + ".",
+        true
+    );
 }
 
 Result<Answer> say_help(Call& call) {

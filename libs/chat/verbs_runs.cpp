@@ -29,7 +29,8 @@ constexpr std::size_t kMaxLabel = 120;
 std::string label_of(const Parts& parts, const Conversation& conversation) {
     std::string out = "chat " + parts.runtime.token() + " " + conversation.chat;
     if (!conversation.thread.empty()) out += "/" + conversation.thread;
-    if (out.size() > kMaxLabel) out = "chat " + parts.runtime.token() + " " + hex(identity::sha256(out));
+    if (out.size() > kMaxLabel)
+        out = "chat " + parts.runtime.token() + " " + hex(identity::sha256(out));
     return out;
 }
 
@@ -69,15 +70,18 @@ std::string state_name(run::v1::RunState state) {
 }
 
 std::string line_of(const run::v1::Run& run) {
-    std::string out = "- " + code(run.id()) + " " +
-                      code(cut(to_text(join_words({run.argv().begin(), run.argv().end()})), 80, Unit::kCodePoints)) +
-                      " " + state_name(run.state());
+    std::string out =
+        "- " + code(run.id()) + " " +
+        code(cut(to_text(join_words({run.argv().begin(), run.argv().end()})), 80, Unit::kCodePoints)
+        ) +
+        " " + state_name(run.state());
     if (has_ended(run) && run.has_exit_code() && run.exit_code() != 0)
         out += ", exit code " + std::to_string(run.exit_code());
     if (run.has_started_at() && run.has_ended_at())
-        out += ", " + spoken(std::chrono::duration_cast<milliseconds>(
-                          service::to_wall_time(run.ended_at()) - service::to_wall_time(run.started_at())
-                      ));
+        out += ", " +
+               spoken(std::chrono::duration_cast<milliseconds>(
+                   service::to_wall_time(run.ended_at()) - service::to_wall_time(run.started_at())
+               ));
     return out + "\n";
 }
 
@@ -154,8 +158,10 @@ Result<Answer> say_cancel(Call& call) {
             service::child_command_id(call.row.command_id, "cancel")
         )
     );
-    return say(has_ended(run) ? code(run.id()) + " has ended: " + state_name(run.state()) + "."
-                              : code(run.id()) + " is being canceled.");
+    return say(
+        has_ended(run) ? code(run.id()) + " has ended: " + state_name(run.state()) + "."
+                       : code(run.id()) + " is being canceled."
+    );
 }
 
 Result<Answer> cancel_job(Call& call, const std::string& id) {
@@ -202,9 +208,10 @@ Result<Answer> say_leases(Call& call) {
                                                                : ", idle";
         if (lease.has_expires_at()) {
             const auto left = service::to_wall_time(lease.expires_at()) - call.parts.now();
-            out += ", " + spoken(std::max(
-                              std::chrono::duration_cast<milliseconds>(left), milliseconds{0}
-                          )) + " left";
+            out +=
+                ", " +
+                spoken(std::max(std::chrono::duration_cast<milliseconds>(left), milliseconds{0})) +
+                " left";
         }
         out += "\n";
     }
@@ -222,7 +229,8 @@ Result<Answer> say_release(Call& call) {
         const std::string label = label_of(call.parts, call.row.inbound.conversation);
         BERTH_ASSIGN(const auto reply, list_leases(call));
         for (const auto& lease : reply.leases()) {
-            if (lease.label() == label && lease.owner() == call.speaker.actor.user()) which = lease.id();
+            if (lease.label() == label && lease.owner() == call.speaker.actor.user())
+                which = lease.id();
         }
         if (which.empty()) return not_found("no_lease", "you have no machine in this conversation");
     }
@@ -247,13 +255,16 @@ Result<Answer> say_history(Call& call) {
     if (!call.words.empty()) {
         const std::string& text = call.words[0];
         const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), count);
-        if (error != std::errc{} || end != text.data() + text.size() || count < 1 || count > kMostRuns)
+        if (error != std::errc{} || end != text.data() + text.size() || count < 1 ||
+            count > kMostRuns)
             return bad_usage("history takes a number from 1 to 50");
     }
     run::v1::List query;
     *query.mutable_actor() = call.speaker.actor;
     query.mutable_page()->set_limit(static_cast<std::uint32_t>(count));
-    BERTH_ASSIGN(const auto reply, ask<run::v1::ListReply>(call.parts, "berth.qry.run.list", query, {}));
+    BERTH_ASSIGN(
+        const auto reply, ask<run::v1::ListReply>(call.parts, "berth.qry.run.list", query, {})
+    );
     if (reply.runs_size() == 0) return say("Nothing has run yet.");
     std::string out;
     for (const auto& run : reply.runs()) out += line_of(run);

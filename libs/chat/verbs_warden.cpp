@@ -78,7 +78,8 @@ Result<Answer> decide(Call& call, const Decision& decision, const std::string& c
     command.set_surface(call.parts.token());
     command.set_scope(warden::v1::GRANT_SCOPE_ONCE);
     BERTH_ASSIGN(
-        const auto approval, ask<Approval>(call.parts, "berth.cmd.warden.decide", command, command_id)
+        const auto approval,
+        ask<Approval>(call.parts, "berth.cmd.warden.decide", command, command_id)
     );
     Answer out = say(
         approval.state() == warden::v1::APPROVAL_STATE_PENDING
@@ -162,7 +163,8 @@ Result<Answer> say_status(Call& call) {
     for (const auto& lease : held.leases()) running += lease.live_runs();
     std::string out = "Berth answers. ";
     out += std::to_string(held.leases_size()) + " leases with " + std::to_string(running) +
-           " live runs; " + std::to_string(approvals.approvals_size()) + " commands wait for a decision.\n";
+           " live runs; " + std::to_string(approvals.approvals_size()) +
+           " commands wait for a decision.\n";
     for (const auto& halt : pressed.halts())
         out += "\n**Halted** by " + code(halt.pressed_by()) +
                (halt.reason().empty() ? std::string() : ": " + code(halt.reason())) + " (" +

@@ -39,9 +39,9 @@ struct MultiClient::Impl {
     const detail::Curl* lib = detail::Curl::get();
     std::unique_ptr<CURLM, MultiDeleter> multi;
     std::mutex mutex;
-    std::vector<Waiting> waiting;      // by mutex
-    bool stopping = false;             // by mutex
-    std::map<CURL*, Active> active;    // the loop's
+    std::vector<Waiting> waiting;       // by mutex
+    bool stopping = false;              // by mutex
+    std::map<CURL*, Active> active;     // the loop's
     std::vector<detail::Handle> spare;  // the loop's
     std::thread thread;
 

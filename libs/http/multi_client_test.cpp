@@ -22,17 +22,20 @@ struct Server {
 
     Server() {
         server = std::move(
-            net::HttpServer::start({}, [this](net::Request request, net::Responder responder) {
-                if (request.path == "/silent") {
-                    const std::lock_guard lock(mutex);
-                    kept.push_back(std::move(responder));
-                    return;
+            net::HttpServer::start(
+                {},
+                [this](net::Request request, net::Responder responder) {
+                    if (request.path == "/silent") {
+                        const std::lock_guard lock(mutex);
+                        kept.push_back(std::move(responder));
+                        return;
+                    }
+                    const std::string host(request.headers.get("Host"));
+                    responder.respond(
+                        {200, "text/plain", {{"X-Host", host}}, request.body + request.path}
+                    );
                 }
-                const std::string host(request.headers.get("Host"));
-                responder.respond(
-                    {200, "text/plain", {{"X-Host", host}}, request.body + request.path}
-                );
-            }).value()
+            ).value()
         );
     }
     ~Server() { server->stop(milliseconds{10}); }

@@ -52,10 +52,7 @@ Result<std::string> seal_for(std::string_view public_key, const Secret& text) {
     if (!key || key->size() != crypto_box_PUBLICKEYBYTES) return bad;
     std::string out(text.reveal().size() + crypto_box_SEALBYTES, '\0');
     const int sealed = crypto_box_seal(
-        bytes_of(out),
-        detail::bytes_of(text.reveal()),
-        text.reveal().size(),
-        detail::bytes_of(*key)
+        bytes_of(out), detail::bytes_of(text.reveal()), text.reveal().size(), detail::bytes_of(*key)
     );
     if (sealed != 0) return bad;
     return base64url(out);

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Plans, origins and verdicts between the wire and this library: both directions in one place, since
-// a field that only one of them knows would change a plan's digest on its way.
+// Plans, origins and verdicts between the wire and this library: both directions in one place,
+// since a field that only one of them knows would change a plan's digest on its way.
 #pragma once
 
 #include "berth/warden/v1/warden.pb.h"

@@ -46,9 +46,7 @@ Result<Claim> Inbox::claim(Transaction& tx, std::string_view command_id, std::st
     return found;
 }
 
-void Inbox::claim_later(
-    Transaction& tx, std::string_view command_id, std::string_view digest
-) {
+void Inbox::claim_later(Transaction& tx, std::string_view command_id, std::string_view digest) {
     tx.exec_later(kClaimNew, {command_id, Param::bytes(std::string(digest))});
 }
 

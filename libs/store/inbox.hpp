@@ -67,8 +67,8 @@ public:
     );
     /// claim() for an id that is most likely new: it travels with the transaction's next statement
     /// instead of costing a round trip of its own. Where the id is known after all, that statement
-    /// (or COMMIT) fails with an error of which was_claimed() is true, and nothing was done: claim()
-    /// in another transaction then says what is known.
+    /// (or COMMIT) fails with an error of which was_claimed() is true, and nothing was done:
+    /// claim() in another transaction then says what is known.
     static void claim_later(Transaction& tx, std::string_view command_id, std::string_view digest);
     static bool was_claimed(const Error& error);
     /// What is known of a command, without claiming it; kNew when nothing is.

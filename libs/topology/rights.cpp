@@ -143,9 +143,8 @@ Result<std::vector<Consumer>> fill_consumers(
     std::vector<Consumer> out;
     for (Consumer consumer : topology.consumer_templates) {
         const std::string full = consumer.stream + "/" + consumer.durable;
-        if (found == nullptr ||
-            std::find(found->consumes.begin(), found->consumes.end(), full) ==
-                found->consumes.end())
+        if (found == nullptr || std::find(found->consumes.begin(), found->consumes.end(), full) ==
+                                    found->consumes.end())
             continue;
         BERTH_ASSIGN(consumer.durable, fill_in(consumer.durable, names));
         BERTH_ASSIGN(consumer.filter, fill_in(consumer.filter, names));

@@ -17,9 +17,9 @@ bool is_pattern(std::string_view pattern);
 /// True when every subject `inner` matches is matched by `outer` too.
 bool covers(std::string_view outer, std::string_view inner);
 
-/// `text` with {user}, {machine}, {reader} and {org} replaced. An unknown or unclosed placeholder, or one
-/// whose value is empty, is an error "bad_placeholder": a right must never widen because something
-/// was left out.
+/// `text` with {user}, {machine}, {reader} and {org} replaced. An unknown or unclosed placeholder,
+/// or one whose value is empty, is an error "bad_placeholder": a right must never widen because
+/// something was left out.
 struct Names {
     std::string user;
     std::string machine;

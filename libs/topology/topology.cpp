@@ -21,7 +21,8 @@ using config::Reader;
 
 constexpr std::int64_t kMaxPending =
     65536;  // more unacknowledged deliveries than any service's workers hold
-const Names kExample{"user", "m_0", "org", "rd_0"};  // stands in for real names where a pattern is checked
+const Names kExample{
+    "user", "m_0", "org", "rd_0"};  // stands in for real names where a pattern is checked
 
 bool is_stream_name(std::string_view name) {
     return !name.empty() && name.size() <= 64 && std::all_of(name.begin(), name.end(), [](char c) {
@@ -158,7 +159,9 @@ User read_user(const Topology& topology, std::string name, bool is_template, Rea
     check_subjects(reader, "subscribe", out.subscribe, names);
     out.consumes = reader.get_list("consumes");
     const auto& known = is_template ? topology.consumer_templates : topology.consumers;
-    for (const auto& wanted : out.consumes) {
+    for (auto& wanted : out.consumes) {
+        // Users that are alike may share one list; a template's names are those of the templates.
+        if (auto own = fill_in(wanted, names); own && !is_template) wanted = std::move(*own);
         const bool exists = std::any_of(known.begin(), known.end(), [&](const Consumer& c) {
             return c.stream + "/" + c.durable == wanted;
         });

@@ -37,11 +37,7 @@ void create_chat_code(Api& api, const CallPtr& call) {
         const std::string code = make_code();
         const WallTime expires_at = Clock::system().now() + kChatCodeLife;
         const auto stored = repo::set_chat_code(
-            api.pool,
-            who.org,
-            who.user,
-            identity::hash_token(Secret(plain_code(code))),
-            expires_at
+            api.pool, who.org, who.user, identity::hash_token(Secret(plain_code(code))), expires_at
         );
         if (!stored) return call->fail(stored.error());
         v1::ChatCode out;

@@ -116,9 +116,7 @@ void get_webhook(Api& api, const CallPtr& call) {
     if (!id) return;
     wh::GetSubscriber query;
     query.set_subscriber(*id);
-    ask_about<wh::Subscriber>(
-        api, call, "berth.qry.webhook.subscriber", std::move(query), {}, 200
-    );
+    ask_about<wh::Subscriber>(api, call, "berth.qry.webhook.subscriber", std::move(query), {}, 200);
 }
 
 void change_webhook(Api& api, const CallPtr& call) {
@@ -135,9 +133,7 @@ void change_webhook(Api& api, const CallPtr& call) {
     command.set_mode(*mode);
     if (body.has_enabled()) command.set_enabled(body.enabled());
     if (body.has_description()) command.set_description(body.description());
-    ask_about<wh::Subscriber>(
-        api, call, "berth.cmd.webhook.change", std::move(command), {}, 200
-    );
+    ask_about<wh::Subscriber>(api, call, "berth.cmd.webhook.change", std::move(command), {}, 200);
 }
 
 void remove_webhook(Api& api, const CallPtr& call) {
@@ -165,9 +161,7 @@ void test_webhook(Api& api, const CallPtr& call) {
     if (!id) return;
     wh::TestSubscriber command;
     command.set_subscriber(*id);
-    ask_about<wh::Delivery>(
-        api, call, "berth.cmd.webhook.test", std::move(command), {}, 202
-    );
+    ask_about<wh::Delivery>(api, call, "berth.cmd.webhook.test", std::move(command), {}, 202);
 }
 
 void replay_webhook(Api& api, const CallPtr& call) {

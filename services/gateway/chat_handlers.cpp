@@ -49,9 +49,7 @@ Result<Decision> who_is(store::Pool& pool, const std::string& payload) {
     return service::reply_with(person ? to_reply(*person) : v1::PersonReply());
 }
 
-Result<Decision> link(
-    const Context& context, const std::string& payload, store::Transaction& tx
-) {
+Result<Decision> link(const Context& context, const std::string& payload, store::Transaction& tx) {
     v1::LinkPerson request;
     if (!request.ParseFromString(payload)) return service::undecodable(request.GetTypeName());
     BERTH_TRY(check(request));

@@ -24,12 +24,10 @@ struct ChatWorld : World {
     std::unique_ptr<bus::Connection> own = bridges.connect();
     std::unique_ptr<bus::Connection> bridge = bridges.connect();
     store::Relay relay{
-        pool,
-        [](const store::OutboxMessage&, const std::function<void(Result<void>)>& done) {
+        pool, [](const store::OutboxMessage&, const std::function<void(Result<void>)>& done) {
             done({});
         }};
-    service::Handlers handlers{
-        {*own, pool, relay, metrics, "gateway", "g1", 2, std::size_t{8}}};
+    service::Handlers handlers{{*own, pool, relay, metrics, "gateway", "g1", 2, std::size_t{8}}};
     std::unique_ptr<bus::Asker> bridge_asker;
 
     ChatWorld() {
@@ -129,9 +127,9 @@ TEST(GatewayChat, NobodyGuesses) {
 TEST(GatewayChat, OldCodesAndOtherPeoplesIdentities) {
     ChatWorld world;
     const auto code = world.code_of();
-    const auto aged = world.pool.exec_autocommit(
-        "UPDATE chat_codes SET expires_at = now() - interval '1 second'"
-    );
+    const auto aged =
+        world.pool.exec_autocommit("UPDATE chat_codes SET expires_at = now() - interval '1 second'"
+        );
     ASSERT_TRUE(aged);
     EXPECT_EQ(world.link("T1/U1", code).error().code, "bad_code");
     const Secret olga = world.make_token(R"({"user":"olga","roles":["operator"]})");

@@ -28,9 +28,7 @@ public:
     EventStream(Api& api, std::shared_ptr<void> slot) : api_(api), slot_(std::move(slot)) {}
 
     /// `follow` false: what is stored, and then the stream ends.
-    void open(
-        const CallPtr& call, const std::string& filter, std::uint64_t start, bool follow
-    ) {
+    void open(const CallPtr& call, const std::string& filter, std::uint64_t start, bool follow) {
         follow_ = follow;
         bus::ReaderSettings settings;
         settings.stream = "EVT";

@@ -5,8 +5,8 @@
 
 #include <set>
 
-#include "berth/gateway/v1/gateway.pb.h"
 #include "berth/gateway/v1/chat.pb.h"
+#include "berth/gateway/v1/gateway.pb.h"
 #include "berth/lease/v1/lease.pb.h"
 #include "berth/node/v1/node.pb.h"
 #include "berth/run/v1/run.pb.h"

@@ -47,8 +47,8 @@ constexpr Statement kLink{
     "INSERT INTO identities (provider, subject, org, owner, login) VALUES ($1, $2, $3, $4, $5)",
     "chat_link"};
 constexpr Statement kList{
-    "SELECT provider, subject, login, linked_at FROM identities WHERE org = $1 AND owner = $2 AND "
-    CHAT_ONLY " ORDER BY provider",
+    "SELECT provider, subject, login, linked_at FROM identities WHERE org = $1 AND owner = $2 "
+    "AND " CHAT_ONLY " ORDER BY provider",
     "chat_links"};
 constexpr Statement kDrop{
     "DELETE FROM identities WHERE org = $1 AND owner = $2 AND provider = $3 AND " CHAT_ONLY,
@@ -131,10 +131,7 @@ Result<std::vector<ChatLinkRow>> list_chat_links(
 }
 
 Result<bool> drop_chat_link(
-    store::Pool& pool,
-    const std::string& org,
-    const std::string& user,
-    const std::string& platform
+    store::Pool& pool, const std::string& org, const std::string& user, const std::string& platform
 ) {
     BERTH_ASSIGN(
         const auto rows, pool.exec_autocommit(kDrop, {org, user, platform}, OnLoss::kRetry)

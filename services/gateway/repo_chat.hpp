@@ -60,10 +60,7 @@ Result<std::vector<ChatLinkRow>> list_chat_links(
 );
 /// False where there is no such link.
 Result<bool> drop_chat_link(
-    store::Pool& pool,
-    const std::string& org,
-    const std::string& user,
-    const std::string& platform
+    store::Pool& pool, const std::string& org, const std::string& user, const std::string& platform
 );
 
 }  // namespace repo

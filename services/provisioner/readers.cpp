@@ -153,9 +153,9 @@ ReaderHandlers::Outcome ReaderHandlers::drop(
 Result<void> ReaderHandlers::drop_stale(store::Transaction& tx, WallTime now) {
     BERTH_ASSIGN(const auto stale, tx.exec(kStale, {now - kEventAge, kStaleBatch}));
     for (const auto row : stale) {
-        BERTH_TRY(enrolment_.close_reader(
-            {std::string(row.text("id")), std::string(row.text("org"))}
-        ));
+        BERTH_TRY(
+            enrolment_.close_reader({std::string(row.text("id")), std::string(row.text("org"))})
+        );
     }
     return {};
 }
@@ -164,8 +164,8 @@ ReaderHandlers::Outcome ReaderHandlers::list(const std::string& payload) {
     v1::ListReaders request;
     if (!request.ParseFromString(payload)) return service::undecodable(request.GetTypeName());
     BERTH_TRY(check_admin(request.actor()));
-    const int most = request.page().limit() == 0 ? kDefaultPage
-                                                 : static_cast<int>(request.page().limit());
+    const int most =
+        request.page().limit() == 0 ? kDefaultPage : static_cast<int>(request.page().limit());
     if (most > 100) return invalid("bad_limit", "'limit' must be 1 to 100", "limit");
     BERTH_ASSIGN(
         const auto rows,

@@ -16,7 +16,9 @@ namespace {
 
 using Kind = chat::SendError::Kind;
 
-bool has(const std::string& text, const std::string& part) { return text.find(part) != std::string::npos; }
+bool has(const std::string& text, const std::string& part) {
+    return text.find(part) != std::string::npos;
+}
 
 std::string title(const Shown& shown) { return shown.content.card.title; }
 
@@ -25,11 +27,13 @@ TEST(Bridge, AnswersWhereItWasAskedAndNobodyElse) {
     world.start();
     world.chat().tell_surely(said("whoami"));
     world.chat().tell_surely(said("leases", "U1", "C2"));
-    const auto who = world.chat().wait_for([](const Shown& m) { return has(m.content.markdown, "`anna`"); });
+    const auto who =
+        world.chat().wait_for([](const Shown& m) { return has(m.content.markdown, "`anna`"); });
     ASSERT_TRUE(who);
     EXPECT_EQ(who->conversation.chat, "C1");
     EXPECT_EQ(who->only_for, "U1");
-    const auto leases = world.chat().wait_for([](const Shown& m) { return has(m.content.markdown, "No machine"); });
+    const auto leases =
+        world.chat().wait_for([](const Shown& m) { return has(m.content.markdown, "No machine"); });
     ASSERT_TRUE(leases);
     EXPECT_EQ(leases->conversation.chat, "C2");
     EXPECT_EQ(world.chat().shown().size(), 2U);
@@ -43,7 +47,8 @@ TEST(Bridge, ARepeatedEventHasOneEffectAndOneAnswer) {
     ASSERT_TRUE(world.chat().tell({event, event}));
     (void)world.wait_for_run();
     world.chat().tell_surely(said("whoami"));
-    ASSERT_TRUE(world.chat().wait_for([](const Shown& m) { return has(m.content.markdown, "anna"); }));
+    ASSERT_TRUE(world.chat().wait_for([](const Shown& m) { return has(m.content.markdown, "anna"); }
+    ));
     const std::lock_guard lock(world.berth().mutex);
     EXPECT_EQ(world.berth().started.size(), 1U);
     EXPECT_EQ(world.chat().in("C1").size(), 2U);
@@ -53,13 +58,15 @@ TEST(Bridge, KeepsTheOrderWithinAConversation) {
     BridgeWorld world;
     world.start();
     std::vector<chat::Inbound> all;
-    for (int i = 0; i < 60; ++i) all.push_back(said("nonsense" + std::to_string(i), "U1", i % 2 == 0 ? "C1" : "C2"));
+    for (int i = 0; i < 60; ++i)
+        all.push_back(said("nonsense" + std::to_string(i), "U1", i % 2 == 0 ? "C1" : "C2"));
     ASSERT_TRUE(world.chat().tell(all));
     ASSERT_TRUE(world.chat().wait_until([](const auto& shown) { return shown.size() == 60; }));
     for (const char* chat : {"C1", "C2"}) {
         int next = std::string(chat) == "C1" ? 0 : 1;
         for (const auto& message : world.chat().in(chat)) {
-            EXPECT_TRUE(has(message.content.markdown, "`nonsense" + std::to_string(next) + "`")) << message.content.markdown;
+            EXPECT_TRUE(has(message.content.markdown, "`nonsense" + std::to_string(next) + "`"))
+                << message.content.markdown;
             next += 2;
         }
     }
@@ -69,13 +76,21 @@ TEST(Bridge, AWrongCommandIsAnsweredWithUsage) {
     BridgeWorld world;
     world.start();
     world.chat().tell_surely(said("frobnicate"));
-    ASSERT_TRUE(world.chat().wait_for([](const Shown& m) { return has(m.content.markdown, "`/berth help"); }));
+    ASSERT_TRUE(world.chat().wait_for([](const Shown& m) {
+        return has(m.content.markdown, "`/berth help");
+    }));
     world.chat().tell_surely(said("run"));
-    ASSERT_TRUE(world.chat().wait_for([](const Shown& m) { return has(m.content.markdown, "Usage: `/berth run"); }));
+    ASSERT_TRUE(world.chat().wait_for([](const Shown& m) {
+        return has(m.content.markdown, "Usage: `/berth run");
+    }));
     world.chat().tell_surely(said("run 'make"));
-    ASSERT_TRUE(world.chat().wait_for([](const Shown& m) { return has(m.content.markdown, "never closed"); }));
+    ASSERT_TRUE(world.chat().wait_for([](const Shown& m) {
+        return has(m.content.markdown, "never closed");
+    }));
     world.chat().tell_surely(said("help"));
-    ASSERT_TRUE(world.chat().wait_for([](const Shown& m) { return has(m.content.markdown, "`/berth approvals`"); }));
+    ASSERT_TRUE(world.chat().wait_for([](const Shown& m) {
+        return has(m.content.markdown, "`/berth approvals`");
+    }));
     const std::lock_guard lock(world.berth().mutex);
     EXPECT_EQ(world.berth().asked, 0);
 }
@@ -84,7 +99,9 @@ TEST(Bridge, ARolesLimitIsKept) {
     BridgeWorld world;
     world.start();
     world.chat().tell_surely(said("run make", "U2"));  // olga approves and does not operate
-    ASSERT_TRUE(world.chat().wait_for([](const Shown& m) { return has(m.content.markdown, "role operator"); }));
+    ASSERT_TRUE(world.chat().wait_for([](const Shown& m) {
+        return has(m.content.markdown, "role operator");
+    }));
     const std::lock_guard lock(world.berth().mutex);
     EXPECT_TRUE(world.berth().started.empty());
 }
@@ -95,7 +112,8 @@ TEST(Bridge, StrangersGetOneRefusalAnHourAndOtherChatsNone) {
     for (int i = 0; i < 5; ++i) world.chat().tell_surely(said("leases", "U3"));
     for (int i = 0; i < 3; ++i) world.chat().tell_surely(said("leases", "U1", "C9"));
     world.chat().tell_surely(said("whoami", "U1"));
-    ASSERT_TRUE(world.chat().wait_for([](const Shown& m) { return has(m.content.markdown, "anna"); }));
+    ASSERT_TRUE(world.chat().wait_for([](const Shown& m) { return has(m.content.markdown, "anna"); }
+    ));
     const auto all = world.chat().shown();
     ASSERT_EQ(all.size(), 2U);
     EXPECT_TRUE(has(all[0].content.markdown, "berth chat pair"));
@@ -109,11 +127,14 @@ TEST(Bridge, AListOfPeopleIsKeptAlsoInPrivate) {
     auto direct = said("leases", "U2", "D2");
     direct.direct = true;
     world.chat().tell_surely(direct);
-    ASSERT_TRUE(world.chat().wait_for([](const Shown& m) { return has(m.content.markdown, "list of people"); }));
+    ASSERT_TRUE(world.chat().wait_for([](const Shown& m) {
+        return has(m.content.markdown, "list of people");
+    }));
     direct = said("whoami", "U1", "D1");
     direct.direct = true;
     world.chat().tell_surely(direct);
-    const auto mine = world.chat().wait_for([](const Shown& m) { return has(m.content.markdown, "anna"); });
+    const auto mine =
+        world.chat().wait_for([](const Shown& m) { return has(m.content.markdown, "anna"); });
     ASSERT_TRUE(mine);
     EXPECT_EQ(mine->conversation.chat, "D1");
     EXPECT_EQ(mine->only_for, "");  // a private chat needs no whisper
@@ -124,11 +145,17 @@ TEST(Bridge, ACodeLinksAPerson) {
     world.berth().codes["ABCD"] = "nils";
     world.start();
     world.chat().tell_surely(said("pair WRONG", "U3"));
-    ASSERT_TRUE(world.chat().wait_for([](const Shown& m) { return has(m.content.markdown, "not good"); }));
+    ASSERT_TRUE(world.chat().wait_for([](const Shown& m) {
+        return has(m.content.markdown, "not good");
+    }));
     world.chat().tell_surely(said("pair ABCD", "U3"));
-    ASSERT_TRUE(world.chat().wait_for([](const Shown& m) { return has(m.content.markdown, "linked: here you are `nils`"); }));
+    ASSERT_TRUE(world.chat().wait_for([](const Shown& m) {
+        return has(m.content.markdown, "linked: here you are `nils`");
+    }));
     world.chat().tell_surely(said("whoami", "U3"));
-    ASSERT_TRUE(world.chat().wait_for([](const Shown& m) { return has(m.content.markdown, "You are `nils`"); }));
+    ASSERT_TRUE(world.chat().wait_for([](const Shown& m) {
+        return has(m.content.markdown, "You are `nils`");
+    }));
 }
 
 TEST(Bridge, ARunHasOneCardThatFollowsItAndItsOutputAsAFile) {
@@ -138,7 +165,9 @@ TEST(Bridge, ARunHasOneCardThatFollowsItAndItsOutputAsAFile) {
     event.conversation.thread = "17.5";
     world.chat().tell_surely(event);
     run::v1::Run run = world.wait_for_run();
-    ASSERT_TRUE(world.chat().wait_for([](const Shown& m) { return title(m) == "make test: starting"; }));
+    ASSERT_TRUE(world.chat().wait_for([](const Shown& m) {
+        return title(m) == "make test: starting";
+    }));
     {
         const std::lock_guard lock(world.berth().mutex);
         ASSERT_EQ(world.berth().acquired.size(), 1U);
@@ -153,7 +182,8 @@ TEST(Bridge, ARunHasOneCardThatFollowsItAndItsOutputAsAFile) {
     std::string text;
     for (int i = 0; i < 40; ++i) text += "line " + std::to_string(i) + "\n";
     world.write(run, 0, text, false);
-    const auto live = world.chat().wait_for([](const Shown& m) { return has(m.content.card.code, "line 39"); });
+    const auto live =
+        world.chat().wait_for([](const Shown& m) { return has(m.content.card.code, "line 39"); });
     ASSERT_TRUE(live);
     EXPECT_EQ(title(*live), "make test: running");
     EXPECT_FALSE(has(live->content.card.code, "line 5\n"));
@@ -164,11 +194,13 @@ TEST(Bridge, ARunHasOneCardThatFollowsItAndItsOutputAsAFile) {
     run.set_revision(3);
     *run.mutable_ended_at() = service::to_timestamp(Clock::system().now());
     world.tell(run, "failed");
-    const auto ended = world.chat().wait_for([](const Shown& m) { return title(m) == "make test: failed"; });
+    const auto ended =
+        world.chat().wait_for([](const Shown& m) { return title(m) == "make test: failed"; });
     ASSERT_TRUE(ended);
     EXPECT_TRUE(ended->content.card.buttons.empty());
     EXPECT_TRUE(has(ended->content.card.code, "done"));
-    const auto file = world.chat().wait_for([](const Shown& m) { return !m.content.file_name.empty(); });
+    const auto file =
+        world.chat().wait_for([](const Shown& m) { return !m.content.file_name.empty(); });
     ASSERT_TRUE(file);
     EXPECT_EQ(file->content.file_bytes, text + "done\n");
     EXPECT_EQ(file->conversation, event.conversation);
@@ -180,10 +212,13 @@ TEST(Bridge, AShortOutputNeedsNoFileAndACancelReachesTheRun) {
     world.start();
     world.chat().tell_surely(said("run sleep 100"));
     run::v1::Run run = world.wait_for_run();
-    const auto card = world.chat().wait_for([](const Shown& m) { return title(m) == "sleep 100: starting"; });
+    const auto card =
+        world.chat().wait_for([](const Shown& m) { return title(m) == "sleep 100: starting"; });
     ASSERT_TRUE(card);
     world.chat().tell_surely(clicked(*card, "Cancel"));
-    ASSERT_TRUE(world.chat().wait_for([](const Shown& m) { return has(m.content.markdown, "Canceling"); }));
+    ASSERT_TRUE(world.chat().wait_for([](const Shown& m) {
+        return has(m.content.markdown, "Canceling");
+    }));
     {
         const std::lock_guard lock(world.berth().mutex);
         ASSERT_GE(world.berth().canceled.size(), 1U);
@@ -194,7 +229,8 @@ TEST(Bridge, AShortOutputNeedsNoFileAndACancelReachesTheRun) {
     run.set_output_bytes(4);
     run.set_revision(2);
     world.tell(run, "canceled");
-    const auto ended = world.chat().wait_for([](const Shown& m) { return title(m) == "sleep 100: canceled"; });
+    const auto ended =
+        world.chat().wait_for([](const Shown& m) { return title(m) == "sleep 100: canceled"; });
     ASSERT_TRUE(ended);
     EXPECT_EQ(ended->content.card.code, "bye");
     EXPECT_EQ(world.chat().shown().size(), 2U);
@@ -205,7 +241,9 @@ TEST(Bridge, AnApprovalIsAskedInEveryPlaceAndEveryCardIsEditedWhenItIsDecided) {
     world.start();
     world.chat().tell_surely(said("run git push"));
     const run::v1::Run run = world.wait_for_run();
-    ASSERT_TRUE(world.chat().wait_for([](const Shown& m) { return title(m) == "git push: starting"; }));
+    ASSERT_TRUE(world.chat().wait_for([](const Shown& m) {
+        return title(m) == "git push: starting";
+    }));
     const auto approval = world.held("ap_1", run.id());
     world.tell(approval, "requested");
     const auto cards = [](const std::vector<Shown>& all, const std::string& wanted) {
@@ -216,7 +254,9 @@ TEST(Bridge, AnApprovalIsAskedInEveryPlaceAndEveryCardIsEditedWhenItIsDecided) {
         return chats;
     };
     const std::set<std::string> everywhere{"A1", "A2", "C1"};
-    ASSERT_TRUE(world.chat().wait_until([&](const auto& all) { return cards(all, "May this run?") == everywhere; }));
+    ASSERT_TRUE(world.chat().wait_until([&](const auto& all) {
+        return cards(all, "May this run?") == everywhere;
+    }));
     const auto card = world.chat().in("A1").at(0);
     EXPECT_EQ(card.content.card.code, approval.shown());
     std::set<std::string> tokens;
@@ -229,12 +269,16 @@ TEST(Bridge, AnApprovalIsAskedInEveryPlaceAndEveryCardIsEditedWhenItIsDecided) {
     }
     // Who may not is told so, alone.
     world.chat().tell_surely(clicked(card, "Approve", "U1"));
-    const auto refused = world.chat().wait_for([](const Shown& m) { return has(m.content.markdown, "may not decide"); });
+    const auto refused = world.chat().wait_for([](const Shown& m) {
+        return has(m.content.markdown, "may not decide");
+    });
     ASSERT_TRUE(refused);
     EXPECT_EQ(refused->only_for, "U1");
     const auto click = clicked(card, "Approve", "U2");
     for (int i = 0; i < 3; ++i) world.chat().tell_surely(click);
-    ASSERT_TRUE(world.chat().wait_until([&](const auto& all) { return cards(all, "Approved by olga") == everywhere; }));
+    ASSERT_TRUE(world.chat().wait_until([&](const auto& all) {
+        return cards(all, "Approved by olga") == everywhere;
+    }));
     for (const auto& each : world.chat().shown()) {
         EXPECT_TRUE(title(each) != "Approved by olga" || each.content.card.buttons.empty());
     }
@@ -243,12 +287,16 @@ TEST(Bridge, AnApprovalIsAskedInEveryPlaceAndEveryCardIsEditedWhenItIsDecided) {
     again.event_id += "again";
     world.chat().tell_surely(again);
     ASSERT_TRUE(world.chat().wait_until([](const auto& all) {
-        return std::count_if(all.begin(), all.end(), [](const Shown& m) { return has(m.content.markdown, "approved by `olga`"); }) == 2;
+        return std::count_if(all.begin(), all.end(), [](const Shown& m) {
+                   return has(m.content.markdown, "approved by `olga`");
+               }) == 2;
     }));
     world.berth().people["U4"] = BridgeWorld::actor("otto", "approver");
     auto late = clicked(card, "Deny", "U4");
     world.chat().tell_surely(late);
-    ASSERT_TRUE(world.chat().wait_for([](const Shown& m) { return has(m.content.markdown, "decided by olga"); }));
+    ASSERT_TRUE(world.chat().wait_for([](const Shown& m) {
+        return has(m.content.markdown, "decided by olga");
+    }));
     const std::lock_guard lock(world.berth().mutex);
     ASSERT_EQ(world.berth().decided.size(), 1U);
     EXPECT_EQ(world.berth().decided[0].surface(), "slack");
@@ -273,7 +321,8 @@ TEST(Bridge, AnApprovalThatExpiresElsewhereLosesItsButtonsHere) {
     auto old = world.held("ap_2");
     world.tell(old, "requested");
     world.chat().tell_surely(said("whoami"));
-    ASSERT_TRUE(world.chat().wait_for([](const Shown& m) { return has(m.content.markdown, "anna"); }));
+    ASSERT_TRUE(world.chat().wait_for([](const Shown& m) { return has(m.content.markdown, "anna"); }
+    ));
     EXPECT_EQ(world.chat().shown().size(), 3U);
     EXPECT_TRUE(has(title(world.chat().shown()[0]), "Expired"));
 }
@@ -286,11 +335,14 @@ TEST(Bridge, ACommentIsAskedForInTheConversationWhereThereAreNoModals) {
     ASSERT_TRUE(world.chat().wait_until([](const auto& all) { return all.size() == 2; }));
     const auto card = world.chat().in("A1").at(0);
     world.chat().tell_surely(clicked(card, "Deny with comment", "U2"));
-    ASSERT_TRUE(world.chat().wait_for([](const Shown& m) { return has(m.content.markdown, "Say why"); }));
+    ASSERT_TRUE(world.chat().wait_for([](const Shown& m) {
+        return has(m.content.markdown, "Say why");
+    }));
     auto reply = said("not on a Friday", "U2", "A1");
     reply.kind = chat::InboundKind::kMessage;
     world.chat().tell_surely(reply);
-    const auto denied = world.chat().wait_for([](const Shown& m) { return title(m) == "Denied by olga"; });
+    const auto denied =
+        world.chat().wait_for([](const Shown& m) { return title(m) == "Denied by olga"; });
     ASSERT_TRUE(denied);
     const std::lock_guard lock(world.berth().mutex);
     ASSERT_EQ(world.berth().decided.size(), 1U);
@@ -314,7 +366,9 @@ TEST(Bridge, WaitsAsLongAsThePlatformAsksAndKeepsTheOrder) {
     for (int i = 0; i < 3; ++i) world.chat().tell_surely(said("nonsense" + std::to_string(i)));
     ASSERT_TRUE(world.chat().wait_until([](const auto& all) { return all.size() == 3; }));
     for (int i = 0; i < 3; ++i)
-        EXPECT_TRUE(has(world.chat().shown()[static_cast<std::size_t>(i)].content.markdown, std::to_string(i)));
+        EXPECT_TRUE(has(
+            world.chat().shown()[static_cast<std::size_t>(i)].content.markdown, std::to_string(i)
+        ));
 }
 
 TEST(Bridge, FallsBackToPlainTextAndGivesUpWhereItIsRefusedForGood) {
@@ -322,7 +376,8 @@ TEST(Bridge, FallsBackToPlainTextAndGivesUpWhereItIsRefusedForGood) {
     world.chat().on_post([](const chat::Outgoing& message) -> std::optional<PlayedChat::Fault> {
         if (message.conversation.chat == "C2")
             return PlayedChat::Fault{{Kind::kRefused, milliseconds{0}, "is_archived"}};
-        if (!message.plain) return PlayedChat::Fault{{Kind::kBadMarkup, milliseconds{0}, "invalid_blocks"}};
+        if (!message.plain)
+            return PlayedChat::Fault{{Kind::kBadMarkup, milliseconds{0}, "invalid_blocks"}};
         return std::nullopt;
     });
     world.start();
@@ -342,24 +397,34 @@ TEST(Bridge, WhatMayHaveGoneOutIsFoundOrSentOnceMoreOrNeverAgain) {
         world.chat().traits.can_find = can_find;
         std::mutex mutex;
         std::set<std::string> failed;
-        world.chat().on_post([&](const chat::Outgoing& message) -> std::optional<PlayedChat::Fault> {
-            const std::lock_guard lock(mutex);
-            if (!failed.insert(message.key).second) return std::nullopt;
-            return PlayedChat::Fault{{Kind::kUnknown, milliseconds{0}, "broken pipe"}, true};
-        });
+        world.chat().on_post(
+            [&](const chat::Outgoing& message) -> std::optional<PlayedChat::Fault> {
+                const std::lock_guard lock(mutex);
+                if (!failed.insert(message.key).second) return std::nullopt;
+                return PlayedChat::Fault{{Kind::kUnknown, milliseconds{0}, "broken pipe"}, true};
+            }
+        );
         world.start();
         world.tell(world.held("ap_4"), "requested");
         world.chat().tell_surely(said("whoami"));
         const auto count = [](const std::vector<Shown>& all, const char* chat) {
-            return std::count_if(all.begin(), all.end(), [&](const Shown& m) { return m.conversation.chat == chat; });
+            return std::count_if(all.begin(), all.end(), [&](const Shown& m) {
+                return m.conversation.chat == chat;
+            });
         };
         if (can_find) {
-            ASSERT_TRUE(world.chat().wait_until([&](const auto& all) { return count(all, "C1") == 1 && count(all, "A1") == 1; }));
+            ASSERT_TRUE(world.chat().wait_until([&](const auto& all) {
+                return count(all, "C1") == 1 && count(all, "A1") == 1;
+            }));
             world.chat().tell_surely(said("leases"));  // what comes after it goes out after it
-            ASSERT_TRUE(world.chat().wait_for([](const Shown& m) { return has(m.content.markdown, "No machine"); }));
+            ASSERT_TRUE(world.chat().wait_for([](const Shown& m) {
+                return has(m.content.markdown, "No machine");
+            }));
             EXPECT_EQ(count(world.chat().shown(), "C1"), 2);
         } else {
-            ASSERT_TRUE(world.chat().wait_until([&](const auto& all) { return count(all, "C1") == 2; }));
+            ASSERT_TRUE(world.chat().wait_until([&](const auto& all) {
+                return count(all, "C1") == 2;
+            }));
             EXPECT_GE(world.dead_letters().size(), 1U);
         }
         EXPECT_EQ(count(world.chat().shown(), "A1"), 1) << "an approval's card is never doubled";
@@ -382,17 +447,24 @@ TEST(Bridge, ATooOldMessageIsNeverSent) {
     ASSERT_TRUE(world.chat().wait_until([&](const auto&) { return true; }));
     const SteadyTime until = std::chrono::steady_clock::now() + seconds{20};
     const auto state = [&] {
-        const auto rows = world.pool().exec_autocommit("SELECT coalesce(max(state), '') FROM outbound");
+        const auto rows =
+            world.pool().exec_autocommit("SELECT coalesce(max(state), '') FROM outbound");
         return rows ? std::string((*rows)[0].text(0)) : std::string();
     };
-    while (world.chat().posts() == 0 && std::chrono::steady_clock::now() < until) std::this_thread::yield();
-    ASSERT_TRUE(world.pool().exec_autocommit("UPDATE outbound SET expires_at = now() - interval '1 s'"));
-    while (state() != "expired" && std::chrono::steady_clock::now() < until) std::this_thread::yield();
+    while (world.chat().posts() == 0 && std::chrono::steady_clock::now() < until)
+        std::this_thread::yield();
+    ASSERT_TRUE(
+        world.pool().exec_autocommit("UPDATE outbound SET expires_at = now() - interval '1 s'")
+    );
+    while (state() != "expired" && std::chrono::steady_clock::now() < until)
+        std::this_thread::yield();
     EXPECT_EQ(state(), "expired");
     const int posts = world.chat().posts();
     world.chat().on_post({});
     world.chat().tell_surely(said("leases"));
-    ASSERT_TRUE(world.chat().wait_for([](const Shown& m) { return has(m.content.markdown, "No machine"); }));
+    ASSERT_TRUE(world.chat().wait_for([](const Shown& m) {
+        return has(m.content.markdown, "No machine");
+    }));
     EXPECT_EQ(world.chat().posts(), posts + 1);
     EXPECT_EQ(world.chat().shown().size(), 1U);
 }
@@ -427,11 +499,14 @@ TEST(Bridge, OfTwoInstancesOneReceivesAndTheOtherTakesOver) {
     world.start();
     world.start_another();
     world.chat().tell_surely(said("whoami"));
-    ASSERT_TRUE(world.chat().wait_for([](const Shown& m) { return has(m.content.markdown, "anna"); }));
+    ASSERT_TRUE(world.chat().wait_for([](const Shown& m) { return has(m.content.markdown, "anna"); }
+    ));
     EXPECT_EQ(world.chat().starts(), 1);
     world.stop();
     world.chat().tell_surely(said("leases"));
-    ASSERT_TRUE(world.chat().wait_for([](const Shown& m) { return has(m.content.markdown, "No machine"); }));
+    ASSERT_TRUE(world.chat().wait_for([](const Shown& m) {
+        return has(m.content.markdown, "No machine");
+    }));
     EXPECT_EQ(world.chat().starts(), 2);
     EXPECT_EQ(world.chat().shown().size(), 2U);
 }
@@ -445,7 +520,9 @@ TEST(Bridge, AnOutageOfTheBusLosesAndDoublesNothing) {
     ASSERT_NO_THROW((void)world.wait_for_run(5));
     ASSERT_TRUE(world.chat().wait_until(
         [](const auto& all) {
-            return std::count_if(all.begin(), all.end(), [](const Shown& m) { return has(title(m), ": starting"); }) == 5;
+            return std::count_if(all.begin(), all.end(), [](const Shown& m) {
+                       return has(title(m), ": starting");
+                   }) == 5;
         },
         seconds{60}
     ));
@@ -469,11 +546,14 @@ TEST(Bridge, SaysWhyItIsNotReady) {
     });
     world.chat().tell_surely(said("whoami"));
     const SteadyTime until = std::chrono::steady_clock::now() + seconds{20};
-    while (world.not_ready().empty() && std::chrono::steady_clock::now() < until) std::this_thread::yield();
+    while (world.not_ready().empty() && std::chrono::steady_clock::now() < until)
+        std::this_thread::yield();
     EXPECT_TRUE(has(world.not_ready(), "token_revoked"));
     revoked = false;
-    ASSERT_TRUE(world.chat().wait_for([](const Shown& m) { return has(m.content.markdown, "anna"); }));
-    while (!world.not_ready().empty() && std::chrono::steady_clock::now() < until) std::this_thread::yield();
+    ASSERT_TRUE(world.chat().wait_for([](const Shown& m) { return has(m.content.markdown, "anna"); }
+    ));
+    while (!world.not_ready().empty() && std::chrono::steady_clock::now() < until)
+        std::this_thread::yield();
     EXPECT_EQ(world.not_ready(), "");
 }
 

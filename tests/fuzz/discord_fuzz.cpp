@@ -28,11 +28,15 @@ void check_out(std::string_view text) {
     for (const bool plain : {false, true}) {
         out.plain = plain;
         const Json body = discord::body_of(out);
-        FUZZ_CHECK(chat::length(body.string_or("content", ""), chat::Unit::kUtf16) <= discord::kMaxContent);
+        FUZZ_CHECK(
+            chat::length(body.string_or("content", ""), chat::Unit::kUtf16) <= discord::kMaxContent
+        );
         FUZZ_CHECK(is_utf8(body.dump()));
     }
     const std::string escaped = discord::escape(text);
-    FUZZ_CHECK(escaped.find("@everyone") == std::string::npos && escaped.find("@here") == std::string::npos);
+    FUZZ_CHECK(
+        escaped.find("@everyone") == std::string::npos && escaped.find("@here") == std::string::npos
+    );
 }
 
 }  // namespace

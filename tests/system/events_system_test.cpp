@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // behaviours: channels 9, 10. Events as others' programs get them: the samples, a reader's
 // credential, and webhooks while what sends them is killed.
+#include <gtest/gtest.h>
 #include <signal.h>
 
 #include <algorithm>
@@ -8,8 +9,6 @@
 #include <mutex>
 #include <random>
 #include <set>
-
-#include <gtest/gtest.h>
 
 #include "bus/connection.hpp"
 #include "core/fd.hpp"
@@ -115,9 +114,9 @@ Said run(std::vector<std::string> argv, const std::vector<std::string>& more) {
 std::optional<std::string> python_with(const std::string& packages) {
     const fs::path folder = fs::path(std::getenv("BERTH_BIN_DIR")).parent_path() / "events_venv";
     const std::string python = (folder / "bin" / "python").string();
-    const std::string script =
-        "test -x '" + python + "' || python3 -m venv '" + folder.string() + "'; '" + python +
-        "' -m pip install -q --disable-pip-version-check " + packages;
+    const std::string script = "test -x '" + python + "' || python3 -m venv '" + folder.string() +
+                               "'; '" + python +
+                               "' -m pip install -q --disable-pip-version-check " + packages;
     const auto said = launch({"sh", "-c", script}, "/", {}, true)->finish(seconds{180});
     if (said.exit_code == 0) return python;
     std::printf("*** SKIPPED: PyPI has no %s for us: %s\n", packages.c_str(), said.err.c_str());
@@ -215,13 +214,18 @@ TEST(EventsSystem, AReaderHearsItsOrgAloneUntilItIsRevoked) {
 TEST(EventsSystem, TailAndReplay) {
     happen("replayed", 1);
     const Said stored = suite().berth(
-        {"events", "replay", "--from", "1", "--subject", "berth.evt.default.lease.profile.*.replayed"}
+        {"events",
+         "replay",
+         "--from",
+         "1",
+         "--subject",
+         "berth.evt.default.lease.profile.*.replayed"}
     );
     EXPECT_EQ(stored.exit_code, 0) << stored.err;
     EXPECT_EQ(lines_with(stored.out, "\"subject\""), 1U) << stored.out;
-    const Said none = suite().berth(
-        {"events", "replay", "--subject", "berth.evt.default.lease.profile.*.nobody"}
-    );
+    const Said none =
+        suite().berth({"events", "replay", "--subject", "berth.evt.default.lease.profile.*.nobody"}
+        );
     EXPECT_EQ(none.exit_code, 0) << none.err;
     EXPECT_EQ(none.out, "");
     const auto tail =
@@ -239,16 +243,20 @@ class Sink {
 public:
     Sink() {
         server_ = std::move(
-            net::HttpServer::start({}, [this](net::Request request, net::Responder responder) {
-                Json post = Json::object().set("path", request.path).set("body", request.body);
-                for (const char* name : {"webhook-id", "webhook-timestamp", "webhook-signature"})
-                    post.set(name, request.headers.get(name));
-                {
-                    const std::lock_guard lock(mutex_);
-                    posts_.push_back(std::move(post));
+            net::HttpServer::start(
+                {},
+                [this](net::Request request, net::Responder responder) {
+                    Json post = Json::object().set("path", request.path).set("body", request.body);
+                    for (const char* name :
+                         {"webhook-id", "webhook-timestamp", "webhook-signature"})
+                        post.set(name, request.headers.get(name));
+                    {
+                        const std::lock_guard lock(mutex_);
+                        posts_.push_back(std::move(post));
+                    }
+                    responder.respond({status, "text/plain", {}, "ok"});
                 }
-                responder.respond({status, "text/plain", {}, "ok"});
-            }).value()
+            ).value()
         );
     }
     ~Sink() { server_->stop(milliseconds{50}); }
@@ -352,9 +360,9 @@ TEST(EventsSystem, WebhooksLoseNothingWhileWhatSendsThemIsKilled) {
         for (const auto& each : sink.posts()) all.push(each);
         const fs::path posts = suite().folder() / "posts.json";
         ASSERT_TRUE(write_file_atomic(posts, all.dump(), 0600));
-        const Said said = run(
-            {*python, source("tests/support/webhook_verify.py"), posts.string()}, {hook.secret}
-        );
+        const Said said =
+            run({*python, source("tests/support/webhook_verify.py"), posts.string()},
+                {hook.secret});
         EXPECT_EQ(said.exit_code, 0) << said.err;
         EXPECT_EQ(said.out, std::to_string(sink.posts().size()) + " verified\n");
     }
@@ -363,9 +371,8 @@ TEST(EventsSystem, WebhooksLoseNothingWhileWhatSendsThemIsKilled) {
 
 TEST(EventsSystem, WebhooksFromTheCommandLine) {
     Sink sink;
-    const Webhook hook = add(
-        sink.url(), {"--subject", "berth.evt.default.lease.profile.>", "--mode", "binary"}
-    );
+    const Webhook hook =
+        add(sink.url(), {"--subject", "berth.evt.default.lease.profile.>", "--mode", "binary"});
     const Said test = suite().berth({"webhooks", "test", hook.id});
     EXPECT_EQ(test.exit_code, 0) << test.err << test.out;
     EXPECT_NE(test.out.find("delivered HTTP 200"), std::string::npos) << test.out;
@@ -389,7 +396,8 @@ TEST(EventsSystem, WebhooksFromTheCommandLine) {
 
     // Secrets, and the url's own, are nowhere but where they were shown.
     const std::string logs = suite().logs();
-    for (const auto& secret : {hook.secret, rotated.string_or("secret", ""), std::string("opensesame")})
+    for (const auto& secret :
+         {hook.secret, rotated.string_or("secret", ""), std::string("opensesame")})
         EXPECT_EQ(logs.find(secret), std::string::npos);
     const Said events = suite().berth({"events", "replay", "--from", "1"});
     EXPECT_NE(events.out.find("webhook.subscriber.added"), std::string::npos);

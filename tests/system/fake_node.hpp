@@ -50,7 +50,8 @@ public:
             return prov_->request(subject, json, seconds{5});
         };
         topology::ApplyReport report;
-        const auto durables = topology::consumers_of(topology::builtin(), topology::Machine{machine, org}).value();
+        const auto durables =
+            topology::consumers_of(topology::builtin(), topology::Machine{machine, org}).value();
         for (const auto& durable : durables) {
             const auto made = topology::apply_consumer(durable, ask, {}, report);
             if (!made) throw std::runtime_error(made.error().describe());

@@ -30,9 +30,12 @@ store::PublishFn publisher(bus::Connection& connection) {
     return [&connection](const store::OutboxMessage& row, std::function<void(Result<void>)> done) {
         bus::Message message{row.subject, row.headers, row.payload};
         message.set_header(bus::kMsgId, row.message_id);
-        connection.publish(std::move(message), [done = std::move(done)](Result<bus::PubAck> stored) {
-            done(stored ? Result<void>{} : Result<void>{std::move(stored).error()});
-        });
+        connection.publish(
+            std::move(message),
+            [done = std::move(done)](Result<bus::PubAck> stored) {
+                done(stored ? Result<void>{} : Result<void>{std::move(stored).error()});
+            }
+        );
     };
 }
 
@@ -59,10 +62,16 @@ PostgresServer& chat_postgres() {
 class BridgeWorld::Runtime final : public service::Runtime {
 public:
     Runtime(
-        const NatsServer& nats, const std::string& token, const std::string& schema,
-        const std::string& instance, std::span<const store::Migration> migrations
+        const NatsServer& nats,
+        const std::string& token,
+        const std::string& schema,
+        const std::string& instance,
+        std::span<const store::Migration> migrations
     )
-        : token_(token), pool_settings_(make_pool(schema)), registry_(token), pool_(pool_settings_) {
+        : token_(token),
+          pool_settings_(make_pool(schema)),
+          registry_(token),
+          pool_(pool_settings_) {
         settings_.instance = instance;
         const auto done = store::migrate(pool_, schema, migrations);
         if (!done) throw std::runtime_error(done.error().describe());
@@ -80,7 +89,8 @@ public:
     store::PoolSettings database() const override { return pool_settings_; }
     std::unique_ptr<service::Handlers> make_handlers() override {
         return std::make_unique<service::Handlers>(service::Handlers::Parts{
-            *connection_, pool_, *relay_, registry_, token_, settings_.instance, 4, std::size_t{64}});
+            *connection_, pool_, *relay_, registry_, token_, settings_.instance, 4, std::size_t{64}}
+        );
     }
 
 private:
@@ -167,12 +177,15 @@ void BridgeWorld::start_another() {
     instance->runtime = std::make_unique<Runtime>(
         nats_, "slack", schema_, "i" + std::to_string(instances_.size()), chat::migrations()
     );
-    const service::Service service =
-        chat::bridge_service("slack", "played", [this](config::Reader&) -> Result<chat::PlatformFactory> {
+    const service::Service service = chat::bridge_service(
+        "slack",
+        "played",
+        [this](config::Reader&) -> Result<chat::PlatformFactory> {
             return chat::PlatformFactory([this]() -> Result<std::unique_ptr<chat::Platform>> {
                 return make_played_platform(chat_);
             });
-        });
+        }
+    );
     const auto document = config::Document::parse(settings_, "test");
     if (!document) throw std::runtime_error(document.error().describe());
     config::Reader reader(document->root());
@@ -194,10 +207,12 @@ template <typename Message, typename F>
 void BridgeWorld::add(service::Handlers& handlers, const char* verb, F handler) {
     handlers.command(
         verb,
-        [this, handler](const service::Context& context, const std::string& payload, store::Transaction&)
+        [this,
+         handler](const service::Context& context, const std::string& payload, store::Transaction&)
             -> Result<service::Decision> {
             Message message;
-            if (!message.ParseFromString(payload)) return service::undecodable(message.GetTypeName());
+            if (!message.ParseFromString(payload))
+                return service::undecodable(message.GetTypeName());
             const std::lock_guard lock(berth_.mutex);
             ++berth_.asked;
             return handler(context, message);
@@ -206,131 +221,182 @@ void BridgeWorld::add(service::Handlers& handlers, const char* verb, F handler) 
 }
 
 void BridgeWorld::play() {
-    static const std::string ddl = std::string(store::kInboxOutboxDdl) + std::string(store::kLeaderDdl);
+    static const std::string ddl =
+        std::string(store::kInboxOutboxDdl) + std::string(store::kLeaderDdl);
     static const std::array<store::Migration, 1> migrations{{{1, "inbox", ddl}}};
     using service::reply_with;
     const auto owner = [&](const std::string& token) -> service::Handlers& {
         auto out = std::make_unique<Owner>();
-        out->runtime = std::make_unique<Runtime>(nats_, token, schema_ + "_" + token, token + "1", migrations);
+        out->runtime =
+            std::make_unique<Runtime>(nats_, token, schema_ + "_" + token, token + "1", migrations);
         out->handlers = out->runtime->make_handlers();
         owners_.push_back(std::move(out));
         return *owners_.back()->handlers;
     };
 
     service::Handlers& gateway = owner("gateway");
-    gateway.query("person", [this](const service::Context&, const std::string& payload) -> Result<service::Decision> {
-        gateway::v1::PersonAsked question;
-        if (!question.ParseFromString(payload)) return service::undecodable("PersonAsked");
-        gateway::v1::PersonReply reply;
-        const std::lock_guard lock(berth_.mutex);
-        if (const auto known = berth_.people.find(question.person_id()); known != berth_.people.end()) {
-            reply.set_known(true);
-            *reply.mutable_actor() = known->second;
+    gateway.query(
+        "person",
+        [this](const service::Context&, const std::string& payload) -> Result<service::Decision> {
+            gateway::v1::PersonAsked question;
+            if (!question.ParseFromString(payload)) return service::undecodable("PersonAsked");
+            gateway::v1::PersonReply reply;
+            const std::lock_guard lock(berth_.mutex);
+            if (const auto known = berth_.people.find(question.person_id());
+                known != berth_.people.end()) {
+                reply.set_known(true);
+                *reply.mutable_actor() = known->second;
+            }
+            return reply_with(reply);
         }
-        return reply_with(reply);
-    });
-    add<gateway::v1::LinkPerson>(gateway, "link_person", [this](const auto&, const auto& command) -> Result<service::Decision> {
-        const auto code = berth_.codes.find(command.code());
-        if (code == berth_.codes.end()) return invalid("bad_code", "that code is not good");
-        gateway::v1::PersonReply reply;
-        reply.set_known(true);
-        *reply.mutable_actor() = actor(code->second, "operator");
-        berth_.people[command.person_id()] = reply.actor();
-        berth_.codes.erase(code);
-        return reply_with(reply);
-    });
+    );
+    add<gateway::v1::LinkPerson>(
+        gateway,
+        "link_person",
+        [this](const auto&, const auto& command) -> Result<service::Decision> {
+            const auto code = berth_.codes.find(command.code());
+            if (code == berth_.codes.end()) return invalid("bad_code", "that code is not good");
+            gateway::v1::PersonReply reply;
+            reply.set_known(true);
+            *reply.mutable_actor() = actor(code->second, "operator");
+            berth_.people[command.person_id()] = reply.actor();
+            berth_.codes.erase(code);
+            return reply_with(reply);
+        }
+    );
 
     service::Handlers& lease = owner("lease");
-    add<lease::v1::Acquire>(lease, "acquire", [this](const auto&, const auto& command) -> Result<service::Decision> {
-        berth_.acquired.push_back(command);
-        lease::v1::Lease out;
-        out.set_id("ls_" + command.label());
-        out.set_slug("calm-otter");
-        out.set_org(kOrg);
-        out.set_owner(command.actor().user());
-        out.set_state(lease::v1::LEASE_STATE_ACTIVE);
-        return reply_with(out);
-    });
-    lease.query("list", [](const service::Context&, const std::string&) -> Result<service::Decision> {
-        return reply_with(lease::v1::ListReply{});
-    });
+    add<lease::v1::Acquire>(
+        lease,
+        "acquire",
+        [this](const auto&, const auto& command) -> Result<service::Decision> {
+            berth_.acquired.push_back(command);
+            lease::v1::Lease out;
+            out.set_id("ls_" + command.label());
+            out.set_slug("calm-otter");
+            out.set_org(kOrg);
+            out.set_owner(command.actor().user());
+            out.set_state(lease::v1::LEASE_STATE_ACTIVE);
+            return reply_with(out);
+        }
+    );
+    lease.query(
+        "list",
+        [](const service::Context&, const std::string&) -> Result<service::Decision> {
+            return reply_with(lease::v1::ListReply{});
+        }
+    );
 
     service::Handlers& run = owner("run");
-    add<run::v1::Start>(run, "start", [this](const service::Context& context, const auto& command) -> Result<service::Decision> {
-        berth_.started.push_back(command);
-        run::v1::Run out;
-        out.set_id("rn_" + context.command_id);
-        out.set_org(kOrg);
-        out.set_owner(command.actor().user());
-        out.set_lease(command.lease());
-        out.set_machine("m_1");
-        out.set_state(run::v1::RUN_STATE_STARTING);
-        *out.mutable_argv() = command.argv();
-        *out.mutable_created_at() = service::to_timestamp(context.now);
-        out.set_revision(1);
-        berth_.runs[out.id()] = out;
-        return reply_with(out);
-    });
-    add<run::v1::Cancel>(run, "cancel", [this](const auto&, const auto& command) -> Result<service::Decision> {
-        berth_.canceled.push_back(command);
-        const auto known = berth_.runs.find(command.run());
-        if (known == berth_.runs.end()) return not_found("run_not_found", "there is no such run");
-        return reply_with(known->second);
-    });
-    run.query("get", [this](const service::Context&, const std::string& payload) -> Result<service::Decision> {
-        run::v1::Get query;
-        (void)query.ParseFromString(payload);
-        const std::lock_guard lock(berth_.mutex);
-        const auto known = berth_.runs.find(query.run());
-        if (known == berth_.runs.end()) return not_found("run_not_found", "there is no such run");
-        return reply_with(known->second);
-    });
-    run.query("list", [this](const service::Context&, const std::string&) -> Result<service::Decision> {
-        run::v1::ListReply reply;
-        const std::lock_guard lock(berth_.mutex);
-        for (const auto& [id, each] : berth_.runs) *reply.add_runs() = each;
-        return reply_with(reply);
-    });
+    add<run::v1::Start>(
+        run,
+        "start",
+        [this](const service::Context& context, const auto& command) -> Result<service::Decision> {
+            berth_.started.push_back(command);
+            run::v1::Run out;
+            out.set_id("rn_" + context.command_id);
+            out.set_org(kOrg);
+            out.set_owner(command.actor().user());
+            out.set_lease(command.lease());
+            out.set_machine("m_1");
+            out.set_state(run::v1::RUN_STATE_STARTING);
+            *out.mutable_argv() = command.argv();
+            *out.mutable_created_at() = service::to_timestamp(context.now);
+            out.set_revision(1);
+            berth_.runs[out.id()] = out;
+            return reply_with(out);
+        }
+    );
+    add<run::v1::Cancel>(
+        run,
+        "cancel",
+        [this](const auto&, const auto& command) -> Result<service::Decision> {
+            berth_.canceled.push_back(command);
+            const auto known = berth_.runs.find(command.run());
+            if (known == berth_.runs.end())
+                return not_found("run_not_found", "there is no such run");
+            return reply_with(known->second);
+        }
+    );
+    run.query(
+        "get",
+        [this](const service::Context&, const std::string& payload) -> Result<service::Decision> {
+            run::v1::Get query;
+            (void)query.ParseFromString(payload);
+            const std::lock_guard lock(berth_.mutex);
+            const auto known = berth_.runs.find(query.run());
+            if (known == berth_.runs.end())
+                return not_found("run_not_found", "there is no such run");
+            return reply_with(known->second);
+        }
+    );
+    run.query(
+        "list",
+        [this](const service::Context&, const std::string&) -> Result<service::Decision> {
+            run::v1::ListReply reply;
+            const std::lock_guard lock(berth_.mutex);
+            for (const auto& [id, each] : berth_.runs) *reply.add_runs() = each;
+            return reply_with(reply);
+        }
+    );
 
     service::Handlers& warden = owner("warden");
-    add<warden::v1::Decide>(warden, "decide", [this](const auto&, const auto& command) -> Result<service::Decision> {
-        auto known = berth_.approvals.find(command.approval());
-        if (known == berth_.approvals.end()) return not_found("approval_not_found", "there is no such approval");
-        warden::v1::Approval& approval = known->second;
-        const auto& roles = command.actor().roles();
-        if (std::find(roles.begin(), roles.end(), "approver") == roles.end())
-            return forbidden("not_an_approver", "you may not decide this");
-        if (approval.state() != warden::v1::APPROVAL_STATE_PENDING)
-            return conflict("already_decided", "it was decided by " + approval.decided_by());
-        berth_.decided.push_back(command);
-        approval.set_state(command.approve() ? warden::v1::APPROVAL_STATE_APPROVED : warden::v1::APPROVAL_STATE_DENIED);
-        approval.set_decided_by(command.actor().user());
-        approval.set_comment(command.comment());
-        approval.set_revision(approval.revision() + 1);
-        warden::v1::ApprovalChanged event;
-        *event.mutable_approval() = approval;
-        publish(
-            "berth.evt.acme.warden.approval." + std::string(command.approve() ? "approved" : "denied") + "." + approval.id(),
-            event.GetTypeName(),
-            event.SerializeAsString()
-        );
-        return reply_with(approval);
-    });
-    warden.query("approvals", [this](const service::Context&, const std::string&) -> Result<service::Decision> {
-        warden::v1::ApprovalsReply reply;
-        const std::lock_guard lock(berth_.mutex);
-        for (const auto& [id, each] : berth_.approvals) {
-            if (each.state() == warden::v1::APPROVAL_STATE_PENDING) *reply.add_approvals() = each;
+    add<warden::v1::Decide>(
+        warden,
+        "decide",
+        [this](const auto&, const auto& command) -> Result<service::Decision> {
+            auto known = berth_.approvals.find(command.approval());
+            if (known == berth_.approvals.end())
+                return not_found("approval_not_found", "there is no such approval");
+            warden::v1::Approval& approval = known->second;
+            const auto& roles = command.actor().roles();
+            if (std::find(roles.begin(), roles.end(), "approver") == roles.end())
+                return forbidden("not_an_approver", "you may not decide this");
+            if (approval.state() != warden::v1::APPROVAL_STATE_PENDING)
+                return conflict("already_decided", "it was decided by " + approval.decided_by());
+            berth_.decided.push_back(command);
+            approval.set_state(
+                command.approve() ? warden::v1::APPROVAL_STATE_APPROVED
+                                  : warden::v1::APPROVAL_STATE_DENIED
+            );
+            approval.set_decided_by(command.actor().user());
+            approval.set_comment(command.comment());
+            approval.set_revision(approval.revision() + 1);
+            warden::v1::ApprovalChanged event;
+            *event.mutable_approval() = approval;
+            publish(
+                "berth.evt.acme.warden.approval." +
+                    std::string(command.approve() ? "approved" : "denied") + "." + approval.id(),
+                event.GetTypeName(),
+                event.SerializeAsString()
+            );
+            return reply_with(approval);
         }
-        return reply_with(reply);
-    });
-    warden.query("halts", [](const service::Context&, const std::string&) -> Result<service::Decision> {
-        return reply_with(warden::v1::HaltsReply{});
-    });
+    );
+    warden.query(
+        "approvals",
+        [this](const service::Context&, const std::string&) -> Result<service::Decision> {
+            warden::v1::ApprovalsReply reply;
+            const std::lock_guard lock(berth_.mutex);
+            for (const auto& [id, each] : berth_.approvals) {
+                if (each.state() == warden::v1::APPROVAL_STATE_PENDING)
+                    *reply.add_approvals() = each;
+            }
+            return reply_with(reply);
+        }
+    );
+    warden.query(
+        "halts",
+        [](const service::Context&, const std::string&) -> Result<service::Decision> {
+            return reply_with(warden::v1::HaltsReply{});
+        }
+    );
     for (const auto& each : owners_) must(each->handlers->start());
 }
 
-void BridgeWorld::publish(const std::string& subject, const std::string& type, const std::string& payload) {
+void BridgeWorld::publish(
+    const std::string& subject, const std::string& type, const std::string& payload
+) {
     bus::Message message;
     message.subject = subject;
     message.payload = payload;
@@ -349,7 +415,11 @@ void BridgeWorld::tell(const run::v1::Run& run, const std::string& fact) {
     }
     run::v1::RunChanged event;
     *event.mutable_run() = run;
-    publish("berth.evt.acme.run.run." + fact + "." + run.id(), event.GetTypeName(), event.SerializeAsString());
+    publish(
+        "berth.evt.acme.run.run." + fact + "." + run.id(),
+        event.GetTypeName(),
+        event.SerializeAsString()
+    );
 }
 
 void BridgeWorld::tell(const warden::v1::Approval& approval, const std::string& fact) {
@@ -359,7 +429,11 @@ void BridgeWorld::tell(const warden::v1::Approval& approval, const std::string& 
     }
     warden::v1::ApprovalChanged event;
     *event.mutable_approval() = approval;
-    publish("berth.evt.acme.warden.approval." + fact + "." + approval.id(), event.GetTypeName(), event.SerializeAsString());
+    publish(
+        "berth.evt.acme.warden.approval." + fact + "." + approval.id(),
+        event.GetTypeName(),
+        event.SerializeAsString()
+    );
 }
 
 warden::v1::Approval BridgeWorld::held(const std::string& id, const std::string& run) {

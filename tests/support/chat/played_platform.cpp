@@ -101,7 +101,8 @@ Result<void> PlayedChat::tell(const std::vector<chat::Inbound>& events) {
 void PlayedChat::tell_surely(const chat::Inbound& event) {
     const SteadyTime until = std::chrono::steady_clock::now() + seconds{60};
     while (!tell({event})) {
-        if (std::chrono::steady_clock::now() > until) throw std::runtime_error("the bridge takes nothing");
+        if (std::chrono::steady_clock::now() > until)
+            throw std::runtime_error("the bridge takes nothing");
         std::unique_lock lock(mutex_);
         changed_.wait_for(lock, milliseconds{50});
     }

@@ -48,7 +48,8 @@ public:
     void on_edit(Plan plan);
     void set_health(chat::Health health);
 
-    /// Tells the bridge, as the platform would; an error: it was not taken, and has to be told again.
+    /// Tells the bridge, as the platform would; an error: it was not taken, and has to be told
+    /// again.
     Result<void> tell(const std::vector<chat::Inbound>& events);
     /// Until it is taken.
     void tell_surely(const chat::Inbound& event);
@@ -88,7 +89,11 @@ private:
 std::unique_ptr<chat::Platform> make_played_platform(PlayedChat& chat);
 
 /// Something said, with a new event's id.
-chat::Inbound said(const std::string& text, const std::string& person = "U1", const std::string& chat = "C1");
-chat::Inbound clicked(const Shown& message, const std::string& label, const std::string& person = "U1");
+chat::Inbound said(
+    const std::string& text, const std::string& person = "U1", const std::string& chat = "C1"
+);
+chat::Inbound clicked(
+    const Shown& message, const std::string& label, const std::string& person = "U1"
+);
 
 }  // namespace berth::testing
