@@ -32,12 +32,12 @@ http::Request make_post(
         out.headers.emplace_back("Content-Type", "application/cloudevents+json; charset=utf-8");
         out.body = service::structured_json(told);
     }
+    const Secret none;
+    const Secret& old = now < to.old_secret_until ? to.old_secret : none;
     out.headers.emplace_back("User-Agent", "berth-webhook");
     out.headers.emplace_back("webhook-id", id);
     out.headers.emplace_back("webhook-timestamp", std::to_string(to_unix_micros(now) / 1'000'000));
-    out.headers.emplace_back(
-        "webhook-signature", sign(to.secret, to.old_secret, id, now, out.body)
-    );
+    out.headers.emplace_back("webhook-signature", sign(to.secret, old, id, now, out.body));
     return out;
 }
 

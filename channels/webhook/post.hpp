@@ -16,6 +16,7 @@ struct Destination {
     bool binary = false;
     Secret secret;
     Secret old_secret;  ///< empty: none
+    WallTime old_secret_until{};
 };
 
 /// CloudEvents 1.0 in the mode wanted, signed now, to be sent to `address`.

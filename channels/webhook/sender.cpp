@@ -214,7 +214,7 @@ void Sender::put(SubscriberRow row) {
     }
     refresh_at_ = std::min(refresh_at_, std::chrono::steady_clock::now() + kAfterCommit);
     subscriber.target = parse_target(row.url, parts_.settings.allow_http);
-    subscriber.destination = {row.url, row.binary, {}, {}};
+    subscriber.destination = {row.url, row.binary, {}, {}, {}};
     auto secret = identity::unseal(parts_.key, row.secret);
     if (secret) {
         subscriber.destination.secret = std::move(*secret);
@@ -225,7 +225,8 @@ void Sender::put(SubscriberRow row) {
             "its secret cannot be opened: the key file has changed",
             {}};
     }
-    if (row.old_secret_until && *row.old_secret_until > parts_.clock.now()) {
+    if (row.old_secret_until) {
+        subscriber.destination.old_secret_until = *row.old_secret_until;
         if (auto old = identity::unseal(parts_.key, row.old_secret))
             subscriber.destination.old_secret = std::move(*old);
     }

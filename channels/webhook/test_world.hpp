@@ -257,6 +257,7 @@ protected:
         {},
         {{"CMD_WEBHOOK", {"berth.cmd.webhook.>"}, true},
          {"QRY_WEBHOOK", {"berth.qry.webhook.>"}, true},
+         {"RPL", {"berth.rpl.>"}},
          {"EVT", {"berth.evt.>"}}},
         {{"CMD_WEBHOOK", "webhook", "berth.cmd.webhook.>"},
          {"QRY_WEBHOOK", "webhook", "berth.qry.webhook.>"},

@@ -12,7 +12,7 @@ namespace berth::webhook {
 namespace {
 
 TEST_F(WebhookTest, AnEventComesSignedAsACloudEvent) {
-    const auto id = add(sink.url("/ok?key=1"));
+    const auto id = add(sink.url("/ok?key=1"), {"berth.evt.acme.run.>"});
     EXPECT_TRUE(id.starts_with("wh_"));
     const auto event = publish("rn_1");
     ASSERT_TRUE(sink.wait("/ok", 1));
@@ -33,7 +33,7 @@ TEST_F(WebhookTest, AnEventComesSignedAsACloudEvent) {
         sign(secret, {}, event, from_unix_micros(at * 1'000'000), post.body)
     );
     ASSERT_TRUE(eventually([&] { return look(id).pending() == 0; }));
-    ASSERT_EQ(log(id).size(), 1U) << "the webhook's own events are of others' interest too";
+    ASSERT_EQ(log(id).size(), 1U);
     EXPECT_EQ(log(id)[0].state(), v1::DELIVERY_STATE_DELIVERED);
     EXPECT_EQ(log(id)[0].status(), 200U);
     EXPECT_EQ(log(id)[0].attempts(), 1U);

@@ -9,21 +9,32 @@ set -eu
 server=$1
 token_file=$2
 subject=${3:-}
-last=${4:-0}
+work=$(mktemp -d)
+pids=
+trap 'kill $pids 2> /dev/null; rm -rf "$work"' EXIT
+trap 'exit 0' INT TERM
 # The token is not in argv, where others could read it.
-header=$(mktemp)
-trap 'rm -f "$header" "$header.id"' EXIT
-printf 'Authorization: Bearer %s\n' "$(cat "$token_file")" > "$header"
-echo "$last" > "$header.id"
-while :; do
-  # Ends when the gateway restarts; --fail makes a refusal an end, too.
-  curl --silent --show-error --no-buffer --fail --get --header "@$header" \
-    --header "Last-Event-ID: $(cat "$header.id")" ${subject:+--data-urlencode "subject=$subject"} \
-    "$server/v1/events" | while IFS= read -r line; do
+printf 'Authorization: Bearer %s\n' "$(cat "$token_file")" > "$work/header"
+echo "${4:-0}" > "$work/last"
+mkfifo "$work/events"
+
+take_lines() {
+  while IFS= read -r line; do
     case $line in
-      id:*) echo "${line#id: }" > "$header.id" ;;
+      id:*) echo "${line#id: }" > "$work/last" ;;
       data:*) printf '%s\n' "${line#data: }" ;;
     esac
-  done
+  done < "$work/events"
+}
+
+while :; do
+  take_lines &
+  pids=$!
+  # Ends when the gateway restarts; --fail makes a refusal an end, too.
+  curl --silent --show-error --no-buffer --fail --get --header "@$work/header" \
+    --header "Last-Event-ID: $(cat "$work/last")" ${subject:+--data-urlencode "subject=$subject"} \
+    "$server/v1/events" > "$work/events" &
+  pids="$pids $!"
+  wait
   sleep 1
 done

@@ -23,20 +23,21 @@ namespace {
 
 // Every message of a schema with events in it. A newer service's type is handed on as bytes.
 const google::protobuf::Message* prototype_of(std::string_view type) {
-    // One of each file: what nobody names is not linked.
-    [[maybe_unused]] static const std::array<const google::protobuf::Message*, 6> files{
-        &lease::v1::LeaseChanged::default_instance(),
-        &node::v1::RunStarted::default_instance(),
-        &prov::v1::MachineFact::default_instance(),
-        &run::v1::RunChanged::default_instance(),
-        &warden::v1::ApprovalChanged::default_instance(),
-        &webhook::v1::SubscriberChanged::default_instance()};
-    if (!type.starts_with("berth.")) return nullptr;
-    const auto* descriptor =
-        google::protobuf::DescriptorPool::generated_pool()->FindMessageTypeByName(std::string(type)
-        );
-    if (descriptor == nullptr) return nullptr;
-    return google::protobuf::MessageFactory::generated_factory()->GetPrototype(descriptor);
+    static const std::array<const google::protobuf::FileDescriptor*, 6> files{
+        lease::v1::LeaseChanged::descriptor()->file(),
+        node::v1::RunStarted::descriptor()->file(),
+        prov::v1::MachineFact::descriptor()->file(),
+        run::v1::RunChanged::descriptor()->file(),
+        warden::v1::ApprovalChanged::descriptor()->file(),
+        webhook::v1::SubscriberChanged::descriptor()->file()};
+    const std::string name(type);
+    for (const auto* file : files) {
+        if (!name.starts_with(file->package() + ".")) continue;
+        if (const auto* found =
+                file->FindMessageTypeByName(name.substr(file->package().size() + 1)))
+            return google::protobuf::MessageFactory::generated_factory()->GetPrototype(found);
+    }
+    return nullptr;
 }
 
 // The HTTP binding, section 3.1.3.2: what is not printable ASCII, and space, quote and percent.

@@ -18,7 +18,8 @@ struct ChatWorld : World {
         2,
         {},
         {{"CMD_GATEWAY", {"berth.cmd.gateway.>"}, true},
-         {"QRY_GATEWAY", {"berth.qry.gateway.>"}, true}},
+         {"QRY_GATEWAY", {"berth.qry.gateway.>"}, true},
+         {"RPL", {"berth.rpl.>"}}},
         {{"CMD_GATEWAY", "gateway", "berth.cmd.gateway.>"},
          {"QRY_GATEWAY", "gateway", "berth.qry.gateway.>"}}};
     std::unique_ptr<bus::Connection> own = bridges.connect();

@@ -81,14 +81,15 @@ def bad_paths(root, document):
 def bad_services(root, document="README.md"):
     """Every service has a README, and the first page names it."""
     page = read(os.path.join(root, document))
-    folder = os.path.join(root, "services")
-    for name in sorted(os.listdir(folder)):
-        if not os.path.exists(os.path.join(folder, name, "CMakeLists.txt")):
-            continue
-        if not os.path.exists(os.path.join(folder, name, "README.md")):
-            yield f"services/{name} has no README.md"
-        if f"services/{name}" not in page:
-            yield f"{document} does not name services/{name}"
+    for base in ("services", "channels"):
+        folder = os.path.join(root, base)
+        for name in sorted(os.listdir(folder)) if os.path.isdir(folder) else ():
+            if not os.path.exists(os.path.join(folder, name, "CMakeLists.txt")):
+                continue
+            if not os.path.exists(os.path.join(folder, name, "README.md")):
+                yield f"{base}/{name} has no README.md"
+            if f"{base}/{name}" not in page:
+                yield f"{document} does not name {base}/{name}"
 
 
 def bad_commands(root, document="README.md"):
