@@ -59,14 +59,8 @@ Answer Application::load(Bot& bot) {
     if (!commands.ok) return commands;
     bot = found;
     const std::lock_guard lock(mutex_);
-    bot_ = found;
     key_ = key.value_or("");
     return commands;
-}
-
-std::string Application::id() const {
-    const std::lock_guard lock(mutex_);
-    return bot_.application;
 }
 
 Application::Verdict Application::verify(const chat::WebRequest& request, WallTime now) const {

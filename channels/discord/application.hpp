@@ -18,9 +18,6 @@ public:
 
     /// Asks Discord who the bot is and puts its commands; the answer that failed, or the last one.
     Answer load(Bot& bot);
-    /// Empty until load() succeeded.
-    std::string id() const;
-
     enum class Verdict { kGood, kBad, kNotYet };
     /// Of a request to the interactions endpoint.
     Verdict verify(const chat::WebRequest& request, WallTime now) const;
@@ -29,8 +26,7 @@ private:
     Api& api_;
     const std::vector<Verb> verbs_;
     mutable std::mutex mutex_;
-    Bot bot_;          // by mutex_
-    std::string key_;  // by mutex_: 32 raw bytes
+    std::string key_;  // by mutex_: 32 raw bytes, empty until load() succeeded
 };
 
 }  // namespace berth::discord

@@ -53,7 +53,6 @@ public:
         : traits_(make_traits()),
           api_(options.api_url, options.token, http::make_sender()),
           application_(api_, std::move(options.verbs)),
-          keeper_(options.session_file),
           interactions_(api_),
           receiver_(api_, interactions_, keeper_),
           gateway_({api_, keeper_, receiver_, options.token, [this](Bot& bot) {
@@ -64,10 +63,7 @@ public:
     const chat::Traits& traits() const override { return traits_; }
 
     Result<void> start(chat::Sink& sink) override {
-        if (const std::string problem = keeper_.problem(); !problem.empty())
-            return invalid(
-                "bad_session_file", "the session file cannot be used: " + problem, "session_file"
-            );
+        BERTH_TRY(keeper_.open(sink));
         interactions_.start();
         receiver_.start(sink);
         gateway_.start(sink);
@@ -78,6 +74,7 @@ public:
         gateway_.stop();
         receiver_.stop();
         interactions_.stop();
+        keeper_.remember(true);
     }
 
     chat::SendResult<chat::Sent> post(const chat::Outgoing& message) override;
@@ -90,8 +87,6 @@ public:
     chat::WebResponse web(const chat::WebRequest& request) override;
 
 private:
-    Call webhook(const Handle& handle, std::string method, std::string rest) const;
-    std::optional<Handle> usable(const chat::Outgoing& message) const;
     Answer ask(const Handle& handle, const Call& call);
     bool is_loading(const Handle& handle);
     bool may_fill(const Handle& handle);
@@ -129,10 +124,11 @@ chat::SendResult<chat::Sent> Discord::sent(const Answer& answer, bool is_private
     return {chat::Sent{is_private ? kPrivateMark + id : id}, {}};
 }
 
-Call Discord::webhook(const Handle& handle, std::string method, std::string rest) const {
+/// A call by an interaction's token.
+Call webhook(const Handle& handle, std::string method, std::string rest) {
     Call call;
     call.method = std::move(method);
-    call.major = application_.id() + "/" + handle.token;
+    call.major = handle.application + "/" + handle.token;
     call.path = "/webhooks/" + call.major + rest;
     const bool one = rest.starts_with("/messages/") && !rest.starts_with("/messages/@");
     call.route = "/webhooks/{id}/{token}" +
@@ -141,10 +137,10 @@ Call Discord::webhook(const Handle& handle, std::string method, std::string rest
     return call;
 }
 
-std::optional<Handle> Discord::usable(const chat::Outgoing& message) const {
+/// Of a message: its interaction, while that lives.
+std::optional<Handle> usable(const chat::Outgoing& message) {
     auto handle = Handle::parse(message.handle);
-    if (!handle || application_.id().empty() || !handle->alive(Clock::system().now()))
-        return std::nullopt;
+    if (!handle || !handle->alive(Clock::system().now())) return std::nullopt;
     return handle;
 }
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Messages, commands, clicks and cards against the fake, with every fault of its API.
-#include "discord/discord_fixture.hpp"
+#include "discord/test_world.hpp"
 
 namespace berth::discord {
 namespace {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // The Gateway against the fake: every way in which a session ends, and that nothing said is lost.
-#include "discord/discord_fixture.hpp"
+#include "discord/test_world.hpp"
 
 namespace berth::discord {
 namespace {

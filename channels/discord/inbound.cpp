@@ -184,20 +184,21 @@ WallTime time_of(std::string_view id) {
 }
 
 std::string Handle::text() const {
-    return std::string(kind == Kind::kCommand ? "c" : "u") + "/" + person + "/" + interaction +
-           "/" + token;
+    return std::string(kind == Kind::kCommand ? "c" : "u") + "/" + application + "/" + person +
+           "/" + interaction + "/" + token;
 }
 
 std::optional<Handle> Handle::parse(std::string_view text) {
     const auto parts = split(text, '/');
-    if (parts.size() != 4 || (parts[0] != "c" && parts[0] != "u") || !is_id(parts[1]) ||
-        !is_id(parts[2]) || parts[3].empty())
+    if (parts.size() != 5 || (parts[0] != "c" && parts[0] != "u") || !is_id(parts[1]) ||
+        !is_id(parts[2]) || !is_id(parts[3]) || parts[4].empty())
         return std::nullopt;
     return Handle{
         parts[0] == "c" ? Kind::kCommand : Kind::kClick,
         std::string(parts[1]),
         std::string(parts[2]),
-        std::string(parts[3])};
+        std::string(parts[3]),
+        std::string(parts[4])};
 }
 
 bool Handle::alive(WallTime now) const { return now - time_of(interaction) < kTokenLife; }
@@ -239,11 +240,13 @@ Told interaction_of(const Json& data) {
     }
     chat::Inbound inbound;
     const Json* inner = data.find("data");
-    if (inner == nullptr || told.interaction.empty() || told.token.empty() ||
+    const std::string application = id_in(&data, "application_id");
+    if (inner == nullptr || application.empty() || told.interaction.empty() || told.token.empty() ||
         told.token.find('/') != std::string::npos || !place(data, inbound))
         return told;
     told.inbound = std::move(inbound);
-    Handle handle{Handle::Kind::kClick, told.inbound->person.id, told.interaction, told.token};
+    Handle handle{
+        Handle::Kind::kClick, application, told.inbound->person.id, told.interaction, told.token};
     const std::string custom_id = inner->string_or("custom_id", "");
     const std::string token = custom_id.size() > 2 ? custom_id.substr(2) : std::string();
     if (kind == kCommand && inner->string_or("name", "") == "berth") {

@@ -84,6 +84,7 @@ bool Receiver::store(std::vector<Arrival>& batch) {
             interactions_.answer(arrival.told);
         keeper_.advance(arrival.session, arrival.seq);
     }
+    keeper_.remember(false);
     return true;
 }
 

@@ -1,22 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
-// The ends of a session by its documentation, and its file.
+// The ends of a session by its documentation, and what is remembered.
 #include "discord/session.hpp"
 
-#include <fcntl.h>
-#include <unistd.h>
-
 #include <algorithm>
-#include <array>
-#include <cerrno>
-#include <cstring>
 
-#include "core/text.hpp"
 #include "discord/settings.hpp"
 
 namespace berth::discord {
 namespace {
 
-constexpr std::size_t kFileSize = 1'024;
 constexpr std::size_t kMaxUrl = 512;
 
 bool is_session_id(std::string_view text) {
@@ -73,12 +65,11 @@ Json resume_of(const Secret& token, const Session& session) {
 }
 
 std::string session_text(const Session& session) {
+    if (session.empty()) return {};
     Json json = Json::object();
     json.set("id", session.id).set("url", session.url).set("seq", session.seq);
     std::string text = json.dump();
-    if (text.size() >= kFileSize) return {};
-    text.resize(kFileSize - 1, ' ');
-    return text + "\n";
+    return text.size() > chat::Sink::kMaxNote ? std::string() : text;
 }
 
 Session session_of(std::string_view text) {
@@ -89,21 +80,12 @@ Session session_of(std::string_view text) {
     return session;
 }
 
-SessionKeeper::SessionKeeper(std::string path) {
-    if (path.empty()) return;
-    file_ = Fd(::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600));
-    if (!file_) {
-        problem_ = path + ": " + std::strerror(errno);
-        return;
-    }
-    std::array<char, kFileSize> text{};
-    const ssize_t got = ::pread(file_.get(), text.data(), text.size(), 0);
-    if (got > 0) session_ = session_of({text.data(), static_cast<std::size_t>(got)});
-}
-
-std::string SessionKeeper::problem() const {
+Result<void> SessionKeeper::open(chat::Sink& sink) {
+    BERTH_ASSIGN(const std::string note, sink.recall());
     const std::lock_guard lock(mutex_);
-    return problem_;
+    sink_ = &sink;
+    session_ = session_of(note);
+    return {};
 }
 
 Session SessionKeeper::session() const {
@@ -112,32 +94,46 @@ Session SessionKeeper::session() const {
 }
 
 void SessionKeeper::start(Session session) {
-    const std::lock_guard lock(mutex_);
-    session_ =
-        is_session_id(session.id) && is_gateway_url(session.url) ? std::move(session) : Session{};
-    write();
+    {
+        const std::lock_guard lock(mutex_);
+        session_ = is_session_id(session.id) && is_gateway_url(session.url) ? std::move(session)
+                                                                            : Session{};
+        changed_ = true;
+    }
+    remember(true);
 }
 
 void SessionKeeper::forget() {
-    const std::lock_guard lock(mutex_);
-    session_ = {};
-    write();
+    {
+        const std::lock_guard lock(mutex_);
+        changed_ = changed_ || !session_.empty();
+        session_ = {};
+    }
+    remember(true);
 }
 
 void SessionKeeper::advance(const std::string& id, std::int64_t seq) {
     const std::lock_guard lock(mutex_);
     if (id != session_.id || seq <= session_.seq) return;
     session_.seq = seq;
-    write();
+    changed_ = true;
 }
 
-/// Not flushed to the disk: what a crash of the machine takes is a session that had ended anyway.
-void SessionKeeper::write() {
-    if (!file_) return;
-    const std::string text = session_text(session_);
-    const ssize_t done = ::pwrite(file_.get(), text.data(), text.size(), 0);
-    problem_ = done == static_cast<ssize_t>(text.size()) ? std::string()
-                                                         : std::string(std::strerror(errno));
+void SessionKeeper::remember(bool at_once) {
+    const std::lock_guard writing(write_mutex_);
+    std::string text;
+    {
+        const std::lock_guard lock(mutex_);
+        const SteadyTime now = std::chrono::steady_clock::now();
+        if (sink_ == nullptr || !changed_ || (!at_once && now - remembered_at_ < kRememberEvery))
+            return;
+        changed_ = false;
+        remembered_at_ = now;
+        text = session_text(session_);
+    }
+    if (sink_->remember(text)) return;
+    const std::lock_guard lock(mutex_);
+    changed_ = true;  // the next time, then
 }
 
 }  // namespace berth::discord

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// A session of the Gateway: what resumes it, what its ends mean, and where it is kept over a crash.
+// A session of the Gateway: what resumes it, what its ends mean, and how it outlives the process.
 #pragma once
 
 #include <cstdint>
@@ -7,7 +7,7 @@
 #include <string>
 #include <string_view>
 
-#include "core/fd.hpp"
+#include "chat/platform.hpp"
 #include "core/json.hpp"
 #include "core/secret.hpp"
 
@@ -37,31 +37,32 @@ CloseMeaning meaning_of(int code, std::string_view words);
 Json identify_of(const Secret& token);
 Json resume_of(const Secret& token, const Session& session);
 
-/// Holds the session, and in a file (where one is named) what a process killed at any moment leaves
-/// to the next. Thread-safe.
+/// Holds the session, and leaves it to the next process, also where this one is killed: what is
+/// remembered may be a second old, and the events since then come again and are known. Thread-safe.
 class SessionKeeper {
 public:
-    /// Reads what the file holds; a file that cannot be read or written is told by usable().
-    explicit SessionKeeper(std::string path);
-    std::string problem() const;
+    /// Takes up what was remembered.
+    Result<void> open(chat::Sink& sink);
 
     Session session() const;
     void start(Session session);
     void forget();
     /// Events up to `seq` of session `id` are stored.
     void advance(const std::string& id, std::int64_t seq);
+    /// Remembers what has changed, once in kRememberEvery, or at once.
+    void remember(bool at_once);
 
 private:
-    void write();
-
     mutable std::mutex mutex_;
-    Session session_;
-    Fd file_;
-    std::string problem_;
+    chat::Sink* sink_ = nullptr;
+    Session session_;  // by mutex_, down to remembered_at_
+    bool changed_ = false;
+    SteadyTime remembered_at_{};
+    std::mutex write_mutex_;  // so that an older text never replaces a newer one
 };
 
-/// The file's text: one line of fixed length, so that one write replaces it whole. Empty for a
-/// session too long for it; an empty session for text that is none.
+/// As it is remembered. Empty for a session that is none or too long; reading what is none gives an
+/// empty session.
 std::string session_text(const Session& session);
 Session session_of(std::string_view text);
 

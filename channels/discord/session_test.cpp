@@ -3,13 +3,10 @@
 #include "discord/session.hpp"
 
 #include <gtest/gtest.h>
-#include <unistd.h>
 
-#include <filesystem>
-
-#include "core/fd.hpp"
 #include "discord/limits.hpp"
 #include "discord/settings.hpp"
+#include "support/fakes/heard.hpp"
 
 namespace berth::discord {
 namespace {
@@ -25,45 +22,41 @@ TEST(Session, EachCloseCodeMeansWhatIsDocumented) {
     EXPECT_NE(meaning_of(4000, "the words").reason.find("the words"), std::string::npos);
 }
 
-TEST(Session, TheFileIsOneWriteOfAFixedLength) {
+TEST(Session, WhatIsRememberedIsReadAgainAndNothingElse) {
     const Session session{"abc", "wss://gateway.test", 42};
-    const std::string text = session_text(session);
-    EXPECT_EQ(text.size(), session_text({}).size());
-    const Session read = session_of(text);
+    const Session read = session_of(session_text(session));
     EXPECT_EQ(read.id + read.url + std::to_string(read.seq), "abcwss://gateway.test42");
-    EXPECT_TRUE(session_of(session_text({})).empty());
+    EXPECT_EQ(session_text({}), "");
     EXPECT_TRUE(session_of("").empty());
-    EXPECT_TRUE(session_of(text.substr(0, 20)).empty());
+    EXPECT_TRUE(session_of(R"({"id":"a","url":"wss)").empty());
     EXPECT_TRUE(session_of(R"({"id":"a","url":"https://x","seq":1})").empty());
-    EXPECT_TRUE(session_text({std::string(2'000, 'x'), "wss://x", 1}).empty());
+    EXPECT_TRUE(session_of(R"({"id":"a b","url":"wss://x","seq":1})").empty());
+    EXPECT_EQ(session_text({std::string(3'000, 'x'), "wss://x", 1}), "");
 }
 
-TEST(Session, WhatAProcessKeptTheNextOneFinds) {
-    const std::filesystem::path folder =
-        std::filesystem::temp_directory_path() / ("discord_session_" + std::to_string(::getpid()));
-    std::filesystem::create_directories(folder);
-    const std::string path = folder / "session";
+TEST(Session, WhatAProcessLeftTheNextOneFinds) {
+    berth::testing::Heard database;
     {
-        SessionKeeper keeper(path);
-        EXPECT_EQ(keeper.problem(), "");
+        SessionKeeper keeper;
+        ASSERT_TRUE(keeper.open(database));
         EXPECT_TRUE(keeper.session().empty());
         keeper.start({"abc", "wss://gateway.test", 1});
         keeper.advance("abc", 7);
         keeper.advance("abc", 5);     // late
         keeper.advance("other", 99);  // of an older session
+        keeper.remember(false);       // a moment after the last time: not yet
+        EXPECT_EQ(session_of(*database.recall()).seq, 1);
+        keeper.remember(true);
     }
-    {
-        SessionKeeper keeper(path);
-        EXPECT_EQ(keeper.session().seq, 7);
-        EXPECT_EQ(keeper.session().id, "abc");
-        keeper.forget();
-    }
-    EXPECT_TRUE(SessionKeeper(path).session().empty());
-    EXPECT_NE(SessionKeeper(folder / "none" / "session").problem(), "");
-    std::filesystem::remove_all(folder);
+    SessionKeeper keeper;
+    ASSERT_TRUE(keeper.open(database));
+    EXPECT_EQ(keeper.session().seq, 7);
+    EXPECT_EQ(keeper.session().id, "abc");
+    keeper.forget();
+    EXPECT_EQ(*database.recall(), "");
 }
 
-class Limits : public testing::Test {
+class Limits : public ::testing::Test {
 protected:
     milliseconds take(const std::string& major, bool by_token = false) {
         return limits_.take("POST /m", major, by_token, now_);

@@ -55,12 +55,10 @@ Result<chat::PlatformFactory> read_platform(config::Reader& reader) {
     const std::string api_url = reader.get_string("api_url", kApiUrl);
     if (!api_url.starts_with("https://") && !api_url.starts_with("http://"))
         reader.reject("api_url", "must begin with https://");
-    const std::string session_file = reader.get_string("session_file");
     return chat::PlatformFactory([=]() -> Result<std::unique_ptr<chat::Platform>> {
         Options options;
         options.token = [file] { return file->read(); };
         options.api_url = api_url;
-        options.session_file = session_file;
         options.verbs = menu();
         return make_platform(std::move(options));
     });

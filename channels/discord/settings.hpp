@@ -65,6 +65,8 @@ inline constexpr std::size_t kMaxQueue = 2'000;
 /// Events that share a transaction.
 inline constexpr std::size_t kMaxBatch = 200;
 inline constexpr milliseconds kAcceptRetry{250};
+/// How old the remembered place in the session may be; what came since comes again.
+inline constexpr milliseconds kRememberEvery{1'000};
 inline constexpr std::size_t kMaxChannels = 4'096;  // threads whose parents are remembered
 /// One payload of the Gateway; a READY of a bot in many guilds is the largest.
 inline constexpr std::size_t kMaxPayload = 8U << 20U;

@@ -31,6 +31,7 @@ struct Handle {
         kClick,    ///< deferred with nothing to fill
     };
     Kind kind = Kind::kCommand;
+    std::string application;
     std::string person;
     std::string interaction;
     std::string token;

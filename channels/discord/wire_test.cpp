@@ -93,14 +93,18 @@ TEST(Inbound, ACommandIsItsVerbAndArguments) {
     const auto handle = Handle::parse(told.inbound->handle);
     ASSERT_TRUE(handle);
     EXPECT_EQ(handle->kind, Handle::Kind::kCommand);
-    EXPECT_EQ(handle->person + "/" + handle->interaction + "/" + handle->token, "7/11/tok");
+    EXPECT_EQ(
+        handle->application + "/" + handle->person + "/" + handle->interaction + "/" +
+            handle->token,
+        "901/7/11/tok"
+    );
     EXPECT_EQ(handle->text(), told.inbound->handle);
 }
 
 TEST(Inbound, AClickAndAModal) {
     const std::string click =
-        "{'id':'12','type':3,'token':'tok','channel':{'id':'5','type':1},'user':{'id':'7','"
-        "username':'ann'},'message':"
+        "{'id':'12','application_id':'901','type':3,'token':'tok','channel':{'id':'5','type':1},'"
+        "user':{'id':'7','username':'ann'},'message':"
         "{'id':'99','components':[{'type':1,'components':[{'type':2,'custom_id':'c:abc','label':'"
         "Deny with a reason'}]}]},"
         "'data':{'component_type':2,'custom_id':'b:abc'}}";
@@ -126,8 +130,8 @@ TEST(Inbound, AClickAndAModal) {
           "'components':[{'type':18,'component':{'type':4,'custom_id':'comment','value':'why'}}"
           "]"}) {
         const Told submit = interaction_of(parse(
-            "{'id':'13','type':5,'token':'tok','channel':{'id':'5','type':0},'member':{'user':{'id'"
-            ":'7'}},"
+            "{'id':'13','application_id':'901','type':5,'token':'tok','channel':{'id':'5','type':0}"
+            ",'member':{'user':{'id':'7'}},"
             "'message':{'id':'99'},'data':{'custom_id':'m:abc'," +
             form + "}}"
         ));
@@ -148,7 +152,7 @@ TEST(Inbound, AnInteractionThatIsNotOursIsNeitherStoredNorAnswered) {
           "[]"}) {
         for (const std::string kind : {"2", "3", "4", "5", "9"}) {
             const Told told = interaction_of(parse(
-                "{'id':'13','type':" + kind +
+                "{'id':'13','application_id':'901','type':" + kind +
                 ",'token':'t','channel':{'id':'5','type':0},'user':{'id':'7'},'data':" + data + "}"
             ));
             EXPECT_FALSE(told.inbound) << kind << data;
@@ -168,12 +172,19 @@ TEST(Handles, EndBeforeDiscordDoes) {
             1'420'070'400'000;
         return std::to_string(millis << 22);
     };
-    Handle handle{Handle::Kind::kCommand, "7", id_at(now - std::chrono::minutes{13}), "tok"};
+    Handle handle{Handle::Kind::kCommand, "901", "7", id_at(now - std::chrono::minutes{13}), "tok"};
     EXPECT_TRUE(handle.alive(now));
     handle.interaction = id_at(now - std::chrono::minutes{15});
     EXPECT_FALSE(handle.alive(now));
     for (const std::string text :
-         {"", "c/7/8", "x/7/8/t", "c/a/8/t", "c/7/b/t", "c/7/8/", "c/7/8/t/u"})
+         {"",
+          "c/9/7/8",
+          "x/9/7/8/t",
+          "c/9/a/8/t",
+          "c/9/7/b/t",
+          "c/a/7/8/t",
+          "c/9/7/8/",
+          "c/9/7/8/t/u"})
         EXPECT_FALSE(Handle::parse(text)) << text;
 }
 

@@ -35,7 +35,6 @@ chat::Traits make_traits() {
     traits.name = "whatsapp";
     traits.max_text = kMaxText;
     traits.counts_utf16 = true;
-    traits.edits = false;
     traits.threads = false;
     // Meta: one message in 6 s to one person, 45 ahead of it; 80 a second in all.
     traits.per_conversation = {1.0 / 6.0, 45.0};
@@ -65,9 +64,10 @@ public:
     Result<void> start(chat::Sink& sink) override;
     void stop() override;
     SendResult<Sent> post(const Outgoing& message) override;
-    SendResult<Sent> edit(const chat::Conversation&, const std::string&, const Outgoing&) override {
-        return {std::nullopt, {SendError::Kind::kRefused, {}, "WhatsApp has no edits"}};
-    }
+    /// Nothing can be changed in place: what a card came to is said anew, in answer to it.
+    SendResult<Sent> edit(
+        const chat::Conversation&, const std::string& message, const Outgoing& content
+    ) override;
     SendResult<std::optional<Sent>> find(const Outgoing&) override {
         return {
             std::nullopt,
@@ -177,6 +177,18 @@ SendResult<Sent> WhatsApp::post(const Outgoing& message) {
     const bool named =
         messages != nullptr && messages->as_array() != nullptr && !messages->as_array()->empty();
     return {Sent{named ? messages->as_array()->front().string_or("id", "") : ""}, {}};
+}
+
+SendResult<Sent> WhatsApp::edit(
+    const chat::Conversation&, const std::string& message, const Outgoing& content
+) {
+    // While it has buttons it has not ended: its steps are not worth a message each.
+    if (content.content.is_card && !content.content.card.buttons.empty()) {
+        return {std::nullopt, {SendError::Kind::kUnchanged, {}, "it goes on"}};
+    }
+    Outgoing last = content;
+    last.answers = message;
+    return post(last);
 }
 
 void WhatsApp::watch() {

@@ -17,6 +17,7 @@
 #include "chat/sender.hpp"
 #include "chat/store.hpp"
 #include "log/log.hpp"
+#include "service/proto_time.hpp"
 #include "store/leader.hpp"
 
 namespace berth::chat {
@@ -42,6 +43,11 @@ public:
         return {};
     }
     void health(Health health) override { parts_.health.set_connection(std::move(health)); }
+    Result<void> remember(const std::string& note) override {
+        if (note.size() > kMaxNote) return invalid("too_long", "the note is too long");
+        return repo::write_note(parts_.pool(), note);
+    }
+    Result<std::string> recall() override { return repo::read_note(parts_.pool()); }
 
 private:
     Parts& parts_;
@@ -160,9 +166,32 @@ private:
         if (context.subject.find(".warden.approval.") == std::string::npos) return out;
         warden::v1::ApprovalChanged event;
         if (!event.ParseFromString(payload)) return service::undecodable(event.GetTypeName());
+        BERTH_TRY(as_it_is(context, *event.mutable_approval()));
         BERTH_TRY(follow_approval(tx, parts_.settings, event.approval(), context.now));
         out.committed = [this] { parts_.outbound.ring(); };
         return out;
+    }
+
+    /// The newest state of an approval that waited for long when it was told.
+    Result<void> as_it_is(const service::Context& context, warden::v1::Approval& approval) {
+        const WallTime created = service::to_wall_time(approval.created_at());
+        if (approval.state() != warden::v1::APPROVAL_STATE_PENDING ||
+            parts_.settings.of_org(approval.org()) == nullptr || context.now - created < kFreshApproval)
+            return {};
+        warden::v1::GetApproval query;
+        query.set_approval(approval.id());
+        query.mutable_actor()->set_user("berth");  // nobody in particular: it reads
+        query.mutable_actor()->set_org(approval.org());
+        query.mutable_actor()->add_roles("viewer");
+        auto newest = ask<warden::v1::Approval>(parts_, "berth.qry.warden.approval", query, {});
+        if (newest) {
+            approval = std::move(*newest);
+        } else if (is_outage(newest.error())) {
+            return newest.error();
+        } else {
+            approval.set_state(warden::v1::APPROVAL_STATE_ABANDONED);  // warden knows nothing of it
+        }
+        return {};
     }
 
     Result<service::Decision> run_fact(

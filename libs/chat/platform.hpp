@@ -135,6 +135,12 @@ public:
     virtual Result<void> accept(const std::vector<Inbound>& events) = 0;
     /// The connection's state changed. Cheap; repetitions are welcome.
     virtual void health(Health health) = 0;
+    /// A short text that the platform's next term finds again, in whichever process: where its
+    /// connection goes on. Stored like events are; at most kMaxNote bytes.
+    virtual Result<void> remember(const std::string& note) = 0;
+    /// What was remembered last; empty for nothing.
+    virtual Result<std::string> recall() = 0;
+    static constexpr std::size_t kMaxNote = 2'048;
 };
 
 /// An HTTP request to the bridge's public listener (webhook mode), and its answer.

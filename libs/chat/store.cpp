@@ -30,6 +30,8 @@ CREATE TABLE inbound (
 CREATE INDEX inbound_waiting ON inbound (id) WHERE NOT done;
 CREATE INDEX inbound_age ON inbound (received_at) WHERE done;
 
+CREATE TABLE note (only boolean PRIMARY KEY DEFAULT true CHECK (only), text text NOT NULL);
+
 CREATE TABLE outbound (
   id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
   key text NOT NULL UNIQUE,
@@ -132,6 +134,11 @@ constexpr Statement kWaitingInbound{
 constexpr Statement kFinishInbound{
     "UPDATE inbound SET done = true WHERE id = $1 AND NOT done", "finish_inbound"};
 constexpr Statement kCountWaiting{"SELECT count(*) FROM inbound WHERE NOT done", "count_waiting"};
+
+constexpr Statement kWriteNote{
+    "INSERT INTO note (text) VALUES ($1) ON CONFLICT (only) DO UPDATE SET text = excluded.text",
+    "write_note"};
+constexpr Statement kReadNote{"SELECT text FROM note", "read_note"};
 
 constexpr Statement kInsertOutbound{
     "INSERT INTO outbound (key, kind, chat, thread, conversation, follows, content, file, answers, "
@@ -324,6 +331,16 @@ Result<bool> finish_inbound(store::Transaction& tx, std::int64_t id) {
 Result<std::int64_t> count_waiting(store::Pool& pool) {
     BERTH_ASSIGN(const Rows rows, pool.exec_autocommit(kCountWaiting, {}, OnLoss::kRetry));
     return rows[0].int64(0);
+}
+
+Result<void> write_note(store::Pool& pool, const std::string& note) {
+    const auto done = pool.exec_autocommit(kWriteNote, {note}, OnLoss::kRetry);
+    return done ? Result<void>() : done.error();
+}
+
+Result<std::string> read_note(store::Pool& pool) {
+    BERTH_ASSIGN(const Rows rows, pool.exec_autocommit(kReadNote, {}, OnLoss::kRetry));
+    return rows.empty() ? std::string() : std::string(rows[0].text(0));
 }
 
 Result<bool> insert_outbound(store::Transaction& tx, const OutboundRow& row, WallTime now) {

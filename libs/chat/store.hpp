@@ -108,6 +108,10 @@ Result<std::vector<InboundRow>> waiting_inbound(
 Result<bool> finish_inbound(store::Transaction& tx, std::int64_t id);
 Result<std::int64_t> count_waiting(store::Pool& pool);
 
+/// What the platform wants to find again (Sink::remember).
+Result<void> write_note(store::Pool& pool, const std::string& note);
+Result<std::string> read_note(store::Pool& pool);
+
 // ---- Outbound
 /// A message with this key, or one that follows the same thing in the same conversation, is left as
 /// it is; false then.

@@ -327,6 +327,37 @@ TEST(Bridge, AnApprovalThatExpiresElsewhereLosesItsButtonsHere) {
     EXPECT_TRUE(has(title(world.chat().shown()[0]), "Expired"));
 }
 
+TEST(Bridge, OneThatIsNewAsksNobodyAboutWhatIsOver) {
+    BridgeWorld world;
+    const WallTime now = Clock::system().now();
+    const auto old = [&](const std::string& id, seconds age) {
+        auto approval = world.held(id);
+        *approval.mutable_created_at() = service::to_timestamp(now - age);
+        approval.clear_deadline();
+        return approval;
+    };
+    // What days of events hold before the bridge hears the first one.
+    auto decided = old("ap_decided", seconds{7'200});
+    world.tell(decided, "requested");
+    decided.set_state(warden::v1::APPROVAL_STATE_DENIED);
+    decided.set_decided_by("olga");
+    decided.set_revision(2);
+    world.tell(decided, "denied");
+    auto late = world.held("ap_late");
+    *late.mutable_deadline() = service::to_timestamp(now - seconds{1});
+    world.tell(late, "requested");
+    world.tell(old("ap_ancient", seconds{100'000}), "requested");
+    world.tell(old("ap_waiting", seconds{7'200}), "requested");
+    world.start();
+    ASSERT_TRUE(world.chat().wait_until([](const auto& all) { return all.size() == 2; }));
+    world.chat().tell_surely(said("whoami"));
+    ASSERT_TRUE(world.chat().wait_for([](const Shown& m) { return has(m.content.markdown, "anna"); }));
+    const auto all = world.chat().shown();
+    ASSERT_EQ(all.size(), 3U);
+    for (const auto& each : all)
+        EXPECT_TRUE(!each.content.is_card || each.content.card.footer == "ap_waiting");
+}
+
 TEST(Bridge, ACommentIsAskedForInTheConversationWhereThereAreNoModals) {
     BridgeWorld world;
     world.chat().traits.modals = false;

@@ -20,7 +20,8 @@ class Control:
 
     def routes(self):
         return [
-            web.post("/_fake/message", self.message), web.post("/_fake/command", self.command),
+            web.post("/_fake/person", self.person), web.post("/_fake/message", self.message),
+            web.post("/_fake/command", self.command),
             web.post("/_fake/click", self.click), web.post("/_fake/submit", self.submit),
             web.post("/_fake/faults", self.faults), web.post("/_fake/settings", self.settings),
             web.post("/_fake/gateway", self.order), web.post("/_fake/token", self.token),
@@ -32,6 +33,10 @@ class Control:
         ]
 
     # --- acting as a person ------------------------------------------------------------------------
+    async def person(self, request):
+        """{name}: somebody's id before they say anything."""
+        return web.json_response({"id": self.world.person((await request.json())["name"])["id"]})
+
     async def message(self, request):
         """{person, channel, text, mention, bot, answers, count}: said in a channel; `mention` puts the bot's before it."""
         order = await request.json()

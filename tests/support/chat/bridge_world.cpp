@@ -126,7 +126,20 @@ struct BridgeWorld::Instance {
 };
 
 BridgeWorld::BridgeWorld(const std::string& settings)
-    : nats_(NatsServer::start()), settings_(settings.empty() ? kUsualSettings : settings) {
+    : BridgeWorld(
+          settings.empty() ? kUsualSettings : settings,
+          "slack",
+          [this](config::Reader&) -> Result<chat::PlatformFactory> {
+              return chat::PlatformFactory([this]() -> Result<std::unique_ptr<chat::Platform>> {
+                  return make_played_platform(chat_);
+              });
+          }
+      ) {}
+
+BridgeWorld::BridgeWorld(
+    const std::string& settings, const std::string& token, chat::PlatformReader read
+)
+    : nats_(NatsServer::start()), settings_(settings), token_(token), read_(std::move(read)) {
     static std::atomic<int> count{0};
     schema_ = "chat_" + std::to_string(++count);
     bus_ = connect(nats_, "test");
@@ -165,7 +178,7 @@ store::Pool& BridgeWorld::pool() { return instances_.front()->runtime->pool(); }
 void BridgeWorld::start() {
     start_another();
     const SteadyTime until = std::chrono::steady_clock::now() + seconds{20};
-    while (chat_.starts() == 0 || !not_ready().empty()) {
+    while (!not_ready().empty()) {
         if (std::chrono::steady_clock::now() > until)
             throw std::runtime_error("the bridge is not ready: " + not_ready());
         std::this_thread::sleep_for(milliseconds{10});
@@ -175,17 +188,9 @@ void BridgeWorld::start() {
 void BridgeWorld::start_another() {
     auto instance = std::make_unique<Instance>();
     instance->runtime = std::make_unique<Runtime>(
-        nats_, "slack", schema_, "i" + std::to_string(instances_.size()), chat::migrations()
+        nats_, token_, schema_, "i" + std::to_string(instances_.size()), chat::migrations()
     );
-    const service::Service service = chat::bridge_service(
-        "slack",
-        "played",
-        [this](config::Reader&) -> Result<chat::PlatformFactory> {
-            return chat::PlatformFactory([this]() -> Result<std::unique_ptr<chat::Platform>> {
-                return make_played_platform(chat_);
-            });
-        }
-    );
+    const service::Service service = chat::bridge_service(token_, "played", read_);
     const auto document = config::Document::parse(settings_, "test");
     if (!document) throw std::runtime_error(document.error().describe());
     config::Reader reader(document->root());
@@ -383,6 +388,18 @@ void BridgeWorld::play() {
                     *reply.add_approvals() = each;
             }
             return reply_with(reply);
+        }
+    );
+    warden.query(
+        "approval",
+        [this](const service::Context&, const std::string& payload) -> Result<service::Decision> {
+            warden::v1::GetApproval query;
+            (void)query.ParseFromString(payload);
+            const std::lock_guard lock(berth_.mutex);
+            const auto known = berth_.approvals.find(query.approval());
+            if (known == berth_.approvals.end())
+                return not_found("approval_not_found", "there is no such approval");
+            return reply_with(known->second);
         }
     );
     warden.query(

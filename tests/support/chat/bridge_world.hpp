@@ -39,10 +39,13 @@ struct PlayedBerth {
     std::map<std::string, warden::v1::Approval> approvals;
 };
 
-/// One bridge of token "slack" over a played platform. Throws where something cannot be started.
+/// One bridge of token "slack" over a played platform, or another one over its own platform. Throws
+/// where something cannot be started.
 class BridgeWorld {
 public:
     explicit BridgeWorld(const std::string& settings = {});
+    /// `read` makes the platform of `settings`, as channels/<token> does; chat() is not used then.
+    BridgeWorld(const std::string& settings, const std::string& token, chat::PlatformReader read);
     ~BridgeWorld();
     BridgeWorld(const BridgeWorld&) = delete;
     BridgeWorld& operator=(const BridgeWorld&) = delete;
@@ -87,6 +90,8 @@ private:
     NatsServer nats_;
     std::string schema_;
     std::string settings_;
+    std::string token_;
+    chat::PlatformReader read_;
     std::unique_ptr<bus::Connection> bus_;
     std::vector<std::unique_ptr<Owner>> owners_;
     struct Instance;

@@ -35,6 +35,16 @@ public:
         changed_.notify_all();
     }
 
+    Result<void> remember(const std::string& note) override {
+        const std::lock_guard lock(mutex_);
+        note_ = note;
+        return {};
+    }
+    Result<std::string> recall() override {
+        const std::lock_guard lock(mutex_);
+        return note_;
+    }
+
     /// The next so many calls of accept() fail.
     void fail(int times) {
         const std::lock_guard lock(mutex_);
@@ -76,6 +86,7 @@ private:
     std::condition_variable changed_;
     std::vector<chat::Inbound> events_;
     chat::Health health_;
+    std::string note_;
     int failures_ = 0;
     int asked_ = 0;
 };

@@ -4,9 +4,7 @@
 #pragma once
 
 #include <gtest/gtest.h>
-#include <unistd.h>
 
-#include <filesystem>
 #include <memory>
 #include <string>
 
@@ -30,18 +28,10 @@ protected:
     static constexpr const char* kToken = "MTAw.token.of-the-tests";
 
     World() : fake_("discord", {"--token", kToken}) {
-        folder_ =
-            std::filesystem::temp_directory_path() / ("discord_test_" + std::to_string(::getpid()));
-        std::filesystem::remove_all(folder_);
-        std::filesystem::create_directories(folder_);
         const Json state = fake_.look("state");
         general_ = state.find("channels")->string_or("general", "");
         other_ = state.find("channels")->string_or("other", "");
         thread_ = state.find("channels")->string_or("thread", "");
-    }
-    ~World() override {
-        platform_.reset();
-        std::filesystem::remove_all(folder_);
     }
     void TearDown() override {
         if (platform_) platform_->stop();
@@ -54,7 +44,6 @@ protected:
         Options options;
         options.token = [this] { return Secret(token_); };
         options.api_url = fake_.url() + "/api/v10";
-        options.session_file = folder_ / "session";
         options.verbs = {{"run", "Runs a command", "COMMAND…"}, {"status", "How it is", ""}};
         platform_ = make_platform(std::move(options));
     }
@@ -134,8 +123,7 @@ protected:
 
     std::string token_ = kToken;
     berth::testing::FakeProcess fake_;
-    berth::testing::Heard heard_;
-    std::filesystem::path folder_;
+    berth::testing::Heard heard_;  // outlives each platform, as a database does
     std::string general_, other_, thread_;
     std::unique_ptr<chat::Platform> platform_;
 };

@@ -1,0 +1,109 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
+# The fake Slack refuses what Slack refuses, and its answers and events are what Slack's description says.
+import json
+import os
+import unittest
+
+import world
+from fake_process import FakeProcess
+
+try:
+    import jsonschema
+except ImportError:
+    jsonschema = None
+
+SPECS = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..", "support", "specs")
+
+
+def description():
+    with open(os.path.join(SPECS, "slack-web-reduced.json"), encoding="utf-8") as file:
+        return json.load(file)
+
+
+class Fake(unittest.TestCase):
+    def setUp(self):
+        self.fake = FakeProcess()
+        self.fake.control("channel", {"id": "C0GENERAL1", "people": ["U0000001"]})
+
+    def tearDown(self):
+        self.fake.stop()
+
+    def api(self, method, body=None, token=world.BOT_TOKEN, form=None):
+        headers = {"Authorization": "Bearer " + token}
+        if form is not None:
+            headers["Content-Type"] = "application/x-www-form-urlencoded"
+            body = form.encode()
+        status, answer = self.fake.send("POST", "/api/" + method, body, headers)
+        self.assertEqual(status, 200)
+        return answer
+
+    def refused(self, code, method, body=None, **more):
+        self.assertEqual(self.api(method, body, **more).get("error"), code)
+
+    def test_refuses_what_slack_refuses(self):
+        good = {"channel": "C0GENERAL1", "text": "x"}
+        self.assertTrue(self.api("chat.postMessage", good)["ok"])
+        self.refused("invalid_auth", "chat.postMessage", good, token="xoxb-wrong")
+        self.refused("not_allowed_token_type", "chat.postMessage", good, token=world.APP_TOKEN)
+        self.refused("channel_not_found", "chat.postMessage", {**good, "channel": "C0NOWHERE1"})
+        self.refused("unknown_field", "chat.postMessage", {**good, "txt": "x"})
+        self.refused("invalid_arguments", "chat.postMessage", {**good, "unfurl_links": "yes"})
+        self.refused("no_text", "chat.postMessage", {"channel": "C0GENERAL1"})
+        self.refused("msg_too_long", "chat.postMessage", {**good, "text": "x" * 40001})
+        self.refused("thread_not_found", "chat.postMessage", {**good, "thread_ts": "1.2"})
+        self.refused("unknown_method", "chat.shout", good)
+        self.refused("message_not_found", "chat.update", {**good, "ts": "1.2"})
+        self.refused("json_not_supported", "conversations.history", {"channel": "C0GENERAL1"})
+        self.refused("invalid_trigger_id", "views.open", {"trigger_id": "x", "view": {}})
+        self.refused("user_not_in_channel", "chat.postEphemeral", {**good, "user": "U0000009"})
+        self.fake.control("archive", {"channel": "C0GENERAL1"})
+        self.refused("is_archived", "chat.postMessage", good)
+        self.fake.control("revoke", {"which": "bot"})
+        self.refused("invalid_auth", "auth.test", form="")
+
+    def test_refuses_blocks_that_are_none(self):
+        plain = {"type": "plain_text", "text": "x"}
+        button = {"type": "button", "action_id": "a", "text": plain}
+        for blocks in ([{"type": "headline"}], [{"type": "header", "text": {"type": "mrkdwn", "text": "x"}}],
+                       [{"type": "header", "text": {"type": "plain_text", "text": "x" * 151}}], [{"type": "section"}],
+                       [{"type": "section", "text": {"type": "mrkdwn", "text": "x" * 3001}}],
+                       [{"type": "section", "fields": [plain] * 11}], [{"type": "actions", "elements": [button, button]}],
+                       [{"type": "actions", "elements": [{**button, "style": "green"}]}], [{"type": "context", "elements": []}],
+                       [{"type": "section", "text": plain, "more": 1}], [{"type": "section", "text": {"type": "plain_text", "text": ""}}]):
+            with self.subTest(blocks):
+                self.refused("invalid_blocks", "chat.postMessage", {"channel": "C0GENERAL1", "text": "x", "blocks": blocks})
+        self.refused("invalid_blocks_format", "chat.postMessage",
+                     {"channel": "C0GENERAL1", "text": "x", "blocks": [{"type": "divider"}] * 51})
+
+    def test_faults_come_when_ordered(self):
+        good = {"channel": "C0GENERAL1", "text": "x"}
+        headers = {"Authorization": "Bearer " + world.BOT_TOKEN}
+        self.fake.control("faults", {"faults": [{"method": "chat.postMessage", "kind": "429", "retry_after": 3},
+                                                {"method": "chat.postMessage", "kind": "500_after"},
+                                                {"method": "*", "kind": "drop_before"}]})
+        self.assertEqual(self.fake.send("POST", "/api/chat.postMessage", good, headers)[0], 429)
+        self.assertEqual(self.fake.send("POST", "/api/chat.postMessage", good, headers)[0], 500)
+        self.assertIsNone(self.fake.send("POST", "/api/chat.postMessage", good, headers))
+        self.assertEqual(len(self.fake.control("channel/C0GENERAL1")["messages"]), 1)
+
+    @unittest.skipIf(jsonschema is None, "python3-jsonschema is not there")
+    def test_events_and_messages_are_as_described(self):
+        with open(os.path.join(SPECS, "slack_common_event_wrapper_schema.json"), encoding="utf-8") as file:
+            wrapper = json.load(file)
+        said = self.fake.control("say", {"channel": "C0GENERAL1", "user": "U0000001", "text": "x"})
+        jsonschema.validate(said["payload"], wrapper)
+        document = description()
+        posted = self.api("chat.postMessage", {"channel": "C0GENERAL1", "text": "x"})
+        answer = document["paths"]["/chat.postMessage"]["post"]["responses"]["200"]["schema"]
+        self.assertEqual([], [name for name in answer.get("required", []) if name not in posted])
+        for name, given in (("/auth.test", self.api("auth.test", form="")),
+                            ("/conversations.history", self.api("conversations.history", form="channel=C0GENERAL1"))):
+            schema = document["paths"][name]["get"]["responses"]["200"]["schema"]
+            self.assertEqual([], [each for each in schema.get("required", []) if each not in given], name)
+
+
+if __name__ == "__main__":
+    if jsonschema is None:
+        print("python3-jsonschema is not there: the shapes were not checked")
+    unittest.main()
