@@ -4,19 +4,22 @@
 #
 # Runs to its end at each `up`. Secrets are made once and kept in /state, which this container alone mounts;
 # settings are written anew. /out/<name> is the volume that the service <name> mounts read-only at /etc/berth:
-# the folder root:<gid> 0750, the files <uid>:<gid> 0400. Root needs CAP_CHOWN for that and nothing else.
+# the folder root:<gid> 0750, the files <uid>:<gid> 0400. Root needs CAP_CHOWN for that, and CAP_DAC_READ_SEARCH to read
+# what the host's user keeps to himself below /chat (deploy/chat).
 set -euo pipefail
 umask 077
 
 state=/state
-services="gateway lease prov run warden webhook"
+bridges="slack telegram discord whatsapp"
+services="gateway lease prov run warden webhook $bridges"
 # name=uid; the images' users have the same numbers (deploy/Dockerfile, docker-compose.yml).
-ids="nats=910 postgres=911 topology=913 gateway=920 lease=921 prov=922 run=923 warden=924 webhook=925"
+ids="nats=910 postgres=911 topology=913 gateway=920 lease=921 prov=922 run=923 warden=924 webhook=925
+slack=926 telegram=927 discord=928 whatsapp=929"
 
 # hand <name> <file>: standard input becomes /out/<name>/<file>, whole or not at all.
 hand() {
   local id=${ids#*"$1="}
-  id=${id%% *}
+  id=${id%%[!0-9]*}
   local target="/out/$1/$2"
   chown "0:$id" "/out/$1"
   chmod 0750 "/out/$1"
@@ -79,4 +82,12 @@ hand prov account.seed < "$state/nats/account.seed"
   echo "machines_dir: /var/lib/berth/machines"
   echo "node_binary: /opt/berth/bin/berth-node"
 } | hand prov prov.yaml
+# A bridge is configured by deploy/chat/<name>/: settings.yaml, and the files of secrets that it names as /etc/berth/<file>.
+for bridge in $bridges; do
+  [ -e "/chat/$bridge/settings.yaml" ] || continue
+  for file in "/chat/$bridge"/*; do
+    [ "${file##*/}" = settings.yaml ] || hand "$bridge" "${file##*/}" < "$file"
+  done
+  { common "$bridge"; cat "/chat/$bridge/settings.yaml"; } | hand "$bridge" "$bridge.yaml"
+done
 echo "secrets and settings are in place"
