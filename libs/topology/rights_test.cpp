@@ -466,7 +466,8 @@ TEST_F(RightsTest, AReaderHearsItsOrgAndPullsItsOwnDurableAndNothingElse) {
         "_INBOX.reader.rd_1.pull"
     );
     auto pulled = reader.next(kPatience);
-    while (pulled && pulled->payload == "-") pulled = reader.next(kPatience);  // other tests' events
+    while (pulled && pulled->payload == "-")
+        pulled = reader.next(kPatience);  // other tests' events
     ASSERT_TRUE(pulled);
     EXPECT_EQ(pulled->payload, "mine") << "the durable's filter is its org";
     EXPECT_EQ(reader.request(pulled->reply, "+ACK", "_INBOX.reader.rd_1.ack").value_or("none"), "");

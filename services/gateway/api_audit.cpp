@@ -122,6 +122,7 @@ void verify_on(Api& api, const CallPtr& call, const warden::v1::VerifyAudit& que
             warden::v1::VerifyAudit next = query;
             next.set_after_sequence(verdict.records());
             next.set_previous(verdict.head());
+            next.set_stream_position(verdict.stream_position());
             verify_on(api, call, next);
         }
     );

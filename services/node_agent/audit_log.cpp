@@ -8,6 +8,9 @@
 #include <cerrno>
 #include <cstring>
 
+#include "core/text.hpp"
+#include "core/time.hpp"
+
 namespace berth::node {
 namespace {
 constexpr std::uint32_t kMostEntryBytes = 1U << 20U;
@@ -25,13 +28,22 @@ void AuditWriter::add(const AuditEntry& entry) {
 
 bool AuditWriter::flush() {
     if (waiting_.empty()) return true;
-    if (!fd_) fd_ = Fd(::open(file_.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600));
+    if (!fd_) fd_ = Fd(::open(file_.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, mode_));
     if (!fd_) return false;
     const ssize_t put = ::write(fd_.get(), waiting_.data(), waiting_.size());
     if (put <= 0) return false;
     written_ += static_cast<std::uint64_t>(put);
     waiting_.erase(0, static_cast<std::size_t>(put));
     return waiting_.empty();
+}
+
+AuditEntry run_ended(int exit_code, identity::Sha256& output) {
+    AuditEntry entry;
+    entry.fact = "run_ended";
+    entry.at_us = to_unix_micros(Clock::system().now());
+    entry.exit_code = exit_code;
+    entry.output_sha256 = hex(output.finish());
+    return entry;
 }
 
 Result<std::vector<AuditEntry>> read_audit(

@@ -49,40 +49,51 @@ Fd open_child_signals() {
 
 }  // namespace
 
-Guard::Guard(const Launch& launch, std::filesystem::path folder, GuardHost& host)
-    : folder_(std::move(folder)),
+Guard::Guard(const Launch& launch, Keeping keeping, GuardHost& host)
+    : keeping_(std::move(keeping)),
       host_(host),
       level_(policy::level_of(launch.guard.level).value_or(policy::Level::kEnforce)),
       run_(launch.guard.run),
       grace_(launch.grace_ms),
       policy_(launch.guard.folder, origin_of(launch.guard)),
-      audit_(folder_ / "audit"),
+      audit_(keeping_.folder / "audit", keeping_.mode),
       tracer_(*this),
-      door_(*this),
+      door_(*this, keeping_.owner),
       environment_(launch.env),
       signals_(open_child_signals()) {}
 
 Guard::~Guard() = default;
 
-std::uint32_t Guard::init_flags() const {
-    if (level_ == policy::Level::kEnforce) return kGuardTraced | kGuardFiltered;
+std::uint32_t guard_flags(policy::Level level) {
+    if (level == policy::Level::kEnforce) return kGuardTraced | kGuardFiltered;
     // Nothing is refused here, so nothing needs to be kept from it.
-    return level_ == policy::Level::kObserve ? kGuardTraced : 0U;
+    return level == policy::Level::kObserve ? kGuardTraced : 0U;
 }
 
-Result<void> Guard::prepare() {
-    return level_ == policy::Level::kShim ? door_.open(folder_ / "shim") : Result<void>();
+std::uint32_t Guard::init_flags() const { return guard_flags(level_); }
+
+std::array<int, 2> Guard::descriptors() const {
+    return {signals_.get(), level_ == policy::Level::kShim ? door_.descriptor() : -1};
 }
 
-Result<void> Guard::seize(pid_t pid) {
-    BERTH_ASSIGN(images_, Images::of(pid, ::geteuid()));
-    return tracer_.seize(pid);
-}
-
-void Guard::on_signals() {
+void Guard::on_input(std::size_t which) {
+    if (which == 1) return door_.on_ready();
     signalfd_siginfo info;  // one of a kind is pending at most
     (void)!::read(signals_.get(), &info, sizeof info);
     tracer_.on_events();
+}
+
+Result<void> Guard::prepare() {
+    return level_ == policy::Level::kShim ? door_.open(keeping_.folder / "shim") : Result<void>();
+}
+
+Result<void> Guard::prepare(Fd channel) {
+    return level_ == policy::Level::kShim ? door_.adopt(std::move(channel)) : Result<void>();
+}
+
+Result<void> Guard::seize(pid_t pid) {
+    BERTH_ASSIGN(images_, Images::of(pid, keeping_.owner));
+    return tracer_.seize(pid);
 }
 
 void Guard::on_other_child(pid_t pid, int wait_status) { host_.on_child(pid, wait_status); }
@@ -164,7 +175,7 @@ void Guard::make_askable(pid_t pid, Image& image, policy::Verdict& verdict, bool
 
 void Guard::on_question(pid_t pid, const std::string& path) {
     if (!images_) {
-        auto images = Images::of(pid, ::geteuid());
+        auto images = Images::of(pid, keeping_.owner);
         if (!images)
             return door_.answer(pid, kShimDeny, "berth: denied: " + images.error().message + "\n");
         images_ = std::move(*images);
@@ -266,12 +277,7 @@ void Guard::abandon(pid_t pid) {
 void Guard::on_output(std::string_view bytes) { output_.update(bytes); }
 
 void Guard::finish(int exit_code) {
-    AuditEntry entry;
-    entry.fact = "run_ended";
-    entry.at_us = to_unix_micros(Clock::system().now());
-    entry.exit_code = exit_code;
-    entry.output_sha256 = hex(output_.finish());
-    audit_.add(entry);
+    audit_.add(run_ended(exit_code, output_));
     (void)audit_.flush();
 }
 

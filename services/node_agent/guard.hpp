@@ -2,6 +2,7 @@
 // A run's guard inside its supervisor: judges each exec, refuses, holds, and keeps the audit.
 #pragma once
 
+#include <array>
 #include <chrono>
 #include <deque>
 #include <filesystem>
@@ -13,6 +14,7 @@
 #include "identity/sha256.hpp"
 #include "node_agent/audit_log.hpp"
 #include "node_agent/guard_policy.hpp"
+#include "node_agent/guarding.hpp"
 #include "node_agent/image.hpp"
 #include "node_agent/run_files.hpp"
 #include "node_agent/run_socket.hpp"
@@ -21,49 +23,38 @@
 
 namespace berth::node {
 
-/// What the guard needs of its supervisor.
-class GuardHost {
-public:
-    virtual ~GuardHost() = default;
-    /// False: no node agent is there, or its socket is full; it is said again later.
-    virtual bool send_word(const RunWord& word) = 0;
-    /// A child of the supervisor's own ended.
-    virtual void on_child(pid_t pid, int wait_status) = 0;
-};
-
 /// Single-threaded, on the supervisor's loop; never waits. Commands that wait for a decision stay
 /// stopped while the rest of the tree goes on.
-class Guard final : private TracerEvents, private ShimEvents {
+class Guard final : public Guarding, private TracerEvents, private ShimEvents {
 public:
-    using Time = std::chrono::steady_clock::time_point;
-
-    Guard(const Launch& launch, std::filesystem::path folder, GuardHost& host);
+    /// Where a guard keeps its files, and whose commands they are.
+    struct Keeping {
+        std::filesystem::path folder;  ///< audit and held/ of the run
+        uid_t owner = 0;               ///< the user whose files the run can write
+        unsigned mode = 0600;          ///< of the files it makes
+    };
+    Guard(const Launch& launch, Keeping keeping, GuardHost& host);
     ~Guard() override;
 
-    /// What berth-init is told of this guard: kGuardTraced and so on.
-    std::uint32_t init_flags() const;
-    /// Descriptors to poll for input, and what to call then. -1: none.
-    int signals() const { return signals_.get(); }
-    void on_signals();
+    std::uint32_t init_flags() const override;
+    std::array<int, 2> descriptors() const override;
+    void on_input(std::size_t which) override;
+    Result<void> prepare() override;
+    /// Instead of prepare(): shims come as descriptors over `channel`, from whoever hears them.
+    Result<void> prepare(Fd channel);
+    Result<void> seize(pid_t pid) override;
+    bool on_word(const RunWord& word) override;
+    void greet() override;
+    void tell() override;
+    std::optional<Time> next_timer() const override;
+    void on_timers() override;
+    void on_output(std::string_view bytes) override;
+    void finish(int exit_code) override;
 
-    int shims() const { return level_ == policy::Level::kShim ? door_.descriptor() : -1; }
-    void on_shims() { door_.on_ready(); }
-
-    /// Makes what the level needs; before the sandbox starts. Error "system".
-    Result<void> prepare();
-    /// The run's first process stands before its first exec, in the sandbox. Error "system".
-    Result<void> seize(pid_t pid);
-    /// True for the words that are the guard's.
-    bool on_word(const RunWord& word);
-    /// A node agent came: it is told all that it must know.
-    void greet();
-    /// Sends what was not sent; called once per turn of the loop.
-    void tell();
-    std::optional<Time> next_timer() const;
-    void on_timers();
-    void on_output(std::string_view bytes);
-    /// The run has ended: its last entry. Called once, when all output was taken.
-    void finish(int exit_code);
+    /// Processes of the tree that are left.
+    std::size_t living() const { return tracer_.living(); }
+    /// Names of the tools that the policy speaks of.
+    std::vector<std::string> tools() { return policy_.tools(); }
 
 private:
     /// One process between its exec and its end.
@@ -138,7 +129,7 @@ private:
     ) const;
     void say(Word word, std::vector<std::string> texts);
 
-    std::filesystem::path folder_;
+    const Keeping keeping_;
     GuardHost& host_;
     policy::Level level_;
     std::string run_;

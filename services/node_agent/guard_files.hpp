@@ -13,10 +13,10 @@
 #include "core/result.hpp"
 #include "policy/policy.hpp"
 
-/// In the machine's folder, node/guard/:
+/// In the machine's folder, node/guard/ (of a container: door/guard/):
 ///   state            GuardState, replaced with every beat of warden
 ///   policy-<version> the policy, as Policy::compiled() writes it
-/// In a run's folder:
+/// In a run's folder (of a container: door/runs/<run>/):
 ///   held/<id>        Held: a command that waits for a decision; gone when it waits no more
 ///   audit            AuditEntry after AuditEntry, each with its size before it
 ///   audit.done       how much of it warden has
@@ -28,6 +28,9 @@ inline constexpr milliseconds kBeatLife{10'000};
 inline constexpr std::size_t kMaxHeld = 256;
 /// Of what is to be audited, per run, that warden does not have yet: more, and the tree waits.
 inline constexpr std::uint64_t kMaxAuditBytes = 64U << 20U;
+/// Mode of the files that a guard in a container and the node agent outside share: they are of two
+/// users, and the folders above them are closed to everybody else.
+inline constexpr unsigned kSharedMode = 0666;
 /// Arguments beyond this are cut in an audit entry.
 inline constexpr std::size_t kMaxAuditArguments = 4'096;
 

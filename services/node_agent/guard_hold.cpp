@@ -22,7 +22,7 @@ constexpr milliseconds kFreezePatience{500};  // then it is told as it is
 }  // namespace
 
 std::filesystem::path Guard::held_file(const std::string& id) const {
-    return folder_ / "held" / id;
+    return keeping_.folder / "held" / id;
 }
 
 void Guard::say(Word word, std::vector<std::string> texts) {
@@ -36,8 +36,9 @@ void Guard::hold(Waiting waiting, const policy::Verdict& verdict) {
     held.verdict = verdict;
     held.policy_version = policy_.version();
     std::error_code ignored;
-    std::filesystem::create_directory(folder_ / "held", ignored);
-    if (const auto written = write_file_atomic(held_file(held.id), held.encode(), 0600); !written) {
+    std::filesystem::create_directory(keeping_.folder / "held", ignored);
+    if (const auto written = write_file_atomic(held_file(held.id), held.encode(), keeping_.mode);
+        !written) {
         policy::Verdict denied = verdict;
         denied.action = policy::Action::kDeny;
         denied.reason = "it cannot be recorded: " + written.error().message;

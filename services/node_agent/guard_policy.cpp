@@ -42,6 +42,11 @@ void GuardPolicy::refresh() {
     policy_version_ = state_.version;
 }
 
+std::vector<std::string> GuardPolicy::tools() {
+    refresh();
+    return policy_ ? policy_->tools() : std::vector<std::string>();
+}
+
 policy::Verdict GuardPolicy::judge(const policy::Plan& plan) {
     refresh();
     policy::Verdict verdict;

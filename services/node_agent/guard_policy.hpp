@@ -7,6 +7,7 @@
 #include <filesystem>
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "node_agent/guard_files.hpp"
 #include "policy/policy.hpp"
@@ -22,6 +23,8 @@ public:
     /// Judges by the policy that is in force now. Denied where the machine has heard nothing of
     /// warden for kBeatLife, or its policy cannot be read.
     policy::Verdict judge(const policy::Plan& plan);
+    /// Names of the tools that it speaks of.
+    std::vector<std::string> tools();
     std::uint64_t version() const { return state_.version; }
     const policy::Origin& origin() const { return origin_; }
 

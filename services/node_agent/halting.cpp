@@ -19,7 +19,6 @@ bool is_live(Run& run) { return run.live() && !run.guard().tree_gone(); }
 }  // namespace
 
 std::string Halting::mechanism(const Settings& settings) {
-    if (settings.container) return "none";
     const bool traced =
         settings.guard == policy::Level::kEnforce || settings.guard == policy::Level::kObserve;
     return traced ? "ptrace" : "stop";

@@ -3,8 +3,9 @@
 // and `enter` outside, which hands one over.
 //
 // The door is the container's root with CAP_SETUID, CAP_SETGID and CAP_KILL (and CAP_CHOWN until
-// the volumes are the user's): it must become another uid for each command, and signal it. Nothing
-// it starts keeps any of that.
+// the volumes are the user's): it must become another uid for each command, and signal it. Where
+// commands are guarded it has CAP_SYS_PTRACE for the guards that it starts. No command keeps any of
+// that.
 #include <fcntl.h>
 #include <linux/capability.h>
 #include <poll.h>
@@ -27,6 +28,8 @@
 #include <initializer_list>
 
 #include "node_agent/init_run.hpp"
+#include "node_agent/init_tree.hpp"
+#include "node_agent/shim_protocol.hpp"
 
 namespace berth::node::init {
 namespace {
@@ -34,8 +37,10 @@ namespace {
 constexpr int kGoLookMs = 10;  // nothing tells of a file across a mount
 constexpr int kRequestPatienceMs = 5'000;
 constexpr int kBacklog = 64;
-constexpr int kMaxChildren = 512;  // above the node agent's own limits of runs and syncs
-constexpr int kParked = 64;        // above every descriptor that is about to be placed
+constexpr int kMostPassed = 6;
+constexpr int kMaxChildren = 512;    // above the node agent's own limits of runs and syncs
+constexpr int kMostAncestors = 256;  // of a shim; a deeper tree is refused
+constexpr int kParked = 64;          // above every descriptor that is about to be placed
 
 /// Which mistake the machine died of: nobody reads a container's stderr.
 [[noreturn]] void give_up(const char* what) {
@@ -44,12 +49,16 @@ constexpr int kParked = 64;        // above every descriptor that is about to be
     die(what);
 }
 
+/// Of those that it has.
 void keep_capabilities(std::initializer_list<int> kept) {
     __user_cap_header_struct header{_LINUX_CAPABILITY_VERSION_3, 0};
     __user_cap_data_struct data[2] = {};
+    __user_cap_data_struct had[2] = {};
+    if (::syscall(SYS_capget, &header, had) != 0) give_up("capget");
     for (const int capability : kept)
         data[capability / 32].permitted |= 1U << (static_cast<unsigned>(capability) % 32U);
-    for (auto& half : data) half.effective = half.permitted;
+    for (int half = 0; half < 2; ++half)
+        data[half].effective = data[half].permitted &= had[half].permitted;
     if (::syscall(SYS_capset, &header, data) != 0) give_up("capset");
 }
 
@@ -81,19 +90,63 @@ void wait_for_go(int signals) {
     }
 }
 
-int open_door() {
+/// A socket that every uid may connect to, or -1.
+int listen_at(const char* path) {
     const int fd = ::socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
     sockaddr_un address{};
     address.sun_family = AF_UNIX;
-    std::snprintf(address.sun_path, sizeof address.sun_path, "%s", kDoorSocket);
-    // Open to every uid: the node agent's is not known here. Commands cannot reach the folder, and
-    // are told apart besides.
+    std::snprintf(address.sun_path, sizeof address.sun_path, "%s", path);
     ::umask(0);
-    if (fd < 0 || ::bind(fd, reinterpret_cast<sockaddr*>(&address), sizeof address) != 0 ||
-        ::listen(fd, kBacklog) != 0)
-        give_up("cannot open the door");
+    const bool open = fd >= 0 &&
+                      ::bind(fd, reinterpret_cast<sockaddr*>(&address), sizeof address) == 0 &&
+                      ::listen(fd, kBacklog) == 0;
     ::umask(0022);
+    return open ? fd : -1;
+}
+
+/// Open to every uid: the node agent's is not known here. Commands cannot reach the folder, and are
+/// told apart besides.
+int open_door() {
+    const int fd = listen_at(kDoorSocket);
+    if (fd < 0) give_up("cannot open the door");
     return fd;
+}
+
+/// One child of the door, and where it hears of its shims.
+struct Served {
+    pid_t pid;
+    int shims;
+};
+Served g_served[kMaxChildren];
+
+void forget_served(pid_t pid) {
+    for (Served& one : g_served) {
+        if (one.pid != pid) continue;
+        if (one.shims >= 0) ::close(one.shims);
+        one = {};
+    }
+}
+
+/// All shims of a container knock at one place, whatever run they are of: each is passed on to the
+/// run that it descends from. Who descends from none is closed unheard, which refuses it.
+void pass_shim_on(int listener) {
+    const int connection = ::accept4(listener, nullptr, nullptr, SOCK_CLOEXEC | SOCK_NONBLOCK);
+    if (connection < 0) return;
+    ucred peer{};
+    socklen_t size = sizeof peer;
+    pid_t pid = 0;
+    if (::getsockopt(connection, SOL_SOCKET, SO_PEERCRED, &peer, &size) == 0) pid = peer.pid;
+    const pid_t self = ::getpid();
+    for (int step = 0; step < kMostAncestors && pid > 0; ++step) {
+        const pid_t parent = parent_of(pid);
+        if (parent == self) break;
+        pid = parent;
+    }
+    for (const Served& one : g_served) {
+        if (pid > 0 && one.pid == pid && one.shims >= 0)
+            (void)send_message(one.shims, {kDoorShim, 0}, &connection, 1);
+    }
+    ::close(connection);
 }
 
 /// A peer outside this pid namespace has no number in it; everything inside has one.
@@ -103,46 +156,73 @@ bool is_outside(int connection) {
     return ::getsockopt(connection, SOL_SOCKET, SO_PEERCRED, &peer, &size) == 0 && peer.pid == 0;
 }
 
-/// The request and its descriptors, placed where run() looks for them. False: no such thing came.
-bool take_request(int connection, bool& tool) {
+/// The request and its descriptors, placed where run() looks for them; how many come after the
+/// launch description. -1: no such thing came.
+int take_request(int connection, bool& tool) {
     pollfd wait{connection, POLLIN, 0};
-    if (::poll(&wait, 1, kRequestPatienceMs) <= 0) return false;
+    if (::poll(&wait, 1, kRequestPatienceMs) <= 0) return -1;
     InitMessage message{};
     iovec part{&message, sizeof message};
-    alignas(cmsghdr) char space[CMSG_SPACE(5 * sizeof(int))];
+    alignas(cmsghdr) char space[CMSG_SPACE(kMostPassed * sizeof(int))];
     msghdr header{};
     header.msg_iov = &part;
     header.msg_iovlen = 1;
     header.msg_control = space;
     header.msg_controllen = sizeof space;
     if (::recvmsg(connection, &header, MSG_CMSG_CLOEXEC) != static_cast<ssize_t>(sizeof message))
-        return false;
+        return -1;
     if (message.kind == kDoorEnd) ::kill(::getppid(), SIGTERM);
     tool = message.kind == kDoorTool;
-    if (!tool && message.kind != kDoorRun) return false;
+    const bool guarded = message.kind == kDoorGuarded;
+    if (!tool && !guarded && message.kind != kDoorRun) return -1;
     const cmsghdr* entry = CMSG_FIRSTHDR(&header);
-    const int wanted = tool ? 4 : 5;
+    const int wanted = tool ? 4 : guarded ? 6 : 5;
     if (entry == nullptr || entry->cmsg_type != SCM_RIGHTS ||
         entry->cmsg_len != CMSG_LEN(static_cast<std::size_t>(wanted) * sizeof(int)))
-        return false;
-    int fds[5];
+        return -1;
+    int fds[kMostPassed];
     std::memcpy(fds, CMSG_DATA(entry), static_cast<std::size_t>(wanted) * sizeof(int));
     for (int i = 0; i < wanted; ++i) fds[i] = ::fcntl(fds[i], F_DUPFD_CLOEXEC, kParked);
     for (int i = 0; i < 3; ++i) ::dup2(fds[i], i);
     if (!tool) ::dup3(fds[3], kInitControlFd, O_CLOEXEC);
-    ::dup3(fds[wanted - 1], kInitLaunchFd, O_CLOEXEC);
-    return true;
+    ::dup3(fds[tool ? 3 : 4], kInitLaunchFd, O_CLOEXEC);
+    if (guarded) ::dup3(fds[5], kInitGuardFd, O_CLOEXEC);
+    return guarded ? 1 : 0;
 }
 
-[[noreturn]] void serve(int connection, uid_t user) {
+[[noreturn]] void serve(int connection, int shims, uid_t user) {
     const int parked = ::fcntl(connection, F_DUPFD_CLOEXEC, kParked);
-    RunOptions options{kInitLaunchFd + 1, false, user};
-    if (parked < 0 || !take_request(parked, options.tool)) ::_exit(125);
+    const int parked_shims = ::fcntl(shims, F_DUPFD_CLOEXEC, kParked);
+    RunOptions options{kInitLaunchFd + 1, false, user, -1};
+    const int guards = parked < 0 ? -1 : take_request(parked, options.tool);
+    if (guards < 0) ::_exit(125);
+    options.connection += guards;
     ::dup3(parked, options.connection, O_CLOEXEC);
+    int last = options.connection;
+    if (guards > 0) options.shims = ::dup3(parked_shims, ++last, O_CLOEXEC);
     // What was parked, the listener and the rest: the run must see the end of its pipes.
-    ::syscall(SYS_close_range, static_cast<unsigned>(options.connection) + 1U, ~0U, 0U);
+    ::syscall(SYS_close_range, static_cast<unsigned>(last) + 1U, ~0U, 0U);
     if (options.tool) ::close(kInitControlFd);
     ::_exit(run(options));
+}
+
+/// Gives a child of its own to whoever asks from outside.
+void answer(int connection, uid_t user) {
+    Served* place = nullptr;
+    for (Served& one : g_served) {
+        if (one.pid == 0) place = &one;
+    }
+    int pair[2];
+    if (place == nullptr || !is_outside(connection) ||
+        ::socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, pair) != 0)
+        return;
+    const pid_t pid = ::fork();
+    if (pid == 0) serve(connection, pair[1], user);
+    ::close(pair[1]);
+    if (pid > 0)
+        *place = {pid, pair[0]};
+    else
+        ::close(pair[0]);
 }
 
 /// The memfd that `enter tool` describes its program in.
@@ -192,35 +272,35 @@ int door(int argc, char** argv) {
         if (::stat(argv[i], &info) != 0) give_up(argv[i]);
         if (info.st_uid != user && ::chown(argv[i], user, user) != 0) give_up(argv[i]);
     }
-    keep_capabilities({CAP_SETUID, CAP_SETGID, CAP_KILL});
+    keep_capabilities({CAP_SETUID, CAP_SETGID, CAP_KILL, CAP_SYS_PTRACE});
     if (::unlink(kDoorSocket) != 0 && errno != ENOENT) give_up("cannot remove the old door");
     const int signals = open_signals();
     wait_for_go(signals);
     const int listener = open_door();
-    int children = 0;
+    ::unlink(kShimSocket);
+    const int shims = listen_at(kShimSocket);  // -1: there is no place for it, and so for no shim
     for (;;) {
-        pollfd wait[2] = {{listener, POLLIN, 0}, {signals, POLLIN, 0}};
-        if (::poll(wait, 2, -1) < 0 && errno != EINTR) ::_exit(1);
+        pollfd wait[3] = {{listener, POLLIN, 0}, {signals, POLLIN, 0}, {shims, POLLIN, 0}};
+        if (::poll(wait, 3, -1) < 0 && errno != EINTR) ::_exit(1);
         take_signals(signals);
-        while (::waitpid(-1, nullptr, WNOHANG) > 0) --children;
+        for (pid_t dead = 0; (dead = ::waitpid(-1, nullptr, WNOHANG)) > 0;) forget_served(dead);
+        if (wait[2].revents != 0) pass_shim_on(shims);
         const int connection = ::accept4(listener, nullptr, nullptr, SOCK_CLOEXEC);
         if (connection < 0) continue;
-        if (is_outside(connection) && children < kMaxChildren) {
-            const pid_t pid = ::fork();
-            if (pid == 0) serve(connection, user);
-            if (pid > 0) ++children;
-        }
+        answer(connection, user);
         ::close(connection);
     }
 }
 
 int enter(int argc, char** argv) {
     const bool tool = std::strcmp(argv[3], "tool") == 0;
+    const bool guarded = !tool && argc > 4 && std::strcmp(argv[4], "guarded") == 0;
     if (tool && argc < 6) return 2;
     const int connection = connect_to_door(argv[2]);
-    int fds[5] = {0, 1, 2, kInitControlFd, kInitLaunchFd};
+    int fds[kMostPassed] = {0, 1, 2, kInitControlFd, kInitLaunchFd, kInitGuardFd};
     if (tool) fds[3] = describe(argv[4], argv + 5, argc - 5);
-    if (!send_message(connection, {tool ? kDoorTool : kDoorRun, 0}, fds, tool ? 4 : 5))
+    const char kind = tool ? kDoorTool : guarded ? kDoorGuarded : kDoorRun;
+    if (!send_message(connection, {kind, 0}, fds, tool ? 4 : guarded ? 6 : 5))
         die("the machine's container does not take the command");
     // From here on only the other side holds the run's descriptors: their ends are exact.
     const int kept = ::fcntl(connection, F_DUPFD_CLOEXEC, kParked);

@@ -11,6 +11,9 @@ namespace berth::node {
 inline constexpr int kInitControlFd = 3;  ///< SOCK_SEQPACKET to the supervisor
 inline constexpr int kInitLaunchFd =
     4;  ///< memfd: InitLaunch, then NUL-ended strings: cwd, argv…, env…
+/// In a container, where the guard runs beside the commands: the words of the run's supervisor and
+/// that guard (run_socket.hpp).
+inline constexpr int kInitGuardFd = 5;
 /// Where berth-init tells the node agent in mode `hold` that the namespaces are ready (one byte).
 inline constexpr int kHoldReadyFd = 3;
 
@@ -27,6 +30,12 @@ inline constexpr std::uint32_t kGuardTraced = 1;
 /// It starts under the filter that leaves a tracer no gap (init_filter.hpp).
 inline constexpr std::uint32_t kGuardFiltered = 2;
 
+/// The guard is a process of its own in here, which berth-init starts first. A kInitTraceMe goes to
+/// it and not to the supervisor.
+inline constexpr std::uint32_t kGuardBeside = 4;
+/// The shims' folder comes first in PATH.
+inline constexpr std::uint32_t kGuardShims = 8;
+
 /// One datagram in either direction.
 struct InitMessage {
     char kind;
@@ -35,6 +44,7 @@ struct InitMessage {
 // supervisor -> init
 inline constexpr char kInitSignal = 'S';  ///< value: signal for the command's process group
 inline constexpr char kInitKill = 'K';    ///< end now, with everything of the run
+inline constexpr char kInitStop = 'P';    ///< SIGSTOP to everything of the run, until nobody is new
 // init -> supervisor; each carries init's credentials, the first is how the supervisor learns its
 // host pid
 inline constexpr char kInitStarted =
@@ -42,6 +52,7 @@ inline constexpr char kInitStarted =
 inline constexpr char kInitExited = 'E';  ///< value: the command's wait status
 /// From the command's own process, with its credentials and a socket: it waits for one byte there.
 inline constexpr char kInitTraceMe = 'T';
+inline constexpr char kInitStopped = 'p';  ///< after kInitStop; value: how many stand still
 /// Before kInitExited: the kernel killed a process of the machine for want of memory. Value: the
 /// machine's limit in MiB, 0 where it cannot be read.
 inline constexpr char kInitMemory = 'M';
@@ -50,8 +61,18 @@ inline constexpr char kInitMemory = 'M';
 // with kInitExited. The end of the connection is, from one side, the end of everything of the run;
 // from the other, the order to end it.
 inline constexpr char kDoorRun = 'R';
+inline constexpr char kDoorGuarded = 'G';  ///< a run with a guard: kInitGuardFd comes along, too
 inline constexpr char kDoorTool = 'T';
 inline constexpr char kDoorEnd = 'Q';  ///< alone: the door ends, and with it the container
+
+// door -> guard beside: a shim's connection comes along
+inline constexpr char kDoorShim = 'H';
+
+/// Descriptors of a guard beside: kInitControlFd is its supervisor's words, then these.
+inline constexpr int kBesideInitFd = 4;   ///< kInitTraceMe; its end: no more commands
+inline constexpr int kBesideShimsFd = 5;  ///< kDoorShim
+/// Where it is found inside a container.
+inline constexpr const char* kBesideProgram = "/.berth/supervisor";
 
 /// Names in the folder that node agent and door share.
 inline constexpr const char* kDoorSocket = "sock";

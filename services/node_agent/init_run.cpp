@@ -21,9 +21,11 @@
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
+#include <utility>
 
 #include "node_agent/init_filter.hpp"
 #include "node_agent/init_tree.hpp"
+#include "node_agent/shim_protocol.hpp"
 
 namespace berth::node::init {
 
@@ -136,6 +138,17 @@ void add_image_environment(Command& command) {
     command.env = merged;
 }
 
+/// The shims' folder comes first where commands are looked up.
+void add_shims(Command& command) {
+    for (char** entry = command.env; *entry != nullptr; ++entry) {
+        if (std::strncmp(*entry, "PATH=", 5) != 0) continue;
+        char* longer = nullptr;
+        if (::asprintf(&longer, "PATH=%s:%s", kShimTools, *entry + 5) < 0) die("no memory");
+        *entry = longer;
+        return;
+    }
+}
+
 void tell(char kind, std::int32_t value, int fd = -1) {
     (void)send_message(kInitControlFd, {kind, value}, &fd, fd >= 0 ? 1 : 0);
 }
@@ -172,12 +185,20 @@ void become(uid_t user) {
     ::umask(0022);
 }
 
-/// Stands still until the supervisor traces this process.
+/// The run's guard where it is a process of its own here, and our end to it.
+struct Beside {
+    pid_t pid = 0;
+    int fd = -1;
+};
+Beside g_beside;
+
+/// Stands still until the guard traces this process.
 void wait_for_tracer() {
     int pair[2];
     char traced = 0;
+    const int guard = g_beside.pid != 0 ? g_beside.fd : kInitControlFd;
     if (::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) != 0 ||
-        !send_message(kInitControlFd, {kInitTraceMe, 0}, &pair[1], 1))
+        !send_message(guard, {kInitTraceMe, 0}, &pair[1], 1))
         die("nobody guards the command");
     ::close(pair[1]);
     // Its end says that the supervisor could not, and has said why.
@@ -215,9 +236,50 @@ void wait_for_tracer() {
     ::_exit(126);
 }
 
+/// Starts the guard that is to trace the command from in here. Before the command is forked.
+void start_guard(const RunOptions& options) {
+    int pair[2];
+    const int on = 1;  // before anybody sends: whose word it is comes along
+    if (::socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) != 0 ||
+        ::setsockopt(pair[1], SOL_SOCKET, SO_PASSCRED, &on, sizeof on) != 0)
+        die("socketpair");
+    const pid_t pid = ::fork();
+    if (pid < 0) die("fork");
+    if (pid > 0) {
+        ::close(pair[1]);
+        ::close(kInitGuardFd);
+        if (options.shims >= 0) ::close(options.shims);
+        g_beside = {pid, pair[0]};
+        return;
+    }
+    // Above what is about to be placed, and then only what the guard is to have: the reader of the
+    // command's output must see its end.
+    constexpr int kAbove = 64;
+    const int words = ::fcntl(kInitGuardFd, F_DUPFD_CLOEXEC, kAbove);
+    const int init = ::fcntl(pair[1], F_DUPFD_CLOEXEC, kAbove);
+    const int shims = ::fcntl(options.shims, F_DUPFD_CLOEXEC, kAbove);
+    const int null = ::open("/dev/null", O_RDWR | O_CLOEXEC);
+    for (int i = 0; i < 3; ++i) ::dup2(null, i);
+    ::dup2(words, kInitControlFd);
+    ::dup2(init, kBesideInitFd);
+    ::dup2(shims, kBesideShimsFd);
+    ::syscall(SYS_close_range, static_cast<unsigned>(kBesideShimsFd) + 1U, ~0U, 0U);
+    sigset_t none;
+    ::sigemptyset(&none);
+    ::sigprocmask(SIG_SETMASK, &none, nullptr);
+    char user[16];
+    std::snprintf(user, sizeof user, "%u", options.user);
+    const char* argv[] = {kBesideProgram, "--guard", user, nullptr};
+    ::execv(kBesideProgram, const_cast<char**>(argv));
+    ::_exit(125);
+}
+
 /// Ends everything of the run. Alone in its namespace, the exit of this process does.
 void end_all(const RunOptions& options) {
-    if (options.connection >= 0) end_tree(options.user);
+    if (options.connection < 0) return;
+    // The guard sees the end of this, waits for the last of the tree and writes down what it saw.
+    if (g_beside.fd >= 0) ::close(std::exchange(g_beside.fd, -1));
+    end_tree(options.user, g_beside.pid);
 }
 
 /// Reads one message of the supervisor. Its end means the supervisor is dead, and so is this run.
@@ -229,18 +291,26 @@ void obey(pid_t command, const RunOptions& options) {
         end_all(options);
         ::_exit(137);
     }
+    if (message.kind == kInitStop && options.connection >= 0)
+        return tell(kInitStopped, stop_tree(g_beside.pid));
     if (got == static_cast<ssize_t>(sizeof message) && message.kind == kInitSignal) {
         // The leader may have moved to another group; then it alone is told.
         if (::kill(-command, message.value) != 0) ::kill(command, message.value);
     }
 }
 
-/// Reaps everything that is dead. True when the command itself is, with its wait status.
+/// Reaps everything that is dead. True when the command itself is, with its wait status, or its
+/// guard, whose death is the command's.
 bool reap(pid_t command, int& status) {
     for (;;) {
         int one = 0;
         const pid_t pid = ::waitpid(-1, &one, WNOHANG);
         if (pid <= 0) return false;
+        if (pid == g_beside.pid) {
+            g_beside.pid = 0;
+            status = SIGKILL;
+            return true;
+        }
         if (pid != command) continue;
         status = one;
         return true;
@@ -289,6 +359,7 @@ int run(const RunOptions& options) {
         // Whoever of the run loses its parent becomes our child: end_tree() misses nobody.
         if (::prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) != 0) die("cannot become a subreaper");
         if (!options.tool) add_image_environment(command);
+        if ((command.head.guard & kGuardShims) != 0) add_shims(command);
         before = MemoryKills::read();
     }
     ::fcntl(kInitControlFd, F_SETFD, FD_CLOEXEC);
@@ -298,6 +369,7 @@ int run(const RunOptions& options) {
     ::sigprocmask(SIG_BLOCK, &children, nullptr);
     const int signals = ::signalfd(-1, &children, SFD_CLOEXEC | SFD_NONBLOCK);
     if (signals < 0) die("signalfd");
+    if ((command.head.guard & kGuardBeside) != 0) start_guard(options);
     const pid_t pid = start(command, options);
     for (;;) {
         pollfd wait[3] = {

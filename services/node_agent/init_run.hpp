@@ -19,6 +19,7 @@ struct RunOptions {
     int connection = -1;
     bool tool = false;  ///< no supervisor: the end is told on the connection
     uid_t user = 0;     ///< with a connection: whom the command runs as (group alike)
+    int shims = -1;     ///< with a connection: where the door passes on who asks by a shim
 };
 
 /// Takes the launch description from kInitLaunchFd, starts the command, reaps, forwards signals,

@@ -20,6 +20,8 @@ namespace berth::node::init {
 namespace {
 
 constexpr long long kChaseMs = 2'000;  // far longer than any tree that does not flee needs
+constexpr long long kLastMs = 6'000;   // of the last child, once it is asked to end
+constexpr int kMostLooks = 50;         // at a tree that is being stopped
 constexpr long kPauseNs = 1'000'000;   // between two looks; the kernel needs a moment to end one
 constexpr int kMaxProcesses = 8'192;   // more than any pids limit that a machine gets
 
@@ -45,7 +47,7 @@ struct Process {
 };
 
 /// From "<pid> (<name, anything>) <state> <parent> …".
-pid_t parent_of(const char* stat) {
+pid_t parent_in(const char* stat) {
     const char* end = std::strrchr(stat, ')');
     int parent = 0;
     char state = 0;
@@ -63,16 +65,18 @@ int list_processes(Process* into) {
         char path[64];
         char text[512];
         std::snprintf(path, sizeof path, "/proc/%d/stat", pid);
-        into[count++] = {pid, parent_of(slurp(path, text, sizeof text)), false};
+        into[count++] = {pid, parent_in(slurp(path, text, sizeof text)), false};
     }
     ::closedir(proc);
     return count;
 }
 
-void kill_descendants() {
+/// Sends a signal to every descendant but the child `spared` and counts them.
+int signal_descendants(int signal, pid_t spared) {
     static Process all[kMaxProcesses];
     const int count = list_processes(all);
     const pid_t self = ::getpid();
+    int found = 0;
     const auto is_ours = [&](pid_t parent) {
         if (parent == self) return true;
         for (int i = 0; i < count; ++i) {
@@ -83,11 +87,13 @@ void kill_descendants() {
     for (bool more = true; more;) {
         more = false;
         for (int i = 0; i < count; ++i) {
-            if (all[i].ours || !is_ours(all[i].parent)) continue;
+            if (all[i].ours || all[i].pid == spared || !is_ours(all[i].parent)) continue;
             all[i].ours = more = true;
-            ::kill(all[i].pid, SIGKILL);
+            ++found;
+            ::kill(all[i].pid, signal);
         }
     }
+    return found;
 }
 
 void kill_all_of(uid_t user) {
@@ -111,19 +117,37 @@ long long number_in(const char* const* paths, int count, const char* key) {
 
 }  // namespace
 
-void end_tree(uid_t user) {
-    const long long chase_until = now_ms() + kChaseMs;
+void end_tree(uid_t user, pid_t last) {
+    const long long begun = now_ms();
     for (;;) {
         for (;;) {
             const pid_t dead = ::waitpid(-1, nullptr, WNOHANG);
             if (dead == 0) break;
             if (dead < 0 && errno == ECHILD) return;
         }
-        kill_descendants();
-        if (now_ms() > chase_until) kill_all_of(user);
+        const long long spent = now_ms() - begun;
+        signal_descendants(SIGKILL, spent > kLastMs ? 0 : last);
+        if (spent > kChaseMs) kill_all_of(user);
         const timespec pause{0, kPauseNs};
         ::nanosleep(&pause, nullptr);
     }
+}
+
+int stop_tree(pid_t spared) {
+    int before = 0;
+    for (int look = 0; look < kMostLooks; ++look) {
+        const int found = signal_descendants(SIGSTOP, spared);
+        if (found == before) break;
+        before = found;
+    }
+    return before;
+}
+
+pid_t parent_of(pid_t pid) {
+    char path[64];
+    char text[512];
+    std::snprintf(path, sizeof path, "/proc/%d/stat", pid);
+    return parent_in(slurp(path, text, sizeof text));
 }
 
 MemoryKills MemoryKills::read() {

@@ -86,7 +86,9 @@ std::shared_ptr<RunGuard> Run::make_guard() {
     run.drained = [this] {
         if (ended_stored_) clean_up();
     };
-    return std::make_shared<RunGuard>(context_, spec_, folder_, std::move(run));
+    return std::make_shared<RunGuard>(
+        context_, spec_, guard_folder(context_.settings, spec_.run()), std::move(run)
+    );
 }
 
 Run::~Run() {
@@ -188,7 +190,7 @@ Result<void> Run::start_supervisor() {
     BERTH_ASSIGN(Launch::Guard guard, context_.warden.guard_for(spec_));
     Launch launch = launch_of(context_, holder, spec_);
     launch.guard = std::move(guard);
-    context_.warden.add_shims(launch, folder_);
+    BERTH_TRY(context_.warden.prepare(launch, folder_));
     BERTH_TRY(write_quickly(folder_ / "launch", launch.encode()));
     BERTH_ASSIGN(const Fd listener, listen_in(folder_));
     process::SpawnSpec spawn;

@@ -149,6 +149,7 @@ void Run::clean_up() {
     }
     send({Word::kDone, 0, 0, 0, 0, {}});
     std::error_code error;
+    std::filesystem::remove_all(guard_folder(context_.settings, id()), error);
     std::filesystem::remove_all(folder_, error);
     if (error)
         log::warning(

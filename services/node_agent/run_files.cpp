@@ -17,7 +17,7 @@
 namespace berth::node {
 namespace {
 
-constexpr std::string_view kMagic = "BERTHRUN3\n";
+constexpr std::string_view kMagic = "BERTHRUN4\n";
 constexpr std::string_view kStates[] = {"succeeded", "failed", "canceled", "timed_out", "lost"};
 
 /// "key=value" lines; the last, `reason`, may hold anything.
@@ -73,7 +73,9 @@ std::string Launch::encode() const {
           &guard.agent,
           &guard.lease,
           &guard.machine,
-          &guard.run})
+          &guard.run,
+          &guard.beside,
+          &guard.beside_inside})
         out.put(*text);
     return out.take();
 }
@@ -103,7 +105,9 @@ Result<Launch> Launch::decode(std::string_view bytes) {
           &launch.guard.agent,
           &launch.guard.lease,
           &launch.guard.machine,
-          &launch.guard.run})
+          &launch.guard.run,
+          &launch.guard.beside,
+          &launch.guard.beside_inside})
         *text = source.text();
     if (!source.done()) return internal("bad_launch", "the launch description is damaged");
     return launch;
@@ -172,9 +176,12 @@ Result<void> create_durable(const std::filesystem::path& path, std::string_view 
     return {};
 }
 
-Result<void> write_quickly(const std::filesystem::path& path, std::string_view content) {
-    const Fd fd(::open(path.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600));
-    if (!fd ||
+Result<void> write_quickly(
+    const std::filesystem::path& path, std::string_view content, unsigned mode
+) {
+    const Fd fd(::open(path.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, mode));
+    // fchmod because open's mode is cut by the umask.
+    if (!fd || (mode != 0600 && ::fchmod(fd.get(), mode) != 0) ||
         ::write(fd.get(), content.data(), content.size()) != static_cast<ssize_t>(content.size())) {
         return system_error("cannot write " + path.string(), errno);
     }

@@ -44,6 +44,9 @@ struct Launch {
         std::string level;   ///< "observe", "shim" or "enforce"
         std::string folder;  ///< node/guard of the machine
         std::string org, user, profile, agent, lease, machine, run;
+        /// Of a guard that runs beside the commands in a container: its folder as the node agent
+        /// sees it, and below the door's. `folder` is then below the door's, too.
+        std::string beside{}, beside_inside{};
     } guard;
 
     std::string encode() const;
@@ -85,7 +88,9 @@ struct StartedRecord {
 Result<void> create_durable(const std::filesystem::path& path, std::string_view content);
 
 /// Replaces a file without waiting for the disk: for what is made anew after a crash of the host.
-/// Readers may see a part of it. Mode 0600.
-Result<void> write_quickly(const std::filesystem::path& path, std::string_view content);
+/// Readers may see a part of it.
+Result<void> write_quickly(
+    const std::filesystem::path& path, std::string_view content, unsigned mode = 0600
+);
 
 }  // namespace berth::node

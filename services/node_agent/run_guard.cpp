@@ -157,7 +157,8 @@ void RunGuard::write_decision(const Decision& decision) {
     const std::string path = held_file(decision.held).string() + ".decision";
     std::error_code error;
     if (!std::filesystem::exists(path, error)) {
-        const auto written = write_file_atomic(path, decision.encode(), 0600);
+        const unsigned mode = context_.settings.container ? kSharedMode : 0600;
+        const auto written = write_file_atomic(path, decision.encode(), mode);
         if (!written)
             return log::warning("a decision cannot be kept", {{"error", written.error()}});
     }

@@ -25,6 +25,7 @@ public:
         std::function<bool(const RunWord&)> send;  ///< to the supervisor
         std::function<void()> drained;             ///< warden has the whole audit
     };
+    /// `folder`: see guard_folder().
     RunGuard(NodeContext context, const v1::Start& spec, std::filesystem::path folder, Run run);
 
     /// True for the words that are its own.

@@ -36,6 +36,10 @@ enum class Word : char {
     kAudited = 'j',    ///< b: bytes of `audit` written
     kFrozen = 'f',     ///< a: processes that stand still; data: {halt, mechanism}
     kGone = 'g',  ///< after kFreeze: no process of the run is left; its end is still to be written
+    // guard beside -> supervisor, which passes the other words on
+    kTrouble = 't',  ///< data: a line for the run's output
+    // supervisor -> guard beside
+    kGreet = 'w',  ///< a node agent came
     // node agent -> supervisor
     kDecide = 'd',     ///< data: id of a held command whose decision is in held/<id>.decision
     kClaimed = 'm',    ///< data: {id, "go" or "", reason}

@@ -7,6 +7,14 @@
 
 namespace berth::node {
 
+std::filesystem::path guard_folder(const Settings& settings) {
+    return settings.dir / (settings.container ? "door" : "node") / "guard";
+}
+
+std::filesystem::path guard_folder(const Settings& settings, const std::string& run) {
+    return settings.dir / (settings.container ? "door/runs" : "runs") / run;
+}
+
 Result<Settings> load_settings(const std::filesystem::path& dir) {
     BERTH_ASSIGN(
         const config::Document document, config::Document::load(dir / "node" / "node.yaml")

@@ -48,6 +48,11 @@ struct Settings {
     bool container = false;  ///< commands run in a container, through dir/door
 };
 
+/// Where the policy is kept that guards judge by, and what they write about one run: for a machine
+/// that is a container in the folder that both sides see.
+std::filesystem::path guard_folder(const Settings& settings);
+std::filesystem::path guard_folder(const Settings& settings, const std::string& run);
+
 /// Reads <dir>/node/node.yaml; relative files are relative to <dir>/node. Unknown keys are
 /// errors.
 Result<Settings> load_settings(const std::filesystem::path& dir);

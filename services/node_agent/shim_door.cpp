@@ -13,6 +13,7 @@
 #include <cstdio>
 #include <cstring>
 
+#include "node_agent/init_link.hpp"
 #include "node_agent/shim_protocol.hpp"
 
 namespace berth::node {
@@ -34,32 +35,51 @@ Result<void> ShimDoor::open(const std::filesystem::path& folder) {
     if (::mkdir(folder.c_str(), 0700) != 0 && errno != EEXIST)
         return system_error("cannot create " + folder.string(), errno);
     const Fd place(::open(folder.c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC));
-    listener_ = Fd(::socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
-    epoll_ = Fd(::epoll_create1(EPOLL_CLOEXEC));
+    source_ = Fd(::socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
     sockaddr_un address{};
     address.sun_family = AF_UNIX;
     // Through the folder's descriptor, because a socket's path may have 107 bytes only.
     std::snprintf(address.sun_path, sizeof address.sun_path, "/proc/self/fd/%d/sock", place.get());
+    constexpr int kBacklog = 128;
+    if (!place || !source_ ||
+        ::bind(source_.get(), reinterpret_cast<sockaddr*>(&address), sizeof address) != 0 ||
+        ::listen(source_.get(), kBacklog) != 0)
+        return system_error("cannot listen for shims", errno);
+    return watch_source();
+}
+
+Result<void> ShimDoor::adopt(Fd channel) {
+    source_ = std::move(channel);
+    listens_ = false;
+    return watch_source();
+}
+
+Result<void> ShimDoor::watch_source() {
+    epoll_ = Fd(::epoll_create1(EPOLL_CLOEXEC));
     epoll_event event{};
     event.events = EPOLLIN;
     event.data.fd = 0;
-    constexpr int kBacklog = 128;
-    if (!place || !listener_ || !epoll_ ||
-        ::bind(listener_.get(), reinterpret_cast<sockaddr*>(&address), sizeof address) != 0 ||
-        ::listen(listener_.get(), kBacklog) != 0 ||
-        ::epoll_ctl(epoll_.get(), EPOLL_CTL_ADD, listener_.get(), &event) != 0)
+    if (!epoll_ || ::epoll_ctl(epoll_.get(), EPOLL_CTL_ADD, source_.get(), &event) != 0)
         return system_error("cannot listen for shims", errno);
     return {};
 }
 
+Fd ShimDoor::next_connection() {
+    if (listens_)
+        return Fd(::accept4(source_.get(), nullptr, nullptr, SOCK_CLOEXEC | SOCK_NONBLOCK));
+    InitReport report;
+    const InitRead read = receive_report(source_.get(), report);
+    if (read == InitRead::kGone) ::epoll_ctl(epoll_.get(), EPOLL_CTL_DEL, source_.get(), nullptr);
+    if (report.passed) ::fcntl(report.passed.get(), F_SETFL, O_NONBLOCK);
+    return std::move(report.passed);
+}
+
 void ShimDoor::accept_all() {
-    for (;;) {
-        Fd fd(::accept4(listener_.get(), nullptr, nullptr, SOCK_CLOEXEC | SOCK_NONBLOCK));
-        if (!fd) return;
+    while (Fd fd = next_connection()) {
         ucred peer{};
         socklen_t size = sizeof peer;
         const bool known = ::getsockopt(fd.get(), SOL_SOCKET, SO_PEERCRED, &peer, &size) == 0 &&
-                           peer.pid > 0 && peer.uid == ::geteuid();
+                           peer.pid > 0 && peer.uid == user_;
         if (!known || shims_.size() >= kMostShims || shims_.contains(peer.pid)) continue;
         epoll_event event{};
         event.events = EPOLLIN;

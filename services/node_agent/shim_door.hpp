@@ -31,9 +31,12 @@ public:
 /// refuses them.
 class ShimDoor {
 public:
-    explicit ShimDoor(ShimEvents& events) : events_(events) {}
+    /// Hears processes of `user` alone.
+    ShimDoor(ShimEvents& events, uid_t user) : events_(events), user_(user) {}
     /// Makes <folder>/sock. Error "system".
     Result<void> open(const std::filesystem::path& folder);
+    /// Instead of open(): the connections come as descriptors over `channel`. Error "system".
+    Result<void> adopt(Fd channel);
     /// Readable when there is something to do.
     int descriptor() const { return epoll_.get(); }
     void on_ready();
@@ -43,12 +46,16 @@ public:
 
 private:
     static constexpr std::size_t kMostShims = 512;
+    Result<void> watch_source();
     void accept_all();
+    Fd next_connection();
     void read(pid_t pid);
 
     ShimEvents& events_;
+    uid_t user_;
     Fd epoll_;
-    Fd listener_;
+    Fd source_;  ///< a listener, or a channel that connections come over
+    bool listens_ = true;
     struct Shim {
         Fd fd;
         bool asked = false;

@@ -1,11 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
-// The supervisor's one loop: sandbox, output, input, socket, deadline, end.
+// The supervisor's one loop: sandbox, output, deadline, end.
 #include "node_agent/supervisor.hpp"
 
 #include <fcntl.h>
 #include <poll.h>
-#include <sys/ioctl.h>
-#include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -14,19 +12,14 @@
 #include <cerrno>
 #include <csignal>
 #include <cstring>
-#include <memory>
-#include <optional>
-#include <string>
+#include <utility>
 
 #include "node_agent/exit_reason.hpp"
+#include "node_agent/far_guard.hpp"
 #include "node_agent/guard.hpp"
-#include "node_agent/init_link.hpp"
+#include "node_agent/guard_files.hpp"
 #include "node_agent/launching.hpp"
-#include "node_agent/run_files.hpp"
-#include "node_agent/run_socket.hpp"
-#include "node_agent/spool.hpp"
-#include "process/file_lock.hpp"
-#include "process/spawn.hpp"
+#include "node_agent/supervisor_loop.hpp"
 
 namespace berth::node {
 namespace {
@@ -38,96 +31,22 @@ constexpr milliseconds kDiskRetry{500};         // a full disk is tried again th
 constexpr std::size_t kErrorTextBytes = 512;    // of the sandbox's own complaint, for the reason
 constexpr int kLingerLook = 5'000;              // ms between looks for the folder of an ended run
 constexpr milliseconds kRelayPatience{15'000};  // of whoever ends a run elsewhere
-constexpr milliseconds kSocketRetry{20};        // what the node agent's socket did not take
 constexpr int kReadsPerTurn = 16;               // of one stream before the others get their turn
 
 using Steady = std::chrono::steady_clock;
 
 long long wall_micros() { return to_unix_micros(Clock::system().now()); }
 
-/// A descriptor's worth of output.
-struct Source {
-    Fd fd;
-    OutStream stream = OutStream::kStdout;
-    bool drained = false;  ///< read until nothing was left
-};
+/// Where the commands are: beside them in a container, else here.
+std::unique_ptr<Guarding> make_guard(
+    const Launch& launch, const std::filesystem::path& folder, GuardHost& host
+) {
+    if (launch.guard.level.empty()) return nullptr;
+    if (!launch.guard.beside.empty()) return std::make_unique<FarGuard>(launch, host);
+    return std::make_unique<Guard>(launch, Guard::Keeping{folder, ::geteuid(), 0600}, host);
+}
 
-class Supervisor final : private GuardHost {
-public:
-    Supervisor(std::filesystem::path folder, Fd listener)
-        : folder_(std::move(folder)), listener_(std::move(listener)) {}
-    SupervisorEnd run();
-
-private:
-    Result<void> begin();
-    Result<void> start_sandbox();
-    void loop();
-    int poll_timeout() const;
-    void on_timers();
-    void read_control();
-    void on_init_message(InitReport& report);
-    void start_guarding(const InitReport& report);
-    void stop_tree(std::string_view words);
-    bool send_word(const RunWord& word) override;
-    void on_child(pid_t pid, int wait_status) override;
-    void read_output(Source& source);
-    bool store(OutStream stream, std::string_view bytes);
-    void store_capped(OutStream stream, std::string_view bytes);
-    void note_early_error(OutStream stream, std::string_view bytes);
-    void accept_client();
-    void read_client();
-    void on_word(const RunWord& word);
-    void write_stdin();
-    void tell_client();
-    void drop_client();
-    void signal_command(int number);
-    void kill_all();
-    void try_finish();
-    void finish(ExitRecord record);
-
-    std::filesystem::path folder_;
-    Fd listener_;
-    Fd client_;
-    process::FileLock lock_;
-    Launch launch_;
-    std::optional<SpoolWriter> spool_;
-    std::unique_ptr<Guard> guard_;  // where the org has a policy
-    process::Child sandbox_;
-    std::optional<process::ExitStatus> sandbox_end_;
-    Fd control_;
-    Fd init_;  // pidfd
-    process::ProcessId init_id_;
-    Source out_[2];
-    Fd stdin_;  // write end of the pipe; with a terminal, its master (a copy)
-    std::string stdin_buffer_;
-    bool stdin_end_ = false;
-    std::uint64_t stdin_taken_ = 0;  // not yet told
-    bool started_ = false;
-    std::optional<process::ExitStatus> command_end_;
-    bool canceled_ = false;
-    bool timed_out_ = false;
-    std::string memory_notice_;  // the kernel killed for want of memory
-    bool memory_notice_due_ = false;
-    bool capped_ = false;
-    bool cap_notice_due_ = false;
-    bool ended_ = false;
-    bool done_ = false;
-    bool told_end_ = false;
-    bool audited_ = false;
-    bool halting_ = false;
-    std::uint64_t told_written_ = 0;
-    std::uint64_t command_bytes_ = 0;
-    std::optional<Steady::time_point> deadline_;
-    std::optional<Steady::time_point> kill_at_;
-    std::optional<Steady::time_point> cut_at_;  // a relayed run that was told to end
-    std::optional<Steady::time_point>
-        wake_at_;          // to try again what the disk or the socket did not take
-    std::string pending_;  // read, but the disk did not take it yet
-    OutStream pending_stream_ = OutStream::kStdout;
-    std::string early_error_;
-    char buffer_[kRecordBytes];
-    char word_buffer_[kWordBytes];
-};
+}  // namespace
 
 SupervisorEnd Supervisor::run() {
     ::signal(SIGPIPE, SIG_IGN);
@@ -155,8 +74,7 @@ Result<void> Supervisor::begin() {
     BERTH_ASSIGN(launch_, Launch::decode(bytes));
     BERTH_ASSIGN(SpoolWriter spool, SpoolWriter::create(folder_ / "spool"));
     spool_ = std::move(spool);
-    if (!launch_.guard.level.empty())
-        guard_ = std::make_unique<Guard>(launch_, folder_, static_cast<GuardHost&>(*this));
+    guard_ = make_guard(launch_, folder_, *this);
     if (launch_.deadline_us != 0)
         deadline_ = Steady::now() + microseconds{launch_.deadline_us - wall_micros()};
     return create_durable(
@@ -190,6 +108,10 @@ Result<void> Supervisor::start_sandbox() {
     spec.stdout_fd = out.write.get();
     spec.stderr_fd = err.write.get();
     spec.fds = {{control.second.get(), kInitControlFd}, {command.get(), kInitLaunchFd}};
+    if (const int fd = guard_ ? guard_->for_init() : -1; fd >= 0) {
+        spec.argv.emplace_back("guarded");
+        spec.fds.emplace_back(fd, kInitGuardFd);
+    }
     for (const Fd& space : spaces) spec.namespaces.push_back(space.get());
     spec.new_group = true;
     spec.no_new_privileges = true;
@@ -202,6 +124,7 @@ Result<void> Supervisor::start_sandbox() {
     out_[1] = {std::move(err.read), OutStream::kStderr, false};
     control_ = std::move(control.first);
     BERTH_ASSIGN(sandbox_, process::spawn(spec));
+    if (guard_) guard_->handed_over();
     const std::string pids = sandbox_.id().to_text() + "\n";
     return write_quickly(folder_ / "pids", pids);
 }
@@ -223,12 +146,14 @@ void Supervisor::loop() {
         const auto first = add(room ? out_[0].fd.get() : -1, POLLIN);
         const auto second = add(room ? out_[1].fd.get() : -1, POLLIN);
         const auto input = add(stdin_buffer_.empty() ? -1 : stdin_.get(), POLLOUT);
-        const auto signals = add(guard_ ? guard_->signals() : -1, POLLIN);
-        const auto shims = add(guard_ ? guard_->shims() : -1, POLLIN);
+        const auto guarded = guard_ ? guard_->descriptors() : std::array<int, 2>{-1, -1};
+        const auto guards = add(guarded[0], POLLIN);
+        add(guarded[1], POLLIN);
         if (::poll(set, count, poll_timeout()) < 0 && errno != EINTR) return;
         if (set[control].revents != 0) read_control();
-        if (set[signals].revents != 0) guard_->on_signals();
-        if (set[shims].revents != 0) guard_->on_shims();
+        for (const std::size_t which : {0U, 1U}) {
+            if (set[guards + which].revents != 0) guard_->on_input(which);
+        }
         if (set[sandbox].revents != 0 && !sandbox_end_) sandbox_end_ = sandbox_.poll();
         if (set[first].revents != 0) read_output(out_[0]);
         if (set[second].revents != 0) read_output(out_[1]);
@@ -321,6 +246,7 @@ void Supervisor::on_init_message(InitReport& report) {
         memory_notice_ += " was reached and the kernel killed a process";
         memory_notice_due_ = true;
     }
+    if (message.kind == kInitStopped) tell_stopped(static_cast<std::size_t>(message.value));
     if (message.kind == kInitTraceMe && guard_) return start_guarding(report);
     if (message.kind != kInitStarted || started_) return;
     started_ = true;
@@ -352,17 +278,21 @@ void Supervisor::start_guarding(const InitReport& report) {
 void Supervisor::stop_tree(std::string_view words) {
     const auto texts = unpack(words);
     if (!texts || texts->size() != 1) return;
-    const std::size_t stopped = launch_.relayed ? 0 : stop_processes(init_id_);
-    const std::string told = pack({texts->front(), launch_.relayed ? "none" : "stop"});
-    if (client_) (void)send_word({Word::kFrozen, stopped, 0, 0, 0, told});
+    halt_ = texts->front();
+    // Where the processes run, their init stops them and says when.
+    if (launch_.relayed) return tell_init(kInitStop, 0);
+    tell_stopped(stop_processes(init_id_));
 }
 
-bool Supervisor::send_word(const RunWord& word) {
-    if (!client_) return false;
-    const SendResult result = node::send_word(client_.get(), word);
-    if (result == SendResult::kGone) drop_client();
-    if (result == SendResult::kFull && !wake_at_) wake_at_ = Steady::now() + kSocketRetry;
-    return result == SendResult::kSent;
+void Supervisor::tell_stopped(std::size_t count) {
+    const std::string told = pack({halt_, "stop"});
+    (void)send_word({Word::kFrozen, count, 0, 0, 0, told});
+}
+
+void Supervisor::tell_init(char kind, int value) {
+    const InitMessage message{kind, value};
+    if (control_)
+        (void)!::send(control_.get(), &message, sizeof message, MSG_DONTWAIT | MSG_NOSIGNAL);
 }
 
 void Supervisor::on_child(pid_t pid, int wait_status) {
@@ -416,116 +346,8 @@ bool Supervisor::store(OutStream stream, std::string_view bytes) {
     return false;
 }
 
-void Supervisor::accept_client() {
-    Fd fd(::accept4(listener_.get(), nullptr, nullptr, SOCK_CLOEXEC | SOCK_NONBLOCK));
-    if (!fd) return;
-    ucred peer{};
-    socklen_t size = sizeof peer;
-    if (::getsockopt(fd.get(), SOL_SOCKET, SO_PEERCRED, &peer, &size) != 0 ||
-        peer.uid != ::geteuid())
-        return;
-    client_ = std::move(fd);  // the newest node agent is the right one
-    told_written_ = spool_->written();
-    told_end_ = ended_;
-    const std::uint64_t room = kStdinWindow - stdin_buffer_.size();
-    stdin_taken_ = 0;
-    const RunWord hello{
-        Word::kHello, spool_->confirmed(), spool_->written(), ended_ ? 1U : 0U, room, {}};
-    if (node::send_word(client_.get(), hello) != SendResult::kSent) drop_client();
-    if (guard_) guard_->greet();
-}
-
-void Supervisor::drop_client() { client_.reset(); }
-
-void Supervisor::read_client() {
-    constexpr int kWordsPerTurn = 64;
-    for (int i = 0; i < kWordsPerTurn && client_; ++i) {
-        bool closed = false;
-        const auto word = receive_word(client_.get(), word_buffer_, sizeof word_buffer_, closed);
-        if (closed) drop_client();
-        if (!word) return;
-        on_word(*word);
-    }
-}
-
-void Supervisor::on_word(const RunWord& word) {
-    switch (word.word) {
-        case Word::kConfirm: spool_->confirm(word.a); break;
-        case Word::kSignal: signal_command(static_cast<int>(word.a)); break;
-        case Word::kCancel:
-            // Sticky: a cancel that comes twice finds the command dead of the first.
-            if (!ended_ && !command_end_) canceled_ = true;
-            kill_at_ = Steady::now() + milliseconds{std::min<std::uint64_t>(word.a, 3'600'000)};
-            break;
-        case Word::kStdin:
-            if (!stdin_ && started_)
-                stdin_taken_ += word.data.size();  // nobody reads it any more
-            else if (stdin_buffer_.size() + word.data.size() <= kStdinWindow)
-                stdin_buffer_.append(word.data);
-            write_stdin();
-            break;
-        case Word::kStdinEnd:
-            stdin_end_ = true;
-            if (launch_.tty) stdin_buffer_.push_back('\x04');  // what a person types for the end
-            write_stdin();
-            break;
-        case Word::kResize: {
-            winsize window{};
-            window.ws_row = static_cast<unsigned short>(word.a);
-            window.ws_col = static_cast<unsigned short>(word.b);
-            if (launch_.tty && started_ && out_[0].fd)
-                ::ioctl(out_[0].fd.get(), TIOCSWINSZ, &window);
-            break;
-        }
-        case Word::kDone: done_ = ended_; break;
-        case Word::kFreeze: halting_ = true; [[fallthrough]];
-        default:
-            if (guard_ && guard_->on_word(word)) break;
-            if (word.word == Word::kFreeze) stop_tree(word.data);
-            break;
-    }
-}
-
-void Supervisor::write_stdin() {
-    if (!stdin_) return;
-    while (!stdin_buffer_.empty()) {
-        const ssize_t put = ::write(stdin_.get(), stdin_buffer_.data(), stdin_buffer_.size());
-        if (put < 0 && errno == EINTR) continue;
-        if (put < 0 && errno == EAGAIN) return;
-        const std::size_t taken = put > 0 ? static_cast<std::size_t>(put) : stdin_buffer_.size();
-        stdin_taken_ += taken;
-        stdin_buffer_.erase(0, taken);
-        if (put <= 0) stdin_.reset();  // the command closed its stdin
-        if (!stdin_) return;
-    }
-    if (stdin_end_) stdin_.reset();
-}
-
-/// One word per turn of the loop at most, however much was written. What does not fit is said next
-/// time: the node agent's confirmations wake this loop.
-void Supervisor::tell_client() {
-    if (guard_) guard_->tell();
-    if (!client_) return;
-    SendResult result = SendResult::kSent;
-    if (stdin_taken_ != 0) {
-        result = node::send_word(client_.get(), {Word::kStdinRoom, stdin_taken_, 0, 0, 0, {}});
-        if (result == SendResult::kSent) stdin_taken_ = 0;
-    }
-    if (result == SendResult::kSent && ended_ && !told_end_) {
-        result = node::send_word(client_.get(), {Word::kEnded, 0, spool_->written(), 0, 0, {}});
-        told_end_ = result == SendResult::kSent;
-    } else if (result == SendResult::kSent && !ended_ && told_written_ != spool_->written()) {
-        result = node::send_word(client_.get(), {Word::kWritten, 0, spool_->written(), 0, 0, {}});
-        if (result == SendResult::kSent) told_written_ = spool_->written();
-    }
-    if (result == SendResult::kGone) drop_client();
-    if (result == SendResult::kFull && !wake_at_) wake_at_ = Steady::now() + kSocketRetry;
-}
-
 void Supervisor::signal_command(int number) {
-    if (!control_ || number <= 0 || number >= NSIG) return;
-    const InitMessage message{kInitSignal, number};
-    (void)!::send(control_.get(), &message, sizeof message, MSG_DONTWAIT | MSG_NOSIGNAL);
+    if (number > 0 && number < NSIG) tell_init(kInitSignal, number);
 }
 
 void Supervisor::kill_all() {
@@ -578,8 +400,6 @@ void Supervisor::finish(ExitRecord record) {
     stdin_.reset();
     control_.reset();
 }
-
-}  // namespace
 
 SupervisorEnd supervise(const std::filesystem::path& folder, Fd listener) {
     const auto supervisor = std::make_unique<Supervisor>(folder, std::move(listener));

@@ -5,6 +5,7 @@
 #include <sys/ptrace.h>
 #include <sys/wait.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <csignal>
 #include <cstdlib>
@@ -244,14 +245,24 @@ void Tracer::thaw() {
     }
 }
 
+namespace {
+/// One that was killed before its parent told of it is never heard of again.
+bool is_there(pid_t pid) { return ::kill(pid, 0) == 0 || errno != ESRCH; }
+}  // namespace
+
+std::size_t Tracer::living() const {
+    return static_cast<std::size_t>(std::count_if(
+        tracees_.begin(), tracees_.end(), [](const auto& one) { return is_there(one.first); }
+    ));
+}
+
 std::size_t Tracer::running() const {
     std::size_t count = 0;
     for (const auto& [pid, tracee] : tracees_) {
         const bool moves = (tracee.state == State::kRunning && !tracee.listening) ||
                            tracee.state == State::kRefused || tracee.state == State::kClosing ||
                            tracee.state == State::kOpening;
-        // One that was killed before its parent told of it is never heard of again.
-        if (moves && (::kill(pid, 0) == 0 || errno != ESRCH)) ++count;
+        if (moves && is_there(pid)) ++count;
     }
     return count;
 }

@@ -70,7 +70,8 @@ public:
     bool frozen() const { return frozen_; }
     /// Tracees that still run after freeze().
     std::size_t running() const;
-    std::size_t size() const { return tracees_.size(); }
+    /// Tracees that are there.
+    std::size_t living() const;
 
 private:
     enum class State {

@@ -25,11 +25,20 @@ constexpr milliseconds kFetchTimeout{4'000};
 
 /// Whole or not at all for readers; no wait for the disk, because after a crash of the host it is
 /// asked for anew.
-Result<void> replace_file(const std::filesystem::path& path, std::string_view content) {
+Result<void> replace_file(
+    const std::filesystem::path& path, std::string_view content, unsigned mode
+) {
     const std::string fresh = path.string() + ".new";
-    BERTH_TRY(write_quickly(fresh, content));
+    BERTH_TRY(write_quickly(fresh, content, mode));
     if (::rename(fresh.c_str(), path.c_str()) != 0)
         return system_error("cannot replace " + path.string(), errno);
+    return {};
+}
+
+/// Whatever the umask says.
+Result<void> make_folder(const std::filesystem::path& path, mode_t mode) {
+    if ((::mkdir(path.c_str(), mode) != 0 && errno != EEXIST) || ::chmod(path.c_str(), mode) != 0)
+        return system_error("cannot create " + path.string(), errno);
     return {};
 }
 
@@ -39,7 +48,8 @@ WardenLink::WardenLink(Loop& loop, const Settings& settings, std::function<void(
     : loop_(loop), settings_(settings), on_news_(std::move(on_news)) {}
 
 void WardenLink::start() {
-    ::mkdir(folder().c_str(), 0700);
+    if (const auto made = make_folder(folder(), settings_.container ? 0755 : 0700); !made)
+        log::warning("the machine's policy cannot be kept", {{"error", made.error()}});
     const auto text = read_file(GuardState::file(folder()));
     auto state = text ? GuardState::decode(*text) : Result<GuardState>(text.error());
     if (!state) return;
@@ -107,7 +117,8 @@ void WardenLink::take_beat(const warden::v1::Beat& beat) {
 }
 
 void WardenLink::write_state() {
-    if (const auto written = replace_file(GuardState::file(folder()), state_->encode()); !written)
+    if (const auto written = replace_file(GuardState::file(folder()), state_->encode(), mode());
+        !written)
         log::warning("the machine's policy cannot be kept", {{"error", written.error()}});
 }
 
@@ -160,8 +171,9 @@ Result<void> WardenLink::take_policy(const warden::v1::PolicyVersion& policy) {
     std::shared_ptr<const policy::Policy> parsed;
     if (state.version != 0) {
         BERTH_ASSIGN(parsed, policy::Policy::parse(policy.text(), "policy"));
-        BERTH_TRY(replace_file(state.policy_file(folder()), parsed->compiled()));
-        if (settings_.guard == policy::Level::kShim) BERTH_TRY(make_tools(*parsed, state.version));
+        BERTH_TRY(replace_file(state.policy_file(folder()), parsed->compiled(), mode()));
+        if (settings_.guard == policy::Level::kShim && !settings_.container)
+            BERTH_TRY(make_tools(*parsed, state.version));
     }
     const auto before = state_;
     state_ = state;
@@ -191,8 +203,28 @@ Result<void> WardenLink::make_tools(const policy::Policy& policy, std::uint64_t 
     return {};
 }
 
+Result<void> WardenLink::prepare(Launch& launch, const std::filesystem::path& run_folder) const {
+    if (launch.guard.level.empty()) return {};
+    if (settings_.container) return share(launch);
+    if (launch.guard.level == "shim") add_shims(launch, run_folder);
+    return {};
+}
+
+/// The guard is another user's process on the other side of a mount: the folder is open, and those
+/// above it are closed to everybody but the two.
+Result<void> WardenLink::share(const Launch& launch) const {
+    const std::filesystem::path folder = launch.guard.beside;
+    BERTH_TRY(make_folder(folder.parent_path(), 0755));
+    BERTH_TRY(make_folder(folder, 0777));
+    BERTH_TRY(make_folder(folder / "held", 0777));
+    Launch told;
+    told.guard = launch.guard;
+    told.grace_ms = launch.grace_ms;
+    if (launch.guard.level == "shim") told.env = launch.env;  // what the shims' differs from
+    return write_quickly(folder / "launch", told.encode(), kSharedMode);
+}
+
 void WardenLink::add_shims(Launch& launch, const std::filesystem::path& run_folder) const {
-    if (launch.guard.level != "shim") return;
     // bwrap is given folders that are there.
     ::mkdir((run_folder / "shim").c_str(), 0700);
     const std::vector<std::string> mounts{
@@ -242,7 +274,7 @@ Result<Launch::Guard> WardenLink::guard_for(const v1::Start& spec) const {
     origin.agent = spec.agent();
     origin.machine = settings_.machine;
     origin.run = spec.run();
-    origin.level = settings_.container ? policy::Level::kNone : settings_.guard;
+    origin.level = settings_.guard;
     // Below it nothing is judged, or not as the policy wants it: nothing runs.
     if (policy_ && policy_->required(origin) > origin.level)
         return conflict(
@@ -252,12 +284,6 @@ Result<Launch::Guard> WardenLink::guard_for(const v1::Start& spec) const {
                 ", and this machine guards at " + std::string(policy::to_string(origin.level))
         );
     if (settings_.guard == policy::Level::kNone) return guard;
-    if (settings_.container)
-        return conflict(
-            "not_guardable",
-            "the org has a policy, and commands in containers cannot be guarded; use a profile of "
-            "another driver, or one with guard: none where the policy requires no level"
-        );
     guard.level = std::string(policy::to_string(settings_.guard));
     guard.folder = folder().string();
     guard.org = settings_.org;
@@ -267,6 +293,11 @@ Result<Launch::Guard> WardenLink::guard_for(const v1::Start& spec) const {
     guard.lease = spec.lease().empty() ? settings_.lease : spec.lease();
     guard.machine = settings_.machine;
     guard.run = spec.run();
+    if (settings_.container) {
+        guard.folder = "guard";  // as the guard sees it, which stands in the door's folder
+        guard.beside = guard_folder(settings_, spec.run()).string();
+        guard.beside_inside = "runs/" + spec.run();
+    }
     return guard;
 }
 

@@ -34,10 +34,11 @@ public:
 
     /// How the commands of a run that starts now are guarded. Error kNoPolicyKnown until
     /// warden said whether the org has a policy; or conflict: "halted" where a halt covers the run,
-    /// "level_required", "not_guardable".
+    /// "level_required".
     Result<Launch::Guard> guard_for(const v1::Start& spec) const;
-    /// At level shim: what the sandbox of a guarded run needs besides, and its PATH's first folder.
-    void add_shims(Launch& launch, const std::filesystem::path& run_folder) const;
+    /// What the guard of a run needs besides: at level shim mounts in its sandbox and its PATH's
+    /// first folder; in a container a folder that both sides see. Error "system".
+    Result<void> prepare(Launch& launch, const std::filesystem::path& run_folder) const;
     /// True for a variable that the policy in force does not hand on to a command.
     bool drops(std::string_view variable) const;
     const std::vector<warden::v1::Halt>& halts() const { return halts_; }
@@ -57,13 +58,17 @@ public:
     static std::string command_id(const std::string& what);
 
 private:
-    std::filesystem::path folder() const { return settings_.dir / "node" / "guard"; }
+    std::filesystem::path folder() const { return guard_folder(settings_); }
+    /// Of the files in it: in a container another user reads them.
+    unsigned mode() const { return settings_.container ? kSharedMode : 0600; }
     void on_beat(const std::string& payload);
     void fetch();
     void take_snapshot(const std::string& payload);
     void take_beat(const warden::v1::Beat& beat);
     Result<void> take_policy(const warden::v1::PolicyVersion& policy);
     void write_state();
+    void add_shims(Launch& launch, const std::filesystem::path& run_folder) const;
+    Result<void> share(const Launch& launch) const;
     Result<void> make_tools(const policy::Policy& policy, std::uint64_t version) const;
     std::filesystem::path tools(std::uint64_t version) const;
     void ask_again(bus::Ask ask, std::weak_ptr<void> alive, Done done, milliseconds pause);

@@ -14,7 +14,7 @@ class WardenApp final : public service::App {
 public:
     explicit WardenApp(service::Runtime& runtime)
         : runtime_(runtime),
-          handlers_(runtime.pool(), presences_, Random::system()),
+          handlers_(runtime.pool(), presences_, Random::system(), runtime.bus()),
           deadlines_(handlers_, runtime),
           beats_(handlers_, presences_, runtime),
           watching_(

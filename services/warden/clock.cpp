@@ -36,7 +36,8 @@ Result<void> Deadlines::look(std::int64_t fence) {
     BERTH_TRY(pass(fence, grants, now, &WardenHandlers::end_grant));
     if (const SteadyTime steady = std::chrono::steady_clock::now(); steady >= next_forget_) {
         next_forget_ = steady + kForgetEvery;
-        return repo::forget(runtime_.pool(), now - kForgetAfter);
+        BERTH_TRY(repo::forget(runtime_.pool(), now - kForgetAfter));
+        return repo::forget_ended(runtime_.pool(), now - kKeepEnded);
     }
     return {};
 }

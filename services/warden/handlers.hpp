@@ -4,6 +4,7 @@
 #pragma once
 
 #include "core/random.hpp"
+#include "warden/mirror.hpp"
 #include "warden/policies.hpp"
 #include "warden/presences.hpp"
 #include "warden/work.hpp"
@@ -13,8 +14,9 @@ namespace berth::warden {
 /// Thread-safe: everything changing is in the database.
 class WardenHandlers {
 public:
-    WardenHandlers(store::Pool& pool, Presences& presences, Random& random)
-        : pool_(pool), presences_(presences), random_(random) {}
+    /// `bus`: where stream AUDIT is read.
+    WardenHandlers(store::Pool& pool, Presences& presences, Random& random, bus::Connection& bus)
+        : pool_(pool), presences_(presences), random_(random), mirror_(bus) {}
     void bind(service::Handlers& handlers);
 
     /// What the clock asks of one approval whose deadline passed, and of one grant whose time is
@@ -92,6 +94,7 @@ private:
     store::Pool& pool_;
     Presences& presences_;
     Random& random_;
+    Mirror mirror_;
     Policies policies_;
 };
 

@@ -182,7 +182,32 @@ WardenHandlers::Outcome WardenHandlers::verify_audit(const Context&, const std::
             return invalid("bad_sequence", "there is no such record", "after_sequence");
         verified = {request.after_sequence(), request.previous()};
     }
-    BERTH_ASSIGN(const auto verdict, repo::verify_audit(pool_, request.actor().org(), verified));
+    const std::string& org = request.actor().org();
+    std::vector<Link> links;
+    BERTH_ASSIGN(auto verdict, repo::verify_audit(pool_, org, verified, links));
+    // A chain that contradicts itself needs no second witness.
+    if (verdict.first_bad() != 0) return reply_with(verdict);
+    BERTH_ASSIGN(
+        Reflection seen,
+        mirror_.compare(
+            org, links, request.stream_position(), !verdict.more(), Clock::system().now()
+        )
+    );
+    if (seen.first_bad == 0 && !verdict.more() && seen.furthest > verdict.records()) {
+        // Recorded since, or cut off here.
+        BERTH_ASSIGN(const ChainHead now, repo::audit_head(pool_, org));
+        if (seen.furthest > now.sequence) {
+            seen.first_bad = now.sequence + 1;
+            seen.reason = "stream AUDIT has it, and it is missing in the table";
+        }
+    }
+    verdict.set_stream_position(seen.next);
+    if (seen.first_bad != 0) {
+        verdict.set_whole(false);
+        verdict.set_more(false);
+        verdict.set_first_bad(seen.first_bad);
+        verdict.set_reason(seen.reason);
+    }
     return reply_with(verdict);
 }
 

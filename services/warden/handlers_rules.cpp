@@ -168,6 +168,9 @@ WardenHandlers::Outcome WardenHandlers::halt(
     made.asked = presences_.machines(org.org);
     BERTH_ASSIGN(const auto leased, repo::leased_machines(tx, org.org));
     made.asked.insert(leased.begin(), leased.end());
+    // One that was heard a moment ago may be gone since.
+    BERTH_ASSIGN(const auto gone, repo::gone_machines(tx, {made.asked.begin(), made.asked.end()}));
+    for (const std::string& machine : gone) made.asked.erase(machine);
     std::erase_if(made.asked, [&](const std::string& machine) {
         return !concerns_machine(body, machine);
     });

@@ -114,12 +114,19 @@ CREATE INDEX audit_of_user ON audit (org, username, sequence);
 CREATE INDEX audit_of_fact ON audit (org, fact, sequence);
 )";
 
+// What retention looks for.
+constexpr std::string_view kRetention = R"(
+CREATE INDEX approvals_ended ON approvals (created_at) WHERE NOT live;
+CREATE INDEX grants_ended ON grants (made_at) WHERE NOT live;
+)";
+
 }  // namespace
 
 std::span<const store::Migration> migrations() {
     static const std::string first =
         std::string(store::kInboxOutboxDdl) + std::string(store::kLeaderDdl) + std::string(kTables);
-    static const std::array<store::Migration, 1> all{{{1, "warden", first}}};
+    static const std::array<store::Migration, 2> all{
+        {{1, "warden", first}, {2, "retention", kRetention}}};
     return all;
 }
 

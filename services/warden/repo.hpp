@@ -15,6 +15,7 @@
 #include "store/postgres.hpp"
 #include "warden/approval.hpp"
 #include "warden/audit.hpp"
+#include "warden/mirror.hpp"
 
 namespace berth::warden {
 
@@ -147,7 +148,13 @@ Result<void> put_machine(
 Result<std::string> org_of_machine(const Reader& reader, const std::string& id);
 /// Machines that leases of the org hold.
 Result<std::vector<std::string>> leased_machines(store::Transaction& tx, const std::string& org);
+/// Those of them that are known to be no more.
+Result<std::vector<std::string>> gone_machines(
+    store::Transaction& tx, const std::vector<std::string>& of
+);
 Result<void> forget(store::Pool& pool, WallTime before);
+/// Removes ended approvals and grants that are older, kForgetBatch of each at most.
+Result<void> forget_ended(store::Pool& pool, WallTime before);
 
 // ---- audit
 /// Chains the records of one org (all fields but sequence, previous and hash are set) and stores
@@ -169,8 +176,10 @@ struct AuditFilter {
 Result<std::vector<v1::AuditRecord>> list_audit(store::Pool& pool, const AuditFilter& filter);
 /// Goes on behind `verified`, for kVerifyPages at most.
 Result<v1::AuditVerdict> verify_audit(
-    store::Pool& pool, const std::string& org, const ChainHead& verified
+    store::Pool& pool, const std::string& org, const ChainHead& verified, std::vector<Link>& links
 );
+/// The head of the org's chain as it is stored.
+Result<ChainHead> audit_head(store::Pool& pool, const std::string& org);
 
 }  // namespace repo
 }  // namespace berth::warden

@@ -147,7 +147,7 @@ Result<std::vector<v1::AuditRecord>> list_audit(store::Pool& pool, const AuditFi
 }
 
 Result<v1::AuditVerdict> verify_audit(
-    store::Pool& pool, const std::string& org, const ChainHead& verified
+    store::Pool& pool, const std::string& org, const ChainHead& verified, std::vector<Link>& links
 ) {
     // One snapshot, so that records added meanwhile do not look like a chain without its head.
     store::TxOptions options;
@@ -158,6 +158,7 @@ Result<v1::AuditVerdict> verify_audit(
             BERTH_ASSIGN(const Rows head_rows, tx.exec(kFindHead, {org}));
             BERTH_ASSIGN(const ChainHead head, to_head(head_rows));
             ChainCheck check(verified);
+            links.clear();  // of a transaction that was repeated
             // A record with sequence 0 would be one too many.
             std::int64_t last =
                 verified.sequence == 0 ? -1 : static_cast<std::int64_t>(verified.sequence);
@@ -175,12 +176,22 @@ Result<v1::AuditVerdict> verify_audit(
                             static_cast<std::uint64_t>(last), "its content is not what was recorded"
                         );
                     if (!check.take(record)) return check.finish(head);
+                    links.push_back(
+                        {record.sequence(),
+                         record.hash(),
+                         to_unix_micros(to_wall_time(record.at()))}
+                    );
                 }
             }
             return check.finish(head);
         },
         options
     );
+}
+
+Result<ChainHead> audit_head(store::Pool& pool, const std::string& org) {
+    BERTH_ASSIGN(const Rows rows, pool.exec_autocommit(kFindHead, {org}, store::OnLoss::kRetry));
+    return to_head(rows);
 }
 
 }  // namespace berth::warden::repo

@@ -4,6 +4,7 @@
 #include "service/proto_time.hpp"
 #include "warden/halt.hpp"
 #include "warden/repo.hpp"
+#include "warden/settings.hpp"
 
 namespace berth::warden::repo {
 namespace {
@@ -77,8 +78,19 @@ constexpr Statement kOrgOfMachine{"SELECT org FROM machines WHERE id = $1", "org
 constexpr Statement kLeasedMachines{
     "SELECT DISTINCT machine FROM leases WHERE org = $1 AND ended_at IS NULL AND machine <> ''",
     "leased_machines"};
+constexpr Statement kGoneMachines{
+    "SELECT id FROM machines WHERE id = ANY($1::text[]) AND gone_at IS NOT NULL", "gone_machines"};
 constexpr Statement kForgetLeases{"DELETE FROM leases WHERE ended_at < $1", "forget_leases"};
 constexpr Statement kForgetMachines{"DELETE FROM machines WHERE gone_at < $1", "forget_machines"};
+constexpr Statement kForgetApprovals{
+    "DELETE FROM approvals WHERE id IN (SELECT id FROM approvals WHERE NOT live AND created_at < "
+    "$1 "
+    "ORDER BY created_at LIMIT $2)",
+    "forget_approvals"};
+constexpr Statement kForgetGrants{
+    "DELETE FROM grants WHERE id IN (SELECT id FROM grants WHERE NOT live AND made_at < $1 "
+    "ORDER BY made_at LIMIT $2)",
+    "forget_grants"};
 
 Org to_org(const Row& row) {
     return {
@@ -262,9 +274,22 @@ Result<std::vector<std::string>> leased_machines(store::Transaction& tx, const s
     for (const Row row : rows) out.emplace_back(row.text(0));
     return out;
 }
+Result<std::vector<std::string>> gone_machines(
+    store::Transaction& tx, const std::vector<std::string>& of
+) {
+    BERTH_ASSIGN(const Rows rows, tx.exec(kGoneMachines, {Param::text_array(of)}));
+    std::vector<std::string> out;
+    for (const Row row : rows) out.emplace_back(row.text(0));
+    return out;
+}
 Result<void> forget(store::Pool& pool, WallTime before) {
     BERTH_TRY(pool.exec_autocommit(kForgetLeases, {before}, store::OnLoss::kRetry));
     BERTH_TRY(pool.exec_autocommit(kForgetMachines, {before}, store::OnLoss::kRetry));
+    return {};
+}
+Result<void> forget_ended(store::Pool& pool, WallTime before) {
+    for (const Statement& statement : {kForgetApprovals, kForgetGrants})
+        BERTH_TRY(pool.exec_autocommit(statement, {before, kForgetBatch}, store::OnLoss::kRetry));
     return {};
 }
 

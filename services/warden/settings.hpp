@@ -35,6 +35,15 @@ inline constexpr std::size_t kMaxParsed = 64;
 /// Ended leases and gone machines are remembered this long, for messages that come late.
 inline constexpr std::chrono::hours kForgetAfter{24};
 inline constexpr seconds kForgetEvery{60};
+/// What a record takes from the table to stream AUDIT, with a bus that was away: younger ones may
+/// be missing there.
+inline constexpr std::chrono::minutes kMirrorLag{1};
+/// A stream that says nothing for so long has nothing to say.
+inline constexpr milliseconds kMirrorQuiet{2'000};
+/// Ended approvals and grants are kept this long after they were asked for; the audit stays.
+inline constexpr std::chrono::hours kKeepEnded{24 * 90};
+/// Of these, at one look.
+inline constexpr int kForgetBatch = 1'000;
 /// Records read at once while the chain is verified.
 inline constexpr int kVerifyPage = 1'000;
 /// Pages of one question: a second or two, well inside what an asker waits.

@@ -5,6 +5,7 @@
 
 #include <gtest/gtest.h>
 
+#include <atomic>
 #include <thread>
 
 #include "berth/node/v1/node.pb.h"
@@ -55,6 +56,13 @@ protected:
                     const std::lock_guard lock(mutex_);
                     told_.push_back(row);
                 }
+                if (row.subject.starts_with("berth.audit.") && mirrors_) {
+                    bus::Message message;
+                    message.subject = row.subject;
+                    message.payload = row.payload;
+                    message.set_header(bus::kMsgId, row.message_id);
+                    asking_->publish(std::move(message), [](const Result<bus::PubAck>&) {});
+                }
                 done({});
             }
         );
@@ -63,7 +71,7 @@ protected:
         auto asker = bus::Asker::create(*asking_, {"gateway", "one"});
         ASSERT_TRUE(asker);
         asker_ = std::move(*asker);
-        handlers_.emplace(*pool_, presences_, Random::system());
+        handlers_.emplace(*pool_, presences_, Random::system(), *bus_);
         bound_.emplace(service::Handlers::Parts{
             *bus_, *pool_, *relay_, metrics_, "warden", "a", 8, std::size_t{64}});
         handlers_->bind(*bound_);
@@ -205,9 +213,45 @@ protected:
         ASSERT_TRUE(pool_->exec_autocommit(store::Statement(text))) << text;
     }
 
+    /// Writes the org's chain anew from a record on, as somebody who knows how: every hash is
+    /// right.
+    void forge(std::uint64_t from, std::uint64_t until) {
+        ChainHead head;
+        const auto before = pool_->exec_autocommit(
+            {"SELECT hash FROM audit WHERE org = $1 AND sequence = $2", "before"},
+            {kOrg, static_cast<std::int64_t>(from - 1)}
+        );
+        head = {from - 1, std::string((*before)[0].text(0))};
+        for (std::uint64_t sequence = from; sequence <= until; ++sequence) {
+            const auto row = pool_->exec_autocommit(
+                {"SELECT body FROM audit WHERE org = $1 AND sequence = $2", "body"},
+                {kOrg, static_cast<std::int64_t>(sequence)}
+            );
+            v1::AuditRecord record;
+            ASSERT_TRUE(record.ParseFromString((*row)[0].bytes(0)));
+            if (sequence == from) record.set_command("nothing happened");
+            chain(head, record);
+            ASSERT_TRUE(pool_->exec_autocommit(
+                {"UPDATE audit SET body = $3, hash = $4 WHERE org = $1 AND sequence = $2", "forge"},
+                {kOrg,
+                 static_cast<std::int64_t>(sequence),
+                 store::Param::bytes(record.SerializeAsString()),
+                 record.hash()}
+            ));
+        }
+        set_head(head);
+    }
+    void set_head(const ChainHead& head) {
+        ASSERT_TRUE(pool_->exec_autocommit(
+            {"UPDATE audit_heads SET sequence = $2, hash = $3 WHERE org = $1", "head"},
+            {kOrg, static_cast<std::int64_t>(head.sequence), head.hash}
+        ));
+    }
+
     metrics::Registry metrics_{"warden"};
     std::mutex mutex_;
     std::vector<store::OutboxMessage> told_;  // by mutex_
+    std::atomic<bool> mirrors_{true};         // the relay publishes the audit
     Presences presences_;
     std::optional<store::Pool> pool_;
     std::optional<store::Relay> relay_;
@@ -218,6 +262,7 @@ protected:
          {"QRY_WARDEN", {"berth.qry.warden.>"}, true},
          {"EVT", {"berth.evt.>"}},
          {"RPL", {"berth.rpl.>"}},
+         {"AUDIT", {"berth.audit.>"}},
          {"DLQ", {"berth.dlq.>"}}},
         {{"CMD_WARDEN", "warden", "berth.cmd.warden.>"},
          {"QRY_WARDEN", "warden", "berth.qry.warden.>"},

@@ -5,6 +5,7 @@
 #include "berth/lease/v1/lease.pb.h"
 #include "berth/prov/v1/prov.pb.h"
 #include "berth/run/v1/run.pb.h"
+#include "warden/settings.hpp"
 #include "warden/test_world.hpp"
 
 namespace berth::warden {
@@ -179,6 +180,15 @@ TEST_F(WardenTest, AHaltRevokesVoidsAndRefusesUntilAnotherPersonResumes) {
     presences_.hear("m_1", kOrg, std::chrono::steady_clock::now());
     presences_.hear("m_2", kOrg, std::chrono::steady_clock::now());
     presences_.hear("m_3", "globex", std::chrono::steady_clock::now());
+    presences_.hear("m_4", kOrg, std::chrono::steady_clock::now());
+    prov::v1::MachineFact gone;
+    gone.set_machine("m_4");
+    publish("berth.evt.acme.prov.machine.gone.m_4", gone);
+    ASSERT_TRUE(eventually([&] {
+        const auto rows =
+            pool_->exec_autocommit("SELECT 1 FROM machines WHERE gone_at IS NOT NULL");
+        return rows && !rows->empty();
+    }));
     v1::PressHalt press;
     *press.mutable_actor() = actor("eve", "operator");
     press.set_scope(v1::HALT_SCOPE_ORG);
@@ -359,6 +369,64 @@ TEST_F(WardenTest, TheChainHoldsEveryRecordAndShowsEveryChange) {
     EXPECT_EQ(rest->records(), 1'000U);
     behind.set_previous(std::string(64, '0'));
     EXPECT_EQ(ask<v1::AuditVerdict>("berth.qry.warden.verify", behind)->first_bad(), 101U);
+}
+
+TEST_F(WardenTest, AChainThatWasWrittenAnewShowsAgainstTheStream) {
+    v1::Record batch;
+    for (int i = 0; i < 40; ++i) {
+        v1::AuditRecord& record = *batch.add_records();
+        record.set_fact("exec_ended");
+        record.mutable_origin()->set_org(kOrg);
+        record.mutable_origin()->set_user("olga");
+        record.set_command("deploy " + std::to_string(i));
+    }
+    ASSERT_TRUE(ask<common::v1::Empty>("berth.cmd.warden.record.m_1", batch));
+    ASSERT_TRUE(eventually([&] { return server_.stored("AUDIT") == 40; }));
+    EXPECT_TRUE(verify().whole());
+    sql("CREATE TABLE kept AS SELECT * FROM audit");
+    const auto heads = pool_->exec_autocommit("SELECT sequence, hash FROM audit_heads");
+    const ChainHead head{40, std::string((*heads)[0].text(1))};
+    const auto found = [&](std::uint64_t where) {
+        const auto verdict = verify();
+        EXPECT_FALSE(verdict.whole());
+        EXPECT_EQ(verdict.first_bad(), where) << verdict.reason();
+        EXPECT_NE(verdict.reason().find("stream AUDIT"), std::string::npos) << verdict.reason();
+        sql("DELETE FROM audit");
+        sql("INSERT INTO audit SELECT * FROM kept");
+        set_head(head);
+    };
+    forge(31, 40);
+    found(31);
+    // Cut off with its head.
+    const auto cut = pool_->exec_autocommit("SELECT hash FROM audit WHERE sequence = 35");
+    set_head({35, std::string((*cut)[0].text(0))});
+    sql("DELETE FROM audit WHERE sequence > 35");
+    found(36);
+    EXPECT_TRUE(verify().whole());
+    // Added without ever having been told; what is young may be on its way.
+    mirrors_ = false;
+    batch.mutable_records()->DeleteSubrange(1, 39);
+    ASSERT_TRUE(ask<common::v1::Empty>("berth.cmd.warden.record.m_1", batch));
+    EXPECT_TRUE(verify().whole());
+    *batch.mutable_records(0)->mutable_at() =
+        service::to_timestamp(Clock::system().now() - std::chrono::hours{1});
+    ASSERT_TRUE(ask<common::v1::Empty>("berth.cmd.warden.record.m_1", batch));
+    EXPECT_EQ(verify().first_bad(), 42U);
+}
+
+TEST_F(WardenTest, WhatEndedLongAgoIsForgotten) {
+    const auto old = hold("h1");
+    const auto waiting = hold("h2");
+    const auto young = hold("h3");
+    for (const auto* one : {&old, &young}) ASSERT_TRUE(decide((*one)->id(), "anna", false));
+    sql("UPDATE approvals SET created_at = now() - interval '91 days' WHERE id IN ('" + old->id() +
+        "', '" + waiting->id() + "')");
+    ASSERT_TRUE(repo::forget_ended(*pool_, Clock::system().now() - kKeepEnded));
+    const auto left = pool_->exec_autocommit("SELECT id FROM approvals ORDER BY id");
+    std::set<std::string> ids;
+    for (const auto row : *left) ids.emplace(row.text(0));
+    EXPECT_EQ(ids, (std::set<std::string>{waiting->id(), young->id()}));
+    EXPECT_TRUE(verify().whole()) << "the audit stays";
 }
 
 TEST_F(WardenTest, ListsPageAndShowWhoMaySee) {

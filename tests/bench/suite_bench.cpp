@@ -2,7 +2,7 @@
 // The suite's numbers, each beside its limit or its peer in the same run: heartbeats and
 // acquisitions through HTTP, the warm loop against rsync and ssh by hand, 1 GiB of output against
 // bare libnats, memory and start. usage: suite_bench [heartbeat] [acquire] [pool] [fleet] [warm]
-// [output] [idle] (none: all)
+// [output] [idle] [decide] (none: all)
 #include <nats/nats.h>
 #include <signal.h>
 #include <unistd.h>
@@ -360,5 +360,6 @@ int main(int argc, char** argv) {
     if (want("warm")) berth::bench::bench_warm();
     if (want("output")) berth::bench::bench_output();
     if (want("idle")) berth::bench::bench_idle();
+    if (want("decide")) berth::bench::bench_decisions();
     return 0;
 }

@@ -18,9 +18,9 @@ Json bind(const std::filesystem::path& source, const char* target, bool read_onl
 }
 
 /// What every container of ours has in common.
-Json walls(std::initializer_list<const char*> capabilities) {
+Json walls(const std::vector<std::string>& capabilities) {
     Json added = Json::array();
-    for (const char* capability : capabilities) added.push(capability);
+    for (const std::string& capability : capabilities) added.push(capability);
     Json host;
     host.set("Init", false).set("Privileged", false).set("ReadonlyRootfs", true);
     host.set("CapDrop", Json::strings({"ALL"})).set("CapAdd", std::move(added));
@@ -87,13 +87,16 @@ Json container_request(
 ) {
     const lease::v1::Profile& profile = spec.profile;
     // SETUID, SETGID: the door becomes another user for each command. KILL: it signals them. CHOWN:
-    // it makes the new volumes the user's, and gives this one up before it serves. A command gets
-    // none of them.
-    Json host = walls({"CHOWN", "KILL", "SETGID", "SETUID"});
+    // it makes the new volumes the user's, and gives this one up before it serves. SYS_PTRACE: the
+    // guards of its commands trace them from in here. A command gets none of them.
+    std::vector<std::string> capabilities{"CHOWN", "KILL", "SETGID", "SETUID"};
+    if (profile.guard() != "none") capabilities.emplace_back("SYS_PTRACE");
+    Json host = walls(capabilities);
     host.set("LogConfig", Json().set("Type", "none"));
     host.set("Mounts", mounts_of(spec, labels, paths));
     Json tmpfs;
     tmpfs.set("/.berth-door", "size=64k,mode=0700");
+    tmpfs.set(std::string(kInsideTools) + "/guard", "size=1m,mode=0755");  // the shims' socket
     tmpfs.set("/run", "size=16m,mode=0755,uid=1000,gid=1000");
     tmpfs.set("/var/tmp", "size=64m,mode=1777");
     host.set("Tmpfs", std::move(tmpfs));

@@ -28,7 +28,7 @@ Json request_of(const MachineSpec& spec) {
 TEST(ContainerSpec, WallsStandWhateverTheProfileSays) {
     const Json host = *request_of(make_spec()).find("HostConfig");
     EXPECT_EQ(host.find("CapDrop")->dump(), R"(["ALL"])");
-    EXPECT_EQ(host.find("CapAdd")->dump(), R"(["CHOWN","KILL","SETGID","SETUID"])");
+    EXPECT_EQ(host.find("CapAdd")->dump(), R"(["CHOWN","KILL","SETGID","SETUID","SYS_PTRACE"])");
     EXPECT_EQ(host.find("SecurityOpt")->dump(), R"(["no-new-privileges:true"])");
     EXPECT_TRUE(host.bool_or("ReadonlyRootfs", false));
     EXPECT_FALSE(host.bool_or("Privileged", true));

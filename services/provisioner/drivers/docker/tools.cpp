@@ -113,8 +113,14 @@ Result<void> copy_all(const std::vector<Copy>& copies, const fs::path& into) {
 Result<fs::path> prepare_tools(const fs::path& folder, const fs::path& init) {
     BERTH_ASSIGN(const fs::path rsync, program("rsync", "rsync"));
     BERTH_ASSIGN(const fs::path nft, program("nft", "nftables"));
+    const fs::path beside = init.parent_path();
     std::vector<Copy> copies{
-        {init, "init"}, {kLoader, "ld.so"}, {rsync, "bin/rsync"}, {nft, "bin/nft"}};
+        {init, "init"},
+        {beside / "berth-supervisor", "supervisor"},
+        {beside / "berth-shim", "shim"},
+        {kLoader, "ld.so"},
+        {rsync, "bin/rsync"},
+        {nft, "bin/nft"}};
     for (const fs::path& binary : {rsync, nft}) {
         BERTH_ASSIGN(const std::vector<fs::path> libraries, libraries_of(binary));
         for (const fs::path& library : libraries) {
@@ -132,6 +138,13 @@ Result<fs::path> prepare_tools(const fs::path& folder, const fs::path& init) {
     std::string making = (folder / "making-XXXXXX").string();
     if (::mkdtemp(making.data()) == nullptr) return system_error("cannot create " + making, errno);
     auto copied = copy_all(copies, making);
+    // Where each container has its own: the shims' socket, and their names.
+    if (copied) {
+        fs::create_directory(fs::path(making) / "guard", error);
+        if (!error) fs::permissions(fs::path(making) / "guard", fs::perms{0755}, error);
+        if (!error) fs::create_symlink("guard/tools", fs::path(making) / "tools", error);
+        if (error) copied = system_error("cannot make the tools", error.value());
+    }
     if (copied) {
         fs::permissions(making, fs::perms{0755}, error);
         fs::rename(making, finished, error);

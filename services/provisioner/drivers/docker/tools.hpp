@@ -10,10 +10,11 @@
 
 namespace berth::prov {
 
-/// Makes <folder>/tools-<hash>/{init,ld.so,bin/rsync,bin/nft,lib/…} from this host's programs and
-/// returns its path. Kept as long as the programs are the same; made beside and renamed, so that a
-/// reader finds the whole of it or nothing. Errors: "no_tool" names what is missing and its
-/// package.
+/// Makes <folder>/tools-<hash>/{init,supervisor,shim,ld.so,bin/rsync,bin/nft,lib/…} from this
+/// host's programs, and ours beside `init`, and returns its path. guard/ in it is where a container
+/// mounts a folder of its own. Kept as long as the programs are the same; made beside and renamed,
+/// so that a reader finds the whole of it or nothing. Errors: "no_tool" names what is missing and
+/// its package.
 Result<std::filesystem::path> prepare_tools(
     const std::filesystem::path& folder, const std::filesystem::path& init
 );

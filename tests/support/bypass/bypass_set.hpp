@@ -1,0 +1,88 @@
+// SPDX-License-Identifier: Apache-2.0
+// The ways around a guard that are known, for every place where one is to hold: what each executes,
+// and the policy that forbids it.
+#pragma once
+
+#include <string>
+
+namespace berth::testing::bypass {
+
+/// `id` stands for a dangerous tool. The probe is allowed, so that what it starts is what is
+/// judged.
+inline constexpr const char* kPolicy = R"(version: 1
+default: allow
+rules:
+  - id: probe
+    action: allow
+    match: {executable: ["/workspace/probe", "/workspace/probe.sh"]}
+  - id: no-id
+    action: deny
+    reason: nobody asks who they are
+    match: {executable: [id]}
+  - id: foreign
+    action: deny
+    reason: not of the system
+    match: {executable: ["/workspace/**", "/tmp/**", "/home/**", "/dev/**"]}
+)";
+
+/// A program for i386 that says who it is and exits with 7: 32-bit code in a hand-made ELF file.
+inline std::string program32() {
+    const unsigned char code[] = {0xb8, 4,    0,    0,    0, 0xbb, 1, 0, 0,    0,    0xb9, 0x00,
+                                  0x81, 0x04, 0x08, 0xba, 8, 0,    0, 0, 0xcd, 0x80, 0xb8, 1,
+                                  0,    0,    0,    0xbb, 7, 0,    0, 0, 0xcd, 0x80};
+    const unsigned char head[] = {
+        0x7f, 'E', 'L',  'F',  1,    1,    1,    0,  0, 0, 0, 0, 0, 0, 0, 0, 2, 0, 3,    0,    1,
+        0,    0,   0,    0x54, 0x80, 0x04, 0x08, 52, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,    52,   0,
+        32,   0,   1,    0,    0,    0,    0,    0,  0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0,    0x80, 0x04,
+        0x08, 0,   0x80, 0x04, 0x08, 0,    2,    0,  0, 0, 2, 0, 0, 5, 0, 0, 0, 0, 0x10, 0,    0};
+    std::string file(reinterpret_cast<const char*>(head), sizeof head);
+    file.append(reinterpret_cast<const char*>(code), sizeof code);
+    file.resize(0x100, '\0');
+    file += "uid=32b\n";
+    file.resize(0x200, '\0');
+    return file;
+}
+
+struct Form {
+    const char* name;
+    const char* script;
+};
+
+/// Every script would print "uid=" where its form worked.
+inline constexpr Form kForms[] = {
+    {"plain name", "id"},
+    {"absolute path", "/usr/bin/id"},
+    {"renamed copy, a byte appended", "cp /usr/bin/id x; echo >> x; ./x"},
+    {"symlink", "ln -s /usr/bin/id ls; ./ls"},
+    {"hard link", "cp /usr/bin/id a; ln a b; ./b"},
+    {"exec -a", "bash -c 'exec -a ls /usr/bin/id'"},
+    {"env -i", "env -i /usr/bin/id"},
+    {"ld.so program", "/lib64/ld-linux-x86-64.so.2 /usr/bin/id"},
+    {"copy of ld.so", "cp /lib64/ld-linux-x86-64.so.2 probe.sh; ./probe.sh /usr/bin/id"},
+    {"memfd and fexecve", "./probe memfd"},
+    {"/proc/self/exe", "./probe self"},
+    {"busybox applet", "busybox id"},
+    {"python3 -c", "python3 -c 'import os; os.execv(\"/usr/bin/id\", [\"ls\"])'"},
+    {"python3 subprocess", "python3 -c 'import subprocess; subprocess.run([\"/usr/bin/id\"])'"},
+    {"perl -e", "perl -e 'exec {\"/usr/bin/id\"} \"ls\"'"},
+    {"sh -c with &&", "sh -c 'true && id'"},
+    {"own PATH", "mkdir p; cp /usr/bin/id p/ls; PATH=/workspace/p ls"},
+    {"removed while it runs", "cp /usr/bin/id x; (exec 9<x; rm x; /proc/self/fd/9)"},
+    {"statically linked copy", "cp probe y; ./y exec"},
+    {"32-bit program", "./p32"},
+    {"exec from a thread", "./probe thread"},
+    {"vfork", "./probe vfork"},
+    {"CLONE_UNTRACED, x86-64", "./probe untraced x86-64"},
+    {"CLONE_UNTRACED, i386", "./probe untraced i386"},
+    {"CLONE_UNTRACED, x32", "./probe untraced x32"},
+    {"clone3 with CLONE_UNTRACED", "./probe clone3"},
+    {"script, changed shebang",
+     "printf '#!/usr/bin/id\\n' > probe.sh; chmod +x probe.sh; ./probe.sh"},
+    {"background", "id & wait"},
+    {"orphan", "(setsid sh -c 'sleep 0.1; id' & ); sleep 0.4"},
+    {"mounts of its own",
+     "unshare -rm true 2>/dev/null || { echo 'refused: no namespaces'; exit; };"
+     "unshare -rm sh -c 'mount --bind /usr/bin/id /usr/bin/true; /usr/bin/true'"},
+};
+
+}  // namespace berth::testing::bypass
