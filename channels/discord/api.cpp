@@ -62,7 +62,7 @@ Answer Api::call(const Call& call) {
     request.url = url_ + call.path;
     request.timeout = call.timeout;
     request.max_response = kMaxAnswer;
-    request.at_most_once = true;
+    request.at_most_once = call.method == "POST";  // the others may be repeated
     request.headers.emplace_back("User-Agent", kUserAgent);
     if (!call.by_token) request.headers.emplace_back("Authorization", "Bot " + token_().reveal());
     if (!call.file_name.empty()) {

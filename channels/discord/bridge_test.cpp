@@ -155,7 +155,8 @@ TEST_F(DiscordBridge, ACommandRunsInAThreadAndItsCardFollowsIt) {
     world_->tell(run, "succeeded");
     const Json card = wait_for("all *good* @everyone", "thread");
     EXPECT_EQ(card.find("components")->dump(), "[]") << "no button on what ended";
-    EXPECT_EQ(seen("thread").size(), 1U) << "one card, in place of \"thinking\", edited";
+    EXPECT_EQ(seen("thread").size(), 1U) << "one card, in place of \"thinking\", edited: "
+                                         << fake_.look("channel/thread").dump();
     EXPECT_TRUE(seen().empty()) << "nothing outside of the thread";
     say("anna", "general", "nonsense");
     wait_for("help");

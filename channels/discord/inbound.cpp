@@ -20,6 +20,7 @@ enum InteractionKind { kPing = 1, kCommand = 2, kComponent = 3, kModal = 5 };
 enum AnswerKind { kPong = 1, kDeferMessage = 5, kDeferUpdate = 6, kShowModal = 9 };
 enum OptionKind { kSubcommand = 1, kString = 3 };
 constexpr int kButton = 2;
+constexpr int kWithBot = 1;  // an interaction's context
 
 bool is_thread(std::int64_t kind) {
     return kind == kAnnouncementThread || kind == kPublicThread || kind == kPrivateThread;
@@ -156,7 +157,8 @@ bool place(const Json& data, chat::Inbound& inbound) {
     inbound.at = time_of(inbound.event_id);
     inbound.conversation.chat = id;
     const std::int64_t kind = channel == nullptr ? -1 : channel->int_or("type", -1);
-    inbound.direct = kind == kDirect;
+    // Installed by a person, the bot is also asked in that person's chats with others.
+    inbound.direct = kind == kDirect && data.int_or("context", kWithBot) == kWithBot;
     if (const std::string parent = id_in(channel, "parent_id"); is_thread(kind) && !parent.empty())
         inbound.conversation = {parent, id};
     return true;

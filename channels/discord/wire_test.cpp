@@ -116,6 +116,10 @@ TEST(Inbound, AClickAndAModal) {
     EXPECT_TRUE(told.inbound->direct);
     EXPECT_EQ(told.answer.int_or("type", 0), 6);
 
+    std::string among_others = click;
+    among_others.replace(among_others.find("'type':3"), 8, "'context':2,'type':3");
+    EXPECT_FALSE(interaction_of(parse(among_others)).inbound->direct);
+
     std::string asks = click;
     asks.replace(asks.find("'b:abc'"), 7, "'c:abc'");
     const Told modal = interaction_of(parse(asks));

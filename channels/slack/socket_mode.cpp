@@ -25,7 +25,7 @@ struct SocketMode::Line {
     State state = State::kOpening;  // by the owner's mutex_
     std::string reason;             // by the owner's mutex_
     std::mutex ready;               // held while `client` is being set
-    std::unique_ptr<net::WsClient> client;
+    std::unique_ptr<net::WsClient> client;  // last: its thread uses the rest
 };
 
 SocketMode::SocketMode(const Settings& settings, WebApi& api, Take take, Tell tell)
@@ -49,7 +49,7 @@ bool SocketMode::rest(milliseconds time) {
     return !changed_.wait_for(lock, time, [this] { return stopping_; });
 }
 
-std::shared_ptr<SocketMode::Line> SocketMode::connect(std::string& why) {
+std::unique_ptr<SocketMode::Line> SocketMode::connect(std::string& why) {
     const auto address = api_.open_connection();
     if (!address.value) {
         why = address.error.kind == chat::SendError::Kind::kUnauthorized
@@ -63,20 +63,16 @@ std::shared_ptr<SocketMode::Line> SocketMode::connect(std::string& why) {
     const std::string base = url.substr(0, path);
     std::string target = path == std::string::npos ? "/" : url.substr(path);
     if (target[0] == '?') target.insert(0, "/");
-    const auto line = std::make_shared<Line>();
+    auto line = std::make_unique<Line>();
     net::WsClientOptions options;
     options.ping_every = settings_.ping_every;
     net::WsClientEvents events;
-    const std::weak_ptr<Line> weak = line;
-    events.on_message = [this, weak](std::string_view bytes, bool) {
-        const auto self = weak.lock();
-        if (!self) return;
+    Line* const self = line.get();  // its client ends before it does
+    events.on_message = [this, self](std::string_view bytes, bool) {
         { const std::lock_guard wait(self->ready); }
         hear(*self, bytes);
     };
-    events.on_closed = [this, weak](int, const std::string& reason) {
-        const auto self = weak.lock();
-        if (!self) return;
+    events.on_closed = [this, self](int, const std::string& reason) {
         const std::lock_guard lock(mutex_);
         self->state = Line::State::kClosed;
         if (self->reason.empty()) self->reason = reason.empty() ? "the connection broke" : reason;
@@ -91,11 +87,15 @@ std::shared_ptr<SocketMode::Line> SocketMode::connect(std::string& why) {
         }
         line->client = std::move(*client);
     }
-    std::unique_lock lock(mutex_);
-    changed_.wait_for(lock, settings_.hello, [&] { return stopping_ || line->state != Line::State::kOpening; });
-    if (line->state == Line::State::kOpen || line->state == Line::State::kLeaving) return line;
-    why = line->reason.empty() ? "Slack did not say hello" : line->reason;
-    lock.unlock();
+    {
+        std::unique_lock lock(mutex_);
+        changed_.wait_for(lock, settings_.hello, [&] {
+            return stopping_ || line->state != Line::State::kOpening;
+        });
+        if (line->state == Line::State::kOpen || line->state == Line::State::kLeaving) return line;
+        why = line->reason.empty() ? "Slack did not say hello" : line->reason;
+    }
+    line.reset();
     return nullptr;
 }
 
@@ -126,7 +126,7 @@ void SocketMode::hear(Line& line, std::string_view text) {
 }
 
 void SocketMode::keep() {
-    std::shared_ptr<Line> line;
+    std::unique_ptr<Line> line;
     int failures = 0;
     for (;;) {
         std::string why;

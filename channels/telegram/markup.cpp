@@ -88,32 +88,46 @@ class Lines {
 public:
     Lines(bool plain, std::size_t budget) : plain_(plain), left_(budget) {}
 
-    /// At most `max` of `text`, as far as there is room, between two marks.
-    void add(
-        std::string_view before, std::string_view text, std::size_t max, std::string_view name
-    ) {
-        if (text.empty()) return;
-        const std::size_t used = (text_.empty() ? 0U : 1U) + chat::length(before, Unit::kUtf16);
-        if (left_ <= used) return;
-        left_ -= used;
-        const bool raw = name == "pre";
-        const std::string words = chat::to_text(text);
-        const std::string shown =
-            chat::cut(raw ? words : unmention(words), std::min(max, left_), Unit::kUtf16);
-        left_ -= chat::length(shown, Unit::kUtf16);
-        if (!text_.empty()) text_ += '\n';
-        const bool label = name == "label";
-        if (!before.empty())
-            text_ += plain_ || !label ? std::string(before) : tag("b", escape(before));
-        text_ += plain_ || name.empty() || label ? shown_as(shown) : tag(name, escape(shown));
+    /// A line of at most `max` of `text`, as far as there is room, in the tag `name` (or in none).
+    void add(std::string_view text, std::size_t max, std::string_view name = {}) {
+        const std::string shown = take_room(text, max, 0, name == "pre");
+        if (shown.empty()) return;
+        begin();
+        text_ += name.empty() ? written(shown) : tagged(name, shown);
+    }
+    /// "label: value".
+    void add_field(const std::string& label, std::string_view value, std::size_t max) {
+        const std::string shown = take_room(value, max, chat::length(label, Unit::kUtf16), false);
+        if (shown.empty()) return;
+        begin();
+        text_ += tagged("b", label) + written(shown);
     }
     std::size_t left() const { return left_; }
-    void reserve(std::size_t units) { left_ -= std::min(left_, units); }
+    /// Keeps room for what comes later; release() gives it back.
+    std::size_t reserve(std::size_t units) {
+        const std::size_t kept = std::min(left_, units);
+        left_ -= kept;
+        return kept;
+    }
     void release(std::size_t units) { left_ += units; }
     std::string take() { return std::move(text_); }
 
 private:
-    std::string shown_as(const std::string& text) const { return plain_ ? text : escape(text); }
+    std::string take_room(std::string_view text, std::size_t max, std::size_t before, bool raw) {
+        const std::size_t used = before + (text_.empty() ? 0U : 1U);
+        if (text.empty() || left_ <= used) return {};
+        const std::string words = raw ? chat::to_text(text) : unmention(chat::to_text(text));
+        const std::string shown = chat::cut(words, std::min(max, left_ - used), Unit::kUtf16);
+        if (!shown.empty()) left_ -= used + chat::length(shown, Unit::kUtf16);
+        return shown;
+    }
+    void begin() {
+        if (!text_.empty()) text_ += '\n';
+    }
+    std::string written(const std::string& text) const { return plain_ ? text : escape(text); }
+    std::string tagged(std::string_view name, const std::string& text) const {
+        return plain_ ? text : tag(name, escape(text));
+    }
     bool plain_;
     std::size_t left_;
     std::string text_;
@@ -160,21 +174,19 @@ std::string markdown_text(std::string_view markdown, bool plain, std::size_t max
 
 std::string card_text(const chat::Card& card, bool plain) {
     Lines lines(plain, kMaxText);
-    const std::size_t code = chat::length(card.code, Unit::kUtf16);
-    const std::size_t kept = std::min(code, kCodeShare) + kMaxFooter + 2;
-    lines.add({}, std::string(mark(card.tone)) + card.title, kMaxTitle, "b");
-    lines.reserve(kept);
-    lines.add({}, card.text, kMaxBody, {});
+    lines.add(std::string(mark(card.tone)) + card.title, kMaxTitle, "b");
+    const std::size_t footer = lines.reserve(card.footer.empty() ? 0 : kMaxFooter + 1);
+    const std::size_t code =
+        lines.reserve(std::min(chat::length(card.code, Unit::kUtf16), kCodeShare) + 1);
+    lines.add(card.text, kMaxBody);
     for (const chat::Field& field : card.fields) {
-        const std::string label =
-            chat::cut(chat::to_text(field.label), kMaxLabel, Unit::kUtf16) + ": ";
-        lines.add(label, field.value, kMaxValue, "label");
+        const std::string label = chat::cut(chat::to_text(field.label), kMaxLabel, Unit::kUtf16);
+        lines.add_field(label + ": ", field.value, kMaxValue);
     }
-    lines.release(kept);
-    lines.reserve(kMaxFooter + 2);
-    lines.add({}, card.code, lines.left(), "pre");
-    lines.release(kMaxFooter + 2);
-    lines.add({}, card.footer, kMaxFooter, "i");
+    lines.release(code);
+    lines.add(card.code, lines.left(), "pre");
+    lines.release(footer);
+    lines.add(card.footer, kMaxFooter, "i");
     return lines.take();
 }
 

@@ -84,7 +84,9 @@ Card run_card(const run::v1::Run& run, const RunCard& what, WallTime now) {
     return card;
 }
 
-Result<void> begin_job(store::Transaction& tx, const JobRow& job, WallTime now) {
+Result<void> begin_job(
+    store::Transaction& tx, const JobRow& job, const std::string& handle, WallTime now
+) {
     run::v1::Start command;
     (void)command.ParseFromString(job.command);
     common::v1::Actor actor;
@@ -94,6 +96,7 @@ Result<void> begin_job(store::Transaction& tx, const JobRow& job, WallTime now) 
     row.kind = OutboundKind::kRun;
     row.follows = "job/" + job.id;
     row.outgoing.conversation = job.conversation;
+    row.outgoing.handle = handle;
     row.outgoing.content.is_card = true;
     RunCard what;
     what.command = to_text(join_words({command.argv().begin(), command.argv().end()}));

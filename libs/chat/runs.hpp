@@ -38,8 +38,10 @@ std::string spoken(milliseconds duration);
 
 bool has_ended(const run::v1::Run& run);
 
-/// The rows of a new job: itself and the message that follows it.
-Result<void> begin_job(store::Transaction& tx, const JobRow& job, WallTime now);
+/// The rows of a new job: itself and the message that follows it, which answers `handle`.
+Result<void> begin_job(
+    store::Transaction& tx, const JobRow& job, const std::string& handle, WallTime now
+);
 
 /// Takes jobs on while this process leads, each from where it stands. Every step may be taken
 /// twice: its commands have the job's ids, and its rows are locked.

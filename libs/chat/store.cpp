@@ -30,7 +30,7 @@ CREATE TABLE inbound (
 CREATE INDEX inbound_waiting ON inbound (id) WHERE NOT done;
 CREATE INDEX inbound_age ON inbound (received_at) WHERE done;
 
-CREATE TABLE note (only boolean PRIMARY KEY DEFAULT true CHECK (only), text text NOT NULL);
+CREATE TABLE note (one boolean PRIMARY KEY DEFAULT true CHECK (one), body text NOT NULL);
 
 CREATE TABLE outbound (
   id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
@@ -136,9 +136,9 @@ constexpr Statement kFinishInbound{
 constexpr Statement kCountWaiting{"SELECT count(*) FROM inbound WHERE NOT done", "count_waiting"};
 
 constexpr Statement kWriteNote{
-    "INSERT INTO note (text) VALUES ($1) ON CONFLICT (only) DO UPDATE SET text = excluded.text",
+    "INSERT INTO note (body) VALUES ($1) ON CONFLICT (one) DO UPDATE SET body = excluded.body",
     "write_note"};
-constexpr Statement kReadNote{"SELECT text FROM note", "read_note"};
+constexpr Statement kReadNote{"SELECT body FROM note", "read_note"};
 
 constexpr Statement kInsertOutbound{
     "INSERT INTO outbound (key, kind, chat, thread, conversation, follows, content, file, answers, "

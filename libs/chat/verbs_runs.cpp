@@ -47,8 +47,10 @@ JobRow new_job(Call& call) {
 
 Answer begin(Call& call, JobRow job) {
     Answer out;
-    out.store = [job = std::move(job), now = call.parts.now()](store::Transaction& tx) {
-        return begin_job(tx, job, now);
+    out.store = [job = std::move(job), handle = call.row.inbound.handle, now = call.parts.now()](
+                    store::Transaction& tx
+                ) {
+        return begin_job(tx, job, handle, now);
     };
     return out;
 }
