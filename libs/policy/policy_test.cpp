@@ -6,28 +6,12 @@
 #include <gtest/gtest.h>
 
 #include "core/random.hpp"
+#include "policy/test_plans.hpp"
 
 namespace berth::policy {
 namespace {
 
 using std::chrono::hours;
-
-Plan plan_of(std::vector<std::string> argv, std::string executable = "") {
-    Plan plan;
-    plan.executable.path = executable.empty() ? "/usr/bin/" + argv[0] : std::move(executable);
-    plan.argv = std::move(argv);
-    plan.cwd = "/workspace/app";
-    return plan;
-}
-
-Origin origin_of() {
-    Origin origin;
-    origin.org = "acme";
-    origin.user = "anna";
-    origin.profile = "small";
-    origin.level = Level::kEnforce;
-    return origin;
-}
 
 std::shared_ptr<const Policy> must(const std::string& text) {
     auto policy = Policy::parse(text, "p.yaml");

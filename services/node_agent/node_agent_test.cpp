@@ -473,9 +473,3 @@ TEST(NodeAgent, CarriesAHundredMegabytesInLittleMemory) {
 
 }  // namespace
 }  // namespace berth::node::testing
-
-int main(int argc, char** argv) {
-    berth::node::testing::become_unprivileged(argv);
-    ::testing::InitGoogleTest(&argc, argv);
-    return RUN_ALL_TESTS();
-}

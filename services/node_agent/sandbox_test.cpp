@@ -225,9 +225,3 @@ TEST(Network, IsFencedBeforeAnythingRuns) {
 
 }  // namespace
 }  // namespace berth::node::testing
-
-int main(int argc, char** argv) {
-    berth::node::testing::become_unprivileged(argv);
-    ::testing::InitGoogleTest(&argc, argv);
-    return RUN_ALL_TESTS();
-}

@@ -342,9 +342,3 @@ TEST(Supervisor, SaysWhyWhenTheSandboxCannotBeMade) {
 
 }  // namespace
 }  // namespace berth::node::testing
-
-int main(int argc, char** argv) {
-    berth::node::testing::become_unprivileged(argv);
-    ::testing::InitGoogleTest(&argc, argv);
-    return RUN_ALL_TESTS();
-}

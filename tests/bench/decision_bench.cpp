@@ -76,14 +76,15 @@ void bench_decisions() {
         throw std::runtime_error("no policy");
     const std::string lease = acquire(suite, "default");
     // Each says itself when it began.
-    const std::string script = "for i in $(seq " + std::to_string(kRounds) + "); do date +%s%N; done";
-    const std::string run = json_of(suite.api(
-                                        "POST",
-                                        "/v1/runs",
-                                        R"({"lease":")" + lease + R"(","argv":["sh","-c",)" +
-                                            Json(script).dump() + "]}"
-                                    ))
-                                .string_or("id", "");
+    const std::string script =
+        "for i in $(seq " + std::to_string(kRounds) + "); do date +%s%N; done";
+    const std::string run =
+        json_of(suite.api(
+                    "POST",
+                    "/v1/runs",
+                    R"({"lease":")" + lease + R"(","argv":["sh","-c",)" + Json(script).dump() + "]}"
+                ))
+            .string_or("id", "");
     std::vector<long long> clicked;
     std::vector<long long> decided;
     for (int i = 0; i < kRounds; ++i) {

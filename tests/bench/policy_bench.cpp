@@ -5,6 +5,7 @@
 
 #include "identity/sha256.hpp"
 #include "policy/policy.hpp"
+#include "policy/test_plans.hpp"
 
 namespace {
 
@@ -23,27 +24,15 @@ std::shared_ptr<const Policy> of_rules(std::string (*rule)(int)) {
 }
 
 Plan push() {
-    Plan plan;
-    plan.executable.path = "/usr/bin/git";
-    plan.argv = {"git", "-C", "app", "push", "origin", "main", "-f"};
-    plan.cwd = "/workspace/app";
+    Plan plan = plan_of({"git", "-C", "app", "push", "origin", "main", "-f"});
     plan.env = {{"GIT_TRACE", "1", false}};
     return plan;
-}
-
-Origin anna() {
-    Origin origin;
-    origin.org = "acme";
-    origin.user = "anna";
-    origin.profile = "small";
-    origin.level = Level::kEnforce;
-    return origin;
 }
 
 void decide(
     benchmark::State& state, const std::shared_ptr<const Policy>& policy, const Plan& plan
 ) {
-    const Origin origin = anna();
+    const Origin origin = origin_of();
     for (auto _ : state) benchmark::DoNotOptimize(policy->decide(plan, origin, WallTime{}));
 }
 

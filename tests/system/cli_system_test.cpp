@@ -1,52 +1,18 @@
 // SPDX-License-Identifier: Apache-2.0
 // The command line as its user meets it: exit codes, tokens, Ctrl-C, a gateway that dies, up and
 // down.
+#include "cli_system.hpp"
+
 #include <signal.h>
 
 #include <fstream>
 
 #include "machine_processes.hpp"
-#include "system.hpp"
 
 namespace berth::testing {
 namespace {
 
 namespace fs = std::filesystem;
-
-// The fake sign-in provider, where it can run.
-std::unique_ptr<Running> provider;
-std::string provider_url;
-
-void start_provider() {
-    const char* source = std::getenv("BERTH_SOURCE_DIR");
-    if (source == nullptr) return;
-    const std::string fake = std::string(source) + "/tests/fakes/sign_in/fake.py";
-    provider = launch({"/usr/bin/python3", "-B", fake}, "/", {}, false);
-    if (!provider->wait_out("}\n", seconds{20})) return provider.reset();
-    const auto port = Json::parse(provider->out())->int_or("port", 0);
-    provider_url = "http://127.0.0.1:" + std::to_string(port);
-}
-
-class CliSystem : public SystemTest {
-protected:
-    static std::string only_run_of(const std::string& lease) {
-        const auto runs = json_of(suite().api("GET", "/v1/runs?lease=" + lease).body);
-        const Json* list = runs.find("runs");
-        return list == nullptr || list->as_array()->empty()
-                   ? ""
-                   : list->as_array()->front().string_or("id", "");
-    }
-    static Said with(
-        const std::map<std::string, std::string>& env,
-        const std::vector<std::string>& arguments,
-        const std::string& input = {}
-    ) {
-        Suite::CommandOptions options;
-        options.env = env;
-        options.input = input;
-        return suite().berth(arguments, options);
-    }
-};
 
 TEST_F(CliSystem, AKilledGatewayLosesAndDoublesNoByteOfAFollowedRun) {
     const std::string lease = acquire();
@@ -372,172 +338,6 @@ TEST_F(CliSystem, CompletionKnowsLiveNames) {
     EXPECT_EQ(away.exit_code, 0) << "Tab never complains";
     EXPECT_EQ(away.out + away.err, "");
     release(lease);
-}
-
-TEST_F(CliSystem, LoginShowsACodeAndWaitsForThePerson) {
-    if (provider == nullptr) GTEST_SKIP() << "python3-jwt is not installed";
-    Suite::CommandOptions options;
-    options.env = {{"XDG_CONFIG_HOME", (suite().folder() / "signed-in").string()}};
-    const auto control = [](const std::string& name, const std::string& body) {
-        http::Request request;
-        request.method = "POST";
-        request.url = provider_url + "/_control/" + name;
-        request.body = body;
-        const auto answer = http::Client().send(request);
-        return answer && answer->status == 200;
-    };
-    auto waiting = suite().start({"login", "--github"}, options);
-    ASSERT_TRUE(suite().eventually([&] { return control("approve", R"({"who":"alice"})"); }));
-    const Said said = waiting->finish();
-    EXPECT_EQ(said.exit_code, 0) << said.err;
-    EXPECT_NE(said.err.find("/login/device and enter the code "), std::string::npos) << said.err;
-    EXPECT_NE(said.err.find("logged in at " + suite().url() + " as alice"), std::string::npos);
-    EXPECT_EQ(suite().berth({"whoami"}, options).out, "alice of default (operator)\n");
-    EXPECT_EQ(suite().berth({"users"}, options).exit_code, 1) << "that is the admin's";
-    const Said out = suite().berth({"logout"}, options);
-    EXPECT_EQ(out.exit_code, 0) << out.err;
-    EXPECT_EQ(suite().berth({"whoami"}, options).exit_code, 1);
-    EXPECT_EQ(suite().berth({"logout"}, options).exit_code, 0) << "again is no mistake";
-
-    auto refused = suite().start({"login", "--oidc"}, options);
-    ASSERT_TRUE(suite().eventually([&] { return control("deny", "{}"); }));
-    const Said denied = refused->finish();
-    EXPECT_EQ(denied.exit_code, 1);
-    EXPECT_NE(denied.err.find("denied"), std::string::npos) << denied.err;
-    const Said either = suite().berth({"login"}, options);
-    EXPECT_EQ(either.exit_code, 2);
-    EXPECT_NE(either.err.find("--github, --oidc"), std::string::npos) << either.err;
-}
-
-TEST_F(CliSystem, UsersAndTokensAreManagedHere) {
-    EXPECT_EQ(suite().berth({"users", "add", "olga", "--role", "viewer"}).out, "olga viewer\n");
-    const Said made = suite().berth({"tokens", "create", "--user", "olga", "--life", "1h"});
-    ASSERT_EQ(made.exit_code, 0) << made.err;
-    const std::map<std::string, std::string> olga{
-        {"BERTH_TOKEN", made.out.substr(0, made.out.find('\n'))}};
-    EXPECT_EQ(with(olga, {"whoami"}).out, "olga of default (viewer)\n");
-    const Said refused = with(olga, {"lease"});
-    EXPECT_EQ(refused.exit_code, 1);
-    EXPECT_NE(refused.err.find("role operator"), std::string::npos) << refused.err;
-    EXPECT_EQ(
-        suite().berth({"users", "set", "olga", "--role", "operator", "--role", "approver"}).out,
-        "olga operator, approver\n"
-    );
-    const Said tokens = with(olga, {"tokens"});
-    EXPECT_NE(tokens.out.find("olga"), std::string::npos) << tokens.out;
-    EXPECT_EQ(tokens.out.find("bootstrap"), std::string::npos) << "one's own only";
-    EXPECT_EQ(suite().berth({"users", "link", "olga", "github", "77"}).exit_code, 0);
-    EXPECT_NE(suite().berth({"users"}).out.find("github 77"), std::string::npos);
-    EXPECT_EQ(suite().berth({"users", "unlink", "olga", "github"}).exit_code, 0);
-    EXPECT_EQ(
-        suite().berth({"users", "disable", "olga"}).out, "olga operator, approver (disabled)\n"
-    );
-    EXPECT_EQ(with(olga, {"whoami"}).exit_code, 1);
-    EXPECT_EQ(suite().berth({"users", "enable", "olga"}).exit_code, 0);
-    EXPECT_EQ(with(olga, {"whoami"}).exit_code, 0);
-    const auto list = json_of(suite().berth({"tokens", "--user", "olga", "--json"}).out);
-    const std::string id = list.find("tokens")->as_array()->front().string_or("id", "");
-    EXPECT_EQ(suite().berth({"tokens", "revoke", id}).exit_code, 0);
-    EXPECT_EQ(with(olga, {"whoami"}).exit_code, 1);
-    for (const std::vector<std::string>& wrong : std::vector<std::vector<std::string>>{
-             {"users", "add", "x"},
-             {"users", "rename", "x"},
-             {"users", "link", "olga"},
-             {"tokens", "revoke"},
-             {"tokens", "create", "--life", "soon"}}) {
-        const Said said = suite().berth(wrong);
-        EXPECT_EQ(said.exit_code, 2) << wrong[0] << " " << wrong[1] << said.err;
-        EXPECT_NE(said.err.find("berth help " + wrong[0]), std::string::npos) << said.err;
-    }
-}
-
-TEST_F(CliSystem, WhoWaitsGetsTheMachineThatComesFree) {
-    const std::string lease = acquire(R"({"profile":"one","wait":"30s"})");
-    const Said full = suite().berth({"run", "--no-sync", "-p", "one", "--", "true"});
-    EXPECT_EQ(full.exit_code, 122) << full.err;
-    EXPECT_NE(full.err.find("--wait"), std::string::npos) << full.err;
-    auto waiting =
-        suite().start({"run", "--no-sync", "-p", "one", "--wait", "1m", "--", "echo", "mine"}, {});
-    const auto in_line = [&] {
-        const Json pools = json_of(suite().berth({"pool", "one", "--json"}).out);
-        return pools.find("pools")->as_array()->front().int_or("waiting", 0) == 1;
-    };
-    ASSERT_TRUE(suite().eventually(in_line));
-    release(lease);
-    const Said said = waiting->finish();
-    EXPECT_EQ(said.exit_code, 0) << said.err;
-    EXPECT_EQ(said.out, "mine\n");
-    EXPECT_NE(said.err.find("in line for a machine of profile one: 1"), std::string::npos)
-        << said.err;
-
-    // Who stops waiting leaves the line.
-    const std::string again = acquire(R"({"profile":"one","wait":"30s"})");
-    auto impatient = suite().start({"lease", "--new", "-p", "one", "--wait", "1m"}, {});
-    ASSERT_TRUE(suite().eventually(in_line));
-    impatient->signal(SIGINT);
-    EXPECT_EQ(impatient->finish().exit_code, 130);
-    EXPECT_TRUE(suite().eventually([&] { return !in_line(); }));
-    release(again);
-}
-
-TEST_F(CliSystem, PoolsAreSeenDrainedAndResumed) {
-    const Said profiles = suite().berth({"profiles"});
-    EXPECT_NE(profiles.out.find("default *  local"), std::string::npos) << profiles.out;
-    EXPECT_EQ(suite().berth({"pool", "nonesuch"}).exit_code, 1);
-    const std::string lease = acquire(R"({"profile":"one","wait":"30s"})");
-    const std::string machine = member(suite().api("GET", "/v1/leases/" + lease), "machine");
-    EXPECT_NE(suite().berth({"pool", "--machines"}).out.find(machine), std::string::npos);
-    const Said draining = suite().berth({"drain", "one", "--reason", "repair"});
-    EXPECT_EQ(draining.exit_code, 0) << draining.err;
-    EXPECT_NE(draining.out.find("draining by admin: repair"), std::string::npos) << draining.out;
-    const Said refused = suite().berth({"run", "--no-sync", "-p", "one", "--", "true"});
-    EXPECT_EQ(refused.exit_code, 122) << refused.err;
-    auto drained = suite().start({"drain", "one", "--wait"}, {});
-    release(lease);
-    const Said done = drained->finish();
-    EXPECT_EQ(done.exit_code, 0) << done.err;
-    EXPECT_NE(done.out.find("drained"), std::string::npos) << done.out;
-    EXPECT_NE(suite().berth({"pool", "-a"}).out.find(machine), std::string::npos) << "it is told";
-    EXPECT_NE(suite().berth({"resume", "one"}).out.find(" open"), std::string::npos);
-    EXPECT_EQ(
-        suite().berth({"run", "--no-sync", "-p", "one", "-w", "30s", "--", "true"}).exit_code, 0
-    );
-    EXPECT_EQ(suite().berth({"drain"}).exit_code, 2);
-    EXPECT_EQ(suite().berth({"drain", "one", "--fleet"}).exit_code, 2);
-    const Json usage = json_of(suite().berth({"usage", "--json"}).out);
-    EXPECT_FALSE(usage.find("rows")->as_array()->empty()) << usage.dump();
-    EXPECT_NE(suite().berth({"usage"}).out.find("MACHINE TIME"), std::string::npos);
-}
-
-TEST_F(CliSystem, ALeaseIsLentAndTakenBack) {
-    const Said made = suite().berth({"tokens", "create", "--user", "petra", "--role", "operator"});
-    ASSERT_EQ(made.exit_code, 0) << made.err;
-    const std::map<std::string, std::string> petra{
-        {"BERTH_TOKEN", made.out.substr(0, made.out.find('\n'))}};
-    const std::string lease = acquire();
-    const std::string slug = member(suite().api("GET", "/v1/leases/" + lease), "slug");
-    EXPECT_EQ(with(petra, {"ssh", slug, "true"}).exit_code, 122);
-    EXPECT_EQ(suite().berth({"share", slug, "petra"}).exit_code, 0);
-    EXPECT_NE(suite().berth({"share", slug}).out.find("petra  use"), std::string::npos);
-    EXPECT_NE(with(petra, {"leases"}).out.find("admin (use)"), std::string::npos);
-    EXPECT_EQ(with(petra, {"ssh", slug, "echo", "hello"}).out, "hello\n");
-    EXPECT_EQ(with(petra, {"release", slug}).exit_code, 1) << "use is not manage";
-    EXPECT_EQ(suite().berth({"unshare", slug, "petra"}).exit_code, 0);
-    EXPECT_EQ(with(petra, {"ssh", slug, "true"}).exit_code, 122);
-    EXPECT_EQ(suite().berth({"share", slug, "nobody-here"}).exit_code, 1);
-    release(lease);
-}
-
-TEST_F(CliSystem, AWarmLeaseIsReadyForTheNextRun) {
-    const Said warm = suite().berth({"warmup", "--", "sh", "-c", "echo prepared > mark"});
-    ASSERT_EQ(warm.exit_code, 0) << warm.err;
-    const std::string slug = warm.out.substr(0, warm.out.find('\n'));
-    const Said next = suite().berth({"run", "--keep", "--", "cat", "mark"});
-    EXPECT_EQ(next.out, "prepared\n") << next.err;
-    EXPECT_NE(suite().berth({"leases"}).out.find(slug), std::string::npos);
-    EXPECT_EQ(suite().berth({"warmup", "--", "false"}).exit_code, 1) << "the command's own code";
-    EXPECT_EQ(suite().berth({"release"}).exit_code, 0);
-    EXPECT_TRUE(machines_gone());
 }
 
 TEST_F(CliSystem, ASlipIsToldTheNearestCommand) {

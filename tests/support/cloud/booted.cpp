@@ -22,6 +22,7 @@
 #include "core/text.hpp"
 #include "identity/creds.hpp"
 #include "identity/nkeys.hpp"
+#include "support/free_port.hpp"
 
 namespace berth::testing {
 namespace {
@@ -80,18 +81,6 @@ private:
     process::Child child_;
     const fs::path folder_;
 };
-
-int free_port() {
-    const Fd fd(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
-    sockaddr_in address{};
-    address.sin_family = AF_INET;
-    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-    socklen_t size = sizeof address;
-    if (::bind(fd.get(), reinterpret_cast<sockaddr*>(&address), size) != 0)
-        throw std::runtime_error("no free port");
-    ::getsockname(fd.get(), reinterpret_cast<sockaddr*>(&address), &size);
-    return ntohs(address.sin_port);
-}
 
 /// A server that comes up in another process tells nobody: it is asked.
 void wait_for_port(int port) {

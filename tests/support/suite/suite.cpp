@@ -67,18 +67,6 @@ private:
 
 }  // namespace
 
-int free_port() {
-    const Fd fd(::socket(AF_INET, SOCK_STREAM, 0));
-    sockaddr_in address{};
-    address.sin_family = AF_INET;
-    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-    socklen_t size = sizeof address;
-    if (::bind(fd.get(), reinterpret_cast<sockaddr*>(&address), size) != 0)
-        throw std::runtime_error("no free port");
-    ::getsockname(fd.get(), reinterpret_cast<sockaddr*>(&address), &size);
-    return ntohs(address.sin_port);
-}
-
 std::string bin(const std::string& name) {
     const char* built = std::getenv("BERTH_BIN_DIR");
     if (built == nullptr)

@@ -18,6 +18,7 @@
 #include "core/time.hpp"
 #include "http/client.hpp"
 #include "process/spawn.hpp"
+#include "support/free_port.hpp"
 
 namespace berth::testing {
 
@@ -133,7 +134,6 @@ private:
     bool up_ = false;
 };
 
-int free_port();  ///< of 127.0.0.1, free a moment ago
 /// Runs a program to its end. Throws when it cannot be started.
 std::string bin(const std::string& name);  ///< the path of one of our programs
 std::unique_ptr<Running> launch(

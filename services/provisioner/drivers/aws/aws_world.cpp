@@ -15,6 +15,7 @@
 #include "core/id.hpp"
 #include "http/client.hpp"
 #include "process/spawn.hpp"
+#include "support/free_port.hpp"
 
 namespace berth::prov::testing {
 namespace {
@@ -78,25 +79,12 @@ http::Response send(const std::string& method, const std::string& url, const std
     return std::move(*response);
 }
 
-/// A port nobody listens on right now.
-int free_port() {
-    const Fd socket(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
-    sockaddr_in address{};
-    address.sin_family = AF_INET;
-    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-    socklen_t size = sizeof address;
-    if (::bind(socket.get(), reinterpret_cast<sockaddr*>(&address), size) != 0 ||
-        ::getsockname(socket.get(), reinterpret_cast<sockaddr*>(&address), &size) != 0)
-        fail("no free port");
-    return ntohs(address.sin_port);
-}
-
 struct Servers {
     Servers() {
         const std::string folder = env("BERTH_SOURCE_DIR") + "/tests/fakes/aws/";
         std::vector<std::string> argv = {"python3", folder + "ec2_fake.py"};
         if (AwsWorld::with_moto()) {
-            const int port = free_port();
+            const int port = testing::free_port();
             moto = std::make_unique<Process>(
                 std::vector<std::string>{
                     folder + "moto", "serve", env("BERTH_AWS_MOTO"), std::to_string(port)},
