@@ -45,7 +45,8 @@ protected:
         const std::string general = state.find("channels")->string_or("general", "");
         world_ = std::make_unique<BridgeWorld>(
             "api_url: " + fake_.url() + "/api/v10\ntoken_file: " + token_file_.path() +
-                "\norgs:\n  acme: {chats: [\"" + general + "\"], approvals: [\"" + general + "\"]}\n",
+                "\norgs:\n  acme: {chats: [\"" + general + "\"], approvals: [\"" + general +
+                "\"]}\n",
             "discord",
             read_platform
         );
@@ -71,7 +72,8 @@ protected:
     void say(const std::string& person, const std::string& channel, const std::string& text) {
         tell(
             "message",
-            "{'person':'" + person + "','channel':'" + channel + "','text':'" + text + "','mention':true}"
+            "{'person':'" + person + "','channel':'" + channel + "','text':'" + text +
+                "','mention':true}"
         );
     }
     std::string command(
@@ -110,7 +112,9 @@ protected:
     }
     /// Waits for the bot's message that holds `words`.
     Json wait_for(
-        const std::string& words, const std::string& channel = "general", const std::string& viewer = {}
+        const std::string& words,
+        const std::string& channel = "general",
+        const std::string& viewer = {}
     ) {
         Json found;
         const bool there = eventually([&] {
@@ -155,8 +159,8 @@ TEST_F(DiscordBridge, ACommandRunsInAThreadAndItsCardFollowsIt) {
     world_->tell(run, "succeeded");
     const Json card = wait_for("all *good* @everyone", "thread");
     EXPECT_EQ(card.find("components")->dump(), "[]") << "no button on what ended";
-    EXPECT_EQ(seen("thread").size(), 1U) << "one card, in place of \"thinking\", edited: "
-                                         << fake_.look("channel/thread").dump();
+    EXPECT_EQ(seen("thread").size(), 1U)
+        << "one card, in place of \"thinking\", edited: " << fake_.look("channel/thread").dump();
     EXPECT_TRUE(seen().empty()) << "nothing outside of the thread";
     say("anna", "general", "nonsense");
     wait_for("help");
@@ -191,7 +195,8 @@ TEST_F(DiscordBridge, ADenialSaysWhyInAModal) {
     std::string asking;
     for (const Json& row : *card.find("components")->as_array()) {
         for (const Json& button : *row.find("components")->as_array()) {
-            if (button.string_or("custom_id", "").starts_with("c:")) asking = button.string_or("custom_id", "");
+            if (button.string_or("custom_id", "").starts_with("c:"))
+                asking = button.string_or("custom_id", "");
         }
     }
     ASSERT_FALSE(asking.empty()) << card.dump();
@@ -216,7 +221,8 @@ TEST_F(DiscordBridge, TheSettingsAreChecked) {
     EXPECT_NE(problem("token_file: /nowhere").find("token_file"), std::string::npos);
     EXPECT_EQ(problem("token_file: " + token_file_.path()), "");
     EXPECT_NE(
-        problem("api_url: ftp://x\ntoken_file: " + token_file_.path()).find("api_url"), std::string::npos
+        problem("api_url: ftp://x\ntoken_file: " + token_file_.path()).find("api_url"),
+        std::string::npos
     );
 }
 
@@ -228,7 +234,8 @@ TEST_F(DiscordBridge, LosesAndRepeatsNothingOverFaultsAndRestarts) {
     tell(
         "faults",
         "[{'method':'POST','path':'/messages$','kind':'429','retry_after':0.3,'count':3,'skip':15},"
-        "{'method':'POST','path':'/messages$','kind':'error','status':502,'when':'after','count':2,'skip':25},"
+        "{'method':'POST','path':'/"
+        "messages$','kind':'error','status':502,'when':'after','count':2,'skip':25},"
         "{'method':'POST','path':'/messages$','kind':'error','status':503,'count':2,'skip':30},"
         "{'method':'POST','path':'/messages$','kind':'drop','when':'after','count':2,'skip':40},"
         "{'method':'POST','path':'/messages$','kind':'drop','count':2,'skip':50}]"
@@ -239,13 +246,17 @@ TEST_F(DiscordBridge, LosesAndRepeatsNothingOverFaultsAndRestarts) {
         if (i == 14) {
             world_->stop();
             for (int p = 0; p < kPeople; ++p)
-                say("p" + std::to_string(p), "dm:p" + std::to_string(p), "nonsense" + std::to_string(i) + "x");
+                say("p" + std::to_string(p),
+                    "dm:p" + std::to_string(p),
+                    "nonsense" + std::to_string(i) + "x");
             world_->start();
             continue;
         }
         if (i == 18) tell("gateway", "{'do':'invalid','resumable':true}");
         for (int p = 0; p < kPeople; ++p)
-            say("p" + std::to_string(p), "dm:p" + std::to_string(p), "nonsense" + std::to_string(i) + "x");
+            say("p" + std::to_string(p),
+                "dm:p" + std::to_string(p),
+                "nonsense" + std::to_string(i) + "x");
     }
     for (int p = 0; p < kPeople; ++p) {
         const std::string place = "dm:p" + std::to_string(p);

@@ -149,6 +149,9 @@ std::size_t fences(const std::string& text) {
 
 TEST(Chunker, LeavesShortTextAlone) {
     EXPECT_EQ(split_markdown("a\n\nb", 400, Unit::kUtf16), (std::vector<std::string>{"a\n\nb"}));
+    EXPECT_EQ(
+        split_markdown("a\n```cpp", 400, Unit::kUtf16), (std::vector<std::string>{"a\n```cpp"})
+    );
     EXPECT_TRUE(split_markdown("\n \n", 400, Unit::kUtf16).empty());
 }
 

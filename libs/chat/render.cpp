@@ -84,6 +84,8 @@ public:
             if (!line.empty() && line.back() == '\r') line.remove_suffix(1);
             add(line);
         }
+        // A fence that opens at the text's end is text; one that was only opened again is nothing.
+        if (!reopened_ && only_opened()) fence_.clear();
         flush(piece_.size());
         return std::move(pieces_);
     }
@@ -154,14 +156,20 @@ private:
         return std::max<std::size_t>(whole, 1);
     }
 
+    /// Nothing stands behind the open fence yet.
+    bool only_opened() const {
+        return !fence_.empty() && piece_.size() == fence_at_ + opening_.size() + 1;
+    }
+
     /// Ends the piece at byte `end`; what is behind it, and an open fence, begin the next.
     void flush(std::size_t end) {
         std::string rest = piece_.substr(end);
         std::string done = piece_.substr(0, end);
         bool cut_fence = !fence_.empty() && fence_at_ < end;
-        bool only_opened = cut_fence && done.size() == fence_at_ + opening_.size() + 1;
-        if (only_opened) done.resize(fence_at_);  // a fence with nothing in it yet moves on whole
-        if (cut_fence && !only_opened) done += fence_;
+        bool moves = cut_fence && end == piece_.size() && only_opened();
+        if (moves) done.resize(fence_at_);  // a fence with nothing in it yet moves on whole
+        if (cut_fence && !moves) done += fence_;
+        reopened_ = cut_fence && (!moves || reopened_);
         while (!done.empty() && done.back() == '\n') done.pop_back();
         if (done.find_first_not_of(" \t\n") != std::string::npos)
             pieces_.push_back(std::move(done));
@@ -185,6 +193,7 @@ private:
             fence_ = std::string(line.substr(0, first)).append(rest.substr(0, count));
             opening_ = std::string(line);
             fence_at_ = piece_.size();
+            reopened_ = false;
         } else if (rest[0] == fence_.back() && first + count >= fence_.size() && info.find_first_not_of(" \t") == std::string_view::npos) {
             fence_.clear();
         }
@@ -202,6 +211,7 @@ private:
     std::size_t break_ = 0;     ///< bytes of piece_ up to behind its last blank line
     std::string fence_;         ///< what closes the open fence, or empty
     std::string opening_;       ///< its first line
+    bool reopened_ = false;     ///< the open fence is one that a cut closed
     std::size_t fence_at_ = 0;  ///< where that stands in piece_
 };
 

@@ -49,9 +49,7 @@ Answer begin(Call& call, JobRow job) {
     Answer out;
     out.store = [job = std::move(job), handle = call.row.inbound.handle, now = call.parts.now()](
                     store::Transaction& tx
-                ) {
-        return begin_job(tx, job, handle, now);
-    };
+                ) { return begin_job(tx, job, handle, now); };
     return out;
 }
 

@@ -115,10 +115,9 @@ std::optional<std::string> python_with(const std::string& packages) {
     const fs::path folder = fs::path(std::getenv("BERTH_BIN_DIR")).parent_path() / "events_venv";
     const std::string python = (folder / "bin" / "python").string();
     const std::string log = folder.string() + ".log";
-    const std::string script = "{ test -x '" + python + "' || python3 -m venv '" + folder.string() +
-                               "'; '" + python +
-                               "' -m pip install -q --disable-pip-version-check " + packages +
-                               "; } > '" + log + "' 2>&1";
+    const std::string script =
+        "{ test -x '" + python + "' || python3 -m venv '" + folder.string() + "'; '" + python +
+        "' -m pip install -q --disable-pip-version-check " + packages + "; } > '" + log + "' 2>&1";
     // With our environment, which knows the registry.
     if (std::system(("timeout 180 sh -c \"" + script + "\"").c_str()) == 0) return python;
     const std::string said = read_file(log).value_or("");
@@ -304,6 +303,12 @@ std::set<std::string> ids_of_replay(const std::string& subject) {
     return out;
 }
 
+/// One that was killed a moment ago may not be there yet.
+void kill_when_ready(const std::string& part) {
+    ASSERT_TRUE(suite().wait_ready());
+    suite().kill9(part);
+}
+
 TEST(EventsSystem, WebhooksLoseNothingWhileWhatSendsThemIsKilled) {
     Sink sink;
     const std::string subject = "berth.evt.default.lease.profile.set.storm";
@@ -322,8 +327,8 @@ TEST(EventsSystem, WebhooksLoseNothingWhileWhatSendsThemIsKilled) {
                        )
                        .status == 200;
         }));
-        if (i == 40 || i == 80 || i == 120) suite().kill9("webhook");
-        if (i == 140) suite().kill9("nats");
+        if (i == 40 || i == 80 || i == 120) kill_when_ready("webhook");
+        if (i == 140) kill_when_ready("nats");
         if (random() % 40 == 0) sink.status = sink.status == 200 ? 503 : 200;
     }
     sink.status = 200;
