@@ -24,10 +24,15 @@ constexpr std::size_t kButtons = 25;
 constexpr std::size_t kBlocks = 50;
 constexpr std::size_t kFallback = 3'000;
 
-std::string fit(const std::string& text, std::size_t most) { return cut(text, most, Unit::kCodePoints); }
+std::string fit(const std::string& text, std::size_t most) {
+    return cut(text, most, Unit::kCodePoints);
+}
 
 Json plain_text(const std::string& text, std::size_t most) {
-    return Json::object().set("type", "plain_text").set("text", fit(text, most)).set("emoji", false);
+    return Json::object()
+        .set("type", "plain_text")
+        .set("text", fit(text, most))
+        .set("emoji", false);
 }
 
 Json preformatted(const std::string& text) {
@@ -57,7 +62,10 @@ Json buttons_of(const chat::Card& card) {
         if (index == kButtons) break;
         Json one = Json::object();
         one.set("type", "button")
-            .set("action_id", std::string(button.asks_comment ? kAsk : kPress) + std::to_string(index++))
+            .set(
+                "action_id",
+                std::string(button.asks_comment ? kAsk : kPress) + std::to_string(index++)
+            )
             .set("text", plain_text(button.label, kButtonText))
             .set("value", button.token);
         if (button.style == chat::ButtonStyle::kGood) one.set("style", "primary");
@@ -70,9 +78,13 @@ Json buttons_of(const chat::Card& card) {
 Json blocks_of(const chat::Card& card) {
     Json blocks = Json::array();
     if (!card.title.empty())
-        blocks.push(Json::object().set("type", "header").set("text", plain_text(mark_of(card.tone) + card.title, kHeader)));
+        blocks.push(Json::object()
+                        .set("type", "header")
+                        .set("text", plain_text(mark_of(card.tone) + card.title, kHeader)));
     if (!card.text.empty())
-        blocks.push(Json::object().set("type", "section").set("text", plain_text(card.text, kSection)));
+        blocks.push(
+            Json::object().set("type", "section").set("text", plain_text(card.text, kSection))
+        );
     if (!card.code.empty()) blocks.push(preformatted(card.code));
     if (!card.fields.empty()) {
         Json fields = Json::array();
@@ -182,9 +194,15 @@ Message to_message(const chat::Content& content, bool plain) {
     std::size_t count = 0;
     for (const auto& piece : chat::split_markdown(content.markdown, kSection, measure)) {
         if (count++ == kBlocks) break;
-        blocks.push(Json::object().set("type", "section").set(
-            "text", Json::object().set("type", "mrkdwn").set("text", fit(to_mrkdwn(piece), kSection)).set("verbatim", true)
-        ));
+        blocks.push(Json::object()
+                        .set("type", "section")
+                        .set(
+                            "text",
+                            Json::object()
+                                .set("type", "mrkdwn")
+                                .set("text", fit(to_mrkdwn(piece), kSection))
+                                .set("verbatim", true)
+                        ));
     }
     if (count > 0) out.blocks = std::move(blocks);
     return out;

@@ -35,13 +35,15 @@ std::string person_id(const std::string& team, const std::string& user) {
 WallTime time_of(const std::string& ts, WallTime otherwise) {
     long long seconds_part = 0;
     const auto [end, error] = std::from_chars(ts.data(), ts.data() + ts.size(), seconds_part);
-    if (error != std::errc{} || seconds_part <= 0 || seconds_part > 32'503'680'000) return otherwise;
+    if (error != std::errc{} || seconds_part <= 0 || seconds_part > 32'503'680'000)
+        return otherwise;
     return from_unix_micros(seconds_part * 1'000'000);
 }
 
 std::string without_leading_mentions(std::string_view text) {
     for (;;) {
-        while (!text.empty() && (text.front() == ' ' || text.front() == '\n')) text.remove_prefix(1);
+        while (!text.empty() && (text.front() == ' ' || text.front() == '\n'))
+            text.remove_prefix(1);
         if (text.substr(0, 2) != "<@") return std::string(text);
         const auto end = text.find('>');
         if (end == std::string_view::npos) return std::string(text);
@@ -94,7 +96,8 @@ Heard hear_event(const Json& payload, WallTime now) {
     const bool direct = is_direct(channel);
     // A mention in a private chat would come as both.
     if (!(type == "app_mention" && !direct) && !(type == "message" && direct)) return out;
-    if (!text_of(event, "subtype").empty() || !text_of(event, "bot_id").empty() || event.find("edited") != nullptr)
+    if (!text_of(event, "subtype").empty() || !text_of(event, "bot_id").empty() ||
+        event.find("edited") != nullptr)
         return out;
     std::string team = text_of(event, "user_team");
     if (team.empty()) team = text_of(event, "team");
@@ -121,11 +124,13 @@ Heard hear_command(const Json& payload, WallTime now) {
     inbound.conversation.chat = text_of(payload, "channel_id");
     inbound.direct = is_direct(inbound.conversation.chat);
     inbound.person = {
-        person_id(text_of(payload, "team_id"), text_of(payload, "user_id")), text_of(payload, "user_name")};
+        person_id(text_of(payload, "team_id"), text_of(payload, "user_id")),
+        text_of(payload, "user_name")};
     inbound.text = to_typed(text_of(payload, "text"));
     inbound.handle = text_of(payload, "response_url");
     inbound.at = now;
-    if (text_of(payload, "trigger_id").empty() || inbound.conversation.chat.empty() || inbound.person.id.empty())
+    if (text_of(payload, "trigger_id").empty() || inbound.conversation.chat.empty() ||
+        inbound.person.id.empty())
         return out;
     out.inbound = std::move(inbound);
     return out;
@@ -159,11 +164,14 @@ Modal modal_of(const Json& payload, const Inbound& click) {
     input.set("type", "input")
         .set("block_id", "comment")
         .set("label", plain("Comment"))
-        .set("element", Json::object()
-                            .set("type", "plain_text_input")
-                            .set("action_id", "comment")
-                            .set("multiline", true)
-                            .set("max_length", static_cast<std::int64_t>(kMaxComment)));
+        .set(
+            "element",
+            Json::object()
+                .set("type", "plain_text_input")
+                .set("action_id", "comment")
+                .set("multiline", true)
+                .set("max_length", static_cast<std::int64_t>(kMaxComment))
+        );
     Json blocks = Json::array();
     blocks.push(std::move(input));
     Json view = Json::object();
@@ -197,7 +205,8 @@ Heard hear_actions(const Json& payload, WallTime now) {
     click.message = text_of(message, "ts");
     if (click.message.empty()) click.message = text_of(container, "message_ts");
     click.handle = text_of(payload, "response_url");
-    if (text_of(payload, "trigger_id").empty() || click.conversation.chat.empty() || click.person.id.empty())
+    if (text_of(payload, "trigger_id").empty() || click.conversation.chat.empty() ||
+        click.person.id.empty())
         return out;
     if (asks) {
         out.modal = modal_of(payload, click);
@@ -221,7 +230,8 @@ Heard hear_submission(const Json& payload, WallTime now) {
     click.message = text_of(*meta, "message");
     const Json& values = member(member(view, "state"), "values");
     click.comment = text_of(member(member(values, "comment"), "comment"), "value");
-    if (text_of(view, "id").empty() || click.conversation.chat.empty() || click.person.id.empty()) return out;
+    if (text_of(view, "id").empty() || click.conversation.chat.empty() || click.person.id.empty())
+        return out;
     out.inbound = std::move(click);
     return out;
 }
@@ -241,12 +251,17 @@ std::string signature(std::string_view secret, std::string_view timestamp, std::
 }
 
 bool is_genuine(
-    std::string_view secret, std::string_view timestamp, std::string_view given,
-    std::string_view body, WallTime now
+    std::string_view secret,
+    std::string_view timestamp,
+    std::string_view given,
+    std::string_view body,
+    WallTime now
 ) {
     long long at = 0;
-    const auto [end, error] = std::from_chars(timestamp.data(), timestamp.data() + timestamp.size(), at);
-    if (secret.empty() || timestamp.empty() || error != std::errc{} || end != timestamp.data() + timestamp.size())
+    const auto [end, error] =
+        std::from_chars(timestamp.data(), timestamp.data() + timestamp.size(), at);
+    if (secret.empty() || timestamp.empty() || error != std::errc{} ||
+        end != timestamp.data() + timestamp.size())
         return false;
     const long long current = to_unix_micros(now) / 1'000'000;
     const long long most = std::chrono::seconds(kSignatureAge).count();

@@ -80,7 +80,9 @@ public:
         payload.set("key", message.key);
         Json metadata = Json::object();
         metadata.set("event_type", kEventType).set("event_payload", std::move(payload));
-        body.set("metadata", std::move(metadata)).set("unfurl_links", false).set("unfurl_media", false);
+        body.set("metadata", std::move(metadata))
+            .set("unfurl_links", false)
+            .set("unfurl_media", false);
         return sent(api_.call("chat.postMessage", body), "ts");
     }
 
@@ -107,11 +109,13 @@ public:
             if (!message.conversation.thread.empty()) query.set("ts", message.conversation.thread);
             if (!cursor.empty()) query.set("cursor", cursor);
             const auto answer = api_.call_form(
-                message.conversation.thread.empty() ? "conversations.history" : "conversations.replies",
+                message.conversation.thread.empty() ? "conversations.history"
+                                                    : "conversations.replies",
                 query
             );
             if (!answer.value) return {std::nullopt, answer.error};
-            if (const auto ts = look_for(message, *answer.value); !ts.empty()) return {Found(Sent{ts}), {}};
+            if (const auto ts = look_for(message, *answer.value); !ts.empty())
+                return {Found(Sent{ts}), {}};
             const Json* next = answer.value->find("response_metadata");
             cursor = next == nullptr ? std::string() : next->string_or("next_cursor", "");
             if (cursor.empty()) break;
@@ -134,9 +138,12 @@ private:
             }
             // A file's message bears no metadata; its name is of one run.
             const Json* files = one.find("files");
-            if (message.content.file_name.empty() || files == nullptr || files->as_array() == nullptr) continue;
+            if (message.content.file_name.empty() || files == nullptr ||
+                files->as_array() == nullptr)
+                continue;
             for (const Json& file : *files->as_array()) {
-                if (file.string_or("name", "") == message.content.file_name) return one.string_or("ts", "");
+                if (file.string_or("name", "") == message.content.file_name)
+                    return one.string_or("ts", "");
             }
         }
         return {};
@@ -147,7 +154,8 @@ private:
         Json body = Json::object();
         body.set("channel", message.conversation.chat).set("text", std::move(rendered.text));
         if (!rendered.blocks.is_null()) body.set("blocks", std::move(rendered.blocks));
-        if (!message.conversation.thread.empty()) body.set("thread_ts", message.conversation.thread);
+        if (!message.conversation.thread.empty())
+            body.set("thread_ts", message.conversation.thread);
         return body;
     }
 
@@ -181,7 +189,8 @@ private:
             return {std::nullopt, error};
         };
         if (!given.value) return again(given.error);
-        const auto uploaded = api_.upload(given.value->string_or("upload_url", ""), content.file_bytes);
+        const auto uploaded =
+            api_.upload(given.value->string_or("upload_url", ""), content.file_bytes);
         if (!uploaded.value) return again(uploaded.error);
         Json files = Json::array();
         files.push(Json::object()
@@ -189,7 +198,8 @@ private:
                        .set("title", content.file_name));
         Json body = Json::object();
         body.set("files", std::move(files)).set("channel_id", message.conversation.chat);
-        if (!message.conversation.thread.empty()) body.set("thread_ts", message.conversation.thread);
+        if (!message.conversation.thread.empty())
+            body.set("thread_ts", message.conversation.thread);
         if (!content.markdown.empty()) body.set("initial_comment", escape(content.markdown));
         const auto done = api_.call("files.completeUploadExternal", body);
         if (!done.value) return {std::nullopt, done.error};
@@ -254,7 +264,8 @@ private:
         Json body = Json::object();
         body.set("trigger_id", modal.trigger).set("view", std::move(*view));
         const auto opened = api_.call("views.open", body);
-        if (!opened.value) log::info("a comment's modal did not open", {{"why", opened.error.reason}});
+        if (!opened.value)
+            log::info("a comment's modal did not open", {{"why", opened.error.reason}});
     }
 
     void check_token() {
@@ -263,7 +274,8 @@ private:
         if (!answer.value) {
             if (answer.error.kind != Kind::kUnauthorized) {
                 // Slack does not answer: in Socket Mode the connection tells that better.
-                if (!settings_.socket_mode) sink_->health({false, "Slack does not answer: " + answer.error.reason});
+                if (!settings_.socket_mode)
+                    sink_->health({false, "Slack does not answer: " + answer.error.reason});
                 return;
             }
             refused = "Slack refuses the bot token: " + answer.error.reason;
@@ -284,7 +296,7 @@ private:
     chat::Sink* sink_ = nullptr;
     std::mutex mutex_;
     std::condition_variable changed_;
-    bool stopping_ = false;                                        // by mutex_, down to refused_
+    bool stopping_ = false;  // by mutex_, down to refused_
     std::deque<Modal> modals_;
     chat::Health connection_{false, "connecting to Slack"};
     std::string refused_;
@@ -315,7 +327,8 @@ chat::WebResponse SlackPlatform::web(const chat::WebRequest& request) {
     if (header(request, "content-type").rfind("application/x-www-form-urlencoded", 0) == 0) {
         const Json form = form_fields(request.body);
         type = form.find("payload") != nullptr ? "interactive" : "slash_commands";
-        payload = type == "interactive" ? Json::parse(form.string_or("payload", "")) : Result<Json>(form);
+        payload =
+            type == "interactive" ? Json::parse(form.string_or("payload", "")) : Result<Json>(form);
     }
     if (!payload) return {400, "text/plain", "the body cannot be read\n"};
     if (type == "events_api" && payload->string_or("type", "") == "url_verification")

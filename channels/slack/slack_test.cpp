@@ -114,8 +114,9 @@ TEST_F(SlackPlatform, HearsMentionsDirectMessagesCommandsClicksAndComments) {
     ASSERT_TRUE(sent.value) << sent.error.reason;
     const auto click = [&](const char* label) {
         fake_.tell(
-            "click", R"({"channel":"C0GENERAL1","user":"U1","ts":")" + sent.value->message +
-                         R"(","button":")" + label + "\"}"
+            "click",
+            R"({"channel":"C0GENERAL1","user":"U1","ts":")" + sent.value->message +
+                R"(","button":")" + label + "\"}"
         );
     };
     click("Approve");
@@ -129,7 +130,9 @@ TEST_F(SlackPlatform, HearsMentionsDirectMessagesCommandsClicksAndComments) {
         return !views.as_object()->empty();
     }));
     EXPECT_EQ(heard_.events().size(), 5U) << "a comment is asked for first";
-    fake_.tell("submit", R"({"view":")" + views.as_object()->front().first + R"(","comment":"not now"})");
+    fake_.tell(
+        "submit", R"({"view":")" + views.as_object()->front().first + R"(","comment":"not now"})"
+    );
     ASSERT_TRUE(heard_.wait_events(6));
     EXPECT_EQ(heard_.events()[5].token, "token-no");
     EXPECT_EQ(heard_.events()[5].comment, "not now");
@@ -150,7 +153,9 @@ TEST_F(SlackPlatform, OpensTheNewConnectionBeforeTheOldOneEnds) {
     for (const char* reason : {"warning", "refresh_requested"}) {
         if (!platform_) start();
         const std::size_t before = count("hello");
-        fake_.tell("disconnect", std::string(R"({"reason":")") + reason + R"(","close_after":1.0})");
+        fake_.tell(
+            "disconnect", std::string(R"({"reason":")") + reason + R"(","close_after":1.0})"
+        );
         ASSERT_TRUE(eventually([&] { return count("hello") > before; }));
         EXPECT_LT(count("close"), before) << "the old one was still there";
         for (int i = 0; i < 20; ++i) say(reason + std::to_string(i));
@@ -179,12 +184,15 @@ TEST_F(SlackPlatform, ARevokedTokenIsToldWithItsReason) {
     start();
     fake_.tell("revoke", R"({"which":"bot"})");
     ASSERT_TRUE(eventually([&] { return !heard_.state().ready; }));
-    EXPECT_NE(heard_.state().reason.find("invalid_auth"), std::string::npos) << heard_.state().reason;
+    EXPECT_NE(heard_.state().reason.find("invalid_auth"), std::string::npos)
+        << heard_.state().reason;
     EXPECT_EQ(platform_->post(words("x")).error.kind, Kind::kUnauthorized);
     fake_.tell("restore", R"({"which":"bot"})");
     ASSERT_TRUE(heard_.wait_ready());
     fake_.tell("revoke", R"({"which":"app"})");
-    ASSERT_TRUE(eventually([&] { return heard_.state().reason.find("app token") != std::string::npos; }));
+    ASSERT_TRUE(eventually([&] {
+        return heard_.state().reason.find("app token") != std::string::npos;
+    }));
     fake_.tell("restore", R"({"which":"app"})");
     ASSERT_TRUE(heard_.wait_ready());
 }
@@ -195,7 +203,8 @@ TEST_F(SlackPlatform, PostsEditsWhispersAndSharesFiles) {
     const auto sent = platform_->post(message);
     ASSERT_TRUE(sent.value) << sent.error.reason;
     ASSERT_EQ(posted().size(), 1U);
-    EXPECT_NE(posted()[0].dump().find("*hello* &lt;!channel&gt; &amp; `x`"), std::string::npos) << posted()[0].dump();
+    EXPECT_NE(posted()[0].dump().find("*hello* &lt;!channel&gt; &amp; `x`"), std::string::npos)
+        << posted()[0].dump();
     const auto edited = platform_->edit(message.conversation, sent.value->message, card("Decided"));
     ASSERT_TRUE(edited.value) << edited.error.reason;
     EXPECT_NE(posted()[0].dump().find("Decided"), std::string::npos);
@@ -209,9 +218,11 @@ TEST_F(SlackPlatform, PostsEditsWhispersAndSharesFiles) {
     ASSERT_TRUE(platform_->post(whisper).value);
     ASSERT_EQ(seen("ephemeral").size(), 1U);
     EXPECT_EQ(seen("ephemeral")[0].string_or("user", ""), "U1");
-    const Json command = fake_.tell("command", R"({"channel":"C0GENERAL1","user":"U1","text":"help"})");
+    const Json command =
+        fake_.tell("command", R"({"channel":"C0GENERAL1","user":"U1","text":"help"})");
     whisper.handle = command.string_or("response_url", "");
-    for (int i = 0; i < 6; ++i) EXPECT_TRUE(platform_->post(whisper).value) << "the sixth goes the ordinary way";
+    for (int i = 0; i < 6; ++i)
+        EXPECT_TRUE(platform_->post(whisper).value) << "the sixth goes the ordinary way";
     EXPECT_EQ(seen("ephemeral").size(), 7U);
     whisper.handle = "https://elsewhere.example/hook";
     EXPECT_TRUE(platform_->post(whisper).value) << "an address that is not Slack's is not called";
@@ -264,19 +275,23 @@ protected:
         settings_.socket_mode = false;
         start();
         net::HttpServerSettings settings;
-        auto server = net::HttpServer::start(settings, [this](net::Request request, net::Responder responder) {
-            chat::WebRequest web;
-            web.method = request.method;
-            web.path = request.path;
-            for (const auto& [name, value] : request.headers.fields()) {
-                std::string lower = name;
-                for (char& c : lower) c = static_cast<char>(c >= 'A' && c <= 'Z' ? c - 'A' + 'a' : c);
-                web.headers.emplace_back(lower, value);
+        auto server = net::HttpServer::start(
+            settings,
+            [this](net::Request request, net::Responder responder) {
+                chat::WebRequest web;
+                web.method = request.method;
+                web.path = request.path;
+                for (const auto& [name, value] : request.headers.fields()) {
+                    std::string lower = name;
+                    for (char& c : lower)
+                        c = static_cast<char>(c >= 'A' && c <= 'Z' ? c - 'A' + 'a' : c);
+                    web.headers.emplace_back(lower, value);
+                }
+                web.body = request.body;
+                const auto answer = platform_->web(web);
+                responder.respond({answer.status, answer.content_type, {}, answer.body});
             }
-            web.body = request.body;
-            const auto answer = platform_->web(web);
-            responder.respond({answer.status, answer.content_type, {}, answer.body});
-        });
+        );
         ASSERT_TRUE(server);
         server_ = std::move(*server);
         fake_.tell("webhook", R"({"url":")" + server_->url() + R"(/slack"})");
@@ -300,7 +315,11 @@ TEST_F(SlackHttp, TakesSignedRequestsAndNoOthers) {
     EXPECT_EQ(heard_.events()[1].text, "status & more");
     const auto sent = platform_->post(card("May this run?"));
     ASSERT_TRUE(sent.value);
-    fake_.tell("click", R"({"channel":"C0GENERAL1","user":"U1","button":"Approve","ts":")" + sent.value->message + "\"}");
+    fake_.tell(
+        "click",
+        R"({"channel":"C0GENERAL1","user":"U1","button":"Approve","ts":")" + sent.value->message +
+            "\"}"
+    );
     ASSERT_TRUE(heard_.wait_events(3));
     EXPECT_EQ(forge(R"(,"secret":"another")").int_or("status", 0), 401);
     EXPECT_EQ(forge(R"(,"timestamp":"1700000000")").int_or("status", 0), 401);
@@ -308,7 +327,9 @@ TEST_F(SlackHttp, TakesSignedRequestsAndNoOthers) {
     EXPECT_EQ(heard_.events().size(), 3U);
     EXPECT_EQ(forge("").int_or("status", 0), 200);
     ASSERT_TRUE(heard_.wait_events(4));
-    const Json challenge = fake_.tell("forge", R"({"type":"events_api","payload":{"type":"url_verification","challenge":"abc"}})");
+    const Json challenge = fake_.tell(
+        "forge", R"({"type":"events_api","payload":{"type":"url_verification","challenge":"abc"}})"
+    );
     EXPECT_EQ(challenge.string_or("body", ""), "abc");
 }
 

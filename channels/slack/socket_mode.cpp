@@ -16,15 +16,17 @@ constexpr milliseconds kDrain{2'000};          // for envelopes under way on the
 }  // namespace
 
 milliseconds SocketMode::backoff(int failures) const {
-    const milliseconds base = std::min(settings_.first_retry * (1 << std::min(failures, 6)), kLongestRetry);
-    return base / 2 + milliseconds{Random::system().below(static_cast<std::uint64_t>(base.count() / 2 + 1))};
+    const milliseconds base =
+        std::min(settings_.first_retry * (1 << std::min(failures, 6)), kLongestRetry);
+    return base / 2 +
+           milliseconds{Random::system().below(static_cast<std::uint64_t>(base.count() / 2 + 1))};
 }
 
 struct SocketMode::Line {
     enum class State { kOpening, kOpen, kLeaving, kClosed };
-    State state = State::kOpening;  // by the owner's mutex_
-    std::string reason;             // by the owner's mutex_
-    std::mutex ready;               // held while `client` is being set
+    State state = State::kOpening;          // by the owner's mutex_
+    std::string reason;                     // by the owner's mutex_
+    std::mutex ready;                       // held while `client` is being set
     std::unique_ptr<net::WsClient> client;  // last: its thread uses the rest
 };
 
@@ -59,7 +61,8 @@ std::unique_ptr<SocketMode::Line> SocketMode::connect(std::string& why) {
     }
     const std::string& url = *address.value;  // wss://host/path?ticket: the path is a secret
     const auto scheme = url.find("://");
-    const auto path = scheme == std::string::npos ? std::string::npos : url.find_first_of("/?", scheme + 3);
+    const auto path =
+        scheme == std::string::npos ? std::string::npos : url.find_first_of("/?", scheme + 3);
     const std::string base = url.substr(0, path);
     std::string target = path == std::string::npos ? "/" : url.substr(path);
     if (target[0] == '?') target.insert(0, "/");
@@ -150,7 +153,8 @@ void SocketMode::keep() {
         tell_({true, {}});
         std::unique_lock lock(mutex_);
         changed_.wait(lock, [&] {
-            return stopping_ || line->state == Line::State::kLeaving || line->state == Line::State::kClosed;
+            return stopping_ || line->state == Line::State::kLeaving ||
+                   line->state == Line::State::kClosed;
         });
         if (stopping_) {
             lock.unlock();

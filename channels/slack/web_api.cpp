@@ -21,9 +21,16 @@ constexpr std::string_view kForm = "application/x-www-form-urlencoded";
 constexpr std::string_view kHooks = "https://hooks.slack.com/";
 
 constexpr std::array<std::string_view, 8> kCredential{
-    "invalid_auth", "not_authed", "account_inactive", "token_revoked", "token_expired",
-    "no_permission", "missing_scope", "not_allowed_token_type"};
-constexpr std::array<std::string_view, 3> kMarkup{"invalid_blocks", "invalid_blocks_format", "markdown_text_conflict"};
+    "invalid_auth",
+    "not_authed",
+    "account_inactive",
+    "token_revoked",
+    "token_expired",
+    "no_permission",
+    "missing_scope",
+    "not_allowed_token_type"};
+constexpr std::array<std::string_view, 3> kMarkup{
+    "invalid_blocks", "invalid_blocks_format", "markdown_text_conflict"};
 constexpr std::array<std::string_view, 4> kGoneCodes{
     "message_not_found", "cant_update_message", "edit_window_closed", "no_message"};
 constexpr std::array<std::string_view, 5> kUnsure{
@@ -37,7 +44,8 @@ bool holds(const std::array<std::string_view, N>& list, std::string_view code) {
 milliseconds seconds_of(std::string_view text) {
     int value = 0;
     const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
-    return error == std::errc{} && value > 0 ? milliseconds{seconds{value}} : milliseconds{kDefaultPause};
+    return error == std::errc{} && value > 0 ? milliseconds{seconds{value}}
+                                             : milliseconds{kDefaultPause};
 }
 
 std::string form_of(const Json& arguments) {
@@ -46,7 +54,8 @@ std::string form_of(const Json& arguments) {
     for (const auto& [name, value] : *arguments.as_object()) {
         if (!out.empty()) out += '&';
         const std::string* text = value.as_string();
-        out += net::percent_encode(name) + "=" + net::percent_encode(text != nullptr ? *text : value.dump());
+        out += net::percent_encode(name) + "=" +
+               net::percent_encode(text != nullptr ? *text : value.dump());
     }
     return out;
 }
@@ -63,7 +72,8 @@ std::string origin_of(const std::string& url) {
 
 SendError error_of(std::string_view code) {
     const std::string reason(code);
-    if (code == "ratelimited" || code == "rate_limited") return {Kind::kLater, kDefaultPause, reason};
+    if (code == "ratelimited" || code == "rate_limited")
+        return {Kind::kLater, kDefaultPause, reason};
     if (holds(kCredential, code)) return {Kind::kUnauthorized, milliseconds{0}, reason};
     if (holds(kMarkup, code)) return {Kind::kBadMarkup, milliseconds{0}, reason};
     if (holds(kGoneCodes, code)) return {Kind::kGone, milliseconds{0}, reason};
@@ -100,10 +110,12 @@ chat::SendResult<Json> WebApi::send(
     request.at_most_once = true;
     const auto answer = sender_(request);
     if (!answer) return {std::nullopt, error_of(answer.error())};
-    if (answer->status != 200) return {std::nullopt, error_of(answer->status, answer->header("retry-after"))};
+    if (answer->status != 200)
+        return {std::nullopt, error_of(answer->status, answer->header("retry-after"))};
     auto json = Json::parse(answer->body);
     if (!json) return {std::nullopt, {Kind::kUnknown, milliseconds{0}, "the answer is no JSON"}};
-    if (!json->bool_or("ok", false)) return {std::nullopt, error_of(json->string_or("error", "unknown_error"))};
+    if (!json->bool_or("ok", false))
+        return {std::nullopt, error_of(json->string_or("error", "unknown_error"))};
     return {std::move(*json), {}};
 }
 
@@ -119,7 +131,8 @@ chat::SendResult<std::string> WebApi::open_connection() {
     auto answer = send("apps.connections.open", settings_.app_token, {}, kForm);
     if (!answer.value) return {std::nullopt, answer.error};
     std::string url = answer.value->string_or("url", "");
-    if (url.empty()) return {std::nullopt, {Kind::kLater, milliseconds{0}, "Slack gave no address"}};
+    if (url.empty())
+        return {std::nullopt, {Kind::kLater, milliseconds{0}, "Slack gave no address"}};
     return {std::move(url), {}};
 }
 
@@ -132,7 +145,8 @@ chat::SendResult<bool> WebApi::upload(const std::string& url, const std::string&
     request.timeout = kPatience;
     const auto answer = sender_(request);
     if (!answer) return {std::nullopt, error_of(answer.error())};
-    if (answer->status != 200) return {std::nullopt, error_of(answer->status, answer->header("retry-after"))};
+    if (answer->status != 200)
+        return {std::nullopt, error_of(answer->status, answer->header("retry-after"))};
     return {true, {}};
 }
 

@@ -42,8 +42,8 @@ std::string to_typed(std::string_view text);
 
 /// The fields "text" and "blocks" of a message.
 struct Message {
-    std::string text;   ///< what notifications show, and all there is where there are no blocks
-    Json blocks;        ///< null: none
+    std::string text;  ///< what notifications show, and all there is where there are no blocks
+    Json blocks;       ///< null: none
 };
 Message to_message(const chat::Content& content, bool plain);
 /// Slack's own markup of Markdown.
@@ -55,8 +55,11 @@ std::string escape(std::string_view text);
 std::string signature(std::string_view secret, std::string_view timestamp, std::string_view body);
 /// Whether a request is Slack's, and of the last 5 minutes. Constant time in the signature.
 bool is_genuine(
-    std::string_view secret, std::string_view timestamp, std::string_view signature,
-    std::string_view body, WallTime now
+    std::string_view secret,
+    std::string_view timestamp,
+    std::string_view signature,
+    std::string_view body,
+    WallTime now
 );
 /// The fields of application/x-www-form-urlencoded as a JSON object of strings; null where it is
 /// none.

@@ -17,7 +17,8 @@ Json json(const std::string& text) {
     return out.value_or(Json());
 }
 
-const char* const kMention = R"({"type":"event_callback","team_id":"T1","event_id":"Ev1","event":{"type":"app_mention",
+const char* const kMention =
+    R"({"type":"event_callback","team_id":"T1","event_id":"Ev1","event":{"type":"app_mention",
   "user":"U1","text":"<@UBOT> run echo \u201chi\u201d &lt;x&gt; <http://a.example|a.example>","ts":"1700000000.000100",
   "channel":"C1","thread_ts":"1699999999.000001","team":"T1"}})";
 
@@ -35,13 +36,23 @@ TEST(SlackInbound, AMentionIsAMessageInItsThread) {
 
 TEST(SlackInbound, WhatIsNotMeantForTheBotIsNothing) {
     const auto event = [](const std::string& fields) {
-        return json(R"({"team_id":"T1","event_id":"E","event":{"user":"U1","text":"x","ts":"1.2",)" + fields + "}}");
+        return json(
+            R"({"team_id":"T1","event_id":"E","event":{"user":"U1","text":"x","ts":"1.2",)" +
+            fields + "}}"
+        );
     };
     EXPECT_FALSE(hear_event(event(R"("type":"message","channel":"C1")"), kNow).inbound);
     EXPECT_TRUE(hear_event(event(R"("type":"message","channel":"D1")"), kNow).inbound);
-    EXPECT_FALSE(hear_event(event(R"("type":"message","channel":"D1","bot_id":"B1")"), kNow).inbound);
-    EXPECT_FALSE(hear_event(event(R"("type":"message","channel":"D1","subtype":"message_changed")"), kNow).inbound);
-    EXPECT_FALSE(hear_event(event(R"("type":"app_mention","channel":"C1","edited":{"ts":"1.3"})"), kNow).inbound);
+    EXPECT_FALSE(hear_event(event(R"("type":"message","channel":"D1","bot_id":"B1")"), kNow).inbound
+    );
+    EXPECT_FALSE(
+        hear_event(event(R"("type":"message","channel":"D1","subtype":"message_changed")"), kNow)
+            .inbound
+    );
+    EXPECT_FALSE(
+        hear_event(event(R"("type":"app_mention","channel":"C1","edited":{"ts":"1.3"})"), kNow)
+            .inbound
+    );
     EXPECT_FALSE(hear_event(event(R"("type":"reaction_added","channel":"C1")"), kNow).inbound);
     EXPECT_FALSE(hear_event(json("[1]"), kNow).inbound);
     EXPECT_FALSE(hear_event(json(R"({"event":"x"})"), kNow).inbound);
@@ -62,7 +73,8 @@ TEST(SlackInbound, ACommandComesWithItsHandle) {
     EXPECT_FALSE(hear_command(json("{}"), kNow).inbound);
 }
 
-const char* const kActions = R"({"type":"block_actions","user":{"id":"U1","username":"anna","team_id":"T1"},
+const char* const kActions =
+    R"({"type":"block_actions","user":{"id":"U1","username":"anna","team_id":"T1"},
   "channel":{"id":"C1"},"message":{"ts":"17.1","thread_ts":"16.1"},"trigger_id":"99.1",
   "response_url":"https://hooks.slack.com/actions/1","actions":[{"action_id":"%","value":"tok"}]})";
 
@@ -85,9 +97,11 @@ TEST(SlackInbound, AButtonIsAClickAndOneThatAsksIsAModalFirst) {
     ASSERT_TRUE(asked.modal);
     EXPECT_EQ(asked.modal->trigger, "99.1");
     const Json view = json(asked.modal->view);
-    Json submission = json(R"({"type":"view_submission","user":{"id":"U1","team_id":"T1"},"trigger_id":"1"})");
+    Json submission =
+        json(R"({"type":"view_submission","user":{"id":"U1","team_id":"T1"},"trigger_id":"1"})");
     Json back = view;
-    back.set("id", "V1").set("state", json(R"({"values":{"comment":{"comment":{"value":"not now"}}}})"));
+    back.set("id", "V1")
+        .set("state", json(R"({"values":{"comment":{"comment":{"value":"not now"}}}})"));
     submission.set("view", back);
     const auto submitted = hear_interaction(submission, kNow);
     ASSERT_TRUE(submitted.inbound);
@@ -97,14 +111,19 @@ TEST(SlackInbound, AButtonIsAClickAndOneThatAsksIsAModalFirst) {
     EXPECT_EQ(submitted.inbound->event_id, "view:V1");
 }
 
-// The example of Slack's own documentation (api.slack.com/authentication/verifying-requests-from-slack).
+// The example of Slack's own documentation
+// (api.slack.com/authentication/verifying-requests-from-slack).
 constexpr const char* kSecret = "8f742231b10e8888abcd99yyyzzz85a5";
 constexpr const char* kBody =
-    "token=xyzz0WbapA4vBCDEFasx0q6G&team_id=T1DC2JH3J&team_domain=testteamnow&channel_id=G8PSS9T3V&channel_name="
-    "foobar&user_id=U2CERLKJA&user_name=roadrunner&command=%2Fwebhook-collect&text=&response_url=https%3A%2F%2Fhooks."
-    "slack.com%2Fcommands%2FT1DC2JH3J%2F397700885554%2F96rGlfmibIGlgcZRskXaIFfN&trigger_id=398738663015.47445629121."
+    "token=xyzz0WbapA4vBCDEFasx0q6G&team_id=T1DC2JH3J&team_domain=testteamnow&channel_id=G8PSS9T3V&"
+    "channel_name="
+    "foobar&user_id=U2CERLKJA&user_name=roadrunner&command=%2Fwebhook-collect&text=&response_url="
+    "https%3A%2F%2Fhooks."
+    "slack.com%2Fcommands%2FT1DC2JH3J%2F397700885554%2F96rGlfmibIGlgcZRskXaIFfN&trigger_id="
+    "398738663015.47445629121."
     "803a0bc887a14d10d2c447fce8b6703c";
-constexpr const char* kSigned = "v0=a2114d57b48eac39b9ad189dd8316235a7b4a8d21a10bd27519666489c69b503";
+constexpr const char* kSigned =
+    "v0=a2114d57b48eac39b9ad189dd8316235a7b4a8d21a10bd27519666489c69b503";
 
 TEST(SlackSignature, IsThatOfTheDocumentation) {
     EXPECT_EQ(signature(kSecret, "1531420618", kBody), kSigned);
@@ -128,12 +147,16 @@ TEST(SlackBlocks, WhatIsShownIsNotRead) {
     content.card.code = "git push <!everyone> ```x``` *b*";
     content.card.fields = {{"Rule", "<@U1>"}};
     content.card.buttons = {
-        {"tok1", "Approve", chat::ButtonStyle::kGood, false}, {"tok2", "Deny with comment", chat::ButtonStyle::kPlain, true}};
+        {"tok1", "Approve", chat::ButtonStyle::kGood, false},
+        {"tok2", "Deny with comment", chat::ButtonStyle::kPlain, true}};
     const Message message = to_message(content, false);
     EXPECT_EQ(message.text, "May &lt;!channel&gt; this run?");
     const std::string blocks = message.blocks.dump();
     // Only in elements that Slack takes as they are.
-    EXPECT_NE(blocks.find(R"({"type":"text","text":"git push <!everyone> ```x``` *b*"})"), std::string::npos) << blocks;
+    EXPECT_NE(
+        blocks.find(R"({"type":"text","text":"git push <!everyone> ```x``` *b*"})"),
+        std::string::npos
+    ) << blocks;
     EXPECT_EQ(blocks.find("mrkdwn"), std::string::npos);
     EXPECT_NE(blocks.find(R"("action_id":"berth_press_0")"), std::string::npos);
     EXPECT_NE(blocks.find(R"("action_id":"berth_ask_1")"), std::string::npos);

@@ -176,7 +176,8 @@ private:
     Result<void> as_it_is(const service::Context& context, warden::v1::Approval& approval) {
         const WallTime created = service::to_wall_time(approval.created_at());
         if (approval.state() != warden::v1::APPROVAL_STATE_PENDING ||
-            parts_.settings.of_org(approval.org()) == nullptr || context.now - created < kFreshApproval)
+            parts_.settings.of_org(approval.org()) == nullptr ||
+            context.now - created < kFreshApproval)
             return {};
         warden::v1::GetApproval query;
         query.set_approval(approval.id());

@@ -294,9 +294,10 @@ Result<Runs::Step> Runs::follow(JobRow job) {
         const std::lock_guard lock(mutex_);
         Followed& followed = followed_[job.id];
         const std::uint64_t total = output ? output->total() : 0;
-        out.draw = redraw || total != followed.shown || followed.drawn == SteadyTime{};
+        out.draw = redraw || total != followed.shown || followed.revision != job.revision;
         if (out.draw) {
             followed.shown = total;
+            followed.revision = job.revision;
             followed.drawn = now;
         }
     }

@@ -90,7 +90,8 @@ private:
     std::set<std::string> under_way_;
     struct Followed {
         std::shared_ptr<OutputFollower> output;
-        std::uint64_t shown = 0;
+        std::uint64_t shown = 0;    // bytes of output
+        std::int64_t revision = 0;  // of the run, as drawn
         SteadyTime drawn{};
         SteadyTime asked{};
     };

@@ -24,8 +24,8 @@ inline constexpr std::chrono::hours kInboundKept{3 * 24};
 inline constexpr std::chrono::hours kOutboundKept{7 * 24};
 /// An approval that waits longer than this when the bridge first hears of it is not asked anew.
 inline constexpr std::chrono::hours kStaleApproval{24};
-/// Of one that is older than this when it is heard of, warden is asked how it is now: a bridge that is
-/// new, or was away, hears of days, and asks nobody about what is over.
+/// Of one that is older than this when it is heard of, warden is asked how it is now: a bridge that
+/// is new, or was away, hears of days, and asks nobody about what is over.
 inline constexpr std::chrono::minutes kFreshApproval{1};
 /// Between two refusals of one stranger.
 inline constexpr std::chrono::hours kRefusalEvery{1};

@@ -58,13 +58,13 @@ bool no(std::string* why, Text text) {
     return false;
 }
 
-/// An interpreter whose word on which script it runs can be believed: it lies where a run cannot
-/// write.
-bool is_system_interpreter(std::string_view path) {
-    const bool system = path.substr(0, 5) == "/usr/" || path.substr(0, 5) == "/bin/" ||
-                        path.substr(0, 5) == "/opt/";
-    return system && is_wrapper(path);
+/// Where a run cannot write.
+bool is_of_system(std::string_view path) {
+    return path.starts_with("/usr/") || path.starts_with("/bin/") || path.starts_with("/opt/");
 }
+
+/// An interpreter whose word on which script it runs can be believed.
+bool is_system_interpreter(std::string_view path) { return is_of_system(path) && is_wrapper(path); }
 
 /// Index of the script in argv, as the kernel puts it there: behind the interpreter and its one
 /// option.
@@ -98,6 +98,28 @@ void append_path(std::string& out, std::string_view path) {
         const auto slash = path.find('/');
         append_part(out, path.substr(0, slash));
         path = slash == std::string_view::npos ? std::string_view() : path.substr(slash + 1);
+    }
+}
+
+/// Busybox and its like are what their first argument says, or the one after their own name.
+void find_applet(const Plan& plan, std::string_view& applet, std::size_t& first) {
+    const std::string_view program = basename_of(plan.executable.path);
+    const auto of_many = [](std::string_view name) {
+        return name.starts_with("busybox") || name.starts_with("toybox") || name == "coreutils";
+    };
+    if (!of_many(program)) return;
+    constexpr std::string_view kOption = "--coreutils-prog=";
+    for (std::size_t at = 0; at < plan.argv.size(); ++at) {
+        std::string_view name = basename_of(plan.argv[at]);
+        if (at > 0 && plan.argv[at].starts_with(kOption))
+            name = std::string_view(plan.argv[at]).substr(kOption.size());
+        // A login shell's name begins with a dash; an option's is nobody's.
+        if (at == 0 && name.starts_with('-')) name.remove_prefix(1);
+        if (name.starts_with('-')) return;
+        if (of_many(name)) continue;
+        applet = name;
+        first = at + 1;
+        return;
     }
 }
 
@@ -139,12 +161,15 @@ bool time_matches(const Times& times, WallTime now) {
 }
 
 Subject::Subject(const Plan& plan, const Origin& origin, WallTime now)
-    : plan_(plan), origin_(origin), now_(now), script_at_(find_script(plan)) {}
+    : plan_(plan), origin_(origin), now_(now), script_at_(find_script(plan)) {
+    find_applet(plan, applet_, applet_first_);
+}
 
 std::vector<std::string_view> Subject::names() const {
     std::vector<std::string_view> out{basename_of(plan_.executable.path)};
     if (!plan_.script.path.empty()) out.push_back(basename_of(plan_.script.path));
     if (script_at_ > 0) out.push_back(basename_of(plan_.argv[script_at_]));
+    if (!applet_.empty()) out.push_back(applet_);
     return out;
 }
 
@@ -173,6 +198,10 @@ bool Subject::check_program(const Rule& rule, std::size_t& first, std::string* w
     const auto& wanted = rule.match.executable;
     first = 1;
     if (wanted.empty() || any_program(wanted, plan_.executable.path)) return true;
+    if (!applet_.empty() && any_program(wanted, applet_)) {
+        first = applet_first_;
+        if (rule.action != Action::kAllow || is_of_system(plan_.executable.path)) return true;
+    }
     if (!plan_.script.path.empty()) {
         const bool allows = rule.action == Action::kAllow;
         const bool as_called = script_at_ > 0 && any_program(wanted, plan_.argv[script_at_]);

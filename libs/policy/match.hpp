@@ -32,8 +32,8 @@ public:
     /// Says why in words.
     bool explain(const Rule& rule, std::string& why) { return check(rule, &why); }
 
-    /// Names under which rules may know this program: of the executable, of its script, and of the
-    /// script as it was called. The same one may come twice.
+    /// Names under which rules may know this program: of the executable, of its script, of the
+    /// script as it was called, and of the applet. The same one may come twice.
     std::vector<std::string_view> names() const;
 
     /// False: no argument has this hash_of_word().
@@ -51,6 +51,9 @@ private:
     const Origin& origin_;
     WallTime now_;
     std::size_t script_at_ = 0;  ///< index of the script in argv; 0: there is none
+    /// What a program of many tools (busybox) is told to be, and where its arguments begin.
+    std::string_view applet_;
+    std::size_t applet_first_ = 1;
     std::optional<std::bitset<4096>> words_;
 };
 

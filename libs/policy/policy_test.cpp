@@ -489,6 +489,37 @@ TEST(CompiledTest, BytesThatAreNoPolicyAreRefused) {
         EXPECT_FALSE(Policy::load(bytes.substr(0, cut)));
 }
 
+TEST(PolicyTest, AProgramOfManyToolsIsTheToolItIsToldToBe) {
+    const auto policy = must(
+        "version: 1\ndefault: allow\nrules:\n"
+        "  - {id: no-rm, action: deny, match: {executable: rm, flags: [-r]}}\n"
+        "  - {id: no-id, action: deny, match: {executable: [id]}}\n"
+    );
+    const auto rule = [&](std::vector<std::string> argv, const std::string& executable) {
+        return ask(policy, plan_of(std::move(argv), executable)).rule;
+    };
+    EXPECT_EQ(rule({"id"}, "/bin/busybox"), "no-id");
+    EXPECT_EQ(rule({"/bin/id", "-u"}, "/bin/busybox"), "no-id");
+    EXPECT_EQ(rule({"busybox", "id"}, "/usr/bin/busybox.static"), "no-id");
+    EXPECT_EQ(rule({"busybox", "busybox", "id"}, "/bin/busybox"), "no-id");
+    EXPECT_EQ(rule({"toybox", "id"}, "/bin/toybox"), "no-id");
+    EXPECT_EQ(rule({"coreutils", "--coreutils-prog=id"}, "/usr/bin/coreutils"), "no-id");
+    EXPECT_EQ(rule({"busybox", "rm", "-r", "x"}, "/bin/busybox"), "no-rm");
+    EXPECT_EQ(rule({"rm", "-r", "x"}, "/bin/busybox"), "no-rm");
+    EXPECT_EQ(rule({"rm", "x"}, "/bin/busybox"), "default");
+    EXPECT_EQ(rule({"busybox", "--list"}, "/bin/busybox"), "default");
+    EXPECT_EQ(rule({"id"}, "/usr/bin/git"), "default")
+        << "others are not what they call themselves";
+    const auto strict = must(
+        "version: 1\ndefault: deny\nrules:\n"
+        "  - {id: lists, action: allow, match: {executable: ls}}\n"
+    );
+    EXPECT_EQ(ask(strict, plan_of({"ls"}, "/bin/busybox")).action, Action::kAllow);
+    EXPECT_EQ(ask(strict, plan_of({"-ls"}, "/bin/busybox")).action, Action::kAllow);
+    EXPECT_EQ(ask(strict, plan_of({"ls"}, "/workspace/busybox")).action, Action::kDeny);
+    EXPECT_EQ(ask(strict, plan_of({"busybox", "rm", "ls"}, "/bin/busybox")).action, Action::kDeny);
+}
+
 TEST(KnownTest, WrappersRunWhatTheyAreTold) {
     for (const char* name :
          {"/bin/sh",

@@ -35,7 +35,8 @@ double median(std::vector<double> values) {
 }
 
 double unix_now() {
-    return std::chrono::duration<double>(std::chrono::system_clock::now().time_since_epoch()).count();
+    return std::chrono::duration<double>(std::chrono::system_clock::now().time_since_epoch())
+        .count();
 }
 
 double cpu_seconds() {
@@ -61,18 +62,24 @@ public:
         fake_.tell("channel", R"({"id":"C0APPROVAL","people":["U1","U2"]})");
         testing::SuiteOptions options;
         options.settings =
-            "profiles:\n  default: {driver: local, parallel_runs: 4}\nslack:\n  api_url: \"" + fake_.url() +
-            "/api\"\n  bot_token_file: \"" + (secrets_ / "bot").string() + "\"\n  app_token_file: \"" +
-            (secrets_ / "app").string() +
+            "profiles:\n  default: {driver: local, parallel_runs: 4}\nslack:\n  api_url: \"" +
+            fake_.url() + "/api\"\n  bot_token_file: \"" + (secrets_ / "bot").string() +
+            "\"\n  app_token_file: \"" + (secrets_ / "app").string() +
             "\"\n  orgs:\n    default:\n      chats: [C0GENERAL1]\n      approvals: [C0APPROVAL]\n";
         suite_ = std::make_unique<testing::Suite>(options);
         pair("U1", {});
         (void)suite_->api("POST", "/v1/users", R"({"name":"olga","roles":["approver"]})");
-        const auto token = suite_->api("POST", "/v1/tokens", R"({"user":"olga","roles":["approver"]})");
+        const auto token =
+            suite_->api("POST", "/v1/tokens", R"({"user":"olga","roles":["approver"]})");
         const auto json = Json::parse(token.body);
-        pair("U2", {{"BERTH_SERVER", suite_->url()}, {"BERTH_TOKEN", json ? json->string_or("text", "") : ""}});
+        pair(
+            "U2",
+            {{"BERTH_SERVER", suite_->url()},
+             {"BERTH_TOKEN", json ? json->string_or("text", "") : ""}}
+        );
         const char* policy =
-            "version: 1\ndefault: allow\nrules:\n  - id: ask\n    action: ask\n    match: {executable: uname}\n";
+            "version: 1\ndefault: allow\nrules:\n  - id: ask\n    action: ask\n    match: "
+            "{executable: uname}\n";
         (void)suite_->api("PUT", "/v1/policy", Json::object().set("text", policy).dump());
     }
     ~Deployment() {
@@ -81,8 +88,14 @@ public:
         fs::remove_all(secrets_, ignored);
     }
 
-    void say(const std::string& text, const std::string& user = "U1", const std::string& channel = "C0GENERAL1") {
-        fake_.tell("say", Json::object().set("channel", channel).set("user", user).set("text", text).dump());
+    void say(
+        const std::string& text,
+        const std::string& user = "U1",
+        const std::string& channel = "C0GENERAL1"
+    ) {
+        fake_.tell(
+            "say", Json::object().set("channel", channel).set("user", user).set("text", text).dump()
+        );
     }
     std::vector<Json> messages(const std::string& channel) {
         return *fake_.look("channel/" + channel).find("messages")->as_array();
@@ -97,9 +110,15 @@ private:
         std::string words = suite_->berth({"chat", "pair"}, options).out;
         words = words.substr(words.find("pair "));
         say(words.substr(0, words.find('\n')), user);
-        if (!eventually([&] {
-                return fake_.look("channel/C0GENERAL1").find("ephemeral")->dump().find("\"user\":\"" + user) != std::string::npos;
-            }, seconds{30}))
+        if (!eventually(
+                [&] {
+                    return fake_.look("channel/C0GENERAL1")
+                               .find("ephemeral")
+                               ->dump()
+                               .find("\"user\":\"" + user) != std::string::npos;
+                },
+                seconds{30}
+            ))
             throw std::runtime_error(user + " was not linked" + suite_->logs());
     }
     FakeProcess fake_;
@@ -118,34 +137,50 @@ void click(Deployment& deployment) {
         deployment.say("run sh -c 'uname -s >/dev/null; date +started-%s.%N'");
         Json card;
         const auto find = [&](const std::string& channel) {
-            return eventually([&] {
-                for (const Json& each : deployment.messages(channel)) {
-                    if (!waits(each, "May this run?")) continue;
-                    card = each;
-                    return true;
-                }
-                return false;
-            }, seconds{30});
+            return eventually(
+                [&] {
+                    for (const Json& each : deployment.messages(channel)) {
+                        if (!waits(each, "May this run?")) continue;
+                        card = each;
+                        return true;
+                    }
+                    return false;
+                },
+                seconds{30}
+            );
         };
-        if (!find("C0GENERAL1") || !find("C0APPROVAL")) throw std::runtime_error("no card" + deployment.suite().logs());
+        if (!find("C0GENERAL1") || !find("C0APPROVAL"))
+            throw std::runtime_error("no card" + deployment.suite().logs());
         const double at = unix_now();
         deployment.fake().tell(
-            "click", Json::object().set("channel", "C0APPROVAL").set("ts", card.string_or("ts", "")).set("user", "U2").set("button", "Approve").dump()
+            "click",
+            Json::object()
+                .set("channel", "C0APPROVAL")
+                .set("ts", card.string_or("ts", ""))
+                .set("user", "U2")
+                .set("button", "Approve")
+                .dump()
         );
         double begun = 0;
         double other = 0;
-        (void)eventually([&] {
-            for (const Json& each : deployment.messages("C0GENERAL1")) {
-                const std::string text = each.dump();
-                if (text.find("Approved by olga") != std::string::npos) {
-                    const double* edited = each.find("edited_at") != nullptr ? each.find("edited_at")->as_double() : nullptr;
-                    if (edited != nullptr && *edited >= at) other = *edited;
+        (void)eventually(
+            [&] {
+                for (const Json& each : deployment.messages("C0GENERAL1")) {
+                    const std::string text = each.dump();
+                    if (text.find("Approved by olga") != std::string::npos) {
+                        const double* edited = each.find("edited_at") != nullptr
+                                                   ? each.find("edited_at")->as_double()
+                                                   : nullptr;
+                        if (edited != nullptr && *edited >= at) other = *edited;
+                    }
+                    const auto mark = text.find("\"started-");
+                    if (mark != std::string::npos)
+                        begun = std::max(begun, std::atof(text.c_str() + mark + 9));
                 }
-                const auto mark = text.find("\"started-");
-                if (mark != std::string::npos) begun = std::max(begun, std::atof(text.c_str() + mark + 9));
-            }
-            return begun >= at && other > 0;
-        }, seconds{30});
+                return begun >= at && other > 0;
+            },
+            seconds{30}
+        );
         started.push_back((begun - at) * 1'000);
         updated.push_back((other - at) * 1'000);
     }
@@ -158,11 +193,14 @@ void idle(Deployment& deployment) {
     std::ifstream status("/proc/" + std::to_string(deployment.suite().pid("slack")) + "/status");
     for (std::string line; std::getline(status, line);) {
         if (line.rfind("VmRSS", 0) == 0)
-            std::printf("memory at rest: %.1f MiB (limit 25)\n", std::atof(line.c_str() + 6) / 1'024);
+            std::printf(
+                "memory at rest: %.1f MiB (limit 25)\n", std::atof(line.c_str() + 6) / 1'024
+            );
     }
 }
 
-/// With zero-latency platform and services in this process, whose time is counted with the bridge's.
+/// With zero-latency platform and services in this process, whose time is counted with the
+/// bridge's.
 void inbound() {
     std::string chats;
     for (int i = 0; i < kConversations; ++i) chats += (i > 0 ? ", C" : "C") + std::to_string(i);
@@ -174,9 +212,12 @@ void inbound() {
     const auto began = std::chrono::steady_clock::now();
     const double cpu = cpu_seconds();
     for (const auto& each : all) world.chat().tell_surely(each);
-    if (!world.chat().wait_until([](const auto& shown) { return shown.size() == kMessages; }, seconds{300}))
+    if (!world.chat().wait_until(
+            [](const auto& shown) { return shown.size() == kMessages; }, seconds{300}
+        ))
         throw std::runtime_error("not all were answered");
-    const double took = std::chrono::duration<double>(std::chrono::steady_clock::now() - began).count();
+    const double took =
+        std::chrono::duration<double>(std::chrono::steady_clock::now() - began).count();
     const double used = cpu_seconds() - cpu;
     std::printf(
         "inbound with answers: %.0f/s on the clock, %.0f/s per second of processor (limit 500)\n",

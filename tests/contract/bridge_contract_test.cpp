@@ -351,7 +351,8 @@ TEST(Bridge, OneThatIsNewAsksNobodyAboutWhatIsOver) {
     world.start();
     ASSERT_TRUE(world.chat().wait_until([](const auto& all) { return all.size() == 2; }));
     world.chat().tell_surely(said("whoami"));
-    ASSERT_TRUE(world.chat().wait_for([](const Shown& m) { return has(m.content.markdown, "anna"); }));
+    ASSERT_TRUE(world.chat().wait_for([](const Shown& m) { return has(m.content.markdown, "anna"); }
+    ));
     const auto all = world.chat().shown();
     ASSERT_EQ(all.size(), 3U);
     for (const auto& each : all)
@@ -381,9 +382,9 @@ TEST(Bridge, ACommentIsAskedForInTheConversationWhereThereAreNoModals) {
 }
 
 TEST(Bridge, WaitsAsLongAsThePlatformAsksAndKeepsTheOrder) {
-    BridgeWorld world;
     std::atomic<int> refused{0};
     std::atomic<long long> first{0};
+    BridgeWorld world;
     world.chat().on_post([&](const chat::Outgoing&) -> std::optional<PlayedChat::Fault> {
         const auto now = std::chrono::steady_clock::now().time_since_epoch().count();
         if (refused.fetch_add(1) == 0) {
@@ -424,10 +425,10 @@ TEST(Bridge, FallsBackToPlainTextAndGivesUpWhereItIsRefusedForGood) {
 
 TEST(Bridge, WhatMayHaveGoneOutIsFoundOrSentOnceMoreOrNeverAgain) {
     for (const bool can_find : {true, false}) {
+        std::mutex mutex;
+        std::set<std::string> failed;  // outlives the bridge, which asks to its end
         BridgeWorld world;
         world.chat().traits.can_find = can_find;
-        std::mutex mutex;
-        std::set<std::string> failed;
         world.chat().on_post(
             [&](const chat::Outgoing& message) -> std::optional<PlayedChat::Fault> {
                 const std::lock_guard lock(mutex);
@@ -563,6 +564,7 @@ TEST(Bridge, AnOutageOfTheBusLosesAndDoublesNothing) {
 }
 
 TEST(Bridge, SaysWhyItIsNotReady) {
+    std::atomic<bool> revoked{true};
     BridgeWorld world;
     world.start();
     EXPECT_EQ(world.not_ready(), "");
@@ -570,7 +572,6 @@ TEST(Bridge, SaysWhyItIsNotReady) {
     EXPECT_EQ(world.not_ready(), "the token was revoked (invalid_auth)");
     EXPECT_TRUE(has(world.metrics(), "berth_slack_platform_connected 0"));
     world.chat().set_health({true, {}});
-    std::atomic<bool> revoked{true};
     world.chat().on_post([&](const chat::Outgoing&) -> std::optional<PlayedChat::Fault> {
         if (!revoked) return std::nullopt;
         return PlayedChat::Fault{{Kind::kUnauthorized, milliseconds{0}, "token_revoked"}};

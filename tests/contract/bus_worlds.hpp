@@ -56,7 +56,7 @@ private:
     std::vector<std::string> order_;
 };
 
-Message make(std::string subject, std::string payload, std::string id) {
+inline Message make(std::string subject, std::string payload, std::string id) {
     return {std::move(subject), {{std::string(kMsgId), std::move(id)}}, std::move(payload)};
 }
 

@@ -27,7 +27,9 @@ void check_out(std::string_view text) {
         for (const Json& block : *blocks) {
             const std::string shown = block.find("text")->string_or("text", "");
             FUZZ_CHECK(chat::length(shown, chat::Unit::kCodePoints) <= 3'000);
-            FUZZ_CHECK(shown.find("<!") == std::string::npos && shown.find("<@") == std::string::npos);
+            FUZZ_CHECK(
+                shown.find("<!") == std::string::npos && shown.find("<@") == std::string::npos
+            );
         }
     }
     content.is_card = true;

@@ -46,22 +46,26 @@ public:
         fake_->tell("channel", R"({"id":"C0GENERAL1","people":["U1","U2"]})");
         fake_->tell("channel", R"({"id":"C0APPROVAL","people":["U1","U2"]})");
         SuiteOptions options;
-        options.settings = "profiles:\n  default: {driver: local, parallel_runs: 4}\nslack:\n  api_url: \"" +
-                           fake_->url() + "/api\"\n  bot_token_file: \"" + (secrets_ / "bot").string() +
-                           "\"\n  app_token_file: \"" + (secrets_ / "app").string() +
-                           "\"\n  orgs:\n    default:\n      chats: [C0GENERAL1]\n      approvals: [C0APPROVAL]\n";
+        options.settings =
+            "profiles:\n  default: {driver: local, parallel_runs: 4}\nslack:\n  api_url: \"" +
+            fake_->url() + "/api\"\n  bot_token_file: \"" + (secrets_ / "bot").string() +
+            "\"\n  app_token_file: \"" + (secrets_ / "app").string() +
+            "\"\n  orgs:\n    default:\n      chats: [C0GENERAL1]\n      approvals: [C0APPROVAL]\n";
         suite_ = std::make_unique<Suite>(options);
         pair("U1", {});
-        const auto made = suite_->api("POST", "/v1/users", R"({"name":"olga","roles":["approver"]})");
+        const auto made =
+            suite_->api("POST", "/v1/users", R"({"name":"olga","roles":["approver"]})");
         ASSERT_LT(made.status, 300) << made.body;
-        const auto token = suite_->api("POST", "/v1/tokens", R"({"user":"olga","roles":["approver"]})");
+        const auto token =
+            suite_->api("POST", "/v1/tokens", R"({"user":"olga","roles":["approver"]})");
         pair("U2", {{"BERTH_SERVER", suite_->url()}, {"BERTH_TOKEN", member(token.body, "text")}});
-        const auto applied = suite_->api("PUT", "/v1/policy", Json::object().set("text", kPolicy).dump());
+        const auto applied =
+            suite_->api("PUT", "/v1/policy", Json::object().set("text", kPolicy).dump());
         ASSERT_EQ(applied.status, 200) << applied.body;
     }
     static void TearDownTestSuite() {
         suite_.reset();
-        if (fake_) EXPECT_EQ(fake_->look("state").find("flaws")->dump(), "[]");
+        EXPECT_EQ(fake_->look("state").find("flaws")->dump(), "[]");
         fake_.reset();
         std::error_code ignored;
         std::filesystem::remove_all(secrets_, ignored);
@@ -91,14 +95,17 @@ protected:
         return out;
     }
     static Json wait_for(
-        const std::string& words, const std::string& channel = kChannel, const std::string& thread = {},
+        const std::string& words,
+        const std::string& channel = kChannel,
+        const std::string& thread = {},
         milliseconds patience = seconds{60}
     ) {
         Json found;
         const bool there = eventually(
             [&] {
                 for (const Json& one : bots(channel)) {
-                    if (!has(one.dump(), words) || (!thread.empty() && one.string_or("thread_ts", "") != thread))
+                    if (!has(one.dump(), words) ||
+                        (!thread.empty() && one.string_or("thread_ts", "") != thread))
                         continue;
                     found = one;
                     return true;
@@ -107,7 +114,8 @@ protected:
             },
             patience
         );
-        EXPECT_TRUE(there) << "nobody said " << words << "\n" << fake_->look("channel/" + channel).dump() << suite_->logs();
+        EXPECT_TRUE(there) << "nobody said " << words << "\n"
+                           << fake_->look("channel/" + channel).dump() << suite_->logs();
         return found;
     }
     static void pair(const std::string& user, const std::map<std::string, std::string>& env) {
@@ -119,16 +127,28 @@ protected:
         std::string words = code.out.substr(code.out.find("pair "));
         words = words.substr(0, words.find('\n'));
         say(words, user);
-        ASSERT_TRUE(eventually([&] {
-            for (const Json& one : bots()) {
-                if (one.string_or("user", "") == user && has(one.dump(), "You are linked")) return true;
-            }
-            return false;
-        }, seconds{60})) << suite_->logs();
+        ASSERT_TRUE(eventually(
+            [&] {
+                for (const Json& one : bots()) {
+                    if (one.string_or("user", "") == user && has(one.dump(), "You are linked"))
+                        return true;
+                }
+                return false;
+            },
+            seconds{60}
+        )) << suite_->logs();
     }
-    static void click(const Json& card, const std::string& button, const std::string& user, const std::string& channel) {
+    static void click(
+        const Json& card,
+        const std::string& button,
+        const std::string& user,
+        const std::string& channel
+    ) {
         Json order = Json::object();
-        order.set("channel", channel).set("ts", card.string_or("ts", "")).set("user", user).set("button", button);
+        order.set("channel", channel)
+            .set("ts", card.string_or("ts", ""))
+            .set("user", user)
+            .set("button", button);
         fake_->tell("click", order.dump());
     }
 
@@ -175,13 +195,17 @@ TEST_F(ChatSystem, AnApprovalByClickStartsTheHeldCommandAndEveryCardFollows) {
     EXPECT_TRUE(has(there.dump(), "a person shall say"));
     // Whoever asked may not decide; warden says so, and only they see it.
     click(here, "Approve", "U1", kChannel);
-    ASSERT_TRUE(eventually([&] {
-        for (const Json& one : bots()) {
-            if (one.string_or("user", "") == "U1" && one.find("bot_id") == nullptr && has(one.dump(), "your own"))
-                return true;
-        }
-        return false;
-    }, seconds{30})) << fake_->look(std::string("channel/") + kChannel).dump();
+    ASSERT_TRUE(eventually(
+        [&] {
+            for (const Json& one : bots()) {
+                if (one.string_or("user", "") == "U1" && one.find("bot_id") == nullptr &&
+                    has(one.dump(), "whoever asked does not decide"))
+                    return true;
+            }
+            return false;
+        },
+        seconds{30}
+    )) << fake_->look(std::string("channel/") + kChannel).dump();
     click(there, "Approve", "U2", kApprovals);
     wait_for("Approved by olga", kApprovals);
     const Json decided = wait_for("Approved by olga", kChannel, thread);
@@ -201,7 +225,10 @@ TEST_F(ChatSystem, ADenialWithACommentReachesTheCommand) {
         views = fake_->look("views");
         return !views.as_object()->empty();
     }));
-    fake_->tell("submit", R"({"view":")" + views.as_object()->front().first + R"(","comment":"not on a Friday"})");
+    fake_->tell(
+        "submit",
+        R"({"view":")" + views.as_object()->front().first + R"(","comment":"not on a Friday"})"
+    );
     wait_for("Denied by olga", kChannel, thread);
     const Json done = wait_for("after 126", kChannel, thread);
     EXPECT_TRUE(has(done.dump(), "not on a Friday"));
@@ -220,20 +247,27 @@ TEST_F(ChatSystem, KillsAndOutagesLoseNothingAndDoubleNothing) {
     ASSERT_TRUE(suite_->wait_ready());
     wait_for("echo survived: succeeded", kChannel, thread, seconds{120});
     std::vector<int> counts(30, 0);
-    ASSERT_TRUE(eventually([&] {
-        counts.assign(30, 0);
-        for (const Json& one : bots()) {
-            if (one.string_or("thread_ts", "") != thread) continue;
-            for (int i = 0; i < 30; ++i) counts[static_cast<std::size_t>(i)] += has(one.dump(), "`nonsense" + std::to_string(i) + "`") ? 1 : 0;
-        }
-        return std::none_of(counts.begin(), counts.end(), [](int n) { return n == 0; });
-    }, seconds{60}));
+    ASSERT_TRUE(eventually(
+        [&] {
+            counts.assign(30, 0);
+            for (const Json& one : bots()) {
+                if (one.string_or("thread_ts", "") != thread) continue;
+                for (int i = 0; i < 30; ++i)
+                    counts[static_cast<std::size_t>(i)] +=
+                        has(one.dump(), "`nonsense" + std::to_string(i) + "`") ? 1 : 0;
+            }
+            return std::none_of(counts.begin(), counts.end(), [](int n) { return n == 0; });
+        },
+        seconds{60}
+    ));
     int cards = 0;
     for (const Json& one : bots()) cards += has(one.dump(), "echo survived: ") ? 1 : 0;
     EXPECT_EQ(cards, 1);
     const auto runs = suite_->api("GET", "/v1/runs?limit=100");
     std::size_t started = 0;
-    for (auto at = runs.body.find("c3Vydml2ZWQ="); at != std::string::npos; at = runs.body.find("c3Vydml2ZWQ=", at + 1)) ++started;
+    for (auto at = runs.body.find("c3Vydml2ZWQ="); at != std::string::npos;
+         at = runs.body.find("c3Vydml2ZWQ=", at + 1))
+        ++started;
     EXPECT_EQ(started, 1U) << runs.body;
     say("release", "U1", thread);
 }
@@ -241,10 +275,13 @@ TEST_F(ChatSystem, KillsAndOutagesLoseNothingAndDoubleNothing) {
 TEST_F(ChatSystem, ARevokedTokenIsSeenByEverybodyWhoLooks) {
     fake_->tell("revoke", R"({"which":"bot"})");
     const SteadyTime revoked = std::chrono::steady_clock::now();
-    ASSERT_TRUE(suite_->eventually([&] {
-        const Said status = suite_->berth({"status", "--data", suite_->data().string()});
-        return has(status.out + status.err, "invalid_auth");
-    }, seconds{40}));
+    ASSERT_TRUE(suite_->eventually(
+        [&] {
+            const Said status = suite_->berth({"status", "--data", suite_->data().string()});
+            return has(status.out + status.err, "invalid_auth");
+        },
+        seconds{40}
+    ));
     EXPECT_LT(std::chrono::steady_clock::now() - revoked, seconds{30});
     const auto address = read_file(suite_->data() / "run" / "slack.addr");
     ASSERT_TRUE(address);
@@ -281,10 +318,12 @@ TEST_F(ChatSystem, NoSecretShowsUpAnywhere) {
     for (const char* secret : {kBotToken, kAppToken}) EXPECT_FALSE(has(all, secret));
     // Messages on the bus and rows in the database are in their files.
     for (const char* folder : {"nats", "postgres"}) {
-        for (const auto& file : std::filesystem::recursive_directory_iterator(suite_->data() / folder)) {
+        for (const auto& file :
+             std::filesystem::recursive_directory_iterator(suite_->data() / folder)) {
             if (!file.is_regular_file()) continue;
             const std::string bytes = read_file(file.path(), 256U << 20U).value_or("");
-            for (const char* secret : {kBotToken, kAppToken}) EXPECT_FALSE(has(bytes, secret)) << file.path();
+            for (const char* secret : {kBotToken, kAppToken})
+                EXPECT_FALSE(has(bytes, secret)) << file.path();
         }
     }
 }

@@ -46,17 +46,22 @@ TEST_F(DiscordSoak, EachMessageIsAnsweredOnceAndInOrder) {
     SeededRandom random(seed);
     std::vector<Thread> threads;
     for (std::size_t i = 0; i < kThreads; ++i)
-        threads.push_back({tell("thread", "{'name':'t" + std::to_string(i) + "'}").string_or("id", ""), 0});
+        threads.push_back(
+            {tell("thread", "{'name':'t" + std::to_string(i) + "'}").string_or("id", ""), 0}
+        );
     const std::vector<std::string> parts{"discord", "nats", "postgres"};
     const std::vector<std::string> breaks{
-        "{'do':'reconnect'}", "{'do':'drop'}", "{'do':'invalid','resumable':true}", "{'do':'close','code':4000}"};
+        "{'do':'reconnect'}",
+        "{'do':'drop'}",
+        "{'do':'invalid','resumable':true}",
+        "{'do':'close','code':4000}"};
     int kills = 0;
     for (std::uint64_t i = 0; i < messages; ++i) {
         Thread& thread = threads[random.below(kThreads)];
         tell(
             "message",
-            "{'person':'ann','channel':'" + thread.id + "','text':'nonsense" + std::to_string(thread.said++) +
-                "x','mention':true}"
+            "{'person':'ann','channel':'" + thread.id + "','text':'nonsense" +
+                std::to_string(thread.said++) + "x','mention':true}"
         );
         if (random.below(kKillEvery) == 0) {
             suite_->kill9(parts[random.below(parts.size())]);
@@ -71,7 +76,8 @@ TEST_F(DiscordSoak, EachMessageIsAnsweredOnceAndInOrder) {
         return answered >= messages;
     };
     // At 40 a second, Discord's own limit less a margin, with time for what the kills cost.
-    const milliseconds patience = seconds{120} + milliseconds{40} * static_cast<long long>(messages);
+    const milliseconds patience =
+        seconds{120} + milliseconds{40} * static_cast<long long>(messages);
     EXPECT_TRUE(suite_->eventually(whole, patience)) << suite_->logs();
     for (const Thread& thread : threads) {
         std::vector<int> wanted;

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// The whole suite with a Discord that discord.js takes for one, and the words the tests use about it.
+// The whole suite with a Discord that discord.js takes for one, and the words the tests use about
+// it.
 #pragma once
 
 #include <algorithm>

@@ -4,7 +4,7 @@
 
 #include <gtest/gtest.h>
 
-#include "provisioner/drivers/aws/aws_world.hpp"
+#include "provisioner/drivers/aws/test_aws_world.hpp"
 
 namespace berth::prov::testing {
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Starts the fake (and moto) once, talks to its control side.
-#include "provisioner/drivers/aws/aws_world.hpp"
+#include "provisioner/drivers/aws/test_aws_world.hpp"
 
 #include <netinet/in.h>
 #include <poll.h>
@@ -84,7 +84,7 @@ struct Servers {
         const std::string folder = env("BERTH_SOURCE_DIR") + "/tests/fakes/aws/";
         std::vector<std::string> argv = {"python3", folder + "ec2_fake.py"};
         if (AwsWorld::with_moto()) {
-            const int port = testing::free_port();
+            const int port = berth::testing::free_port();
             moto = std::make_unique<Process>(
                 std::vector<std::string>{
                     folder + "moto", "serve", env("BERTH_AWS_MOTO"), std::to_string(port)},
