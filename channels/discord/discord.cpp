@@ -33,7 +33,8 @@ chat::Traits make_traits() {
     traits.counts_utf16 = true;
     traits.modals = true;
     traits.can_find = true;
-    traits.per_conversation = {1.0, 5.0};
+    // Discord tells each channel's and thread's budget in its answers, and the API keeps to that.
+    traits.per_conversation = {5.0, 10.0};
     traits.overall = {40.0, 40.0};
     traits.command_prefix = "/berth ";
     return traits;

@@ -31,9 +31,10 @@ chat::Traits traits_of() {
     out.max_text = 3'000;
     out.modals = true;
     out.can_find = true;
-    // "About one message per second per channel, with short bursts"; edits have a budget of their
-    // own that is larger.
+    // "About one message per second per channel, with short bursts"; chat.update is limited by
+    // method and workspace, 50 a minute and more.
     out.per_conversation = {1.0, 8.0};
+    out.edits_per_conversation = {1.0, 12.0};
     out.overall = {20.0, 40.0};
     return out;
 }

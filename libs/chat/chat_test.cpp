@@ -96,6 +96,15 @@ TEST(Limiter, APauseIsOfOneRouteOfOneChat) {
     EXPECT_TRUE(limiter.held_back("post", at(30)).empty());
 }
 
+TEST(Limiter, AReserveIsKeptForWhatIsUrgent) {
+    Limiter limiter({1.0, 4.0}, {100.0, 100.0});
+    limiter.take("a", at(0));
+    limiter.take("a", at(0));
+    EXPECT_TRUE(limiter.held_back("edit", at(0)).empty());
+    EXPECT_EQ(limiter.held_back("edit", at(0), 1.5), Words{"a"});
+    EXPECT_TRUE(limiter.held_back("edit", at(1), 1.5).empty());
+}
+
 TEST(Limiter, ForgetsChatsThatRest) {
     Limiter limiter({1'000.0, 1.0}, {1e6, 1e6});
     for (int i = 0; i < 5'000; ++i) limiter.take("c" + std::to_string(i), at(i));

@@ -43,12 +43,15 @@ std::size_t Limiter::available(SteadyTime now) {
     return all_.tokens < 1.0 ? 0 : static_cast<std::size_t>(all_.tokens);
 }
 
-std::vector<std::string> Limiter::held_back(std::string_view route, SteadyTime now) {
+std::vector<std::string> Limiter::held_back(
+    std::string_view route, SteadyTime now, double reserve
+) {
     std::vector<std::string> out;
     for (auto& [name, chat] : chats_) {
         chat.bucket.fill(per_chat_, now);
         const auto pause = chat.paused.find(std::string(route));
-        if (chat.bucket.tokens < 1.0 || (pause != chat.paused.end() && pause->second > now))
+        if (chat.bucket.tokens < 1.0 + reserve ||
+            (pause != chat.paused.end() && pause->second > now))
             out.push_back(name);
     }
     return out;

@@ -20,8 +20,11 @@ public:
 
     /// How many messages may go out now, over all chats; 0 while the platform asked for silence.
     std::size_t available(SteadyTime now);
-    /// Chats that must wait, for the route ("post", "edit"): no budget left, or told to pause.
-    std::vector<std::string> held_back(std::string_view route, SteadyTime now);
+    /// Chats that must wait, for the route ("post", "edit"): no budget left beyond `reserve`, or
+    /// told to pause.
+    std::vector<std::string> held_back(
+        std::string_view route, SteadyTime now, double reserve = 0.0
+    );
     /// One message went to the chat.
     void take(const std::string& chat, SteadyTime now);
     /// 429: nothing on this route to this chat until then.

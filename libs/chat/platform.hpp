@@ -114,6 +114,8 @@ struct Traits {
     /// find() can say whether a message was posted, or the platform drops a repeated key.
     bool can_find = false;
     Rate per_conversation;
+    /// Of changes in one conversation; 0 a second: they count among per_conversation.
+    Rate edits_per_conversation{0.0, 0.0};
     Rate overall;
     /// How a command is written in ordinary messages there: "/berth " or "".
     std::string command_prefix = "/berth ";

@@ -56,7 +56,10 @@ std::string new_token() {
 Sender::Sender(Parts& parts, Platform& platform)
     : parts_(parts),
       platform_(platform),
-      limiter_(platform.traits().per_conversation, platform.traits().overall) {}
+      limiter_(platform.traits().per_conversation, platform.traits().overall) {
+    const Rate& own = platform.traits().edits_per_conversation;
+    if (own.per_second > 0) edit_limiter_.emplace(own, platform.traits().overall);
+}
 
 Sender::~Sender() { stop(); }
 
@@ -87,7 +90,7 @@ void Sender::choose() {
         {
             const std::lock_guard lock(mutex_);
             if (stopping_) return;
-            wait = limiter_.next(now, wait);
+            wait = edits().next(now, limiter_.next(now, wait));
             refused = refused_until_ > now;
         }
         bool gave = false;
@@ -183,21 +186,26 @@ bool Sender::give_edits() {
     if (!platform_.traits().edits) return false;
     std::vector<std::int64_t> under_way;
     std::vector<std::string> held;
+    std::vector<std::string> low;
     std::size_t limit = free_senders();
     {
         const std::lock_guard lock(mutex_);
         const SteadyTime now = std::chrono::steady_clock::now();
         under_way.assign(under_way_.begin(), under_way_.end());
-        held = limiter_.held_back("edit", now);
-        limit = std::min(limit, limiter_.available(now));
+        held = edits().held_back("edit", now);
+        // A run's progress leaves room for a decision, which somebody waits for.
+        const Rate& own = platform_.traits().edits_per_conversation;
+        const Rate& rate = own.per_second > 0 ? own : platform_.traits().per_conversation;
+        low = edits().held_back("edit", now, std::max(0.0, (rate.burst - 1.0) / 2));
+        limit = std::min(limit, edits().available(now));
     }
     if (limit == 0) return false;
-    auto rows = repo::changed_outbound(parts_.pool(), under_way, held, limit);
+    auto rows = repo::changed_outbound(parts_.pool(), under_way, held, low, limit);
     if (!rows) return false;
     for (auto& row : *rows) {
         {
             const std::lock_guard lock(mutex_);
-            limiter_.take(row.outgoing.conversation.chat, std::chrono::steady_clock::now());
+            edits().take(row.outgoing.conversation.chat, std::chrono::steady_clock::now());
         }
         give(row, [this, row] { edit(row); });
     }
@@ -436,7 +444,8 @@ void Sender::fail(const OutboundRow& row, const std::string& reason) {
 
 void Sender::pause(const std::string& chat, std::string_view route, milliseconds time) {
     const std::lock_guard lock(mutex_);
-    limiter_.pause(chat, route, std::chrono::steady_clock::now() + std::min(time, kLongestPause));
+    (route == "edit" ? edits() : limiter_)
+        .pause(chat, route, std::chrono::steady_clock::now() + std::min(time, kLongestPause));
 }
 
 void Sender::persist(const std::function<Result<void>()>& write) {

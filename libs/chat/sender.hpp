@@ -8,6 +8,7 @@
 #include <functional>
 #include <map>
 #include <mutex>
+#include <optional>
 #include <set>
 #include <string>
 #include <thread>
@@ -67,6 +68,8 @@ private:
     std::size_t busy_ = 0;
     std::set<std::int64_t> under_way_;
     Limiter limiter_;
+    std::optional<Limiter> edit_limiter_;  // where changes have a budget of their own
+    Limiter& edits() { return edit_limiter_ ? *edit_limiter_ : limiter_; }
     SteadyTime refused_until_{};  // the credential is refused: no call before
     std::mutex tokens_mutex_;
     std::map<std::string, std::vector<std::string>>

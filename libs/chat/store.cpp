@@ -166,7 +166,9 @@ constexpr Statement kDoubtful{
 constexpr Statement kChanged{
     "SELECT " OUTBOUND_COLUMNS
     " FROM outbound o WHERE state = 'sent' AND shown < revision AND NOT id = ANY($1::bigint[]) AND "
-    "NOT chat = ANY($2::text[]) ORDER BY kind DESC, id LIMIT $3::bigint",
+    "NOT chat = ANY($2::text[]) AND (kind = 3 OR NOT chat = ANY($3::text[])) ORDER BY kind DESC, "
+    "id "
+    "LIMIT $4::bigint",
     "changed_outbound"};
 constexpr Statement kMarkSent{
     "UPDATE outbound SET state = 'sent', message = $2, shown = $3, file = ''::bytea WHERE id = $1 "
@@ -385,10 +387,13 @@ Result<std::vector<OutboundRow>> changed_outbound(
     store::Pool& pool,
     const std::vector<std::int64_t>& under_way,
     const std::vector<std::string>& held,
+    const std::vector<std::string>& low,
     std::size_t limit
 ) {
     return to_outbound(pool.exec_autocommit(
-        kChanged, {Param::int64_array(under_way), Param::text_array(held), limit}, OnLoss::kRetry
+        kChanged,
+        {Param::int64_array(under_way), Param::text_array(held), Param::text_array(low), limit},
+        OnLoss::kRetry
     ));
 }
 

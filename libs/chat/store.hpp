@@ -125,11 +125,13 @@ Result<std::vector<OutboundRow>> claim_outbound(
 Result<std::vector<OutboundRow>> doubtful_outbound(
     store::Pool& pool, const std::vector<std::int64_t>& under_way, int limit
 );
-/// Messages whose content is newer than what they show; those of approvals first.
+/// Messages whose content is newer than what they show; those of approvals first. `held` are chats
+/// that are left out, `low` chats where nothing but approvals is changed.
 Result<std::vector<OutboundRow>> changed_outbound(
     store::Pool& pool,
     const std::vector<std::int64_t>& under_way,
     const std::vector<std::string>& held,
+    const std::vector<std::string>& low,
     std::size_t limit
 );
 Result<void> mark_sent(

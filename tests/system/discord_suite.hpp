@@ -40,12 +40,19 @@ public:
             std::make_unique<FakeProcess>("discord", std::vector<std::string>{"--token", kToken});
         (void)tell("settings", "{'limits':{}}");
         const Json channels = *fake_->look("state").find("channels");
+        std::string chats = "\"" + channels.string_or("general", "") + "\"";
+        for (std::size_t i = 0; i < kRooms; ++i) {
+            rooms_.push_back(
+                tell("room", "{'name':'room" + std::to_string(i) + "'}").string_or("id", "")
+            );
+            chats += ", \"" + rooms_.back() + "\"";
+        }
         SuiteOptions options;
         options.settings =
             "profiles:\n  default: {driver: local, parallel_runs: 4}\ndiscord:\n  api_url: \"" +
             fake_->url() + "/api/v10\"\n  token_file: \"" + (secrets_ / "token").string() +
-            "\"\n  orgs:\n    default:\n      chats: [\"" + channels.string_or("general", "") +
-            "\"]\n      approvals: [\"" + channels.string_or("other", "") + "\"]\n";
+            "\"\n  orgs:\n    default:\n      chats: [" + chats + "]\n      approvals: [\"" +
+            channels.string_or("other", "") + "\"]\n";
         suite_ = std::make_unique<Suite>(options);
         pair("ann", {});
         const auto made =
@@ -151,6 +158,8 @@ protected:
         return fake_->tell("click", order.dump()).string_or("interaction", "");
     }
 
+    static constexpr std::size_t kRooms = 40;
+    static inline std::vector<std::string> rooms_;  ///< channels where the bot listens, besides
     static inline std::filesystem::path secrets_;
     static inline std::unique_ptr<FakeProcess> fake_;
     static inline std::unique_ptr<Suite> suite_;

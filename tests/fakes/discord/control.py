@@ -6,7 +6,7 @@ import time
 
 from aiohttp import ClientError, ClientSession, ClientTimeout, web
 
-from world import EPHEMERAL, LOADING, Refusal, THREAD
+from world import EPHEMERAL, LOADING, Refusal, TEXT
 
 SEVERAL = 1000  # messages of one order
 
@@ -21,7 +21,7 @@ class Control:
     def routes(self):
         return [
             web.post("/_fake/person", self.person), web.post("/_fake/message", self.message),
-            web.post("/_fake/thread", self.thread),
+            web.post("/_fake/room", self.room),
             web.post("/_fake/command", self.command),
             web.post("/_fake/click", self.click), web.post("/_fake/submit", self.submit),
             web.post("/_fake/faults", self.faults), web.post("/_fake/settings", self.settings),
@@ -38,10 +38,9 @@ class Control:
         """{name}: somebody's id before they say anything."""
         return web.json_response({"id": self.world.person((await request.json())["name"])["id"]})
 
-    async def thread(self, request):
-        """{name}: a new thread of the channel "general"."""
-        thread = self.world.add_channel(THREAD, (await request.json())["name"], parent=self.world.general)
-        return web.json_response({"id": thread["id"]})
+    async def room(self, request):
+        """{name}: a new channel."""
+        return web.json_response({"id": self.world.add_channel(TEXT, (await request.json())["name"])["id"]})
 
     async def message(self, request):
         """{person, channel, text, mention, bot, answers, count}: said in a channel; `mention` puts the bot's before it."""
