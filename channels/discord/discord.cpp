@@ -35,7 +35,7 @@ chat::Traits make_traits() {
     traits.can_find = true;
     // Discord tells each channel's and thread's budget in its answers, and the API keeps to that.
     traits.per_conversation = {5.0, 10.0};
-    traits.overall = {40.0, 40.0};
+    traits.overall = {40.0, 10.0};
     traits.command_prefix = "/berth ";
     return traits;
 }

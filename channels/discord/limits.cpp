@@ -36,12 +36,9 @@ milliseconds RateLimits::take(
     if (budget != budgets_.end() && budget->second.remaining <= 0 && budget->second.reset > now)
         return until(budget->second.reset, now);
     if (!by_token) {
-        if (now - second_ >= kSecond) {
-            second_ = now;
-            in_second_ = 0;
-        }
-        if (in_second_ >= kGlobalPerSecond) return until(second_ + kSecond, now);
-        ++in_second_;
+        while (!recent_.empty() && now - recent_.front() >= kSecond) recent_.pop_front();
+        if (recent_.size() >= kGlobalPerSecond) return until(recent_.front() + kSecond, now);
+        recent_.push_back(now);
     }
     if (budget != budgets_.end() && budget->second.reset > now) --budget->second.remaining;
     return milliseconds{0};

@@ -58,8 +58,7 @@ private:
     std::map<std::string, std::string> buckets_;  // route → bucket
     std::map<Key, Budget> budgets_;               // bucket or route, and major
     SteadyTime closed_until_{};
-    SteadyTime second_{};
-    int in_second_ = 0;
+    std::deque<SteadyTime> recent_;  // of the last second
     std::deque<SteadyTime> invalid_;
 };
 

@@ -40,8 +40,8 @@ inline constexpr int kIntents = (1 << 9) | (1 << 12);
 inline constexpr milliseconds kCallTimeout{10'000};
 /// A budget that is free again so soon is waited for; else the bridge is told to come later.
 inline constexpr milliseconds kPatience{400};
-/// Requests a second in all, for every bot.
-inline constexpr int kGlobalPerSecond = 50;
+/// Discord takes 50 requests a second in all from every bot, by a window of its own.
+inline constexpr std::size_t kGlobalPerSecond = 40;
 /// 10,000 answers of 401, 403 or 429 in ten minutes ban the address; far below it nothing is asked.
 inline constexpr int kMaxInvalid = 5'000;
 inline constexpr std::chrono::minutes kInvalidWindow{10};

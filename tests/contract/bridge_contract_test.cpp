@@ -8,8 +8,10 @@
 #include <set>
 #include <thread>
 
+#include "http/client.hpp"
 #include "service/proto_time.hpp"
 #include "support/chat/bridge_world.hpp"
+#include "support/free_port.hpp"
 
 namespace berth::testing {
 namespace {
@@ -561,6 +563,25 @@ TEST(Bridge, AnOutageOfTheBusLosesAndDoublesNothing) {
     const std::lock_guard lock(world.berth().mutex);
     EXPECT_EQ(world.berth().started.size(), 5U);
     EXPECT_EQ(world.chat().shown().size(), 5U);
+}
+
+TEST(Bridge, ThePublicListenerTakesNoMoreThanAMegabyte) {
+    const std::string address = "127.0.0.1:" + std::to_string(free_port());
+    BridgeWorld world("web_listen: \"" + address + "\"\norgs:\n  acme: {chats: [C1]}\n");
+    world.start();
+    http::Client client;
+    http::Request request;
+    request.method = "POST";
+    request.url = "http://" + address + "/slack/events";
+    request.body = "{}";
+    auto answer = client.send(request);
+    ASSERT_TRUE(answer) << answer.error().describe();
+    EXPECT_EQ(answer->status, 200);
+    EXPECT_EQ(answer->body, "POST /slack/events");
+    request.body = std::string((1U << 20U) + 1, 'x');
+    answer = client.send(request);
+    ASSERT_TRUE(answer) << answer.error().describe();
+    EXPECT_EQ(answer->status, 413);
 }
 
 TEST(Bridge, SaysWhyItIsNotReady) {

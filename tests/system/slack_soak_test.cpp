@@ -59,6 +59,7 @@ TEST_F(SlackSoak, EachMessageIsAnsweredOnce) {
             .set("twice", random.below(5) == 0);
         fake_->tell("say", order.dump());
         if (random.below(kKillEvery) == 0) {
+            ASSERT_TRUE(suite_->wait_ready());  // what was killed before may not be back
             suite_->kill9(parts[random.below(parts.size())]);
             ++kills;
         }
