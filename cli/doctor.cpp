@@ -90,7 +90,7 @@ void check_services(Api& api, Findings& out) {
     std::set<std::string> heard;
     for (const auto& service : status->services()) {
         heard.insert(service.name());
-        if (!service.ready())
+        if (!service.ready() && !service.leaving())
             away += fmt::format(
                 "{}{} ({})", away.empty() ? "" : ", ", service.name(), service.reason()
             );

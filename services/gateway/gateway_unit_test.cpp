@@ -308,6 +308,8 @@ TEST(Presences, AMachineThatIsRemovedIsNotReadyWhateverItSaysAndThenNotThere) {
     const auto status = presences.status("acme", start);
     ASSERT_EQ(status.services_size(), 2);
     EXPECT_FALSE(status.services(0).ready()) << "its word does not count any more";
+    EXPECT_TRUE(status.services(0).leaving()) << "which is no fault: 'berth doctor' passes over it";
+    EXPECT_FALSE(status.services(1).leaving());
     EXPECT_TRUE(status.services(1).ready()) << "it stays, clean";
     tell("m_1", "gone", "");
     speak("m_1");

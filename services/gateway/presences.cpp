@@ -98,6 +98,7 @@ v1::Status Presences::status(const std::string& org, WallTime now) {
         *service->mutable_seen_at() = service::to_timestamp(entry.seen);
         if (!entry.leaving.empty()) {
             service->set_ready(false);
+            service->set_leaving(true);
             service->set_reason(entry.leaving);
         } else if (now - entry.seen > kSilentPresence) {
             service->set_ready(false);
