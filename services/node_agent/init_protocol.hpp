@@ -31,7 +31,8 @@ inline constexpr std::uint32_t kGuardTraced = 1;
 inline constexpr std::uint32_t kGuardFiltered = 2;
 
 /// The guard is a process of its own in here, which berth-init starts first. A kInitTraceMe goes to
-/// it and not to the supervisor.
+/// it and not to the supervisor, also at a level that traces nothing: the shims must be in their
+/// place before the command looks for them.
 inline constexpr std::uint32_t kGuardBeside = 4;
 /// The shims' folder comes first in PATH.
 inline constexpr std::uint32_t kGuardShims = 8;

@@ -192,8 +192,9 @@ struct Beside {
 };
 Beside g_beside;
 
-/// Stands still until the guard traces this process.
-void wait_for_tracer() {
+/// Stands still until the guard traces this process; one beside that does not trace says at least
+/// that its shims are in their place.
+void wait_for_guard() {
     int pair[2];
     char traced = 0;
     const int guard = g_beside.pid != 0 ? g_beside.fd : kInitControlFd;
@@ -216,7 +217,7 @@ void wait_for_tracer() {
         for (int i = 0; i < 3; ++i) ::dup2(terminal, i);
         if (terminal > 2) ::close(terminal);
     }
-    if ((command.head.guard & kGuardTraced) != 0) wait_for_tracer();
+    if ((command.head.guard & (kGuardTraced | kGuardBeside)) != 0) wait_for_guard();
     ::syscall(SYS_close_range, 3U, ~0U, 0U);
     if ((command.head.guard & kGuardFiltered) != 0) install_filter();
     sigset_t none;

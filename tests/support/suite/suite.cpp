@@ -343,7 +343,8 @@ pid_t Suite::pid(const std::string& part) {
 }
 
 void Suite::kill9(const std::string& part) {
-    const pid_t target = pid(part);
+    pid_t target = 0;  // one that was killed a moment ago is being started again
+    eventually([&] { return (target = pid(part)) > 0; });
     if (target <= 0) throw std::runtime_error("no process for " + part);
     ::kill(target, SIGKILL);
 }
