@@ -16,8 +16,9 @@ class Heard final : public chat::Sink {
 public:
     Result<void> accept(const std::vector<chat::Inbound>& events) override {
         {
-            const std::lock_guard lock(mutex_);
+            std::unique_lock lock(mutex_);
             ++asked_;
+            changed_.wait_for(lock, seconds{30}, [this] { return !held_; });
             if (failures_ > 0) {
                 --failures_;
                 return unavailable("no_database", "as told");
@@ -45,6 +46,14 @@ public:
         return note_;
     }
 
+    /// While it is held accept() waits, for 30 s at most.
+    void hold(bool on) {
+        {
+            const std::lock_guard lock(mutex_);
+            held_ = on;
+        }
+        changed_.notify_all();
+    }
     /// The next so many calls of accept() fail.
     void fail(int times) {
         const std::lock_guard lock(mutex_);
@@ -89,6 +98,7 @@ private:
     std::string note_;
     int failures_ = 0;
     int asked_ = 0;
+    bool held_ = false;
 };
 
 }  // namespace berth::testing
