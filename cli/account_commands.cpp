@@ -12,15 +12,6 @@
 #include "core/json.hpp"
 
 namespace berth::cli {
-namespace {
-
-int fail(const Context& context, const Error& error) {
-    context.complain(error);
-    return error.code == "usage" ? kExitUsage : 1;
-}
-
-}  // namespace
-
 int run_whoami(Context& context, const Arguments&) {
     auto token = context.token();
     if (!token) return fail(context, token.error());

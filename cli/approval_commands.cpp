@@ -19,11 +19,6 @@ using warden::v1::Grant;
 
 constexpr std::size_t kCardWidth = 60;
 
-int fail(const Context& context, const Error& error) {
-    context.complain(error);
-    return error.code == "usage" ? kExitUsage : 1;
-}
-
 std::string state_of(const Approval& approval) {
     return enum_word(warden::v1::ApprovalState_Name(approval.state()), "APPROVAL_STATE_");
 }

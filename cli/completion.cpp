@@ -14,7 +14,7 @@ namespace berth::cli {
 namespace {
 
 // A person holds Tab: rather nothing than a pause.
-constexpr milliseconds kPatience{1'500};
+constexpr milliseconds kCompletionPatience{1'500};
 
 constexpr std::string_view kBash = R"SH(# bash completion of berth: source <(berth completion bash)
 _berth() {
@@ -191,7 +191,7 @@ std::vector<Candidate> live(const Context& context, Place place) {
     const auto token = context.token();
     if (!token) return {};
     Api api(context.server(), *token);
-    api.set_patience(kPatience);
+    api.set_patience(kCompletionPatience);
     std::vector<Candidate> out;
     if (place == Place::kLease) {
         const auto leases = api.leases(false, 1);

@@ -10,6 +10,7 @@
 #include <cerrno>
 #include <cstdlib>
 
+#include "cli/exit_codes.hpp"
 #include "cli/paths.hpp"
 #include "core/fd.hpp"
 #include "core/text.hpp"
@@ -119,6 +120,11 @@ void Context::complain(std::string_view text) const {
 }
 
 void Context::complain(const Error& error) const { complain(error.message); }
+
+int fail(const Context& context, const Error& error) {
+    context.complain(error);
+    return error.code == "usage" ? kExitUsage : 1;
+}
 
 void Context::print(std::string_view text) const { write_all(STDOUT_FILENO, text); }
 

@@ -65,6 +65,12 @@ private:
     bool color_ = false;
 };
 
+/// Says what went wrong on stderr; the command's exit code.
+int fail(const Context& context, const Error& error);
+
+/// A list on a terminal: at most as many pages, of 100 entries each.
+inline constexpr int kMaxPages = 100;
+
 /// Aligned columns; the first row is the heading.
 std::string table(const std::vector<std::vector<std::string>>& rows, bool color);
 

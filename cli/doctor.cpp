@@ -24,7 +24,7 @@ namespace {
 
 using Verdict = Finding::Verdict;
 
-constexpr milliseconds kPatience{5'000};  // of each question
+constexpr milliseconds kQuestionPatience{5'000};  // of each question
 // Tokens and leases compare times of two machines; a minute is within what they forgive.
 constexpr long long kForgivenSkew = 60;
 // Without these no lease and no run; by the names of GET /v1/status.
@@ -44,7 +44,7 @@ Finding warning(std::string name, std::string detail, std::string remedy) {
 Result<std::string> output_of(std::vector<std::string> argv) {
     process::SpawnSpec spec;
     spec.argv = std::move(argv);
-    BERTH_ASSIGN(const Captured result, capture(std::move(spec), kPatience));
+    BERTH_ASSIGN(const Captured result, capture(std::move(spec), kQuestionPatience));
     if (result.code == 0) return result.out;
     return unavailable("failed", result.err.empty() ? "it failed" : result.err);
 }
@@ -178,7 +178,7 @@ bool check_gateway(const Context& context, Findings& out) {
     net::HttpClient client(context.server());
     net::HttpRequest request;
     request.path = "/healthz";
-    request.timeout = kPatience;
+    request.timeout = kQuestionPatience;
     const auto health = client.send(request);
     if (!health || health->status != 200) {
         const std::string why =
@@ -204,7 +204,7 @@ bool check_gateway(const Context& context, Findings& out) {
         return false;
     }
     Api api(context.server(), *token);
-    api.set_patience(kPatience);
+    api.set_patience(kQuestionPatience);
     const auto who = api.whoami();
     if (!who) {
         out.push_back(failure("token", who.error().message, "log in again with 'berth login'"));
@@ -305,7 +305,7 @@ void check_drift(const Context& context, Findings& out) {
     const auto token = context.token();
     if (!token) return;
     Api api(context.server(), *token);
-    api.set_patience(kPatience);
+    api.set_patience(kQuestionPatience);
     const auto text = api.text("GET", "/v1/drift");
     if (!text) {
         // An older gateway does not know it, and only an admin may see it.

@@ -15,12 +15,7 @@
 namespace berth::cli {
 namespace {
 
-int fail(const Context& context, const Error& error) {
-    context.complain(error);
-    return error.code == "usage" ? kExitUsage : 1;
-}
-
-Error usage(const std::string& what) {
+Error usage_of_events(const std::string& what) {
     return invalid("usage", what + "; see 'berth help events'");
 }
 
@@ -57,11 +52,12 @@ Result<void> follow(Api& api, const Arguments& arguments, bool stored_only) {
 }
 
 Result<void> make_credential(const Context& context, Api& api, const Arguments& arguments) {
-    if (arguments.get("name").empty()) return usage("say whose the credential is: --name");
+    if (arguments.get("name").empty())
+        return usage_of_events("say whose the credential is: --name");
     if (arguments.has("org")) {
         BERTH_ASSIGN(const auto who, api.whoami());
         if (who.org() != arguments.get("org"))
-            return usage(
+            return usage_of_events(
                 fmt::format("your token is of org {}, not of {}", who.org(), arguments.get("org"))
             );
     }
@@ -124,7 +120,7 @@ int run_events(Context& context, const Arguments& arguments) {
         done = gone ? Result<void>() : Result<void>(gone.error());
         if (gone) context.progress("dropped " + words[1]);
     } else if (words.size() > 1) {
-        done = usage(fmt::format("berth events {} takes nothing more", action));
+        done = usage_of_events(fmt::format("berth events {} takes nothing more", action));
     } else if (action == "tail" || action == "replay") {
         done = follow(api, arguments, action == "replay");
     } else if (action == "credentials") {
@@ -132,7 +128,7 @@ int run_events(Context& context, const Arguments& arguments) {
     } else if (action == "readers") {
         done = list_readers(context, api);
     } else {
-        done = usage(fmt::format("berth events does not know '{}'", action));
+        done = usage_of_events(fmt::format("berth events does not know '{}'", action));
     }
     return done ? 0 : fail(context, done.error());
 }

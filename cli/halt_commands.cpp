@@ -23,11 +23,6 @@ constexpr milliseconds kHaltLook{100};
 constexpr seconds kHaltWait{5};
 constexpr milliseconds kVerifyPatience{120'000};  // every record is read and hashed
 
-int fail(const Context& context, const Error& error) {
-    context.complain(error);
-    return error.code == "usage" ? kExitUsage : 1;
-}
-
 std::string scope_of(const Halt& halt) {
     std::string out = enum_word(warden::v1::HaltScope_Name(halt.scope()), "HALT_SCOPE_");
     if (!halt.target().empty()) out += " " + printable(halt.target());

@@ -15,14 +15,15 @@
 namespace berth::cli {
 namespace {
 
-constexpr int kPages = 10;  // of 100 runs each: history is what one remembers, not an archive
+constexpr int kHistoryPages =
+    10;  // of 100 runs each: history is what one remembers, not an archive
 
 using Names = std::map<std::string, std::string>;
 
 Result<History> gather(Api& api, const std::string& lease, const Names& names, std::size_t limit) {
     History out;
     std::string cursor;
-    for (int page = 0; page < kPages; ++page) {
+    for (int page = 0; page < kHistoryPages; ++page) {
         BERTH_ASSIGN(const auto reply, api.runs(lease, cursor, "100"));
         for (const auto& run : reply.runs()) {
             const auto name = names.find(run.lease());
@@ -38,11 +39,6 @@ Result<History> gather(Api& api, const std::string& lease, const Names& names, s
     }
     out.complete = false;
     return out;
-}
-
-int fail(const Context& context, const Error& error) {
-    context.complain(error);
-    return error.code == "usage" ? kExitUsage : 1;
 }
 
 Result<std::size_t> read_limit(const std::string& text) {
@@ -69,7 +65,7 @@ Json json_of(const History& history) {
 }  // namespace
 
 Result<History> history_of_tree(const Context& context, Api& api, std::size_t limit) {
-    BERTH_ASSIGN(const auto leases, api.leases(true, kPages));
+    BERTH_ASSIGN(const auto leases, api.leases(true, kHistoryPages));
     Names names;
     for (const auto& lease : leases.leases()) {
         if (lease.label().starts_with(context.tree_label())) names[lease.id()] = lease.slug();

@@ -17,11 +17,6 @@ constexpr std::chrono::minutes kMachinePatience{10};  // a cloud's slow day
 constexpr seconds kLineLook{3};
 constexpr seconds kMachineLook{50};
 
-int fail(const Context& context, const Error& error) {
-    context.complain(error);
-    return error.code == "usage" ? kExitUsage : 1;
-}
-
 void show(const Context& context, const lease::v1::Lease& lease) {
     if (context.json()) {
         context.print(to_json(lease) + "\n");

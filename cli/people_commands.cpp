@@ -13,14 +13,7 @@
 namespace berth::cli {
 namespace {
 
-constexpr int kPages = 100;  // of 100; a list on a terminal
-
-int fail(const Context& context, const Error& error) {
-    context.complain(error);
-    return error.code == "usage" ? kExitUsage : 1;
-}
-
-Error usage(const char* command, const std::string& what) {
+Error usage_of(const char* command, const std::string& what) {
     return invalid("usage", fmt::format("{}; see 'berth help {}'", what, command));
 }
 
@@ -40,7 +33,7 @@ void show_user(const Context& context, const gateway::v1::User& user) {
 
 Result<void> list_users(const Context& context, Api& api) {
     gateway::v1::ListUsers all;
-    for (int page = 0; page < kPages; ++page) {
+    for (int page = 0; page < kMaxPages; ++page) {
         std::string path = "/v1/users?limit=100";
         if (!all.next_cursor().empty()) path += "&cursor=" + net::percent_encode(all.next_cursor());
         BERTH_ASSIGN(const auto reply, api.ask<gateway::v1::ListUsers>("GET", path));
@@ -80,7 +73,7 @@ Result<void> act_on_user(const Context& context, Api& api, const Arguments& argu
     const bool links = action == "link" || action == "unlink";
     const std::size_t wanted = action == "link" ? 4 : action == "unlink" ? 3 : 2;
     if (words.size() != wanted)
-        return usage(
+        return usage_of(
             "users",
             fmt::format(
                 "berth users {} takes <user>{}",
@@ -98,7 +91,7 @@ Result<void> act_on_user(const Context& context, Api& api, const Arguments& argu
     };
     const Json roles = Json::strings(arguments.all("role"));
     if (roles.as_array()->empty() && (action == "add" || action == "set"))
-        return usage("users", "say the roles: --role viewer, operator, approver or admin");
+        return usage_of("users", "say the roles: --role viewer, operator, approver or admin");
     if (action == "add")
         return ask("POST", "/v1/users", Json::object().set("name", words[1]).set("roles", roles));
     if (action == "set") return ask("PATCH", path, Json::object().set("roles", roles));
@@ -113,7 +106,7 @@ Result<void> act_on_user(const Context& context, Api& api, const Arguments& argu
 
 Result<void> list_tokens(const Context& context, Api& api, const std::string& user) {
     gateway::v1::ListTokens all;
-    for (int page = 0; page < kPages; ++page) {
+    for (int page = 0; page < kMaxPages; ++page) {
         std::string path = "/v1/tokens?limit=100";
         if (!user.empty()) path += "&user=" + net::percent_encode(user);
         if (!all.next_cursor().empty()) path += "&cursor=" + net::percent_encode(all.next_cursor());
@@ -152,7 +145,7 @@ Result<void> create_token(const Context& context, Api& api, const Arguments& arg
     if (arguments.has("life")) {
         const auto life = parse_duration(arguments.get("life"));
         if (!life || life->count() <= 0)
-            return usage("tokens", "--life must be a duration like 12h or 30d");
+            return usage_of("tokens", "--life must be a duration like 12h or 30d");
         body.set("expires_at", to_rfc3339(Clock::system().now() + *life));
     }
     BERTH_ASSIGN(const auto token, api.ask<gateway::v1::Token>("POST", "/v1/tokens", body.dump()));
@@ -186,7 +179,7 @@ int run_users(Context& context, const Arguments& arguments) {
     ) {
         done = act_on_user(context, api, arguments);
     } else {
-        done = usage("users", fmt::format("berth users does not know '{}'", action));
+        done = usage_of("users", fmt::format("berth users does not know '{}'", action));
     }
     return done ? 0 : fail(context, done.error());
 }
@@ -207,7 +200,7 @@ int run_tokens(Context& context, const Arguments& arguments) {
         done = gone ? Result<void>() : Result<void>(gone.error());
         if (gone) context.progress("revoked " + words[1]);
     } else {
-        done = usage("tokens", "berth tokens takes list, create, or revoke <token>");
+        done = usage_of("tokens", "berth tokens takes list, create, or revoke <token>");
     }
     return done ? 0 : fail(context, done.error());
 }

@@ -27,7 +27,7 @@ using policy::Policy;
 
 constexpr std::string_view kWorkspace = "/workspace";  // of every machine
 
-Error usage(const std::string& what) {
+Error usage_of_policy(const std::string& what) {
     return invalid("usage", what + "; see 'berth help policy'");
 }
 
@@ -81,16 +81,17 @@ std::string resolve(const std::string& name) {
 Result<policy::Plan> plan_of(const Arguments& arguments) {
     policy::Plan plan;
     plan.argv.assign(arguments.operands.begin() + 2, arguments.operands.end());
-    if (plan.argv.empty()) return usage("say the command: -- git push");
+    if (plan.argv.empty()) return usage_of_policy("say the command: -- git push");
     plan.executable.path = arguments.get("exec");
     if (plan.executable.path.empty()) plan.executable.path = resolve(plan.argv[0]);
-    if (plan.executable.path[0] != '/') return usage("--exec takes an absolute path");
+    if (plan.executable.path[0] != '/') return usage_of_policy("--exec takes an absolute path");
     plan.cwd = arguments.get("cwd", kWorkspace);
-    if (plan.cwd.empty() || plan.cwd[0] != '/') return usage("--cwd takes an absolute path");
+    if (plan.cwd.empty() || plan.cwd[0] != '/')
+        return usage_of_policy("--cwd takes an absolute path");
     plan.script.path = arguments.get("script");
     for (const auto& change : arguments.all("env")) {
         const auto equals = change.find('=');
-        if (equals == 0) return usage("--env takes NAME=VALUE");
+        if (equals == 0) return usage_of_policy("--env takes NAME=VALUE");
         plan.env.push_back(
             {change.substr(0, equals),
              equals == std::string::npos ? "" : change.substr(equals + 1),
@@ -107,7 +108,7 @@ Result<policy::Origin> origin_of(const Arguments& arguments) {
     origin.profile = arguments.get("profile", "default");
     origin.agent = arguments.get("agent");
     const auto level = policy::level_of(arguments.get("level", "enforce"));
-    if (!level) return usage("--level is none, observe, shim or enforce");
+    if (!level) return usage_of_policy("--level is none, observe, shim or enforce");
     origin.level = *level;
     return origin;
 }
@@ -164,14 +165,14 @@ Json json_of(
 /// `test` tells what decided; `explain` every rule that was looked at.
 Result<void> judge(const Context& context, const Arguments& arguments, bool all) {
     if (arguments.operands.size() < 3)
-        return usage("say the policy and the command: FILE -- git push");
+        return usage_of_policy("say the policy and the command: FILE -- git push");
     BERTH_ASSIGN(const auto policy, load(context, arguments.operands[1]));
     BERTH_ASSIGN(const auto plan, plan_of(arguments));
     BERTH_ASSIGN(const auto origin, origin_of(arguments));
     WallTime now = Clock::system().now();
     if (arguments.has("at")) {
         const auto at = parse_rfc3339(arguments.get("at"));
-        if (!at) return usage("--at takes a time like 2026-01-31T09:05:00Z");
+        if (!at) return usage_of_policy("--at takes a time like 2026-01-31T09:05:00Z");
         now = *at;
     }
     std::vector<policy::Step> steps;
@@ -196,7 +197,7 @@ Result<void> judge(const Context& context, const Arguments& arguments, bool all)
     const std::string expected = arguments.get("expect");
     if (expected.empty() || expected == to_string(verdict.action)) return {};
     if (expected != "allow" && expected != "deny" && expected != "ask")
-        return usage("--expect is allow, deny or ask");
+        return usage_of_policy("--expect is allow, deny or ask");
     return conflict(
         "not_expected", fmt::format("{} was expected, not {}", expected, to_string(verdict.action))
     );
@@ -204,7 +205,8 @@ Result<void> judge(const Context& context, const Arguments& arguments, bool all)
 
 Result<void> diff(const Context& context, const Arguments& arguments) {
     const auto& words = arguments.operands;
-    if (words.size() != 2 && words.size() != 3) return usage("diff takes one or two policies");
+    if (words.size() != 2 && words.size() != 3)
+        return usage_of_policy("diff takes one or two policies");
     // One: what applying this file would change.
     BERTH_ASSIGN(
         const auto before, read_policy(context, words.size() == 3 ? words[1] : "@current")
@@ -224,7 +226,7 @@ Result<void> diff(const Context& context, const Arguments& arguments) {
 Result<void> init(const Context& context, const Arguments& arguments) {
     const std::string name = arguments.get("template", "developer");
     const auto text = policy::template_text(name);
-    if (text.empty()) return usage("--template is strict, developer or observe-only");
+    if (text.empty()) return usage_of_policy("--template is strict, developer or observe-only");
     if (arguments.operands.size() < 2) {
         context.print(text);
         return {};
@@ -253,7 +255,9 @@ Result<void> act(const Context& context, const Arguments& arguments) {
     if (verb == "show" && takes(0, 1)) return show_policy(context, arguments);
     if (verb == "history" && takes(0, 0)) return list_policies(context);
     if (verb == "rollback" && takes(1, 1)) return roll_back_policy(context, arguments);
-    return usage(fmt::format("berth policy does not take '{}' like this", policy::show_text(verb)));
+    return usage_of_policy(
+        fmt::format("berth policy does not take '{}' like this", policy::show_text(verb))
+    );
 }
 
 }  // namespace

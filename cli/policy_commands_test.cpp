@@ -15,7 +15,7 @@ namespace {
 
 namespace fs = std::filesystem;
 
-constexpr milliseconds kPatience{20'000};
+constexpr milliseconds kCommandPatience{20'000};
 
 class PolicyCommandTest : public ::testing::Test {
 protected:
@@ -48,7 +48,7 @@ protected:
             "HOME=" + folder_.string(),
             "XDG_CONFIG_HOME=" + folder_.string()};
         spec.cwd = folder_;
-        auto done = capture(std::move(spec), kPatience);
+        auto done = capture(std::move(spec), kCommandPatience);
         EXPECT_TRUE(done) << done.error().message;
         return done ? *done : Captured{-1, "", ""};
     }

@@ -18,8 +18,6 @@ namespace {
 
 using warden::v1::PolicyVersion;
 
-constexpr int kPages = 100;  // of 100; a list on a terminal
-
 Result<Api> api_of(const Context& context) {
     BERTH_ASSIGN(auto token, context.token());
     return Api(context.server(), token);
@@ -113,7 +111,7 @@ Result<void> show_policy(const Context& context, const Arguments& arguments) {
 Result<void> list_policies(const Context& context) {
     BERTH_ASSIGN(Api api, api_of(context));
     warden::v1::PoliciesReply all;
-    for (int page = 0; page < kPages; ++page) {
+    for (int page = 0; page < kMaxPages; ++page) {
         std::string path = "/v1/policies?limit=100";
         if (!all.next_cursor().empty()) path += "&cursor=" + net::percent_encode(all.next_cursor());
         BERTH_ASSIGN(const auto reply, api.ask<warden::v1::PoliciesReply>("GET", path));

@@ -18,13 +18,6 @@ namespace {
 
 // A drain ends when the last lease does, which may take hours: looked at this often.
 constexpr seconds kDrainLook{2};
-constexpr int kPages = 100;
-
-int fail(const Context& context, const Error& error) {
-    context.complain(error);
-    return error.code == "usage" ? kExitUsage : 1;
-}
-
 std::uint32_t machines_of(const lease::v1::Pool& pool) {
     return pool.provisioning() + pool.idle() + pool.leased() + pool.draining_machines() +
            pool.failed();
@@ -73,7 +66,7 @@ void show_pools(const Context& context, const lease::v1::PoolsReply& reply) {
 
 Result<lease::v1::MachinesReply> machines(Api& api, const std::string& profile, bool all) {
     lease::v1::MachinesReply out;
-    for (int page = 0; page < kPages; ++page) {
+    for (int page = 0; page < kMaxPages; ++page) {
         std::string path = "/v1/machines?limit=100";
         if (!profile.empty()) path += "&profile=" + net::percent_encode(profile);
         if (all) path += "&all=true";

@@ -16,11 +16,6 @@ namespace {
 
 using lease::v1::Profile;
 
-int fail(const Context& context, const Error& error) {
-    context.complain(error);
-    return error.code == "usage" ? kExitUsage : 1;
-}
-
 Error usage(const std::string& what) {
     return invalid("usage", what + "; see 'berth help profiles'");
 }

@@ -21,11 +21,6 @@ namespace fs = std::filesystem;
 // Of a failed case's text on a terminal; --json has all that is kept.
 constexpr std::size_t kShownLines = 12;
 
-int fail(const Context& context, const Error& error) {
-    context.complain(error);
-    return error.code == "usage" ? kExitUsage : 1;
-}
-
 Result<run::v1::Run> chosen_run(const Context& context, Api& api, const Arguments& arguments) {
     if (!arguments.operands.empty()) return api.run(arguments.operands[0]);
     BERTH_ASSIGN(const History history, history_of_tree(context, api, 1));

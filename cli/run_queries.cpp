@@ -13,15 +13,6 @@
 #include "net/http_types.hpp"
 
 namespace berth::cli {
-namespace {
-
-int fail(const Context& context, const Error& error) {
-    context.complain(error);
-    return error.code == "usage" ? kExitUsage : 1;
-}
-
-}  // namespace
-
 int run_runs(Context& context, const Arguments& arguments) {
     auto token = context.token();
     if (!token) return fail(context, token.error());

@@ -13,11 +13,6 @@
 namespace berth::cli {
 namespace {
 
-int fail(const Context& context, const Error& error) {
-    context.complain(error);
-    return error.code == "usage" ? kExitUsage : 1;
-}
-
 std::string share_path(const Arguments& arguments) {
     return path_of(
         "leases", arguments.operands[0], "/shares/" + net::percent_encode(arguments.operands[1])

@@ -26,11 +26,6 @@ constexpr std::int64_t kLongestPause = 60;
 // Answers lost in a row before the sign-in is given up.
 constexpr int kLostAnswers = 5;
 
-int fail(const Context& context, const Error& error) {
-    context.complain(error);
-    return error.code == "usage" ? kExitUsage : 1;
-}
-
 Result<Secret> read_token(const Arguments& arguments) {
     std::string text;
     if (arguments.has("token-stdin")) {

@@ -16,6 +16,8 @@ target_compile_options(berth_flags INTERFACE
 # g++ 12 at -O3 sees overlaps in "text" + std::string and uninitialised std::optional values that are not there
 # (GCC bugs 105651 and 105562, fixed in 13).
 target_compile_options(berth_flags INTERFACE $<$<CXX_COMPILER_ID:GNU>:-Wno-restrict -Wno-maybe-uninitialized>)
+# Of sources compiled as one, all but the first look like headers to g++.
+target_compile_options(berth_flags INTERFACE $<$<CXX_COMPILER_ID:GNU>:-Wno-subobject-linkage>)
 target_compile_definitions(berth_flags INTERFACE _GLIBCXX_ASSERTIONS)
 
 if(BERTH_SANITIZE)
@@ -67,6 +69,8 @@ function(berth_test)
   find_package(GTest REQUIRED)
   add_executable(${A_NAME} ${A_SOURCES})
   target_link_libraries(${A_NAME} PRIVATE berth_flags ${A_DEPS} GTest::gtest GTest::gtest_main)
+  # A test waits for what it tests, not for its own code: a fifth of its compile time is worth more.
+  target_compile_options(${A_NAME} PRIVATE -O0)
   set_target_properties(${A_NAME} PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/tests)
   add_test(NAME ${A_NAME} COMMAND ${A_NAME})
   set_tests_properties(${A_NAME} PROPERTIES LABELS "${A_LABELS}" TIMEOUT ${A_TIMEOUT}

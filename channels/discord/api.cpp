@@ -21,11 +21,10 @@ std::string boundary() {
 }
 
 chat::SendError unsent(const Error& error) {
-    using Kind = chat::SendError::Kind;
     const bool nothing_went_out =
         error.code == "http_unreachable" || error.code == "no_libcurl" || error.code == "bad_url";
     return {
-        nothing_went_out ? Kind::kLater : Kind::kUnknown,
+        nothing_went_out ? chat::SendError::Kind::kLater : chat::SendError::Kind::kUnknown,
         milliseconds{0},
         "Discord is not reached: " + error.message};
 }

@@ -40,13 +40,6 @@ chat::Person person_of(const Json& user) {
     return person;
 }
 
-std::string trimmed(std::string_view text) {
-    const auto is_blank = [](char c) { return c == ' ' || c == '\n' || c == '\t' || c == '\r'; };
-    while (!text.empty() && is_blank(text.front())) text.remove_prefix(1);
-    while (!text.empty() && is_blank(text.back())) text.remove_suffix(1);
-    return std::string(text);
-}
-
 bool mentions(const Json& data, std::string_view id) {
     const Json* list = data.find("mentions");
     if (list == nullptr || list->as_array() == nullptr) return false;

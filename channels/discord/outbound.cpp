@@ -140,13 +140,6 @@ std::string card_text(const chat::Card& card) {
     return out;
 }
 
-std::string trimmed(std::string_view text) {
-    const auto is_blank = [](char c) { return c == ' ' || c == '\n' || c == '\t' || c == '\r'; };
-    while (!text.empty() && is_blank(text.front())) text.remove_prefix(1);
-    while (!text.empty() && is_blank(text.back())) text.remove_suffix(1);
-    return std::string(text);
-}
-
 /// What an embed says, without what Discord adds to it.
 Json words_of(const Json* embeds) {
     Json out = Json::array();

@@ -16,7 +16,7 @@ using chat::Unit;
 
 constexpr std::string_view kJoiner = "\xE2\x81\xA0";
 constexpr std::size_t kMaxTitle = 256;
-constexpr std::size_t kMaxLabel = 64;
+constexpr std::size_t kMaxFieldLabel = 64;
 constexpr std::size_t kMaxValue = 700;
 constexpr std::size_t kMaxBody = 1'200;
 constexpr std::size_t kMaxFooter = 256;
@@ -180,7 +180,8 @@ std::string card_text(const chat::Card& card, bool plain) {
         lines.reserve(std::min(chat::length(card.code, Unit::kUtf16), kCodeShare) + 1);
     lines.add(card.text, kMaxBody);
     for (const chat::Field& field : card.fields) {
-        const std::string label = chat::cut(chat::to_text(field.label), kMaxLabel, Unit::kUtf16);
+        const std::string label =
+            chat::cut(chat::to_text(field.label), kMaxFieldLabel, Unit::kUtf16);
         lines.add_field(label + ": ", field.value, kMaxValue);
     }
     lines.release(code);

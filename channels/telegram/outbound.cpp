@@ -10,8 +10,8 @@
 namespace berth::telegram {
 namespace {
 
-constexpr std::size_t kMaxLabel = 64;  // of a button: more does not fit a telephone
-constexpr std::size_t kRowUnits = 24;  // labels of one row together
+constexpr std::size_t kMaxButton = 64;  // of a button: more does not fit a telephone
+constexpr std::size_t kRowUnits = 24;   // labels of one row together
 constexpr std::size_t kMaxButtons = 20;
 constexpr std::size_t kMaxFileName = 200;
 constexpr std::int64_t kMostSeconds = 3'600;  // a longer retry_after is asked for again
@@ -44,7 +44,7 @@ Json keyboard(const std::vector<chat::Button>& buttons) {
     for (std::size_t i = 0; i < count; ++i) {
         const chat::Button& button = buttons[i];
         const std::string label =
-            chat::cut(chat::to_text(button.label), kMaxLabel, chat::Unit::kUtf16);
+            chat::cut(chat::to_text(button.label), kMaxButton, chat::Unit::kUtf16);
         const std::size_t size = chat::length(label, chat::Unit::kUtf16);
         if (used > 0 && used + size > kRowUnits) {
             rows.push(std::exchange(row, Json::array()));

@@ -12,7 +12,7 @@
 namespace berth::webhook {
 namespace {
 
-constexpr milliseconds kOutageWait{200};
+constexpr milliseconds kIntakeWait{200};
 
 std::string org_of(std::string_view subject) {
     const auto tokens = split(subject, '.');
@@ -102,7 +102,7 @@ void Intake::run() {
         while (!stored) {
             log::warning("events are held until they can be stored", {{"error", stored.error()}});
             lock.lock();
-            if (changed_.wait_for(lock, kOutageWait, [this] { return stopping_; })) break;
+            if (changed_.wait_for(lock, kIntakeWait, [this] { return stopping_; })) break;
             lock.unlock();
             stored = store(batch);
         }

@@ -13,7 +13,7 @@ namespace {
 // A change is told before its transaction ends: look again a moment later.
 constexpr milliseconds kAfterCommit{50};
 // While the database is away.
-constexpr milliseconds kOutageWait{200};
+constexpr milliseconds kStoreWait{200};
 
 }  // namespace
 
@@ -173,7 +173,7 @@ milliseconds Sender::patience() const {
     milliseconds out = std::chrono::ceil<milliseconds>(until - now);
     const WallTime wall = parts_.clock.now();
     for (const auto& [id, subscriber] : subscribers_) {
-        if (!subscriber.disable.empty()) out = std::min(out, kOutageWait);
+        if (!subscriber.disable.empty()) out = std::min(out, kStoreWait);
         if (const auto due = subscriber.lane.due(); due && unwritten_.size() < kMaxUnwritten)
             out = std::min(out, std::chrono::ceil<milliseconds>(*due - wall));
     }
@@ -240,7 +240,7 @@ void Sender::load(Subscriber& subscriber) {
     if (!rows) {
         subscriber.more = false;  // again at the next refresh
         subscriber.lost = true;
-        refresh_at_ = std::min(refresh_at_, std::chrono::steady_clock::now() + kOutageWait);
+        refresh_at_ = std::min(refresh_at_, std::chrono::steady_clock::now() + kStoreWait);
         log::warning("deliveries cannot be read", {{"error", rows.error()}});
         return;
     }

@@ -17,7 +17,7 @@ using chat::Unit;
 
 constexpr std::string_view kJoiner = "\xE2\x81\xA0";  // U+2060
 constexpr std::size_t kMaxTitle = 200;
-constexpr std::size_t kMaxLabel = 40;
+constexpr std::size_t kMaxFieldLabel = 40;
 constexpr std::size_t kMaxValue = 300;
 constexpr std::size_t kMaxFooter = 100;
 constexpr std::size_t kFence = 8;  // "```\n" twice
@@ -101,7 +101,7 @@ std::string head_of(const chat::Card& card, bool plain, std::size_t value) {
         (plain ? clean(card.title, kMaxTitle) : marked(say(clean(card.title, kMaxTitle)), "*"));
     if (!card.text.empty()) head += "\n" + say(clean(card.text, value * 2));
     for (const chat::Field& field : card.fields) {
-        const std::string label = clean(field.label, kMaxLabel) + ":";
+        const std::string label = clean(field.label, kMaxFieldLabel) + ":";
         head +=
             "\n" + (plain ? label : marked(say(label), "*")) + " " + say(clean(field.value, value));
     }

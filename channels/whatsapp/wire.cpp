@@ -15,7 +15,7 @@ namespace {
 using chat::Unit;
 
 constexpr std::size_t kMaxButtons = 3;
-constexpr std::size_t kMaxLabel = 20;
+constexpr std::size_t kMaxButton = 20;
 constexpr std::size_t kMaxRows = 10;
 constexpr std::size_t kMaxRowLabel = 24;
 constexpr std::size_t kMaxRowWords = 72;
@@ -132,7 +132,7 @@ Json reply_buttons(const std::vector<chat::Button>& buttons) {
     Json list = Json::array();
     std::vector<std::string> used;
     for (std::size_t i = 0; i < buttons.size(); ++i) {
-        used.push_back(label_of(buttons[i], i, kMaxLabel, used));
+        used.push_back(label_of(buttons[i], i, kMaxButton, used));
         Json reply = Json::object();
         reply.set("id", buttons[i].token).set("title", used.back());
         list.push(Json::object().set("type", "reply").set("reply", std::move(reply)));

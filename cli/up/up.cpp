@@ -37,11 +37,6 @@ constexpr int kDefaultPort = 7480;
 // What the daemon may need beyond its own patience before it tells: making a database.
 constexpr seconds kPreparation{180};
 
-int fail(const Context& context, const Error& error) {
-    context.complain(error);
-    return error.code == "usage" ? kExitUsage : 1;
-}
-
 up::Layout layout_of(const Arguments& arguments) {
     const std::string data = arguments.get("data");
     std::error_code ignored;

@@ -10,7 +10,7 @@
 namespace berth::bus {
 namespace {
 
-constexpr seconds kPullExpires{20};
+constexpr seconds kReaderPullExpires{20};
 constexpr seconds kHeartbeat{5};  // the server says it is alive; two missed ones mean it forgot us
 constexpr seconds kInactiveThreshold{60};  // the server drops a consumer that nobody pulls
 // A handler that waits for its own reader keeps us from pulling. After this long the server may be
@@ -18,7 +18,7 @@ constexpr seconds kInactiveThreshold{60};  // the server drops a consumer that n
 // one is pulled again when a pull expires at the latest.
 constexpr seconds kPullOverdue{30};
 constexpr milliseconds kRetry{200};
-constexpr milliseconds kTick{200};
+constexpr milliseconds kReaderTick{200};
 
 class Reader final : public Receiver {
 public:
@@ -112,7 +112,7 @@ private:
             if (asked_ <= settings_.batch / 2) pull();
             natsMsg* raw = nullptr;
             const natsStatus status =
-                natsSubscription_NextMsg(&raw, subscription_.get(), kTick.count());
+                natsSubscription_NextMsg(&raw, subscription_.get(), kReaderTick.count());
             if (status == NATS_OK) {
                 const NatsMsgPtr message(raw);
                 if (!take(raw)) return;
@@ -136,7 +136,7 @@ private:
         const std::string body =
             "{\"batch\":" + std::to_string(batch) +
             ",\"max_bytes\":" + std::to_string(settings_.max_bytes) +
-            ",\"expires\":" + std::to_string(std::chrono::nanoseconds(kPullExpires).count()) +
+            ",\"expires\":" + std::to_string(std::chrono::nanoseconds(kReaderPullExpires).count()) +
             ",\"idle_heartbeat\":" + std::to_string(std::chrono::nanoseconds(kHeartbeat).count()) +
             "}";
         last_pull_ = std::chrono::steady_clock::now();

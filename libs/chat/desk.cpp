@@ -17,7 +17,7 @@
 namespace berth::chat {
 namespace {
 
-constexpr milliseconds kPoll{1'000};
+constexpr milliseconds kInboundPoll{1'000};
 constexpr milliseconds kOutageWait{500};
 constexpr int kAtOnce = 512;
 constexpr std::chrono::minutes kQuestionOpen{10};
@@ -101,7 +101,7 @@ void Desk::choose() {
             }
         }
         if (!batches.empty()) changed_.notify_all();
-        parts_.inbound.wait(kPoll);
+        parts_.inbound.wait(kInboundPoll);
     }
 }
 

@@ -14,7 +14,7 @@
 namespace berth::chat {
 namespace {
 
-constexpr milliseconds kPoll{500};  // a look at the clock is not rung for
+constexpr milliseconds kJobPoll{500};  // a look at the clock is not rung for
 constexpr milliseconds kLookAtLease{500};
 constexpr std::chrono::minutes kWaitInLine{10};
 // A machine that is not there by then (a boot of minutes, a line of ten) will not come.
@@ -88,7 +88,7 @@ void Runs::choose() {
             }
         }
         changed_.notify_all();
-        parts_.jobs.wait(kPoll);
+        parts_.jobs.wait(kJobPoll);
     }
 }
 

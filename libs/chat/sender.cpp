@@ -15,7 +15,7 @@
 namespace berth::chat {
 namespace {
 
-constexpr milliseconds kPoll{500};  // what nobody rang for: rows of another instance
+constexpr milliseconds kSenderPoll{500};  // what nobody rang for: rows of another instance
 constexpr milliseconds kFirstRetry{500};
 constexpr milliseconds kLongestRetry{30'000};
 constexpr milliseconds kLongestPause{300'000};  // whatever the platform says
@@ -85,7 +85,7 @@ void Sender::choose() {
     SteadyTime next_doubt{};
     for (;;) {
         const SteadyTime now = std::chrono::steady_clock::now();
-        milliseconds wait = kPoll;
+        milliseconds wait = kSenderPoll;
         bool refused = false;
         {
             const std::lock_guard lock(mutex_);

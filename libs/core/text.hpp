@@ -25,6 +25,9 @@ std::string hex(std::string_view bytes);
 /// Pieces between separators, empty ones kept.
 std::vector<std::string_view> split(std::string_view text, char separator);
 
+/// Without spaces, tabs and line ends before and after it.
+std::string trimmed(std::string_view text);
+
 /// True when `text` is well-formed UTF-8 (RFC 3629: no surrogates, no overlong forms).
 bool is_utf8(std::string_view text);
 

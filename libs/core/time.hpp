@@ -27,6 +27,9 @@ public:
     static const Clock& system();
 };
 
+/// The machine's, for the deadlines of what is not pure anyway.
+inline SteadyTime steady_now() { return std::chrono::steady_clock::now(); }
+
 /// RFC 3339 in UTC with microseconds ("2026-01-31T09:05:00.000001Z") and back. Parsing takes any
 /// number of fraction digits up to 9 and a numeric offset.
 std::string to_rfc3339(WallTime time);

@@ -9,11 +9,7 @@
 #include "identity/token.hpp"
 
 namespace berth::identity {
-namespace {
-
-unsigned char* bytes_of(std::string& text) { return reinterpret_cast<unsigned char*>(text.data()); }
-
-}  // namespace
+namespace {}  // namespace
 
 Box::Box(const Secret& seed, std::string_view purpose) {
     detail::ensure_sodium();
@@ -22,7 +18,9 @@ Box::Box(const Secret& seed, std::string_view purpose) {
     std::string public_key(crypto_box_PUBLICKEYBYTES, '\0');
     std::string private_key(crypto_box_SECRETKEYBYTES, '\0');
     crypto_box_seed_keypair(
-        bytes_of(public_key), bytes_of(private_key), detail::bytes_of(derived.reveal())
+        detail::bytes_of(public_key),
+        detail::bytes_of(private_key),
+        detail::bytes_of(derived.reveal())
     );
     public_key_ = base64url(public_key);
     private_key_ = Secret(std::move(private_key));
@@ -35,7 +33,7 @@ Result<Secret> Box::open(std::string_view sealed) const {
     if (!raw || !key || raw->size() < crypto_box_SEALBYTES) return bad;
     std::string out(raw->size() - crypto_box_SEALBYTES, '\0');
     const int opened = crypto_box_seal_open(
-        bytes_of(out),
+        detail::bytes_of(out),
         detail::bytes_of(*raw),
         raw->size(),
         detail::bytes_of(*key),
@@ -52,7 +50,10 @@ Result<std::string> seal_for(std::string_view public_key, const Secret& text) {
     if (!key || key->size() != crypto_box_PUBLICKEYBYTES) return bad;
     std::string out(text.reveal().size() + crypto_box_SEALBYTES, '\0');
     const int sealed = crypto_box_seal(
-        bytes_of(out), detail::bytes_of(text.reveal()), text.reveal().size(), detail::bytes_of(*key)
+        detail::bytes_of(out),
+        detail::bytes_of(text.reveal()),
+        text.reveal().size(),
+        detail::bytes_of(*key)
     );
     if (sealed != 0) return bad;
     return base64url(out);

@@ -17,8 +17,6 @@ constexpr std::size_t kMac = crypto_secretbox_MACBYTES;
 // Keys of any length, and apart from every other use of the same key.
 Secret box_key(const Secret& key) { return Secret(hmac_sha256(key.reveal(), "berth seal")); }
 
-unsigned char* bytes_of(std::string& text) { return reinterpret_cast<unsigned char*>(text.data()); }
-
 }  // namespace
 
 std::string seal(const Secret& key, const Secret& text) {
@@ -27,10 +25,10 @@ std::string seal(const Secret& key, const Secret& text) {
     std::string out(kNonce + kMac + text.reveal().size(), '\0');
     randombytes_buf(out.data(), kNonce);
     crypto_secretbox_easy(
-        bytes_of(out) + kNonce,
+        detail::bytes_of(out) + kNonce,
         detail::bytes_of(text.reveal()),
         text.reveal().size(),
-        bytes_of(out),
+        detail::bytes_of(out),
         detail::bytes_of(box.reveal())
     );
     return base64url(out);
@@ -44,7 +42,7 @@ Result<Secret> unseal(const Secret& key, std::string_view sealed) {
     const Secret box = box_key(key);
     std::string out(raw->size() - kNonce - kMac, '\0');
     const int opened = crypto_secretbox_open_easy(
-        bytes_of(out),
+        detail::bytes_of(out),
         detail::bytes_of(*raw) + kNonce,
         raw->size() - kNonce,
         detail::bytes_of(*raw),

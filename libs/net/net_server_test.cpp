@@ -18,8 +18,6 @@ namespace {
 
 using namespace std::chrono_literals;
 
-SteadyTime in(milliseconds time) { return std::chrono::steady_clock::now() + time; }
-
 // Answers by path; "/echo" gives the body back, "/hold" parks the Responder, "/drop" drops it.
 struct Server {
     std::mutex mutex;
@@ -81,7 +79,7 @@ struct Server {
 };
 
 std::unique_ptr<Wire> dial(const Server& server) {
-    auto wire = open_wire(*parse_base_url(server.server->url()), in(5s), nullptr);
+    auto wire = open_wire(*parse_base_url(server.server->url()), steady_now() + 5s, nullptr);
     if (!wire) throw std::runtime_error(wire.error().describe());
     return std::move(*wire);
 }
@@ -90,7 +88,7 @@ std::unique_ptr<Wire> dial(const Server& server) {
 std::string read_all(Wire& wire, milliseconds limit = 5s) {
     std::string out;
     std::vector<char> piece(65536);
-    const auto until = in(limit);
+    const auto until = steady_now() + limit;
     while (true) {
         auto got = wire.read(piece.data(), piece.size(), until);
         if (!got) return out + (got.error().code == "timeout" ? "<timeout>" : "");
@@ -101,7 +99,7 @@ std::string read_all(Wire& wire, milliseconds limit = 5s) {
 
 std::string converse(const Server& server, std::string_view bytes) {
     auto wire = dial(server);
-    (void)wire->write(bytes, in(5s));
+    (void)wire->write(bytes, steady_now() + 5s);
     return read_all(*wire);
 }
 
@@ -149,7 +147,7 @@ TEST(HttpServerTest, PipelinedRequestsWaitForTheHeldOne) {
     ASSERT_TRUE(wire->write(
         "GET /hold HTTP/1.1\r\nHost: x\r\n\r\nGET /b HTTP/1.1\r\nHost: x\r\nConnection: "
         "close\r\n\r\n",
-        in(5s)
+        steady_now() + 5s
     ));
     auto responder = server.take_held();
     EXPECT_EQ(server.handled, 1);
@@ -249,7 +247,7 @@ TEST(HttpServerTest, RandomBytesNeverCrashIt) {
                 bytes[random.below(bytes.size())] = static_cast<char>(random.next());
         }
         auto wire = dial(server);
-        (void)wire->write(bytes, in(1s));
+        (void)wire->write(bytes, steady_now() + 1s);
         wire->shut_down();
     }
     HttpClient client(server.server->url());
@@ -303,13 +301,13 @@ TEST(HttpServerTest, ContinuesWhenAsked) {
     ASSERT_TRUE(wire->write(
         "POST /echo HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\nContent-Length: "
         "4\r\nConnection: close\r\n\r\n",
-        in(5s)
+        steady_now() + 5s
     ));
     std::vector<char> piece(1000);
-    auto got = wire->read(piece.data(), piece.size(), in(5s));
+    auto got = wire->read(piece.data(), piece.size(), steady_now() + 5s);
     ASSERT_TRUE(got);
     EXPECT_EQ(std::string(piece.data(), *got), "HTTP/1.1 100 Continue\r\n\r\n");
-    ASSERT_TRUE(wire->write("data", in(5s)));
+    ASSERT_TRUE(wire->write("data", steady_now() + 5s));
     EXPECT_TRUE(read_all(*wire).ends_with("\r\n\r\ndata"));
 }
 
@@ -339,7 +337,7 @@ TEST(HttpServerTest, ASlowSenderIsCutOff) {
 TEST(HttpServerTest, TellsWhenTheClientLeft) {
     Server server;
     auto wire = dial(server);
-    ASSERT_TRUE(wire->write("GET /hold HTTP/1.1\r\nHost: x\r\n\r\n", in(5s)));
+    ASSERT_TRUE(wire->write("GET /hold HTTP/1.1\r\nHost: x\r\n\r\n", steady_now() + 5s));
     auto responder = server.take_held();
     std::promise<void> left;
     responder.on_abandoned([&] { left.set_value(); });
@@ -354,12 +352,13 @@ TEST(HttpServerTest, ServesTwoHundredConnectionsAtOnce) {
     for (int i = 0; i < 200; ++i) {
         wires.push_back(dial(server));
         ASSERT_TRUE(wires.back()->write(
-            "GET /n" + std::to_string(i) + " HTTP/1.1\r\nHost: x\r\n\r\n", in(5s)
+            "GET /n" + std::to_string(i) + " HTTP/1.1\r\nHost: x\r\n\r\n", steady_now() + 5s
         ));
     }
     for (int i = 0; i < 200; ++i) {
         std::vector<char> piece(4096);
-        auto got = wires[static_cast<std::size_t>(i)]->read(piece.data(), piece.size(), in(5s));
+        auto got =
+            wires[static_cast<std::size_t>(i)]->read(piece.data(), piece.size(), steady_now() + 5s);
         ASSERT_TRUE(got);
         EXPECT_NE(
             std::string(piece.data(), *got).find("X-Path: /n" + std::to_string(i) + "\r\n"),
@@ -386,12 +385,12 @@ TEST(HttpServerTest, StopsInTimeWithOpenConnections) {
     Server server;
     auto idle = dial(server);
     auto half = dial(server);
-    ASSERT_TRUE(half->write("GET / HT", in(5s)));
+    ASSERT_TRUE(half->write("GET / HT", steady_now() + 5s));
     auto busy = dial(server);
-    ASSERT_TRUE(busy->write("GET /hold HTTP/1.1\r\nHost: x\r\n\r\n", in(5s)));
+    ASSERT_TRUE(busy->write("GET /hold HTTP/1.1\r\nHost: x\r\n\r\n", steady_now() + 5s));
     auto finishing = dial(server);
     auto first = server.take_held();
-    ASSERT_TRUE(finishing->write("GET /hold HTTP/1.1\r\nHost: x\r\n\r\n", in(5s)));
+    ASSERT_TRUE(finishing->write("GET /hold HTTP/1.1\r\nHost: x\r\n\r\n", steady_now() + 5s));
     auto second = server.take_held();
     const auto begun = std::chrono::steady_clock::now();
     std::thread stopper([&] { server.server->stop(1s); });
@@ -403,7 +402,7 @@ TEST(HttpServerTest, StopsInTimeWithOpenConnections) {
     EXPECT_LT(took, 3s);
     EXPECT_GE(took, 900ms);  // the held one was waited for
     first.respond({});       // after the end: nothing happens
-    EXPECT_FALSE(open_wire(*parse_base_url(server.server->url()), in(1s), nullptr));
+    EXPECT_FALSE(open_wire(*parse_base_url(server.server->url()), steady_now() + 1s, nullptr));
 }
 
 TEST(HttpServerTest, ServesAUnixSocketAndReplacesADeadOne) {
@@ -426,19 +425,19 @@ TEST(HttpServerTest, ServesAUnixSocketAndReplacesADeadOne) {
 TEST(WireTest, GivesNothingMoreOnceCanceled) {
     Server server;
     Interrupter interrupter;
-    auto wire = open_wire(*parse_base_url(server.server->url()), in(5s), &interrupter);
+    auto wire = open_wire(*parse_base_url(server.server->url()), steady_now() + 5s, &interrupter);
     ASSERT_TRUE(wire);
-    ASSERT_TRUE((*wire)->write("GET /a HTTP/1.1\r\nHost: x\r\n\r\n", in(5s)));
-    const auto limit = in(5s);
+    ASSERT_TRUE((*wire)->write("GET /a HTTP/1.1\r\nHost: x\r\n\r\n", steady_now() + 5s));
+    const auto limit = steady_now() + 5s;
     while ((*wire)->reusable() && std::chrono::steady_clock::now() < limit)
         std::this_thread::yield();  // the answer is on its way
     ASSERT_FALSE((*wire)->reusable());
     interrupter.fire();
     char byte = 0;
-    const auto got = (*wire)->read(&byte, 1, in(5s));
+    const auto got = (*wire)->read(&byte, 1, steady_now() + 5s);
     ASSERT_FALSE(got) << "an answer that waits to be read is not read any more";
     EXPECT_EQ(got.error().code, "canceled");
-    const auto put = (*wire)->write("GET", in(5s));
+    const auto put = (*wire)->write("GET", steady_now() + 5s);
     ASSERT_FALSE(put);
     EXPECT_EQ(put.error().code, "canceled");
 }
@@ -469,7 +468,7 @@ TEST(HttpClientTest, ReconnectsAfterTheServerClosed) {
     Server server(settings);
     HttpClient client(server.server->url());
     ASSERT_TRUE(client.send({}));
-    const auto until = in(5s);
+    const auto until = steady_now() + 5s;
     while (server.server->stats().open != 0 && std::chrono::steady_clock::now() < until)
         std::this_thread::yield();
     auto again = client.send({"POST", "/echo", {}, "x"});

@@ -20,8 +20,6 @@ namespace {
 
 using namespace std::chrono_literals;
 
-SteadyTime in(milliseconds time) { return std::chrono::steady_clock::now() + time; }
-
 std::size_t resident_bytes() {
     std::ifstream statm("/proc/self/statm");
     std::size_t pages = 0;
@@ -87,9 +85,9 @@ TEST(StreamTest, TheBlockingWriteWaitsAndEndsWithTheClient) {
         stream.on_closed([&] { closed.set_value(); });
         started.set_value(stream);
     });
-    auto wire = open_wire(*parse_base_url(server->url()), in(5s), nullptr);
+    auto wire = open_wire(*parse_base_url(server->url()), steady_now() + 5s, nullptr);
     ASSERT_TRUE(wire);
-    ASSERT_TRUE((*wire)->write("GET / HTTP/1.1\r\nHost: x\r\n\r\n", in(5s)));
+    ASSERT_TRUE((*wire)->write("GET / HTTP/1.1\r\nHost: x\r\n\r\n", steady_now() + 5s));
     auto stream = started.get_future().get();
     const std::string block(256U << 10U, 'x');
     int taken = 0;
@@ -248,7 +246,8 @@ TEST(WebSocketTest, AStalledReaderSlowsTheSender) {
     });
     // Wait until the sender stands still.
     std::size_t last = 1;
-    for (auto until = in(10s); last != sent && std::chrono::steady_clock::now() < until;) {
+    for (auto until = steady_now() + 10s;
+         last != sent && std::chrono::steady_clock::now() < until;) {
         last = sent;
         std::this_thread::sleep_for(200ms);  // standing still has no event
     }
@@ -336,18 +335,18 @@ TEST(WebSocketTest, AServerThatStopsSaysSo) {
 
 TEST(WebSocketTest, BytesThatComeWithTheHandshakeAreNotLost) {
     EchoServer server;
-    auto wire = open_wire(*parse_base_url(server.server->url()), in(5s), nullptr);
+    auto wire = open_wire(*parse_base_url(server.server->url()), steady_now() + 5s, nullptr);
     ASSERT_TRUE(wire);
     std::string bytes =
         "GET / HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: "
         "websocket\r\nSec-WebSocket-Version: 13\r\n"
         "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
     bytes += std::string("\x81\x82\x00\x00\x00\x00hi\x88\x80\x00\x00\x00\x00", 14);
-    ASSERT_TRUE((*wire)->write(bytes, in(5s)));
+    ASSERT_TRUE((*wire)->write(bytes, steady_now() + 5s));
     std::string got;
     std::vector<char> piece(4096);
     while (true) {
-        auto n = (*wire)->read(piece.data(), piece.size(), in(5s));
+        auto n = (*wire)->read(piece.data(), piece.size(), steady_now() + 5s);
         ASSERT_TRUE(n);
         if (*n == 0) break;
         got.append(piece.data(), *n);

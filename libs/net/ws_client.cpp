@@ -20,7 +20,7 @@ namespace berth::net {
 namespace {
 
 constexpr std::size_t kReadChunk = 64U << 10U;
-constexpr std::size_t kMaxHead = 64U << 10U;
+constexpr std::size_t kMaxUpgradeHead = 64U << 10U;
 constexpr milliseconds kCloseWait{1'000};
 constexpr milliseconds kControlWait{5'000};  // for a pong or close to be written
 constexpr int kSilentPings = 3;
@@ -116,7 +116,8 @@ Result<void> WsClient::Impl::shake_hands(
     std::string in;
     std::size_t end = std::string::npos;
     while ((end = in.find("\r\n\r\n")) == std::string::npos) {
-        if (in.size() > kMaxHead) return internal("bad_response", "the server's head is too large");
+        if (in.size() > kMaxUpgradeHead)
+            return internal("bad_response", "the server's head is too large");
         std::array<char, 4096> piece{};
         BERTH_ASSIGN(const auto got, wire->read(piece.data(), piece.size(), until));
         if (got == 0)
@@ -147,7 +148,8 @@ void WsClient::Impl::read_refusal(
     if (refusal == nullptr) return;
     refusal->status = head.status;
     const auto length = std::min<std::size_t>(
-        std::strtoul(std::string(head.headers.get("Content-Length")).c_str(), nullptr, 10), kMaxHead
+        std::strtoul(std::string(head.headers.get("Content-Length")).c_str(), nullptr, 10),
+        kMaxUpgradeHead
     );
     while (body.size() < length) {
         std::array<char, 4096> piece{};

@@ -22,4 +22,7 @@ bool is_glob(std::string_view pattern);
 /// What is wrong with a pattern ("a set without its ']'"); empty: nothing.
 std::string glob_problem(std::string_view pattern);
 
+/// What stands after a path's last '/'.
+inline std::string_view basename(std::string_view path) { return path.substr(path.rfind('/') + 1); }
+
 }  // namespace berth::policy

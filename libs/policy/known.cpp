@@ -10,8 +10,6 @@
 namespace berth::policy {
 namespace {
 
-std::string_view basename(std::string_view path) { return path.substr(path.rfind('/') + 1); }
-
 bool is_loader(std::string_view name) {
     return glob_matches("ld-*.so*", name) || glob_matches("ld.so*", name) ||
            glob_matches("ld64.so*", name) || glob_matches("ld-linux*", name);

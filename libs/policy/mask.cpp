@@ -4,6 +4,7 @@
 #include <array>
 #include <iterator>
 
+#include "policy/glob.hpp"
 #include "policy/plan.hpp"
 
 namespace berth::policy {
@@ -122,8 +123,6 @@ bool mask_value(std::string_view text, std::size_t& at, std::string& out) {
     at = end;
     return true;
 }
-
-std::string_view basename(std::string_view path) { return path.substr(path.rfind('/') + 1); }
 
 /// True where the argument after this one is a secret: "--password x", "-token x". What follows one
 /// dash may be letters with a value.

@@ -19,8 +19,6 @@ constexpr std::size_t kMaxPrepared = 256;
 // A session that forgets its transaction (a stopped process) must not hold its locks for ever.
 constexpr std::string_view kIdleInTransaction = "60000";
 
-SteadyTime steady_now() { return std::chrono::steady_clock::now(); }
-
 int remaining_ms(SteadyTime deadline) {
     const auto left = std::chrono::ceil<milliseconds>(deadline - steady_now()).count();
     return static_cast<int>(std::clamp<long long>(left, 0, 1'000'000));
@@ -44,15 +42,6 @@ std::string escape_option(std::string_view value) {
         out += c;
     }
     return out;
-}
-
-std::string quote_identifier(std::string_view name) {
-    std::string out = "\"";
-    for (const char c : name) {
-        if (c == '"') out += '"';
-        out += c;
-    }
-    return out + "\"";
 }
 
 std::string session_options(const PoolSettings& settings) {
@@ -164,6 +153,15 @@ bool is_stale_plan(std::string_view sqlstate, std::string_view message) {
 }
 
 }  // namespace
+
+std::string quote_identifier(std::string_view name) {
+    std::string out = "\"";
+    for (const char c : name) {
+        if (c == '"') out += '"';
+        out += c;
+    }
+    return out + "\"";
+}
 
 bool is_serialization_failure(const Error& error) { return error.code == "serialization_failure"; }
 

@@ -92,6 +92,9 @@ private:
     std::string tag_;
 };
 
+/// `name` as SQL quotes it.
+std::string quote_identifier(std::string_view name);
+
 /// The class of a failure that running the whole transaction again may cure.
 bool is_serialization_failure(const Error& error);
 

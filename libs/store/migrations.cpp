@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "store/advisory.hpp"
+#include "store/link.hpp"
 
 namespace berth::store {
 namespace {
@@ -14,15 +15,6 @@ namespace {
 // Long enough for a sibling's index build, short enough that a start-up fails visibly.
 constexpr milliseconds kLockWait{60'000};
 constexpr milliseconds kScriptLimit{600'000};
-
-std::string quote_identifier(std::string_view name) {
-    std::string out = "\"";
-    for (const char c : name) {
-        if (c == '"') out += '"';
-        out += c;
-    }
-    return out + "\"";
-}
 
 /// FNV-1a, 64 bits: the checksum guards against edits by mistake, not against an enemy.
 std::string checksum(const Migration& migration) {

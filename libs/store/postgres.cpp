@@ -22,8 +22,6 @@ constexpr milliseconds kRollbackLimit{2000};
 constexpr milliseconds kFirstPause{4};
 constexpr milliseconds kLongestPause{200};
 
-SteadyTime steady_now() { return std::chrono::steady_clock::now(); }
-
 /// Full jitter: uniform between zero and a bound that doubles with each attempt.
 milliseconds pause_before(int attempt) {
     const auto bound =

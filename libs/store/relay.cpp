@@ -29,7 +29,7 @@ constexpr std::size_t kMaxDeferred = 1024;
 // A claim outlives the publish timeout by this, so that the failure is seen here first.
 constexpr milliseconds kClaimSlack{5000};
 
-constexpr Statement kClaim{
+constexpr Statement kClaimRows{
     "WITH heads AS MATERIALIZED (SELECT o.id, o.entity FROM outbox o "
     "WHERE (o.created_at < now() - make_interval(secs => $1) OR o.id = ANY($2::bigint[])) "
     "AND (o.claimed_until IS NULL OR o.claimed_until < now()) "
@@ -49,7 +49,6 @@ constexpr Statement kRelease{
     "ANY($1::bigint[])",
     "outbox.release"};
 
-SteadyTime steady_now() { return std::chrono::steady_clock::now(); }
 double in_seconds(milliseconds duration) { return std::chrono::duration<double>(duration).count(); }
 
 OutboxMessage read_message(const Row& row) {
@@ -371,7 +370,7 @@ void Relay::State::claim(std::unique_lock<std::mutex>& lock) {
     next_poll = now + settings.poll;
     lock.unlock();
     auto rows = pool.exec_autocommit(
-        kClaim,
+        kClaimRows,
         {in_seconds(settings.age),
          Param::int64_array(wanted),
          settings.batch,

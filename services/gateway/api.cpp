@@ -40,6 +40,8 @@ void fill_actor(const Principal& principal, common::v1::Actor& actor) {
     for (const auto& role : principal.roles) actor.add_roles(role);
 }
 
+Error no_such_lease() { return not_found("lease_not_found", "there is no such lease"); }
+
 Result<void> read_page(const net::Query& query, common::v1::Page& page) {
     if (const auto limit = query.get("limit")) {
         unsigned value = 0;

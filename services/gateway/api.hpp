@@ -162,8 +162,11 @@ void on_worker(Api& api, const CallPtr& call, std::function<void()> task);
 /// A token without its text.
 v1::Token to_proto(const TokenRow& row);
 void fill_actor(const Principal& principal, common::v1::Actor& actor);
+/// Of a list whose caller names no ?limit.
+inline constexpr int kDefaultPage = 50;
 /// ?limit and ?cursor; error "bad_limit".
 Result<void> read_page(const net::Query& query, common::v1::Page& page);
+Error no_such_lease();
 /// The command id of a POST: derived from Idempotency-Key, or empty for a fresh one. Error
 /// "bad_idempotency_key".
 Result<std::string> command_id_of(const Call& call);

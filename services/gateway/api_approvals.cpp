@@ -11,7 +11,7 @@ using warden::v1::Approval;
 
 Error no_such_approval() { return not_found("approval_not_found", "there is no such approval"); }
 
-Result<warden::v1::GrantScope> read_scope(const std::string& text) {
+Result<warden::v1::GrantScope> read_grant_scope(const std::string& text) {
     if (text.empty() || text == "once") return warden::v1::GRANT_SCOPE_ONCE;
     if (text == "session") return warden::v1::GRANT_SCOPE_SESSION;
     if (text == "times") return warden::v1::GRANT_SCOPE_TIMES;
@@ -76,7 +76,7 @@ void decide_approval(Api& api, const CallPtr& call) {
     if (auto read = read_body(call->request, body); !read) return call->fail(read.error());
     auto id = command_id_of(*call);
     if (!id) return call->fail(id.error());
-    const auto scope = read_scope(body.scope());
+    const auto scope = read_grant_scope(body.scope());
     if (!scope) return call->fail(scope.error());
     warden::v1::Decide command;
     fill_actor(call->principal, *command.mutable_actor());

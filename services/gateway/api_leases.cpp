@@ -10,8 +10,6 @@ namespace {
 
 using lease::v1::Lease;
 
-Error no_such_lease() { return not_found("lease_not_found", "there is no such lease"); }
-
 // A command that names a lease and answers with it.
 template <typename Command>
 void change_lease(Api& api, const CallPtr& call, const char* subject) {

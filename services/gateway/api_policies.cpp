@@ -20,7 +20,7 @@ Result<std::uint64_t> read_version(const std::string& text) {
     return value;
 }
 
-Result<warden::v1::HaltScope> read_scope(const std::string& text) {
+Result<warden::v1::HaltScope> read_halt_scope(const std::string& text) {
     if (text.empty() || text == "org") return warden::v1::HALT_SCOPE_ORG;
     if (text == "owner") return warden::v1::HALT_SCOPE_OWNER;
     if (text == "agent") return warden::v1::HALT_SCOPE_AGENT;
@@ -111,7 +111,7 @@ void press_halt(Api& api, const CallPtr& call) {
     if (auto read = read_body(call->request, body); !read) return call->fail(read.error());
     auto id = command_id_of(*call);
     if (!id) return call->fail(id.error());
-    const auto scope = read_scope(body.scope());
+    const auto scope = read_halt_scope(body.scope());
     if (!scope) return call->fail(scope.error());
     warden::v1::PressHalt command;
     fill_actor(call->principal, *command.mutable_actor());

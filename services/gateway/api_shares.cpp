@@ -9,8 +9,6 @@
 namespace berth::gateway {
 namespace {
 
-Error no_such_lease() { return not_found("lease_not_found", "there is no such lease"); }
-
 /// What every command about a share begins with. False where the call was answered.
 template <typename Command>
 bool fill(const CallPtr& call, Command& command, std::string& id) {

@@ -12,7 +12,6 @@ namespace berth::gateway {
 namespace {
 
 constexpr std::size_t kMaxLabel = 200;
-constexpr int kDefaultPage = 50;
 
 // The token that `body` asks for, where `by` may make it.
 Result<TokenRow> plan_token(const v1::CreateToken& body, const Principal& by) {

@@ -13,7 +13,6 @@
 namespace berth::gateway {
 namespace {
 
-constexpr int kDefaultPage = 50;
 constexpr std::size_t kMaxSubject = 255;  // OpenID Connect Core: sub
 
 v1::User to_proto(const UserRow& row) {

@@ -9,7 +9,6 @@
 namespace berth::gateway {
 namespace {
 
-constexpr milliseconds kWriteTurn{1'000};
 constexpr milliseconds kEndRetry{200};
 
 // A frame that must not wait, to a client that may be slow: tried again until there is room or

@@ -12,9 +12,6 @@
 namespace berth::gateway {
 namespace {
 
-// A stalled reader is waited for in turns of this, so that its end is seen.
-constexpr milliseconds kWriteTurn{1'000};
-
 std::string to_sse(const bus::ReadMessage& read) {
     std::string type(read.message.header(bus::kCeType));
     if (!is_utf8(type) || type.find_first_of("\r\n") != std::string::npos) type = "event";

@@ -7,7 +7,6 @@
 namespace berth::gateway {
 namespace {
 
-constexpr milliseconds kWriteTurn{1'000};
 constexpr milliseconds kCutRetry{50};
 
 // Where the bytes go; the source's callbacks share it.

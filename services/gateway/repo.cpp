@@ -126,7 +126,7 @@ constexpr Statement kUserOf{
 constexpr Statement kSame{
     "SELECT " TOKEN_COLUMNS ", request, revoked_at FROM tokens WHERE hash = $1", "same_token"};
 constexpr Statement kKey{"SELECT value FROM keys WHERE name = 'tokens'", "key"};
-constexpr Statement kList{
+constexpr Statement kListToken{
     "SELECT " TOKEN_COLUMNS
     " FROM tokens WHERE org = $1 AND ($2 = '' OR owner = $2) AND id > $3 AND " TOKEN_LIVE
     " ORDER BY id LIMIT $4::bigint",
@@ -291,7 +291,8 @@ Result<std::vector<TokenRow>> list_tokens(
     int limit
 ) {
     BERTH_ASSIGN(
-        const auto rows, pool.exec_autocommit(kList, {org, user, cursor, limit}, OnLoss::kRetry)
+        const auto rows,
+        pool.exec_autocommit(kListToken, {org, user, cursor, limit}, OnLoss::kRetry)
     );
     std::vector<TokenRow> out;
     for (const auto row : rows) out.push_back(read(row));

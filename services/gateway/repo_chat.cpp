@@ -41,16 +41,16 @@ constexpr Statement kUser{
 constexpr Statement kLinkedTo{
     "SELECT org, owner FROM identities WHERE provider = $1 AND subject = $2 FOR UPDATE",
     "linked_to"};
-constexpr Statement kUnlink{
+constexpr Statement kUnlinkChat{
     "DELETE FROM identities WHERE org = $1 AND owner = $2 AND provider = $3", "chat_unlink"};
-constexpr Statement kLink{
+constexpr Statement kLinkChat{
     "INSERT INTO identities (provider, subject, org, owner, login) VALUES ($1, $2, $3, $4, $5)",
     "chat_link"};
-constexpr Statement kList{
+constexpr Statement kListChat{
     "SELECT provider, subject, login, linked_at FROM identities WHERE org = $1 AND owner = $2 "
     "AND " CHAT_ONLY " ORDER BY provider",
     "chat_links"};
-constexpr Statement kDrop{
+constexpr Statement kDropChat{
     "DELETE FROM identities WHERE org = $1 AND owner = $2 AND provider = $3 AND " CHAT_ONLY,
     "drop_chat_link"};
 
@@ -109,8 +109,8 @@ Result<PersonRow> link_person(store::Transaction& tx, const LinkRequest& request
             "you are linked to another user already; that one ends it by 'berth chat unlink " +
                 platform + "'"
         );
-    BERTH_TRY(tx.exec(kUnlink, {org, out.user, platform}));
-    BERTH_TRY(tx.exec(kLink, {platform, person, org, out.user, name}));
+    BERTH_TRY(tx.exec(kUnlinkChat, {org, out.user, platform}));
+    BERTH_TRY(tx.exec(kLinkChat, {platform, person, org, out.user, name}));
     BERTH_TRY(tx.exec(kNoTries, {platform, person}));
     return out;
 }
@@ -118,7 +118,7 @@ Result<PersonRow> link_person(store::Transaction& tx, const LinkRequest& request
 Result<std::vector<ChatLinkRow>> list_chat_links(
     store::Pool& pool, const std::string& org, const std::string& user
 ) {
-    BERTH_ASSIGN(const auto rows, pool.exec_autocommit(kList, {org, user}, OnLoss::kRetry));
+    BERTH_ASSIGN(const auto rows, pool.exec_autocommit(kListChat, {org, user}, OnLoss::kRetry));
     std::vector<ChatLinkRow> out;
     for (const auto row : rows)
         out.push_back(
@@ -134,7 +134,7 @@ Result<bool> drop_chat_link(
     store::Pool& pool, const std::string& org, const std::string& user, const std::string& platform
 ) {
     BERTH_ASSIGN(
-        const auto rows, pool.exec_autocommit(kDrop, {org, user, platform}, OnLoss::kRetry)
+        const auto rows, pool.exec_autocommit(kDropChat, {org, user, platform}, OnLoss::kRetry)
     );
     return rows.affected() > 0;
 }

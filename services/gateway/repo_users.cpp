@@ -13,7 +13,7 @@ using store::OnLoss;
 using store::Param;
 using store::Statement;
 
-constexpr Statement kList{
+constexpr Statement kListUser{
     "SELECT org, name, roles, disabled_at IS NOT NULL AS disabled, created_at FROM users WHERE org "
     "= $1 AND name > $2 ORDER BY name LIMIT $3::bigint",
     "list_users"};
@@ -39,9 +39,9 @@ constexpr Statement kAdmins{
     "SELECT count(*) FROM users WHERE org = $1 AND disabled_at IS NULL AND 'admin' = "
     "ANY(string_to_array(roles, ' '))",
     "count_admins"};
-constexpr Statement kUnlink{
+constexpr Statement kUnlinkUser{
     "DELETE FROM identities WHERE org = $1 AND owner = $2 AND provider = $3", "unlink"};
-constexpr Statement kLink{
+constexpr Statement kLinkUser{
     "INSERT INTO identities (provider, subject, org, owner) VALUES ($1, $2, $3, $4) ON CONFLICT DO "
     "NOTHING",
     "link"};
@@ -63,7 +63,7 @@ constexpr Statement kSlow{
     "UPDATE logins SET interval_s = $2::integer, next_poll_at = now() + $2::integer * interval '1 "
     "second' WHERE id = $1",
     "slow_login"};
-constexpr Statement kDrop{"DELETE FROM logins WHERE id = $1", "drop_login"};
+constexpr Statement kDropUser{"DELETE FROM logins WHERE id = $1", "drop_login"};
 constexpr Statement kLockLogin{
     "SELECT token_id FROM logins WHERE id = $1 FOR UPDATE", "lock_login"};
 constexpr Statement kTokenOf{
@@ -146,7 +146,7 @@ Result<std::string> user_of(store::Transaction& tx, const SignedIn& who, const s
                 "link it: berth users link " +
                 who.user_name + " " + provider + " " + subject
         );
-    BERTH_ASSIGN(const auto link, tx.exec(kLink, {provider, subject, org, who.user_name}));
+    BERTH_ASSIGN(const auto link, tx.exec(kLinkUser, {provider, subject, org, who.user_name}));
     if (link.affected() == 0)
         return conflict("identity_taken", "a user of another org is linked to that identity");
     BERTH_TRY(tx.exec(kSeen, {provider, subject, login}));
@@ -159,7 +159,7 @@ Result<std::vector<UserRow>> list_users(
     store::Pool& pool, const std::string& org, const std::string& cursor, int limit
 ) {
     BERTH_ASSIGN(
-        const auto rows, pool.exec_autocommit(kList, {org, cursor, limit}, OnLoss::kRetry)
+        const auto rows, pool.exec_autocommit(kListUser, {org, cursor, limit}, OnLoss::kRetry)
     );
     std::vector<UserRow> out;
     for (const auto row : rows) out.push_back(read(row));
@@ -222,8 +222,8 @@ Result<void> link_identity(
     return pool.transact([&](store::Transaction& tx) -> Result<void> {
         BERTH_ASSIGN(const auto user, tx.exec(kGet, {org, name}));
         if (user.empty()) return no_user(name);
-        BERTH_TRY(tx.exec(kUnlink, {org, name, provider}));
-        BERTH_ASSIGN(const auto rows, tx.exec(kLink, {provider, subject, org, name}));
+        BERTH_TRY(tx.exec(kUnlinkUser, {org, name, provider}));
+        BERTH_ASSIGN(const auto rows, tx.exec(kLinkUser, {provider, subject, org, name}));
         if (rows.affected() == 0)
             return conflict("identity_taken", "another user is linked to that identity");
         return {};
@@ -233,7 +233,7 @@ Result<void> link_identity(
 Result<void> unlink_identity(
     store::Pool& pool, const std::string& org, const std::string& name, const std::string& provider
 ) {
-    BERTH_TRY(pool.exec_autocommit(kUnlink, {org, name, provider}, OnLoss::kRetry));
+    BERTH_TRY(pool.exec_autocommit(kUnlinkUser, {org, name, provider}, OnLoss::kRetry));
     return {};
 }
 
@@ -280,7 +280,7 @@ Result<void> slow_login(store::Pool& pool, const std::string& id, int interval_s
 }
 
 Result<void> drop_login(store::Pool& pool, const std::string& id) {
-    BERTH_TRY(pool.exec_autocommit(kDrop, {id}, OnLoss::kRetry));
+    BERTH_TRY(pool.exec_autocommit(kDropUser, {id}, OnLoss::kRetry));
     return {};
 }
 

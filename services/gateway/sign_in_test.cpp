@@ -16,11 +16,6 @@ namespace {
 
 using namespace std::chrono_literals;
 
-Json json_of(const net::HttpResponse& response) {
-    const auto json = Json::parse(response.body);
-    return json ? *json : Json();
-}
-
 /// The fake's process, for all tests of this program.
 class Provider {
 public:

@@ -11,6 +11,9 @@
 
 namespace berth::gateway {
 
+/// A stalled reader is waited for in turns of this, so that its end is seen.
+inline constexpr milliseconds kWriteTurn{1'000};
+
 /// Thread-safe; slots may outlive it.
 class StreamLimit {
 public:

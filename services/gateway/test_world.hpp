@@ -40,6 +40,11 @@ inline store::PoolSettings fresh_schema() {
     return settings;
 }
 
+inline Json json_of(const net::HttpResponse& response) {
+    const auto json = Json::parse(response.body);
+    return json ? *json : Json();
+}
+
 using Reply = Result<std::pair<std::string, std::string>>;  // type and payload, or a refusal
 template <typename T>
 Reply ok(const T& message) {

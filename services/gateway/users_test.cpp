@@ -12,11 +12,6 @@ namespace {
 
 using namespace std::chrono_literals;
 
-Json json_of(const net::HttpResponse& response) {
-    const auto json = Json::parse(response.body);
-    return json ? *json : Json();
-}
-
 // The table of roles as it is meant, apart from the table that is tested: a route that is added
 // without a thought about its role fails here.
 TEST(RolesTest, EveryRouteAsksForItsRole) {

@@ -12,7 +12,7 @@ namespace {
 using std::chrono::hours;
 using std::chrono::minutes;
 
-const WallTime kStart = from_unix_micros(1'800'000'000'000'000);
+const WallTime kMonthStart = from_unix_micros(1'800'000'000'000'000);
 
 TEST(Money, APriceIsExactAndRoundsUp) {
     EXPECT_EQ(price_of(3'600'000, hours{1}), 3'600'000);
@@ -26,13 +26,14 @@ TEST(Money, APriceIsExactAndRoundsUp) {
 
 TEST(Money, ALeaseReservesItsTtlAndPaysForTheTimeItWasActive) {
     Lease lease;
-    lease.created_at = lease.touched_at = kStart;
+    lease.created_at = lease.touched_at = kMonthStart;
     lease.ttl = hours{2};
     lease.idle_timeout = hours{2};
     lease.price_per_hour = 6'000'000;
     lease.reserved = price_of(lease.price_per_hour, lease.ttl);
-    ASSERT_TRUE(activate(lease, kStart + minutes{1}));
-    ASSERT_TRUE(end(lease, LeaseState::LEASE_STATE_RELEASED, "released", kStart + minutes{11}));
+    ASSERT_TRUE(activate(lease, kMonthStart + minutes{1}));
+    ASSERT_TRUE(end(lease, LeaseState::LEASE_STATE_RELEASED, "released", kMonthStart + minutes{11})
+    );
     EXPECT_EQ(lease.spent, 1'000'000) << "ten minutes";
     EXPECT_EQ(lease.reserved, 0);
     EXPECT_EQ(active_time(lease), minutes{10});
@@ -40,15 +41,16 @@ TEST(Money, ALeaseReservesItsTtlAndPaysForTheTimeItWasActive) {
 
 TEST(Money, WhatWasNeverActiveCostsNothingAndNothingCostsMoreThanWasReserved) {
     Lease lease;
-    lease.created_at = kStart;
+    lease.created_at = kMonthStart;
     lease.price_per_hour = 6'000'000;
     lease.reserved = 12'000'000;
     Lease late = lease;
-    ASSERT_TRUE(end(lease, LeaseState::LEASE_STATE_FAILED, "capacity_exhausted", kStart + hours{1})
+    ASSERT_TRUE(
+        end(lease, LeaseState::LEASE_STATE_FAILED, "capacity_exhausted", kMonthStart + hours{1})
     );
     EXPECT_EQ(lease.spent, 0);
-    ASSERT_TRUE(activate(late, kStart));
-    ASSERT_TRUE(end(late, LeaseState::LEASE_STATE_EXPIRED, "ttl", kStart + hours{3}));
+    ASSERT_TRUE(activate(late, kMonthStart));
+    ASSERT_TRUE(end(late, LeaseState::LEASE_STATE_EXPIRED, "ttl", kMonthStart + hours{3}));
     EXPECT_EQ(late.spent, 12'000'000) << "the reaper may be late; the budget holds";
 }
 
@@ -82,20 +84,20 @@ TEST(Money, MonthsAreUtcAndChecked) {
 
 TEST(Lease, InLineItEndsAtItsDeadlineAndItsTtlBeginsWithItsMachine) {
     Lease lease;
-    lease.created_at = lease.touched_at = kStart;
+    lease.created_at = lease.touched_at = kMonthStart;
     lease.ttl = hours{1};
     lease.idle_timeout = minutes{5};
-    stand_in_line(lease, kStart + minutes{30});
+    stand_in_line(lease, kMonthStart + minutes{30});
     EXPECT_TRUE(lease.queued());
-    EXPECT_EQ(overdue(lease, kStart + minutes{29}), "") << "nobody in line is idle";
-    EXPECT_EQ(overdue(lease, kStart + minutes{30}), "pool_exhausted");
-    leave_line(lease, "m_1", kStart + minutes{20});
+    EXPECT_EQ(overdue(lease, kMonthStart + minutes{29}), "") << "nobody in line is idle";
+    EXPECT_EQ(overdue(lease, kMonthStart + minutes{30}), "pool_exhausted");
+    leave_line(lease, "m_1", kMonthStart + minutes{20});
     EXPECT_FALSE(lease.queued());
-    ASSERT_TRUE(activate(lease, kStart + minutes{21}));
-    EXPECT_EQ(lease.expires_at(), kStart + minutes{26});
+    ASSERT_TRUE(activate(lease, kMonthStart + minutes{21}));
+    EXPECT_EQ(lease.expires_at(), kMonthStart + minutes{26});
     for (int minute = 25; minute < 80; minute += 4)
-        ASSERT_TRUE(touch(lease, kStart + minutes{minute}));
-    EXPECT_EQ(lease.expires_at(), kStart + minutes{80}) << "an hour from the end of the wait";
+        ASSERT_TRUE(touch(lease, kMonthStart + minutes{minute}));
+    EXPECT_EQ(lease.expires_at(), kMonthStart + minutes{80}) << "an hour from the end of the wait";
 }
 
 }  // namespace

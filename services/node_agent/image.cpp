@@ -20,6 +20,7 @@
 #include "core/text.hpp"
 #include "identity/sha256.hpp"
 #include "node_agent/elf_file.hpp"
+#include "node_agent/injection.hpp"
 #include "policy/policy.hpp"
 
 namespace berth::node {
@@ -28,7 +29,6 @@ namespace {
 constexpr std::size_t kFirstStackBytes = 16U << 10U;  // holds nearly every argv and environment
 constexpr std::size_t kMostStackBytes = policy::kMaxPlanBytes;
 constexpr std::uint64_t kMostHashedBytes = 1ULL << 30U;  // of one file
-constexpr std::uint64_t kCode32 = 0x23;                  // code segment of an i386 program
 
 /// The pieces of /proc/<pid>/<name> paths without allocations.
 struct ProcPath {
@@ -110,7 +110,8 @@ bool Images::read_stack(pid_t pid, Image& image) {
             return false;
         }
         const std::string_view stack(stack_.data(), static_cast<std::size_t>(got));
-        if (stack.size() < size) return parse_stack(stack, regs.rsp, regs.cs == kCode32, image);
+        if (stack.size() < size)
+            return parse_stack(stack, regs.rsp, regs.cs == kCodeSegment32, image);
         if (size == kMostStackBytes) {
             refuse(image, "image", "plan too large");
             return true;

@@ -14,7 +14,6 @@
 namespace berth::node {
 namespace {
 
-constexpr unsigned long kCode32 = 0x23;       // code segment of an i386 program
 constexpr unsigned long kBelowStack = 8'192;  // the kernel maps 128 KiB below a new image's stack
 constexpr std::size_t kMostText = 4'000;
 constexpr unsigned kPrSetDumpable = 4;
@@ -105,7 +104,7 @@ bool inject_refusal(pid_t pid, std::string_view text, int code) {
     const unsigned long at = registers.rsp - kBelowStack;
     if (!write_data(pid, at, text)) text = {};
     block_sigpipe(pid);
-    Code program(registers.cs == kCode32);
+    Code program(registers.cs == kCodeSegment32);
     program.call(1, 4, {2, at, text.size()})
         .call(231, 252, {static_cast<unsigned long>(code)})
         .trap();
@@ -114,7 +113,7 @@ bool inject_refusal(pid_t pid, std::string_view text, int code) {
 
 bool inject_dumpable(pid_t pid, bool dumpable, Injected& before) {
     if (!get_registers(pid, before.registers)) return false;
-    Code program(before.registers.cs == kCode32);
+    Code program(before.registers.cs == kCodeSegment32);
     program.call(157, 172, {kPrSetDumpable, dumpable ? 1UL : 0UL}).trap();
     before.address = before.registers.rip;
     before.code.assign(program.bytes().size(), '\0');
@@ -142,7 +141,7 @@ bool inject_exec(
 ) {
     user_regs_struct registers{};
     if (!get_registers(pid, registers)) return false;
-    const bool narrow = registers.cs == kCode32;
+    const bool narrow = registers.cs == kCodeSegment32;
     const std::size_t width = narrow ? 4 : 8;
     // The strings, then the two lists of their addresses; below the stack that the image has.
     std::string strings;

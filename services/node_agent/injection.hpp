@@ -11,6 +11,9 @@
 
 namespace berth::node {
 
+/// The code segment of an i386 program (arch/x86/include/asm/segment.h).
+inline constexpr unsigned long kCodeSegment32 = 0x23;
+
 /// All take a tracee that is stopped at its exec and leave it stopped; false where its memory
 /// cannot be written. The caller lets it go on.
 

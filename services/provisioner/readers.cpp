@@ -23,7 +23,8 @@ using store::Statement;
 constexpr int kDefaultPage = 50;
 constexpr int kStaleBatch = 10;
 
-constexpr Statement kLock{"SELECT pg_advisory_xact_lock(hashtext('readers/' || $1))", "lock_org"};
+constexpr Statement kLockOrg{
+    "SELECT pg_advisory_xact_lock(hashtext('readers/' || $1))", "lock_org"};
 constexpr Statement kCount{
     "SELECT count(*) FROM readers WHERE org = $1 AND name <> $2", "count_readers"};
 constexpr Statement kPut{
@@ -103,7 +104,7 @@ ReaderHandlers::Outcome ReaderHandlers::make(
     const milliseconds life = service::to_milliseconds(request.life());
     if (life < kShortestReader || life > kLongestReader)
         return invalid("bad_life", "a credential lives between a minute and 30 days", "life");
-    BERTH_TRY(tx.exec(kLock, {actor.org()}));
+    BERTH_TRY(tx.exec(kLockOrg, {actor.org()}));
     BERTH_ASSIGN(const auto others, tx.exec(kCount, {actor.org(), request.name()}));
     if (others[0].int64(0) >= kMaxReaders)
         return limit("too_many_readers", "this org has as many readers as it may; drop one first");

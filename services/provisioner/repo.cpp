@@ -77,7 +77,7 @@ constexpr Statement kUpdate{
     "UPDATE resources SET state = $2, attempts = $3, next_at = $4, error = $5, revision = $6 WHERE "
     "machine = $1",
     "update_resource"};
-constexpr Statement kLock{
+constexpr Statement kLockMachine{
     "SELECT " RESOURCE_COLUMNS " FROM resources WHERE machine = $1 FOR UPDATE", "lock_resource"};
 constexpr Statement kDue{
     "SELECT machine FROM resources WHERE state IN ('creating', 'destroying') AND next_at <= $1 "
@@ -192,7 +192,7 @@ Result<void> update(store::Transaction& tx, const Resource& r) {
     return {};
 }
 Result<std::optional<Resource>> lock(store::Transaction& tx, const std::string& machine) {
-    BERTH_ASSIGN(const Rows rows, tx.exec(kLock, {machine}));
+    BERTH_ASSIGN(const Rows rows, tx.exec(kLockMachine, {machine}));
     if (rows.empty()) return std::optional<Resource>{};
     return std::optional<Resource>(to_resource(rows[0]));
 }

@@ -6,13 +6,13 @@
 #include <gtest/gtest.h>
 
 #include "service/proto_time.hpp"
+#include "warden/test_time.hpp"
 
 namespace berth::warden {
 namespace {
 
 using std::chrono::minutes;
 
-const WallTime kNow = from_unix_micros(1'800'000'000'000'000);
 constexpr minutes kTimeout{10};
 
 Record pending() {

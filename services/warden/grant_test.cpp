@@ -5,13 +5,12 @@
 #include <gtest/gtest.h>
 
 #include "service/proto_time.hpp"
+#include "warden/test_time.hpp"
 
 namespace berth::warden {
 namespace {
 
 using std::chrono::minutes;
-
-const WallTime kNow = from_unix_micros(1'800'000'000'000'000);
 
 v1::Approval approval(const std::string& executable, const std::vector<std::string>& argv) {
     v1::Approval out;

@@ -4,10 +4,10 @@
 
 #include <gtest/gtest.h>
 
+#include "warden/test_time.hpp"
+
 namespace berth::warden {
 namespace {
-
-const WallTime kNow = from_unix_micros(1'800'000'000'000'000);
 
 v1::Halt halt(v1::HaltScope scope, const std::string& target = {}) {
     v1::Halt out;

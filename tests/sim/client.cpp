@@ -8,7 +8,7 @@ namespace berth::sim {
 namespace {
 
 constexpr milliseconds kAskTimeout{30'000};
-constexpr milliseconds kPoll{500};
+constexpr milliseconds kClientPoll{500};
 
 }  // namespace
 
@@ -108,13 +108,13 @@ void Client::look_at_lease() {
     const auto lease = broker_.get(lease_);
     if (lease && lease->state == lease::LeaseState::LEASE_STATE_ACTIVE) return next(Stage::kStart);
     if (lease && !lease->live()) return next(Stage::kDone);
-    after(kPoll, [this] { look_at_lease(); });
+    after(kClientPoll, [this] { look_at_lease(); });
 }
 
 void Client::look_at_runs() {
     for (const std::string& run : started_) {
         const auto seen = service_.get(run);
-        if (!seen || seen->live()) return after(kPoll, [this] { look_at_runs(); });
+        if (!seen || seen->live()) return after(kClientPoll, [this] { look_at_runs(); });
     }
     next(Stage::kRelease);
 }

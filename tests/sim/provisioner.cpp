@@ -12,7 +12,7 @@ using prov::ResourceState;
 
 namespace {
 
-constexpr milliseconds kPoll{500};
+constexpr milliseconds kProvisionerPoll{500};
 constexpr milliseconds kTendEvery{2'000};
 constexpr unsigned kPassingFailure = 120;  // of a driver call, in thousandths
 constexpr unsigned kFinalFailure = 40;
@@ -33,7 +33,7 @@ Provisioner::Provisioner(World& world, Bus& bus, Host& host)
 
 void Provisioner::on_start() {
     Service::on_start();
-    every(kPoll, [this] { look(); });
+    every(kProvisionerPoll, [this] { look(); });
     every(kTendEvery, [this] { tend(); });
 }
 void Provisioner::on_crash() {

@@ -20,7 +20,6 @@ constexpr int kTries = 5;
 constexpr milliseconds kLongestPause{8'000};
 // EC2 answers within seconds; RunInstances of one machine too.
 constexpr milliseconds kPatience{30'000};
-constexpr std::size_t kMaxAnswer = 8U << 20U;
 // What is kept of EC2's words: an encoded authorisation failure alone has kilobytes.
 constexpr std::size_t kMaxWords = 300;
 // A Date further away than this is not a skewed clock.

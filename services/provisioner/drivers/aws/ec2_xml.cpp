@@ -11,8 +11,6 @@ namespace {
 
 using Node = pugi::xml_node;
 
-// The largest page asked for is far below a megabyte.
-constexpr std::size_t kMaxAnswer = 8U << 20U;
 // A document type and text outside the root are looked for in order to be refused.
 constexpr unsigned kFlags = pugi::parse_default | pugi::parse_doctype | pugi::parse_fragment;
 

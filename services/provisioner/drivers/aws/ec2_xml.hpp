@@ -13,6 +13,9 @@
 
 namespace berth::prov::aws {
 
+/// Of an answer: the largest page asked for is far below a megabyte.
+inline constexpr std::size_t kMaxAnswer = 8U << 20U;
+
 using Tags = std::map<std::string, std::string>;
 
 struct Instance {
