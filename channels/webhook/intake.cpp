@@ -34,6 +34,27 @@ bool wants(const SubscriberRow& subscriber, const std::string& org, std::string_
            );
 }
 
+// What is somebody's, in order.
+std::vector<IncomingRow> rows_for(
+    const std::vector<SubscriberRow>& subscribers, const std::deque<bus::Delivery>& batch
+) {
+    std::vector<IncomingRow> out;
+    for (const auto& delivery : batch) {
+        const bus::Message& message = delivery.message();
+        IncomingRow row;
+        row.ce_id = message.header(bus::kCeId);
+        row.org = org_of(message.subject);
+        if (!is_event_id(row.ce_id)) continue;
+        for (const auto& each : subscribers) {
+            if (wants(each, row.org, message.subject)) row.subscribers.push_back(each.id);
+        }
+        if (row.subscribers.empty()) continue;
+        row.event = message;
+        out.push_back(std::move(row));
+    }
+    return out;
+}
+
 }  // namespace
 
 Intake::Intake(Parts parts) : parts_(std::move(parts)) {
@@ -118,39 +139,33 @@ void Intake::run() {
 
 Result<std::set<std::string>> Intake::store(const std::deque<bus::Delivery>& batch) {
     std::set<std::string> orgs;
-    for (const auto& delivery : batch) orgs.insert(org_of(delivery.message().subject));
+    std::int64_t malformed = 0;
+    for (const auto& delivery : batch) {
+        orgs.insert(org_of(delivery.message().subject));
+        if (!is_event_id(delivery.message().header(bus::kCeId))) ++malformed;
+    }
     const std::vector<std::string> wanted(orgs.begin(), orgs.end());
     const std::lock_guard writing(parts_.writing);
-    std::int64_t malformed = 0;
     std::int64_t count = 0;
-    auto done = parts_.pool.transact([&](store::Transaction& tx) -> Result<std::set<std::string>> {
-        malformed = 0;
-        std::set<std::string> out;
-        BERTH_ASSIGN(const auto subscribers, repo::interested(tx, wanted));
-        std::vector<IncomingRow> events;
-        for (const auto& delivery : batch) {
-            const bus::Message& message = delivery.message();
-            IncomingRow row;
-            row.ce_id = message.header(bus::kCeId);
-            row.org = org_of(message.subject);
-            for (const auto& each : subscribers) {
-                if (wants(each, row.org, message.subject)) row.subscribers.push_back(each.id);
-            }
-            const bool good = is_event_id(row.ce_id);
-            if (!good) ++malformed;
-            if (!good || row.subscribers.empty()) continue;
-            row.event = message;
-            out.insert(row.subscribers.begin(), row.subscribers.end());
-            events.push_back(std::move(row));
-        }
-        BERTH_ASSIGN(count, repo::take_in(tx, events));
-        return out;
-    });
-    if (!done) return done;
+    std::set<std::string> out;
+    // Most events are nobody's: that costs one question and no transaction.
+    BERTH_ASSIGN(const auto willing, repo::interested(parts_.pool, wanted));
+    if (!rows_for(willing, batch).empty()) {
+        auto done = parts_.pool.transact([&](store::Transaction& tx) -> Result<void> {
+            BERTH_ASSIGN(const auto subscribers, repo::interested(tx, wanted));
+            const auto events = rows_for(subscribers, batch);
+            out.clear();
+            for (const IncomingRow& each : events)
+                out.insert(each.subscribers.begin(), each.subscribers.end());
+            BERTH_ASSIGN(count, repo::take_in(tx, events));
+            return {};
+        });
+        if (!done) return done.error();
+    }
     events_.add(static_cast<double>(batch.size()));
     deliveries_.add(static_cast<double>(count));
     malformed_.add(static_cast<double>(malformed));
-    return done;
+    return out;
 }
 
 }  // namespace berth::webhook

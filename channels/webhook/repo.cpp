@@ -94,6 +94,8 @@ constexpr Statement kList{
     "list_subscribers"};
 constexpr Statement kEnabled{
     "SELECT " COLUMNS " FROM subscribers WHERE enabled ORDER BY id", "enabled_subscribers"};
+constexpr Statement kWilling{
+    "SELECT " COLUMNS " FROM subscribers WHERE enabled AND org = ANY($1)", "willing"};
 constexpr Statement kInterested{
     "SELECT " COLUMNS " FROM subscribers WHERE enabled AND org = ANY($1) ORDER BY id FOR KEY SHARE",
     "interested"};
@@ -243,6 +245,16 @@ Result<std::vector<SubscriberRow>> list(
 
 Result<std::vector<SubscriberRow>> list_enabled(store::Pool& pool) {
     BERTH_ASSIGN(const auto rows, pool.exec_autocommit(kEnabled, {}, OnLoss::kRetry));
+    return read_all(rows);
+}
+
+Result<std::vector<SubscriberRow>> interested(
+    store::Pool& pool, std::span<const std::string> orgs
+) {
+    BERTH_ASSIGN(
+        const auto rows,
+        pool.exec_autocommit(kWilling, {Param::text_array(orgs)}, store::OnLoss::kRetry)
+    );
     return read_all(rows);
 }
 

@@ -83,7 +83,9 @@ Result<std::vector<SubscriberRow>> list(
 );
 /// The enabled ones of every org.
 Result<std::vector<SubscriberRow>> list_enabled(store::Pool& pool);
-/// The same, of these orgs: id, org and subjects alone.
+/// The same, of these orgs.
+Result<std::vector<SubscriberRow>> interested(store::Pool& pool, std::span<const std::string> orgs);
+/// And kept as they are until the transaction ends.
 Result<std::vector<SubscriberRow>> interested(
     store::Transaction& tx, std::span<const std::string> orgs
 );

@@ -334,8 +334,8 @@ private:
         const Command& handler
     ) {
         const std::string digest = identity::sha256(message.payload);
-        // Almost every message is new: its claim travels with the handler's first statement. One
-        // that is known after all, or too late, is looked at first.
+        // Almost every message is new: its id is recorded with its outcome, by COMMIT. One that is
+        // known after all, or too late, is looked at first.
         bool known_before = false;
         for (;;) {
             std::optional<Error> refusal;
@@ -344,11 +344,10 @@ private:
             current.now = Clock::system().now();
             const bool late = current.now > current.deadline;
             auto handled = parts_.pool.transact([&](store::Transaction& tx) -> Result<Handled> {
-                if (known_before || late) {
+                const bool look_first = known_before || late;
+                if (look_first) {
                     BERTH_ASSIGN(Handled known, claim(tx, inbox_id, digest));
                     if (std::string_view(known.verdict) != "ok") return known;
-                } else {
-                    store::Inbox::claim_later(tx, inbox_id, digest);
                 }
                 if (late) {
                     expired = true;
@@ -368,7 +367,11 @@ private:
                     decision->refused ? "refused" : "ok",
                     std::move(decision->committed)};
                 if (!done.messages.empty()) BERTH_TRY(store::Outbox::add_all(tx, done.messages));
-                store::Inbox::settle(tx, inbox_id, done.outcome);  // goes with COMMIT
+                if (look_first) {
+                    store::Inbox::settle(tx, inbox_id, done.outcome);
+                } else {
+                    store::Inbox::record(tx, inbox_id, digest, done.outcome);
+                }
                 return done;
             });
             // Not stored: it had no effect, and it follows from this message's own deadline. The

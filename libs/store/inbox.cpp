@@ -18,8 +18,10 @@ Claim read_claim(const Rows& rows, std::string_view digest) {
 }
 
 constexpr Statement kClaim{Inbox::kClaimSql, "inbox.claim"};
-constexpr Statement kClaimNew{
-    "INSERT INTO inbox (command_id, digest) VALUES ($1, $2)", "inbox.claim_new"};
+constexpr Statement kRecord{
+    "INSERT INTO inbox (command_id, digest, outcome_type, outcome_status, outcome) "
+    "VALUES ($1, $2, $3, $4, $5)",
+    "inbox.record"};
 constexpr Statement kOutcome{Inbox::kOutcomeSql, "inbox.outcome"};
 constexpr Statement kSettle{Inbox::kSettleSql, "inbox.settle"};
 // SKIP LOCKED: two replicas that purge at once share the rows instead of waiting for each other.
@@ -46,8 +48,17 @@ Result<Claim> Inbox::claim(Transaction& tx, std::string_view command_id, std::st
     return found;
 }
 
-void Inbox::claim_later(Transaction& tx, std::string_view command_id, std::string_view digest) {
-    tx.exec_later(kClaimNew, {command_id, Param::bytes(std::string(digest))});
+void Inbox::record(
+    Transaction& tx, std::string_view command_id, std::string_view digest, const Outcome& outcome
+) {
+    tx.exec_later(
+        kRecord,
+        {command_id,
+         Param::bytes(std::string(digest)),
+         outcome.type,
+         outcome.status,
+         Param::bytes(outcome.payload)}
+    );
 }
 
 bool Inbox::was_claimed(const Error& error) {

@@ -56,20 +56,18 @@ public:
     static constexpr std::string_view kSettleSql =
         "UPDATE inbox SET outcome_type = $2, outcome_status = $3, outcome = $4 WHERE command_id = "
         "$1";
-    /// Claim and settle in one, for effects that are decided before the statement:
-    /// $1 command_id, $2 digest, $3 type, $4 status, $5 payload.
-    static constexpr std::string_view kClaimSettledSql =
-        "INSERT INTO inbox (command_id, digest, outcome_type, outcome_status, outcome) "
-        "VALUES ($1, $2, $3, $4, $5) ON CONFLICT (command_id) DO NOTHING";
-
     static Result<Claim> claim(
         Transaction& tx, std::string_view command_id, std::string_view digest
     );
-    /// claim() for an id that is most likely new: it travels with the transaction's next statement
-    /// instead of costing a round trip of its own. Where the id is known after all, that statement
-    /// (or COMMIT) fails with an error of which was_claimed() is true, and nothing was done:
-    /// claim() in another transaction then says what is known.
-    static void claim_later(Transaction& tx, std::string_view command_id, std::string_view digest);
+    /// claim() and settle() in one, for an id that is most likely new: one row written once, with
+    /// COMMIT. Where the id is known after all COMMIT fails with an error of which was_claimed() is
+    /// true, and nothing was done: claim() in another transaction then says what is known.
+    static void record(
+        Transaction& tx,
+        std::string_view command_id,
+        std::string_view digest,
+        const Outcome& outcome
+    );
     static bool was_claimed(const Error& error);
     /// What is known of a command, without claiming it; kNew when nothing is.
     static Result<Claim> look_up(

@@ -50,6 +50,31 @@ TEST(Inbox, FiftyRacersForOneCommandHaveOneEffectAndOneAnswer) {
     }
 }
 
+TEST(Inbox, WhatIsRecordedWithItsOutcomeHappensForOneOfFiftyRacers) {
+    PoolSettings settings = fresh_schema();
+    settings.max_connections = 25;
+    Pool pool(settings);
+    ASSERT_TRUE(pool.exec_autocommit("CREATE TABLE effects (racer bigint)"));
+    std::atomic<int> done{0};
+    test::in_parallel(50, [&](int i) {
+        auto outcome = pool.transact([&](Transaction& tx) -> Result<void> {
+            BERTH_TRY(tx.exec("INSERT INTO effects VALUES ($1)", {i}));
+            Inbox::record(tx, "cmd", "d", {"berth.Reply", "ok", std::to_string(i)});
+            return {};
+        });
+        if (outcome) {
+            ++done;
+        } else {
+            EXPECT_TRUE(Inbox::was_claimed(outcome.error())) << outcome.error().describe();
+        }
+    });
+    EXPECT_EQ(done, 1);
+    auto effects = pool.exec_autocommit("SELECT racer::text FROM effects");
+    ASSERT_TRUE(effects) << effects.error().describe();
+    ASSERT_EQ(effects->size(), 1U);
+    EXPECT_EQ(Inbox::look_up(pool, "cmd", "d")->outcome.payload, (*effects)[0].text(0));
+}
+
 TEST(Inbox, TheSameIdForAnotherCommandIsAConflict) {
     Pool pool(fresh_schema());
     EXPECT_EQ(*handle(pool, "cmd", "one"), Claim::Kind::kNew);

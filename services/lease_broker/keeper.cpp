@@ -40,20 +40,28 @@ Reaper::Reaper(LeaseHandlers& handlers, service::Runtime& runtime)
 Result<void> Reaper::look(std::int64_t fence) {
     const WallTime now = Clock::system().now();
     using Messages = std::vector<store::OutboxMessage>;
-    BERTH_ASSIGN(const auto due, repo::overdue_leases(runtime_.pool(), now, kReapBatch));
-    for (const auto& each : due) {
+    BERTH_ASSIGN(const auto due, repo::leases_to_look_at(runtime_.pool(), now, kLookBatch));
+    std::vector<Lease> touched;
+    int ended = 0;
+    for (const Lease& lease : due) {
+        if (overdue(lease, now).empty()) {
+            touched.push_back(lease);
+            continue;
+        }
+        if (ended++ == kReapBatch) break;
         const auto done = guarded(
             runtime_,
             kOffice,
             fence,
             [&](store::Transaction& tx, Messages& out) -> Result<void> {
-                BERTH_ASSIGN(out, handlers_.expire(tx, each.second, each.first, now));
+                BERTH_ASSIGN(out, handlers_.expire(tx, lease.org, lease.id, now));
                 return {};
             }
         );
         if (!done) return done.error();
         expired_.add();
     }
+    if (!touched.empty()) BERTH_TRY(repo::look_later(runtime_.pool(), touched));
     BERTH_ASSIGN(
         const auto stale,
         repo::stale_attachments(runtime_.pool(), now - kUnconfirmedAttachment, kReapBatch)

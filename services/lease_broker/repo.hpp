@@ -50,10 +50,11 @@ struct ListFilter {
     int limit = 50;
 };
 Result<std::vector<Lease>> list_leases(store::Pool& pool, const ListFilter& filter);
-/// Ids of live leases whose time is over.
-Result<std::vector<std::pair<std::string, std::string>>> overdue_leases(
-    store::Pool& pool, WallTime now, int limit
-);
+/// Live leases whose time may be over. Whoever was touched since it was last looked at comes up,
+/// too, and is to be put off by look_later().
+Result<std::vector<Lease>> leases_to_look_at(store::Pool& pool, WallTime now, int limit);
+/// Next when they expire as they are here; one that has changed meanwhile comes up again.
+Result<void> look_later(store::Pool& pool, const std::vector<Lease>& leases);
 
 /// False when this work is attached already.
 Result<bool> insert_attachment(

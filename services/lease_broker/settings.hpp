@@ -51,6 +51,8 @@ struct LeaseSettings {
 
 /// Leases ended per look, so that a flood of expiries shares the database with everyone else.
 inline constexpr int kReapBatch = 100;
+/// Leases looked at per look: most of them were touched meanwhile, and cost one statement together.
+inline constexpr int kLookBatch = 1'000;
 /// An attachment that no run event has confirmed for this long belongs to a run that never was.
 inline constexpr seconds kUnconfirmedAttachment{120};
 /// A machine's create command may wait this long in the queue while the provisioner is away.
