@@ -77,6 +77,22 @@ function(berth_test)
     ENVIRONMENT "BERTH_BIN_DIR=${CMAKE_BINARY_DIR}/bin;BERTH_SOURCE_DIR=${CMAKE_SOURCE_DIR};${A_ENV}")
 endfunction()
 
+# berth_fake_tests(slack fake_test sdk_test TIMEOUT 360)
+# The tests of tests/fakes/<name>, by Debian's own Python, which has the distribution's libraries. A missing one skips.
+function(berth_fake_tests name)
+  if(NOT BERTH_TESTS)
+    return()
+  endif()
+  cmake_parse_arguments(A "" "TIMEOUT" "" ${ARGN})
+  foreach(test ${A_UNPARSED_ARGUMENTS})
+    # An sdk_test installs others' libraries into its folder.
+    set(folder $<$<STREQUAL:${test},sdk_test>:${CMAKE_BINARY_DIR}/sdk/${name}>)
+    add_test(NAME ${name}_${test} COMMAND /usr/bin/python3 -B ${CMAKE_SOURCE_DIR}/tests/fakes/${name}/${test}.py ${folder}
+      COMMAND_EXPAND_LISTS)
+    set_tests_properties(${name}_${test} PROPERTIES LABELS contract TIMEOUT ${A_TIMEOUT} SKIP_RETURN_CODE 77)
+  endforeach()
+endfunction()
+
 # berth_service(NAME lease_broker BINARY berth-lease SOURCES a.cpp DEPS berth::service)
 # An object library <NAME>_objects shared by the executable and its tests, and the executable of
 # main.cpp under the name BINARY.
