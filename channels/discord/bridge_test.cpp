@@ -233,12 +233,12 @@ TEST_F(DiscordBridge, LosesAndRepeatsNothingOverFaultsAndRestarts) {
     world_->start();
     tell(
         "faults",
-        "[{'method':'POST','path':'/messages$','kind':'429','retry_after':0.3,'count':3,'skip':15},"
+        "[{'method':'POST','path':'/messages$','kind':'429','retry_after':0.3,'times':3,'skip':15},"
         "{'method':'POST','path':'/"
-        "messages$','kind':'error','status':502,'when':'after','count':2,'skip':25},"
-        "{'method':'POST','path':'/messages$','kind':'error','status':503,'count':2,'skip':30},"
-        "{'method':'POST','path':'/messages$','kind':'drop','when':'after','count':2,'skip':40},"
-        "{'method':'POST','path':'/messages$','kind':'drop','count':2,'skip':50}]"
+        "messages$','kind':'error','status':502,'when':'after','times':2,'skip':25},"
+        "{'method':'POST','path':'/messages$','kind':'error','status':503,'times':2,'skip':30},"
+        "{'method':'POST','path':'/messages$','kind':'drop','when':'after','times':2,'skip':40},"
+        "{'method':'POST','path':'/messages$','kind':'drop','times':2,'skip':50}]"
     );
     for (int i = 0; i < kEach; ++i) {
         if (i == 6) tell("gateway", "{'do':'reconnect'}");

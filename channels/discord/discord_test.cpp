@@ -290,7 +290,7 @@ TEST_F(Posting, RefusalsNameTheirReason) {
     EXPECT_EQ(
         platform_->edit({general_, ""}, posted.value->message, message("y")).error.kind, Kind::kGone
     );
-    fault("{'kind':'error','status':400,'code':50035,'method':'POST','path':'/messages$','count':2}"
+    fault("{'kind':'error','status':400,'code':50035,'method':'POST','path':'/messages$','times':2}"
     );
     EXPECT_EQ(kind_of(message("x", "01hzzzzzzzzzzzzzzzzzzzzzz8")), Kind::kBadMarkup);
     chat::Outgoing plain = message("x", "01hzzzzzzzzzzzzzzzzzzzzzz9");

@@ -66,7 +66,7 @@ TEST_F(SlackSoak, EachMessageIsAnsweredOnce) {
         if (random.below(kFaultEvery) == 0)
             fake_->tell(
                 "faults",
-                R"({"faults":[{"method":"chat.postMessage","count":3,"retry_after":1,"kind":")" +
+                R"({"faults":[{"method":"chat.postMessage","times":3,"retry_after":1,"kind":")" +
                     kinds[random.below(kinds.size())] + "\"}]}"
             );
         if (random.below(kFaultEvery) == 0)

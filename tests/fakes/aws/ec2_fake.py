@@ -18,13 +18,13 @@ The API is at "/". For tests, unsigned:
 import argparse
 import email.utils
 import http.client
-import http.server
 import json
 import os
 import sys
 import urllib.parse
 
-sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."))  # common/
+from common.threads import Handler, Server  # noqa: E402
 from ec2_front import Front, child, parse, text_of  # noqa: E402
 from ec2_memory import Ec2Memory, Failure  # noqa: E402
 
@@ -69,14 +69,8 @@ class Moto:
         return {"Action": "DeleteKeyPair", "Version": params["Version"], "KeyName": names[params["KeyPairId"]]}
 
 
-class Handler(http.server.BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
-    disable_nagle_algorithm = True
-    timeout = 60
+class Ec2Handler(Handler):
     front = None
-
-    def log_message(self, *args):
-        pass
 
     def reply(self, status, body, kind):
         data = body.encode()
@@ -104,7 +98,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
             elif (method, path) == ("GET", "user_data"):
                 return front.user_data
             elif (method, path) == ("POST", "kill"):
-                front.killing = asked
+                front.kill.order = asked
             elif (method, path) == ("POST", "set"):
                 for name, value in asked.items():
                     target = front if hasattr(front, name) else front.upstream
@@ -143,24 +137,14 @@ class Handler(http.server.BaseHTTPRequestHandler):
         self.serve("POST")
 
 
-class Server(http.server.ThreadingHTTPServer):
-    daemon_threads = True
-    request_queue_size = 64
-
-    def handle_error(self, request, client_address):
-        """A client that was killed in the middle of its request is what the tests are about."""
-        if not isinstance(sys.exc_info()[1], ConnectionError):
-            super().handle_error(request, client_address)
-
-
 def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("--port", type=int, default=0)
     parser.add_argument("--upstream")
     options = parser.parse_args()
-    Handler.front = Front(Moto(options.upstream) if options.upstream else Ec2Memory())
-    server = Server(("127.0.0.1", options.port), Handler)
-    print("port %d" % server.server_address[1], flush=True)
+    Ec2Handler.front = Front(Moto(options.upstream) if options.upstream else Ec2Memory())
+    server = Server(options.port, Ec2Handler)
+    print("port %d" % server.server_port, flush=True)
     server.serve_forever()
 
 

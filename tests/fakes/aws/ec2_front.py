@@ -3,12 +3,11 @@
 # visibility, and faults on command.
 import datetime
 import hashlib
-import os
 import re
-import signal
 import threading
 import xml.etree.ElementTree as ElementTree
 
+from common.faults import Kill, next_fault
 from ec2_memory import NAMESPACE, Failure, numbered
 from sigv4_check import Refused, verify
 
@@ -121,7 +120,7 @@ class Front:
         self.upstream.reset()
         self.rules, self.log, self.tokens, self.hidden, self.pages = [], [], {}, {}, {}
         self.clock_offset, self.page_size, self.hide_looks = 0, 0, 0
-        self.user_data, self.killing = {}, None
+        self.user_data, self.kill = {}, Kill()
 
     def now(self):
         return datetime.datetime.now(datetime.timezone.utc) + datetime.timedelta(seconds=self.clock_offset)
@@ -130,7 +129,7 @@ class Front:
     def handle(self, headers, body, pairs):
         """(status, body), or None where the answer is lost."""
         with self.lock:
-            self.kill_now(False)
+            self.kill.now(False)
             try:
                 region = verify(headers, body, self.now(), KEYS)
                 host = dict((k.lower(), v) for k, v in headers)["host"].split(":")[0]
@@ -143,36 +142,18 @@ class Front:
                 if "UserData" in params:
                     self.user_data[params.get("ClientToken", "")] = params["UserData"]
                 answer = self.obey(region, params)
-                self.kill_now(True)
+                self.kill.now(True)
                 return answer
             except (Refused, Failure) as refusal:
                 return refusal.status, error_body(refusal.code, refusal.message)
 
-    def kill_now(self, after):
-        """The moment of a crash, to the request: kill -9 of whom a test named."""
-        if self.killing is None:
-            return
-        if not after:
-            self.killing["at"] -= 1
-        if self.killing["at"] <= 0 and self.killing["after"] == after:
-            os.kill(self.killing["pid"], signal.SIGKILL)
-            self.killing = None
-
     def rule_for(self, region, params):
-        for rule in self.rules:
-            wanted = {"Action": rule["action"], **rule.get("match", {})}
-            if rule.get("times", 1) <= 0 or rule.get("region", region) != region or any(params.get(k) != v for k, v in wanted.items()):
-                continue
-            if rule.get("skip", 0) > 0:
-                rule["skip"] -= 1
-                continue
-            rule["times"] = rule.get("times", 1) - 1
-            return rule
-        return {"kind": ""}
+        return next_fault(self.rules, lambda rule: rule.get("region", region) == region and all(
+            params.get(k) == v for k, v in {"Action": rule["action"], **rule.get("match", {})}.items()))
 
     def obey(self, region, params):
         rule = self.rule_for(region, params)
-        kind = rule["kind"]
+        kind = rule.get("kind")
         fault = rule.get("status", 400), error_body(rule.get("code", ""), rule.get("message", "asked for by a rule"))
         if kind == "error":
             return fault

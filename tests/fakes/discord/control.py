@@ -1,37 +1,27 @@
 # SPDX-License-Identifier: Apache-2.0
 # The fake's other side: acting as a person, looking at what stands in a channel, and ordering faults.
-import asyncio
 import json
 import time
 
-from aiohttp import ClientError, ClientSession, ClientTimeout, web
+from aiohttp import web
 
+from common.control import Control as Common
 from world import EPHEMERAL, LOADING, Refusal, TEXT
 
 SEVERAL = 1000  # messages of one order
 
 
-class Control:
-    def __init__(self, world, gateway, api):
-        self.world = world
+class Control(Common):
+    posts = ("person", "message", "room", "command", "click", "submit", "faults", "settings", "token", "access", "ping", "delete",
+             "sign", "sign_command")
+    looks = {"channel/{place}": "channel", "state": "state", "interaction/{id}": "look_at_interaction"}
+
+    def __init__(self, world, api, gateway):
+        super().__init__(world, api)
         self.gateway = gateway
-        self.api = api
-        self.http = None
 
     def routes(self):
-        return [
-            web.post("/_fake/person", self.person), web.post("/_fake/message", self.message),
-            web.post("/_fake/room", self.room),
-            web.post("/_fake/command", self.command),
-            web.post("/_fake/click", self.click), web.post("/_fake/submit", self.submit),
-            web.post("/_fake/faults", self.faults), web.post("/_fake/settings", self.settings),
-            web.post("/_fake/gateway", self.order), web.post("/_fake/token", self.token),
-            web.post("/_fake/access", self.access), web.post("/_fake/ping", self.ping),
-            web.post("/_fake/delete", self.delete), web.post("/_fake/sign", self.sign),
-            web.post("/_fake/sign_command", self.sign_command),
-            web.get("/_fake/channel/{place}", self.channel), web.get("/_fake/state", self.state),
-            web.get("/_fake/interaction/{id}", self.look_at_interaction),
-        ]
+        return super().routes() + [web.post("/_fake/gateway", self.order)]
 
     # --- acting as a person ------------------------------------------------------------------------
     async def person(self, request):
@@ -180,14 +170,8 @@ class Control:
         headers = {"Content-Type": "application/json", "X-Signature-Timestamp": parts["stamp"]}
         if parts["signature"]:
             headers["X-Signature-Ed25519"] = parts["signature"]
-        if self.http is None:
-            self.http = ClientSession(timeout=ClientTimeout(total=self.world.settings["answer_within"] + 2))
-        try:
-            async with self.http.post(self.world.settings["interactions_url"], data=body.encode(),
-                                      headers=headers) as answer:
-                return answer.status, await answer.text()
-        except (ClientError, asyncio.TimeoutError) as error:
-            return 0, str(error)
+        return await self.caller.send("POST", self.world.settings["interactions_url"], self.world.settings["answer_within"] + 2,
+                                      data=body.encode(), headers=headers)
 
     async def look_at_interaction(self, request):
         record = self.world.interactions[request.match_info["id"]]
@@ -229,10 +213,6 @@ class Control:
             "people": {name: user["id"] for name, user in self.world.people.items()}})
 
     # --- misbehaving -------------------------------------------------------------------------------
-    async def faults(self, request):
-        self.api.faults += await request.json()
-        return web.json_response({})
-
     async def settings(self, request):
         order = await request.json()
         self.world.settings.update(order)
@@ -244,10 +224,10 @@ class Control:
 
     async def token(self, request):
         """{token}: another one is valid from now on; whoever is connected by the old one is thrown out."""
-        self.world.token = (await request.json())["token"]
+        answer = await super().token(request)
         for session in self.gateway.live():
             await session.socket.end(4004, "Authentication failed.")
-        return web.json_response({})
+        return answer
 
     async def access(self, request):
         order = await request.json()

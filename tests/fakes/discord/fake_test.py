@@ -5,16 +5,18 @@ import unittest
 
 from fake_process import FakeProcess
 
+from common.skipping import need
+
 
 class FakeTest(unittest.TestCase):
     def setUp(self):
         self.fake = FakeProcess()
         self.addCleanup(self.fake.stop)
-        self.state = self.fake.control("GET", "state")
+        self.state = self.fake.control("state")
         self.channel = self.state["channels"]["general"]
 
     def tearDown(self):
-        self.assertEqual(self.fake.control("GET", "state")["flaws"], [])
+        self.assertEqual(self.fake.control("state")["flaws"], [])
 
     def post(self, body, **more):
         return self.fake.api("POST", "/channels/%s/messages" % self.channel, body, **more)
@@ -23,7 +25,7 @@ class FakeTest(unittest.TestCase):
         self.assertEqual((answer[0], answer[1]["code"]), (status, code), answer)
 
     def test_it_is_strict(self):
-        self.fake.control("POST", "settings", {"limits": {}})
+        self.fake.control("settings", {"limits": {}})
         self.assertEqual(self.post({"content": "x"})[0], 200)
         self.refused(self.post({"content": "x"}, token="another"), 401, 0)
         self.refused(self.post({"content": 5}), 400, 50035)
@@ -48,20 +50,20 @@ class FakeTest(unittest.TestCase):
     def test_budgets(self):
         statuses = [self.post({"content": "x"})[0] for _ in range(6)]
         self.assertEqual(statuses, [200] * 5 + [429])
-        self.assertEqual(self.fake.headers["X-RateLimit-Remaining"], "0")
-        self.assertGreater(float(self.fake.headers["X-RateLimit-Reset-After"]), 0)
+        self.assertEqual(self.fake.received["X-RateLimit-Remaining"], "0")
+        self.assertGreater(float(self.fake.received["X-RateLimit-Reset-After"]), 0)
         other = self.state["channels"]["other"]
         self.assertEqual(self.fake.api("POST", "/channels/%s/messages" % other, {"content": "x"})[0], 200)
 
     def test_faults_before_and_after_the_effect(self):
         def faulty(**fault):
-            self.fake.control("POST", "faults", [{"method": "POST", "path": "/messages$", **fault}])
+            self.fake.control("faults", [{"method": "POST", "path": "/messages$", **fault}])
             answer = self.post({"content": "x"})
-            messages = self.fake.control("GET", "channel/general")["messages"]
+            messages = self.fake.control("channel/general")["messages"]
             for message in messages:
-                self.fake.control("POST", "delete", {"channel": "general", "message": message["id"]})
+                self.fake.control("delete", {"channel": "general", "message": message["id"]})
             return answer and answer[0], len(messages)
-        self.fake.control("POST", "settings", {"limits": {}})
+        self.fake.control("settings", {"limits": {}})
         self.assertEqual(faulty(kind="error", status=502), (502, 0))
         self.assertEqual(faulty(kind="error", status=502, when="after"), (502, 1))
         self.assertEqual(faulty(kind="drop"), (None, 0))
@@ -83,4 +85,5 @@ class FakeTest(unittest.TestCase):
 
 
 if __name__ == "__main__":
+    need("aiohttp", "cryptography", "jsonschema")
     unittest.main(verbosity=2)

@@ -8,6 +8,7 @@ import time
 
 from aiohttp import web
 
+from common.faults import next_fault
 from description import Description
 from world import EPHEMERAL, Refusal, THREAD
 
@@ -71,14 +72,14 @@ class Api:
         path = re.sub(r"^/api/v10", "", request.path)
         entry = {"method": request.method, "path": re.sub(r"it_[\w-]+", "<token>", path), "at": time.time()}
         self.requests.append(entry)
-        fault = self.fault(request.method, path)
+        fault = next_fault(self.faults, lambda one: one["method"] in (request.method, "*") and re.search(one["path"], path))
         refused = await self.before(fault, request)
         if refused is not None:
             entry["status"] = refused.status
             return refused
         status, body, headers = await self.answer(request, path)
         entry["status"] = status
-        if fault and fault.get("when") == "after":
+        if fault.get("when") == "after":
             if fault["kind"] == "drop":
                 request.transport.abort()
             elif fault["kind"] == "error":
@@ -89,20 +90,8 @@ class Api:
             return web.Response(status=status, headers=headers)
         return web.json_response(body, status=status, headers=headers)
 
-    def fault(self, method, path):
-        for fault in self.faults:
-            if fault["method"] in (method, "*") and re.search(fault["path"], path):
-                if fault.get("skip", 0) > 0:
-                    fault["skip"] -= 1
-                    continue
-                fault["count"] = fault.get("count", 1) - 1
-                if fault["count"] <= 0:
-                    self.faults.remove(fault)
-                return dict(fault)
-        return None
-
     async def before(self, fault, request):
-        if fault is None or fault.get("when") == "after":
+        if not fault or fault.get("when") == "after":
             return None
         if fault["kind"] in ("429", "429_global"):
             everywhere = fault["kind"] == "429_global"
@@ -129,7 +118,7 @@ class Api:
         try:
             if found is None:
                 raise Refusal(404, 0, "404: Not Found")
-            template, operation = found
+            template, operation, arguments = found
             by_token = template.startswith("/interactions/") or "{webhook_token}" in template
             if not re.match(r"DiscordBot \(\S+, \S+\)", request.headers.get("User-Agent", "")):
                 self.violations.append("no User-Agent in Discord's form at %s" % path)
@@ -141,12 +130,11 @@ class Api:
                 self.check_answer(operation, 429, refused)
                 return 429, refused, headers
             body, files = await self.read(request)
-            problems = self.description.check_query(operation, dict(request.query))
+            problems = self.description.check_query(operation, {name: request.query.getall(name) for name in request.query})
             problems += self.description.check_body(operation, body)
             if problems:
                 self.violations += ["%s %s: %s" % (request.method, template, problem) for problem in problems]
                 raise Refusal(400, 50035, "Invalid Form Body: " + "; ".join(problems))
-            arguments = re.match("^" + re.sub(r"\{([a-z_]+)\}", r"(?P<\1>[^/]+)", template) + "$", path).groupdict()
             handler = getattr(self, operation["operationId"])
             result = handler(arguments, body, files, dict(request.query))
             status, answer = result if isinstance(result, tuple) else (200, result)

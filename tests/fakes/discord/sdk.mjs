@@ -1,39 +1,22 @@
 // SPDX-License-Identifier: Apache-2.0
 // discord.js and discord-interactions against the fake: what they cannot use is not Discord.
-// usage: node sdk.mjs FAKE_URL TOKEN FOLDER_WITH_NODE_MODULES
+// usage: node sdk.mjs FAKE_URL FOLDER_WITH_NODE_MODULES TOKEN
 import assert from 'node:assert/strict';
 import http from 'node:http';
-import { createRequire } from 'node:module';
-import path from 'node:path';
 import { test } from 'node:test';
 
-const [, , url, token, folder] = process.argv;
-const require = createRequire(path.join(folder, 'package.json'));
+import { control, require, until, url, words } from '../common/sdk.mjs';
+
+const [token] = words;
 const {
   ActionRowBuilder, ButtonBuilder, ButtonStyle, ChannelType, Client, EmbedBuilder, Events, GatewayIntentBits, MessageFlags,
   ModalBuilder, Partials, TextInputBuilder, TextInputStyle,
 } = require('discord.js');
 const { verifyKey, InteractionResponseType } = require('discord-interactions');
 
-async function control(name, body) {
-  const answer = await fetch(`${url}/_fake/${name}`, body === undefined ? {} : { method: 'POST', body: JSON.stringify(body) });
-  const text = await answer.text();
-  assert.equal(answer.status, 200, `${name}: ${text}`);
-  return JSON.parse(text);
-}
 const state = () => control('state');
 const shown = async (place, viewer) => (await control(`channel/${place}${viewer ? `?as=${viewer}` : ''}`)).messages;
 const counted = async (what) => (await state()).counts[what] ?? 0;
-
-async function until(what, seconds = 20) {
-  const end = Date.now() + seconds * 1000;
-  for (;;) {
-    const found = await what();
-    if (found) return found;
-    assert.ok(Date.now() < end, `waited in vain for ${what}`);
-    await new Promise((done) => setTimeout(done, 20));
-  }
-}
 
 /** The next event that `wanted` takes, started before `act` so that nothing is missed. */
 function next(client, event, wanted = () => true) {
@@ -188,7 +171,7 @@ test('rate limits: per route, global, and a broken gateway in front', async () =
   assert.deepEqual((await shown('other')).map((m) => m.content), [...Array(8).keys()].map((n) => `n${n}`));
   await control('faults', [{ method: 'POST', path: '/messages$', kind: '429_global', retry_after: 0.3 }]);
   await channel.send('after a global limit');
-  await control('faults', [{ method: 'POST', path: '/messages$', kind: 'error', status: 502, count: 2 }]);
+  await control('faults', [{ method: 'POST', path: '/messages$', kind: 'error', status: 502, times: 2 }]);
   await channel.send('after two errors');
   assert.equal((await shown('other')).at(-1).content, 'after two errors');
   await control('settings', { limits: { 'POST /channels/{channel_id}/messages': [1000, 1] } });

@@ -6,12 +6,13 @@ import json
 import os
 import shutil
 import subprocess
-import sys
 import tempfile
 import time
 import unittest
 
-from fake_process import KEY, SKIPPED, TOKEN, FakeProcess
+from fake_process import KEY, TOKEN, FakeProcess
+
+from common.skipping import skip
 
 
 class CliTest(unittest.TestCase):
@@ -39,7 +40,7 @@ class CliTest(unittest.TestCase):
         """This version of the tool returns while the deletion is under way."""
         self.hcloud("server", "delete", name)
         deadline = time.monotonic() + 10
-        while any(server["name"] == name for server in self.fake.control("GET", "state")["servers"]):
+        while any(server["name"] == name for server in self.fake.control("state")["servers"]):
             self.assertLess(time.monotonic(), deadline)
 
     def setUpKey(self):
@@ -62,7 +63,7 @@ class CliTest(unittest.TestCase):
         for name in ("one", "two"):
             self.delete_server(name)
         self.hcloud("ssh-key", "delete", "laptop")
-        state = self.fake.control("GET", "state")
+        state = self.fake.control("state")
         for kind in ("servers", "ssh_keys", "primary_ips"):
             self.assertEqual(state[kind], [], kind)
         self.assertEqual((state["violations"], state["flaws"]), ([], []))
@@ -72,12 +73,12 @@ class CliTest(unittest.TestCase):
         names = ["s%d" % number for number in range(5)]
         for name in names:
             self.make_server(name)
-        self.fake.control("POST", "settings", {"page_cap": 2})
+        self.fake.control("settings", {"page_cap": 2})
         listed = self.hcloud("server", "list", "-o", "noheader", "-o", "columns=name")
         self.assertEqual(listed.split(), names)
         self.assertIn("uniqueness_error", self.hcloud(
             "server", "create", "--name", "s1", "--type", "cx22", "--image", "debian-12", fails=True))
-        self.fake.control("POST", "faults", [{"method": "POST", "path": "/servers", "kind": "error", "status": 412,
+        self.fake.control("faults", [{"method": "POST", "path": "/servers", "kind": "error", "status": 412,
                                               "code": "resource_unavailable", "message": "no room"}])
         self.assertIn("resource_unavailable", self.hcloud(
             "server", "create", "--name", "s9", "--type", "cx22", "--image", "debian-12", fails=True))
@@ -96,11 +97,10 @@ class CliTest(unittest.TestCase):
         for kind, name in (("server-type", "cx22"), ("location", "fsn1"), ("datacenter", "fsn1-dc1"), ("image", "debian-12")):
             self.assertIn(name, self.hcloud(kind, "list"))
             self.assertEqual(self.describe(kind, name)["name"], name)
-        self.assertEqual(self.fake.control("GET", "state")["violations"], [])
+        self.assertEqual(self.fake.control("state")["violations"], [])
 
 
 if __name__ == "__main__":
     if shutil.which("hcloud") is None:
-        print("SKIPPED: hcloud (package hcloud-cli) is not installed; the fake was not held to it", file=sys.stderr)
-        sys.exit(SKIPPED)
+        skip("hcloud (package hcloud-cli) is not installed; the fake was not held to it")
     unittest.main(verbosity=2)

@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 # Holds requests and answers to the provider's own description (OpenAPI 3.0), so that the fake cannot be laxer than it.
 """Only the keywords that hcloud-reduced.json uses; an unknown one is an error, not a silent pass."""
-import json
 import re
 from datetime import datetime
+
+from common.openapi import OpenApi
 
 KNOWN = {
     "type", "properties", "required", "items", "additionalProperties", "allOf", "$ref", "enum", "pattern", "maximum",
@@ -27,26 +28,9 @@ SENT_BY_THE_CLI = {
 }
 
 
-class Description:
-    def __init__(self, path):
-        with open(path, encoding="utf-8") as file:
-            self.document = json.load(file)
-        self.routes = []
-        for template, operations in self.document["paths"].items():
-            pattern = re.compile("^" + re.sub(r"\{[a-z_]+\}", "([^/]+)", template) + "$")
-            for method, operation in operations.items():
-                if method != "servers":
-                    # A literal path goes before one with a parameter: /servers/actions is not /servers/{id}.
-                    self.routes.append((template.count("{"), method.upper(), template, pattern, operation))
-        self.routes.sort(key=lambda route: route[0])
-
-    def route(self, method, path):
-        """(template, operation, path arguments) or None."""
-        for _, verb, template, pattern, operation in self.routes:
-            match = pattern.match(path)
-            if match and verb == method:
-                return template, operation, match.groups()
-        return None
+class Description(OpenApi):
+    def problems(self, schema, value, where):
+        return self.check(schema, value, where)
 
     def resolve(self, schema):
         while "$ref" in schema:
@@ -112,47 +96,8 @@ class Description:
                     problems.append("%s.%s is not in the description" % (where, name))
         return problems
 
-    def check_query(self, operation, query):
-        """`query`: name → list of texts."""
-        known = {p["name"]: p["schema"] for p in operation.get("parameters", []) if p["in"] == "query"}
-        known.update(SENT_BY_THE_CLI.get(operation["operationId"], {}))
-        problems = []
-        for name, texts in query.items():
-            if name not in known:
-                problems.append("query parameter %s is not in the description" % name)
-                continue
-            schema = known[name]
-            if schema["type"] == "array":
-                schema = schema["items"]
-            elif len(texts) != 1:
-                problems.append("query parameter %s is given twice" % name)
-            for text in texts:
-                value = text
-                if schema["type"] == "integer":
-                    value = int(text) if re.fullmatch(r"[0-9]{1,16}", text) else text
-                if schema["type"] == "boolean":
-                    value = {"true": True, "false": False}.get(text, text)
-                problems += self.check(schema, value, "query parameter " + name)
-        for parameter in operation.get("parameters", []):
-            if parameter["in"] == "query" and parameter["required"] and parameter["name"] not in query:
-                problems.append("query parameter %s is missing" % parameter["name"])
-        return problems
-
-    def check_body(self, operation, body):
-        if "requestBody" not in operation:
-            return [] if body is None else ["this operation takes no body"]
-        if body is None:
-            return ["the body is missing"] if operation["requestBody"].get("required") else []
-        return self.check(operation["requestBody"]["content"]["application/json"]["schema"], body, "body")
-
-    def check_answer(self, operation, status, body):
-        responses = operation["responses"]
-        response = responses.get(str(status)) or responses.get("%dxx" % (status // 100))
-        if response is None:
-            return ["status %d is not in the description" % status]
-        if "content" not in response:
-            return [] if body is None else ["status %d has no body" % status]
-        return self.check(response["content"]["application/json"]["schema"], body, "answer")
+    def query_schemas(self, operation):
+        return {**super().query_schemas(operation), **SENT_BY_THE_CLI.get(operation["operationId"], {})}
 
 
 LABEL_NAME = re.compile(r"[a-z0-9A-Z]([a-z0-9A-Z._-]{0,61}[a-z0-9A-Z])?")

@@ -6,7 +6,7 @@
 Prints {"port": N} when it listens and ends when its standard input closes. The API is below /v1. Every request is held
 to hcloud-reduced.json, and so is every answer. Below /_control (no token) a test arranges and looks:
 
-    POST reset     forget everything          POST faults   add to the failure schedule (a list, see Fault)
+    POST reset     forget everything          POST faults   add to the failure schedule (a list, see fault_of)
     POST settings  {action_ms, page_cap, rate_limit, rate_remaining, rate_reset_s}
     POST plant     {"kind": "servers", "item": {…}} puts a resource there that no request made
     POST kill      {"pid", "at": n, "after": bool}: kill -9 at the n-th request from now
@@ -16,66 +16,41 @@ to hcloud-reduced.json, and so is every answer. Below /_control (no token) a tes
 import argparse
 import json
 import os
-import signal
 import socket
 import sys
 import threading
 import time
 import urllib.parse
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
-from description import Description
-from project import Project, Refused
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."))  # common/
+from common.faults import Kill, next_fault  # noqa: E402
+from common.openapi import read_spec  # noqa: E402
+from common.threads import Handler, Server, serve  # noqa: E402
+from description import Description  # noqa: E402
+from project import Project, Refused  # noqa: E402
 
-HERE = os.path.dirname(os.path.abspath(__file__))
 BODY_LIMIT = 1 << 20
-
-
-class Fault:
-    """One line of the failure schedule: which request, how many are let pass first, how often, and what happens.
-
-    {"method", "path" (a template of the description), "when": {member or query parameter: value}, "skip", "times",
-     "kind", …}. Kinds: error {status, code, message, headers, text}: refused, nothing done; error_after: done, but
-    answered so; lost: done, connection closed; cut: done, connection closed within the answer; lost_before: closed,
-    nothing done; slow_action {ms}; failed_action; no_address; never_running; ip_stays.
-    """
-
-    def __init__(self, line):
-        self.line = line
-        self.skip, self.times = line.get("skip", 0), line.get("times", 1)
-
-    def hits(self, method, template, arguments):
-        line = self.line
-        if self.times == 0 or line["method"] != method or line["path"] != template:
-            return False
-        if any(arguments.get(name) != value for name, value in line.get("when", {}).items()):
-            return False
-        if self.skip > 0:
-            self.skip -= 1
-            return False
-        self.times -= 1
-        return True
 
 
 class Fake:
     def __init__(self, token):
         self.token = token
         self.lock = threading.Lock()
-        self.description = Description(os.path.join(HERE, "hcloud-reduced.json"))
+        self.description = Description(read_spec("hcloud-reduced.json"))
         self.reset()
 
     def reset(self):
         self.project = Project()
         self.faults, self.log, self.violations, self.flaws = [], [], [], []
         self.rate_limit, self.rate_remaining, self.rate_reset_s = 3600, 3600, 0
-        self.killing = None
+        self.kill = Kill()
 
     # --- control --------------------------------------------------------------------------------------------
     def control(self, method, name, body):
         if (method, name) == ("POST", "reset"):
             self.reset()
         elif (method, name) == ("POST", "faults"):
-            self.faults += [Fault(line) for line in body]
+            self.faults += body
         elif (method, name) == ("POST", "settings"):
             for key, value in body.items():
                 setattr(self if key.startswith("rate_") else self.project, key, value)
@@ -84,14 +59,13 @@ class Fake:
             item = self.project.add(body["kind"], body["item"])
             return {"id": item["id"]}
         elif (method, name) == ("POST", "kill"):
-            # {"pid": …, "at": n, "after": bool}: at the n-th request from now, before or after it is carried out
-            self.killing = body
+            self.kill.order = body
         elif (method, name) == ("GET", "state"):
             self.project.settle()
             tables = {kind: list(table.values()) for kind, table in self.project.tables.items()}
             return {**tables, "violations": self.violations, "flaws": self.flaws, "requests": len(self.log),
                     "passwords_mailed": self.project.passwords_mailed,
-                    "faults_left": [f.line for f in self.faults if f.times > 0]}
+                    "faults_left": self.faults}
         elif (method, name) == ("GET", "log"):
             return self.log
         else:
@@ -105,7 +79,7 @@ class Fake:
 
     def request(self, method, path, query, headers, body):
         """(status, answer, extra headers, how to end) of one request; the caller holds the lock."""
-        self.kill_now(False)
+        self.kill.now(False)
         self.project.settle()
         route = self.description.route(method, path)
         fault, answer, status, parsed = None, None, 404, None
@@ -133,21 +107,11 @@ class Fake:
         if route is not None and fault.get("kind") != "lost_before":
             flaws = self.description.check_answer(route[1], status, answer)
             self.flaws += ["%s %s %d: %s" % (method, path, status, flaw) for flaw in flaws]
-        self.kill_now(True)
+        self.kill.now(True)
         self.log.append({"method": method, "path": path, "template": route[0] if route else None, "query": query,
                          "body": parsed, "status": status,
                          "answer": json.loads(json.dumps(answer)), "at": time.monotonic()})
         return status, fault.get("text", answer), self.rate_headers(fault), fault.get("kind")
-
-    def kill_now(self, after):
-        """The moment of a crash, to the request: kill -9 of whom a test named."""
-        if self.killing is None:
-            return
-        if not after:
-            self.killing["at"] -= 1
-        if self.killing["at"] <= 0 and self.killing["after"] == after:
-            os.kill(self.killing["pid"], signal.SIGKILL)
-            self.killing = None
 
     def take_rate(self):
         if self.rate_remaining <= 0:
@@ -171,10 +135,12 @@ class Fake:
             return None
 
     def fault_of(self, method, template, arguments):
-        for fault in self.faults:
-            if fault.hits(method, template, arguments):
-                return fault.line
-        return {}
+        """{"method", "path" (a template of the description), "when": {member or query parameter: value}, "skip", "times",
+        "kind", …}. Kinds: error {status, code, message, headers, text}: refused, nothing done; error_after: done, but
+        answered so; lost: done, connection closed; cut: done, connection closed within the answer; lost_before: closed,
+        nothing done; slow_action {ms}; failed_action; no_address; never_running; ip_stays."""
+        return next_fault(self.faults, lambda fault: fault["method"] == method and fault["path"] == template and
+                          all(arguments.get(name) == value for name, value in fault.get("when", {}).items()))
 
     def perform(self, method, route, query, body, fault):
         template, _, arguments = route
@@ -186,20 +152,20 @@ class Fake:
             if template == "/actions":
                 return 200, {"actions": [project.get("actions", number) for number in query["id"]]}
             if method == "GET" and template == "/servers/{id}/actions":
-                project.get("servers", arguments[0])
+                project.get("servers", arguments["id"])
                 return 501, {"error": {"code": "not_implemented", "message": "not in this fake"}}
             if method == "GET" and not arguments:
                 return 200, project.listing(kind, query)
             if method == "GET" and template == "/%s/{id}" % kind:
                 name = {"primary_ips": "primary_ip"}.get(kind, kind.removesuffix("s"))
-                return 200, {name: project.get(kind, arguments[0])}
+                return 200, {name: project.get(kind, arguments["id"])}
             if method == "PUT" and kind in project.tables:
-                return 200, project.replace(kind, arguments[0], body)
+                return 200, project.replace(kind, arguments["id"], body)
             if method == "DELETE" and kind in project.tables:
-                answer = project.delete(kind, arguments[0], twist)
+                answer = project.delete(kind, arguments["id"], twist)
                 return (204 if answer is None else 200), answer
             if template.endswith("/actions/poweron"):
-                return 201, project.power_on(project.get("servers", arguments[0]))
+                return 201, project.power_on(project.get("servers", arguments["id"]))
             makers = {"/servers": lambda: project.create_server(body, twist),
                       "/ssh_keys": lambda: project.create_ssh_key(body),
                       "/firewalls": lambda: project.create_firewall(body)}
@@ -210,14 +176,8 @@ class Fake:
             project.action_ms = usual
 
 
-class Handler(BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
-    disable_nagle_algorithm = True  # head and body leave together, and at once
-    timeout = 60
+class HetznerHandler(Handler):
     fake = None
-
-    def log_message(self, *_):
-        pass
 
     def handle_request(self):
         address = urllib.parse.urlsplit(self.path)
@@ -258,25 +218,13 @@ class Handler(BaseHTTPRequestHandler):
     do_GET = do_POST = do_PUT = do_DELETE = handle_request
 
 
-class Server(ThreadingHTTPServer):
-    def handle_error(self, request, client_address):
-        """A client that was killed in the middle of its request is what the tests are about."""
-        if not isinstance(sys.exc_info()[1], ConnectionError):
-            super().handle_error(request, client_address)
-
-
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--token", default="test-token")
     parser.add_argument("--port", type=int, default=0)
     options = parser.parse_args()
-    Handler.fake = Fake(options.token)
-    server = Server(("127.0.0.1", options.port), Handler)
-    server.daemon_threads = True
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    print(json.dumps({"port": server.server_address[1]}), flush=True)
-    while sys.stdin.buffer.read(4096):
-        pass
+    HetznerHandler.fake = Fake(options.token)
+    serve(Server(options.port, HetznerHandler))
 
 
 if __name__ == "__main__":

@@ -7,7 +7,10 @@ import sys
 import time
 import unittest
 
-from fake_process import HERE, KEY, SKIPPED, FakeProcess
+from fake_process import KEY, FakeProcess
+
+from common.openapi import read_spec
+from common.skipping import skip
 
 try:
     import jsonschema
@@ -39,7 +42,7 @@ class FakeTest(unittest.TestCase):
         cls.fake.stop()
 
     def setUp(self):
-        self.fake.control("POST", "reset")
+        self.fake.control("reset", {})
 
     def api(self, *words, **more):
         return self.fake.api(*words, **more)
@@ -90,8 +93,8 @@ class Strictness(FakeTest):
             with self.subTest(what):
                 status, answer = self.api("POST", path, body)
                 self.assertEqual((status, answer["error"]["code"]), (422, "invalid_input"))
-                self.assertGreaterEqual(len(self.fake.control("GET", "state")["violations"]), number)
-        self.assertEqual(self.fake.control("GET", "state")["servers"], [])
+                self.assertGreaterEqual(len(self.fake.control("state")["violations"]), number)
+        self.assertEqual(self.fake.control("state")["servers"], [])
 
     def test_what_the_service_refuses_is_refused(self):
         for what, path, body in self.WRONG:
@@ -125,24 +128,24 @@ class Strictness(FakeTest):
         self.assertIsNotNone(self.make_server()["root_password"])
         self.api("POST", "/ssh_keys", {"name": "k", "public_key": KEY})
         self.assertIsNone(self.make_server(name="two", ssh_keys=["k"])["root_password"])
-        self.assertEqual(self.fake.control("GET", "state")["passwords_mailed"], 1)
+        self.assertEqual(self.fake.control("state")["passwords_mailed"], 1)
 
 
 class Behaviour(FakeTest):
     def test_a_server_starts_and_goes_with_its_addresses(self):
-        self.fake.control("POST", "settings", {"action_ms": 30})
+        self.fake.control("settings", {"action_ms": 30})
         made = self.make_server()
         self.assertEqual((made["server"]["status"], made["action"]["status"]), ("initializing", "running"))
         path = "/servers/%d" % made["server"]["id"]
         self.wait_for(path, "server", "running")
         self.wait_for("/actions/%d" % made["action"]["id"], "action", "success")
-        self.assertEqual(len(self.fake.control("GET", "state")["primary_ips"]), 2)
+        self.assertEqual(len(self.fake.control("state")["primary_ips"]), 2)
         self.assertEqual(self.api("DELETE", path)[0], 200)
         self.assertEqual(self.api("POST", "/servers", SERVER)[0], 409, "the name is held until it is gone")
         deadline = time.monotonic() + 10
         while self.api("GET", path)[0] != 404:
             self.assertLess(time.monotonic(), deadline)
-        self.assertEqual(self.fake.control("GET", "state")["primary_ips"], [])
+        self.assertEqual(self.fake.control("state")["primary_ips"], [])
 
     def test_pages_cover_everything_once(self):
         for number in range(7):
@@ -155,7 +158,7 @@ class Behaviour(FakeTest):
         self.assertEqual(seen, ["s1", "s3", "s5"])
 
     def test_faults_come_where_they_were_arranged(self):
-        self.fake.control("POST", "faults", [
+        self.fake.control("faults", [
             {"method": "POST", "path": "/servers", "kind": "error", "status": 412, "code": "resource_unavailable",
              "when": {"location": "fsn1"}},
             {"method": "GET", "path": "/servers", "kind": "error", "status": 503, "code": "unavailable", "skip": 1}])
@@ -163,17 +166,17 @@ class Behaviour(FakeTest):
         self.assertEqual(self.api("POST", "/servers", {**SERVER, "name": "two"})[0], 412)
         self.assertEqual([self.api("GET", "/servers")[0] for _ in range(3)], [200, 503, 200])
         for kind, done in (("lost", 1), ("cut", 1), ("lost_before", 0)):
-            self.fake.control("POST", "reset")
-            self.fake.control("POST", "faults", [{"method": "POST", "path": "/servers", "kind": kind}])
+            self.fake.control("reset", {})
+            self.fake.control("faults", [{"method": "POST", "path": "/servers", "kind": kind}])
             self.assertIsNone(self.api("POST", "/servers", SERVER))
-            self.assertEqual(len(self.fake.control("GET", "state")["servers"]), done)
+            self.assertEqual(len(self.fake.control("state")["servers"]), done)
 
     def test_the_rate_limit_is_told_and_kept(self):
-        self.fake.control("POST", "settings", {"rate_limit": 10, "rate_remaining": 2})
+        self.fake.control("settings", {"rate_limit": 10, "rate_remaining": 2})
         self.assertEqual(self.api("GET", "/servers")[0], 200)
-        self.assertEqual(self.fake.headers["RateLimit-Limit"], "10")
-        self.assertEqual(self.fake.headers["RateLimit-Remaining"], "1")
-        self.assertGreater(int(self.fake.headers["RateLimit-Reset"]), time.time())
+        self.assertEqual(self.fake.received["RateLimit-Limit"], "10")
+        self.assertEqual(self.fake.received["RateLimit-Remaining"], "1")
+        self.assertGreater(int(self.fake.received["RateLimit-Reset"]), time.time())
         self.assertEqual([self.api("GET", "/servers")[0] for _ in range(2)], [200, 429])
 
 
@@ -191,7 +194,7 @@ class Answers(FakeTest):
         for kind in ("servers", "ssh_keys", "primary_ips", "volumes", "firewalls", "images", "server_types",
                      "locations", "datacenters"):
             self.assertEqual(api("GET", "/" + kind)[0], 200)
-        ip = control("GET", "state")["primary_ips"][0]["id"]
+        ip = control("state")["primary_ips"][0]["id"]
         for path in (server, "/ssh_keys/%d" % key["id"], "/firewalls/%d" % wall["id"], "/primary_ips/%d" % ip,
                      "/images/101", "/server_types/1", "/locations/1", "/datacenters/1", "/servers/7",
                      "/actions/%d" % made["action"]["id"], "/actions?id=%d" % made["action"]["id"]):
@@ -200,7 +203,7 @@ class Answers(FakeTest):
                            ("/primary_ips/%d" % ip, {"labels": {"a": "b"}})):
             self.assertEqual(api("PUT", path, body)[0], 200)
         self.wait_for(server, "server", "running")
-        control("POST", "faults", [
+        control("faults", [
             {"method": "GET", "path": "/servers", "kind": "error", "status": status, "code": code}
             for status, code in ((412, "placement_error"), (403, "resource_limit_exceeded"), (429, "rate_limit_exceeded"),
                                  (423, "locked"), (409, "conflict"), (503, "unavailable"))])
@@ -210,7 +213,7 @@ class Answers(FakeTest):
         api("DELETE", "/primary_ips/%d" % ip)
         api("DELETE", "/firewalls/%d" % wall["id"])
         for kind in ("no_address", "never_running", "failed_action"):
-            control("POST", "faults", [{"method": "POST", "path": "/servers", "kind": kind}])
+            control("faults", [{"method": "POST", "path": "/servers", "kind": kind}])
             self.make_server(name=kind.replace("_", "-"), public_net={"enable_ipv6": False})
         time.sleep(0.05)  # longer than an action takes: the failed one is read as failed
         for action in range(1001, 1040):
@@ -220,12 +223,10 @@ class Answers(FakeTest):
         api("POST", "/servers", {"name": 7})
 
     def test_every_answer_is_as_described(self):
-        import json
-        with open(HERE + "/hcloud-reduced.json", encoding="utf-8") as file:
-            document = as_json_schema(json.load(file))
+        document = as_json_schema(read_spec("hcloud-reduced.json"))
         self.exercise()
         judged, statuses = set(), set()
-        for entry in self.fake.control("GET", "log"):
+        for entry in self.fake.control("log"):
             if entry["template"] is None:
                 continue
             responses = document["paths"][entry["template"]][entry["method"].lower()]["responses"]
@@ -242,12 +243,10 @@ class Answers(FakeTest):
             statuses.add(status)
         self.assertGreaterEqual(len(judged), 28, sorted(judged))
         self.assertLessEqual({200, 201, 204, 403, 404, 409, 412, 422, 423, 429, 503}, statuses)
-        self.assertEqual(self.fake.control("GET", "state")["flaws"], [])
+        self.assertEqual(self.fake.control("state")["flaws"], [])
 
     def test_the_other_validator_would_notice(self):
-        import json
-        with open(HERE + "/hcloud-reduced.json", encoding="utf-8") as file:
-            document = as_json_schema(json.load(file))
+        document = as_json_schema(read_spec("hcloud-reduced.json"))
         schema = {"$ref": "#/components/schemas/ssh_key", "components": document["components"]}
         good = {"created": "2024-01-30T23:55:00Z", "fingerprint": "a", "id": 1, "labels": {}, "name": "k",
                 "public_key": "x"}
@@ -262,5 +261,4 @@ if __name__ == "__main__":
     if not result.wasSuccessful():
         sys.exit(1)
     if jsonschema is None:
-        print("SKIPPED: python3-jsonschema is not installed; the answers were not judged", file=sys.stderr)
-        sys.exit(SKIPPED)
+        skip("python3-jsonschema is not installed; the answers were not judged")

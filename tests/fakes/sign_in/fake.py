@@ -17,15 +17,18 @@
 import base64
 import hmac
 import json
+import os
 import secrets
 import sys
 import threading
 import time
 import urllib.parse
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import jwt
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
+
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."))  # common/
+from common.threads import Handler, Server, serve  # noqa: E402
 
 CLIENT = "berth-client"
 GRANT = "urn:ietf:params:oauth:grant-type:device_code"
@@ -140,12 +143,7 @@ class Provider:
         return {}
 
 
-class Handler(BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
-
-    def log_message(self, *_):
-        pass
-
+class SignInHandler(Handler):
     @property
     def base(self):
         return "http://127.0.0.1:%d" % self.server.server_port
@@ -288,12 +286,9 @@ class Handler(BaseHTTPRequestHandler):
 
 
 def main():
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    server.daemon_threads = True
+    server = Server(0, SignInHandler)
     server.provider = Provider()
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    print(json.dumps({"port": server.server_port}), flush=True)
-    sys.stdin.read()
+    serve(server)
 
 
 if __name__ == "__main__":

@@ -64,7 +64,7 @@ class Api:
         method = request.match_info["method"]
         self.world.calls.append(method)
         fault = self.world.fault(method)
-        kind = fault["kind"] if fault else ""
+        kind = fault.get("kind")
         if kind == "429":
             return web.json_response({"ok": False, "error": "ratelimited"}, status=429,
                                      headers={"Retry-After": str(fault.get("retry_after", 1))})
@@ -266,7 +266,7 @@ class Api:
             return web.Response(status=404, text="Expired URL")
         self.world.calls.append("response_url")
         fault = self.world.fault("response_url")
-        if fault and fault["kind"] in ("429", "500_before", "drop_before"):
+        if fault.get("kind") in ("429", "500_before", "drop_before"):
             if fault["kind"] == "drop_before":
                 request.transport.abort()
             return web.Response(status=429 if fault["kind"] == "429" else 500, headers={"Retry-After": "1"})

@@ -2,18 +2,18 @@
 # The fake's other side: acting as a person, looking at what stands in a channel, and ordering faults.
 from aiohttp import web
 
+from common.control import Control as Common
 from world import APP, BOT_USER, TEAM
 
 
-class Control:
-    def __init__(self, world, delivery):
-        self.world, self.delivery = world, delivery
+class Control(Common):
+    posts = ("channel", "say", "command", "click", "submit", "faults", "revoke", "restore", "archive", "disconnect", "line",
+             "webhook", "forge", "redeliver")
+    looks = {"channel/{id}": "look", "state": "state", "views": "views"}
 
-    def routes(self):
-        posts = ("channel", "say", "command", "click", "submit", "faults", "revoke", "restore", "archive", "disconnect", "line",
-                 "webhook", "forge", "redeliver")
-        return [web.post("/_fake/" + name, getattr(self, name)) for name in posts] + [
-            web.get("/_fake/channel/{id}", self.look), web.get("/_fake/state", self.state), web.get("/_fake/views", self.views)]
+    def __init__(self, world, api, delivery):
+        super().__init__(world, api)
+        self.delivery = delivery
 
     # --- acting as a person ----------------------------------------------------------------------
     async def channel(self, request):
@@ -133,7 +133,7 @@ class Control:
 
     # --- faults ----------------------------------------------------------------------------------
     async def faults(self, request):
-        """{faults: [{method, kind, count, skip, …}]}: kind is 429 (retry_after), 500_before, 500_after (status), drop_before,
+        """{faults: [{method, kind, skip, times, …}]}: kind is 429 (retry_after), 500_before, 500_after (status), drop_before,
         drop_after, late (delay), error (error). Replaces what was ordered before."""
         self.world.faults = (await request.json())["faults"]
         return web.json_response({})
@@ -183,4 +183,4 @@ class Control:
         order = await request.json()
         more = {name: order[name] for name in ("timestamp", "signature", "secret") if name in order}
         status = await self.delivery.send_http({"type": order["type"], "payload": order["payload"]}, **more)
-        return web.json_response({"status": status, "body": getattr(self.delivery, "last_answer", "")})
+        return web.json_response({"status": status, "body": self.delivery.last_answer})

@@ -7,8 +7,9 @@ import json
 import time
 import urllib.parse
 
-from aiohttp import ClientError, ClientSession, ClientTimeout, WSMsgType, web
+from aiohttp import WSMsgType, web
 
+from common.control import Caller
 from world import APP, SIGNING_SECRET
 
 MOST_CONNECTIONS = 10
@@ -25,7 +26,8 @@ class Delivery:
         self.silent = False   # no hello
         self.hold = False     # nothing is delivered
         self.webhook = None   # where requests go instead
-        self.http = None
+        self.caller = Caller()
+        self.last_answer = ""
         self.tasks = set()
         self.turn = 0
 
@@ -37,8 +39,7 @@ class Delivery:
             task.cancel()
         for line in list(self.lines.values()):
             await line.close()
-        if self.http is not None:
-            await self.http.close()
+        await self.caller.close()
 
     def run(self, coroutine):
         task = asyncio.ensure_future(coroutine)
@@ -153,11 +154,5 @@ class Delivery:
         headers = {"Content-Type": content, "X-Slack-Request-Timestamp": timestamp, "X-Slack-Signature": signature or "v0=" + digest}
         if message.get("retry_attempt"):
             headers.update({"X-Slack-Retry-Num": str(message["retry_attempt"]), "X-Slack-Retry-Reason": "http_timeout"})
-        if self.http is None:
-            self.http = ClientSession(timeout=ClientTimeout(total=3))
-        try:
-            async with self.http.post(self.webhook, data=body, headers=headers) as answer:
-                self.last_answer = await answer.text()
-                return answer.status
-        except (ClientError, asyncio.TimeoutError):
-            return 0
+        status, self.last_answer = await self.caller.send("POST", self.webhook, 3, data=body, headers=headers)
+        return status

@@ -1,24 +1,18 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
 # The fake Slack refuses what Slack refuses, and its answers and events are what Slack's description says.
-import json
-import os
 import unittest
 
-import world
 from fake_process import FakeProcess
+
+import world
+from common.openapi import read_spec
+from common.skipping import need
 
 try:
     import jsonschema
 except ImportError:
     jsonschema = None
-
-SPECS = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..", "support", "specs")
-
-
-def description():
-    with open(os.path.join(SPECS, "slack-web-reduced.json"), encoding="utf-8") as file:
-        return json.load(file)
 
 
 class Fake(unittest.TestCase):
@@ -89,11 +83,10 @@ class Fake(unittest.TestCase):
 
     @unittest.skipIf(jsonschema is None, "python3-jsonschema is not there")
     def test_events_and_messages_are_as_described(self):
-        with open(os.path.join(SPECS, "slack_common_event_wrapper_schema.json"), encoding="utf-8") as file:
-            wrapper = json.load(file)
+        wrapper = read_spec("slack_common_event_wrapper_schema.json")
         said = self.fake.control("say", {"channel": "C0GENERAL1", "user": "U0000001", "text": "x"})
         jsonschema.validate(said["payload"], wrapper)
-        document = description()
+        document = read_spec("slack-web-reduced.json")
         posted = self.api("chat.postMessage", {"channel": "C0GENERAL1", "text": "x"})
         answer = document["paths"]["/chat.postMessage"]["post"]["responses"]["200"]["schema"]
         self.assertEqual([], [name for name in answer.get("required", []) if name not in posted])
@@ -104,6 +97,7 @@ class Fake(unittest.TestCase):
 
 
 if __name__ == "__main__":
+    need("aiohttp")
     if jsonschema is None:
         print("python3-jsonschema is not there: the shapes were not checked")
     unittest.main()

@@ -2,27 +2,14 @@
 // What Slack's own libraries make of the fake: an app of Bolt's in Socket Mode and over HTTP, and a bare connection.
 // usage: node sdk.mjs URL FOLDER BOT_TOKEN APP_TOKEN SIGNING_SECRET
 import assert from "node:assert/strict";
-import { createRequire } from "node:module";
-import path from "node:path";
 
-const [url, folder, botToken, appToken, signingSecret] = process.argv.slice(2);
-const require = createRequire(path.join(folder, "package.json"));
+import { control, require, until, url, words } from "../common/sdk.mjs";
+
+const [botToken, appToken, signingSecret] = words;
 const { App, LogLevel } = require("@slack/bolt");
 const { SocketModeClient } = require("@slack/socket-mode");
 const { WebClient } = require("@slack/web-api");
 
-const control = async (name, body) => {
-  const answer = await fetch(`${url}/_fake/${name}`, body === undefined ? {} : { method: "POST", body: JSON.stringify(body) });
-  assert.equal(answer.status, 200, `${name}: ${answer.status}`);
-  return answer.json();
-};
-const eventually = async (what, patience = 15000) => {
-  for (const until = Date.now() + patience; Date.now() < until; await new Promise((r) => setTimeout(r, 20))) {
-    const got = await what();
-    if (got) return got;
-  }
-  throw new Error(`it did not happen: ${what}`);
-};
 const clientOptions = { slackApiUrl: `${url}/api/`, retryConfig: { retries: 2, minTimeout: 50, maxTimeout: 100 } };
 const card = (label) => [
   { type: "header", text: { type: "plain_text", text: "May this run?" } },
@@ -63,23 +50,23 @@ function listeners(app, seen) {
 async function drive(channel, seen) {
   await control("channel", { id: channel, people: ["U1"] });
   const said = await control("say", { channel, user: "U1", text: "run make" });
-  const reply = await eventually(async () => {
+  const reply = await until(async () => {
     const { messages } = await control(`channel/${channel}`);
     return messages.find((m) => m.thread_ts === said.ts && m.blocks);
   });
   assert.equal(reply.text, "seen");
   assert.equal(seen.mentions.at(-1).text.endsWith("run make"), true);
   await control("say", { channel: "D" + channel.slice(1), user: "U1", text: "hello" });
-  await eventually(() => seen.direct.some((m) => m.text === "hello" && m.channel_type === "im"));
+  await until(() => seen.direct.some((m) => m.text === "hello" && m.channel_type === "im"));
   await control("command", { channel, user: "U1", text: "leases" });
-  await eventually(async () => (await control(`channel/${channel}`)).ephemeral.some((m) => m.text === "you said leases" && m.user === "U1"));
+  await until(async () => (await control(`channel/${channel}`)).ephemeral.some((m) => m.text === "you said leases" && m.user === "U1"));
   assert.equal(seen.commands.at(-1).command, "/berth");
   await control("click", { channel, ts: reply.ts, user: "U1", button: "Comment" });
-  const view = await eventually(async () => Object.keys(await control("views"))[0]);
+  const view = await until(async () => Object.keys(await control("views"))[0]);
   await control("submit", { view, comment: "not now" });
-  await eventually(() => seen.submissions.some((s) => s.comment === "not now" && s.meta === "token-2" && s.user === "U1"));
+  await until(() => seen.submissions.some((s) => s.comment === "not now" && s.meta === "token-2" && s.user === "U1"));
   await control("click", { channel, ts: reply.ts, user: "U1", button: "Approve" });
-  await eventually(async () => {
+  await until(async () => {
     const { messages } = await control(`channel/${channel}`);
     return messages.find((m) => m.ts === reply.ts && m.text === "decided" && m.blocks.length === 1);
   });
@@ -95,9 +82,9 @@ async function boltOverSockets() {
   await drive("C0SOCKETS1", seen);
   // A new connection before the old one ends, and nothing is lost between.
   await control("disconnect", { reason: "refresh_requested", close_after: 0.3 });
-  await eventually(async () => (await control("state")).events.filter((e) => e[0] === "hello").length >= 2);
+  await until(async () => (await control("state")).events.filter((e) => e[0] === "hello").length >= 2);
   await control("say", { channel: "C0SOCKETS1", user: "U1", text: "after" });
-  await eventually(() => seen.mentions.some((m) => m.text.endsWith("after")));
+  await until(() => seen.mentions.some((m) => m.text.endsWith("after")));
   await app.stop();
 }
 
@@ -131,8 +118,8 @@ async function bareConnection() {
   await client.start();
   await control("line", { ack_within: 0.3 });
   await control("say", { channel: "C0BARE0001", user: "U1", text: "again" });
-  await eventually(() => times === 2);
-  await eventually(async () => (await control("state")).waiting === 0);
+  await until(() => times === 2);
+  await until(async () => (await control("state")).waiting === 0);
   await client.disconnect();
 }
 

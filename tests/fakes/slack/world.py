@@ -3,6 +3,8 @@
 import itertools
 import time
 
+from common.faults import next_fault
+
 TEAM = "T0BERTH001"
 APP = "A0BERTH001"
 BOT_USER = "U0BERTHBOT"
@@ -30,7 +32,7 @@ class World:
         self.views = {}      # id -> {"view", "user", "open"}
         self.triggers = {}   # id -> (user, until)
         self.handles = {}    # path -> {"channel", "user", "left"}
-        self.faults = []     # {"method", "kind", "count", ...}
+        self.faults = []     # {"method", "kind", "skip", "times", ...}
         self.calls = []      # methods, in order
         self.flaws = []      # what the fake itself did wrong, and what it refused as malformed
         self.events = []     # what happened to Socket Mode connections
@@ -87,12 +89,4 @@ class World:
 
     # --- faults --------------------------------------------------------------------------------
     def fault(self, method):
-        """The fault that this call meets, used up with it."""
-        for fault in self.faults:
-            if fault["method"] in (method, "*") and fault.get("skip", 0) > 0:
-                fault["skip"] -= 1
-                return None
-            if fault["method"] in (method, "*") and fault.get("count", 1) > 0:
-                fault["count"] = fault.get("count", 1) - 1
-                return fault
-        return None
+        return next_fault(self.faults, lambda fault: fault["method"] in (method, "*"))

@@ -5,6 +5,7 @@ import json
 
 from aiohttp import web
 
+from common.faults import next_fault
 from description import Description
 from entities import BadMarkup, mentioned, parse_html, typed_entities, units
 from world import Refusal, World
@@ -99,16 +100,8 @@ class Api:
     def next_fault(self, method, parameters):
         """{method, kind, skip, times, chat, …}: error and error_after {status, retry_after, description, text};
         drop and drop_after; late {ms}."""
-        for fault in self.faults:
-            hits = fault["method"] in (method, "*") and fault.get("chat", parameters.get("chat_id")) == parameters.get("chat_id")
-            if not hits or fault.get("times", 1) == 0:
-                continue
-            if fault.get("skip", 0) > 0:
-                fault["skip"] -= 1
-                continue
-            fault["times"] = fault.get("times", 1) - 1
-            return fault
-        return {}
+        return next_fault(self.faults, lambda fault: fault["method"] in (method, "*") and
+                          fault.get("chat", parameters.get("chat_id")) == parameters.get("chat_id"))
 
     def fault_answer(self, fault):
         status = fault.get("status", 500)

@@ -1,26 +1,17 @@
 # SPDX-License-Identifier: Apache-2.0
 # The fake's other side: acting as a person, looking at what stands in a chat, and ordering faults.
-import asyncio
 import time
 
-from aiohttp import ClientError, ClientSession, ClientTimeout, web
+from aiohttp import web
 
+from common.control import WebhookControl
 from entities import typed_entities
-from world import Refusal, World
-
-RETRY = 0.05  # seconds before a webhook that failed is tried again; Telegram's own are longer
+from world import World
 
 
-class Control:
-    def __init__(self, world, api):
-        self.world, self.api = world, api
-        self.http = None
-
-    def routes(self):
-        posts = ("chat", "say", "click", "change", "faults", "token", "block", "upgrade", "remove", "redeliver", "deliver", "forget")
-        return [web.post("/_fake/" + name, getattr(self, name)) for name in posts] + [
-            web.get("/_fake/chat/{id}", self.look), web.get("/_fake/state", self.state),
-            web.get("/_fake/query/{id}", self.query), web.get("/_fake/sent", self.sent)]
+class Control(WebhookControl):
+    posts = ("chat", "say", "click", "change", "faults", "token", "block", "upgrade", "remove", "redeliver", "deliver", "forget")
+    looks = {"chat/{id}": "look", "state": "state", "query/{id}": "query", "sent": "sent"}
 
     # --- acting as a person ------------------------------------------------------------------------
     async def chat(self, request):
@@ -99,17 +90,6 @@ class Control:
         return web.json_response({})
 
     # --- faults ------------------------------------------------------------------------------------
-    async def faults(self, request):
-        """A list of faults (see Api.next_fault) for the schedule; an empty one clears it."""
-        order = await request.json()
-        self.api.faults = self.api.faults + order if order else []
-        return web.json_response({})
-
-    async def token(self, request):
-        """{token}: the bot's token is that from now on (BotFather's /revoke)."""
-        self.world.token = (await request.json())["token"]
-        return web.json_response({})
-
     async def redeliver(self, request):
         """{count}: the last updates that were confirmed wait again, as after an answer that got lost."""
         order = await request.json()
@@ -120,9 +100,7 @@ class Control:
     async def deliver(self, request):
         """{update, secret, kind}: posts to the webhook at once what a forger would; (status, body)."""
         order = await request.json()
-        hook = self.world.webhook
-        headers = {} if order.get("secret") is None else {"X-Telegram-Bot-Api-Secret-Token": order["secret"]}
-        status, body = await self.post(hook["url"], order.get("update", {}), headers)
+        status, body = await self.post(self.world.webhook["url"], order.get("update", {}), order.get("secret"))
         return web.json_response({"status": status, "body": body})
 
     async def forget(self, request):
@@ -132,34 +110,23 @@ class Control:
         return web.json_response({})
 
     # --- the webhook -------------------------------------------------------------------------------
-    async def post(self, url, update, headers):
-        if self.http is None:
-            self.http = ClientSession(timeout=ClientTimeout(total=10))
-        try:
-            async with self.http.post(url, json=update, headers=headers) as answer:
-                return answer.status, await answer.text()
-        except (ClientError, asyncio.TimeoutError) as error:
-            return 0, str(error)
+    async def post(self, url, update, secret):
+        headers = {} if secret is None else {"X-Telegram-Bot-Api-Secret-Token": secret}
+        return await self.caller.send("POST", url, json=update, headers=headers)
 
-    async def run_webhook(self):
-        """Delivers in order, one at a time, again until it is taken."""
-        while True:
-            hook = self.world.webhook
-            if not hook or not self.world.updates:
-                await asyncio.sleep(0.01)
-                continue
-            _, update = self.world.updates[0]
-            allowed = hook.get("allowed_updates") or []
-            if allowed and not any(kind in update for kind in allowed):
-                self.world.waiting(update["update_id"] + 1)
-                continue
-            headers = {"X-Telegram-Bot-Api-Secret-Token": hook["secret_token"]} if hook.get("secret_token") else {}
-            status, body = await self.post(hook["url"], update, headers)
-            if 200 <= status < 300:
-                self.world.waiting(update["update_id"] + 1)
-            else:
+    async def deliver_next(self):
+        hook = self.world.webhook
+        if not hook or not self.world.updates:
+            return self.idle
+        _, update = self.world.updates[0]
+        allowed = hook.get("allowed_updates") or []
+        if not allowed or any(kind in update for kind in allowed):
+            status, body = await self.post(hook["url"], update, hook.get("secret_token") or None)
+            if not 200 <= status < 300:
                 self.world.webhook_error = (int(time.time()), "Wrong response from the webhook: %s %s" % (status, body[:80]))
-                await asyncio.sleep(RETRY)
+                return self.retry
+        self.world.waiting(update["update_id"] + 1)
+        return 0
 
     # --- looking -----------------------------------------------------------------------------------
     async def look(self, request):

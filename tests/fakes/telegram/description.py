@@ -1,11 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 # Holds requests and answers to the description of the Bot API, so that the fake cannot be laxer than it.
 import json
-import os
 import re
 
-HERE = os.path.dirname(os.path.abspath(__file__))
-SPEC = os.path.join(HERE, "..", "..", "support", "specs", "telegram-bot-api-reduced.json")
+from common.openapi import read_spec
 
 PLAIN = {
     "String": lambda v: isinstance(v, str),
@@ -17,9 +15,8 @@ PLAIN = {
 
 
 class Description:
-    def __init__(self, path=SPEC):
-        with open(path, encoding="utf-8") as file:
-            document = json.load(file)
+    def __init__(self):
+        document = read_spec("telegram-bot-api-reduced.json")
         self.methods = {name.lower(): method for name, method in document["methods"].items()}
         self.types = document["types"]
 

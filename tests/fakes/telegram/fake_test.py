@@ -5,7 +5,9 @@ import threading
 import time
 import unittest
 
-from fake_process import SKIPPED, TOKEN, FakeProcess
+from fake_process import TOKEN, FakeProcess
+
+from common.skipping import need
 
 
 class FakeTest(unittest.TestCase):
@@ -165,9 +167,5 @@ class FakeTest(unittest.TestCase):
 
 
 if __name__ == "__main__":
-    try:
-        import aiohttp  # noqa: F401
-    except ImportError:
-        print("SKIPPED: python3-aiohttp is not installed")
-        raise SystemExit(SKIPPED)
+    need("aiohttp")
     unittest.main(verbosity=1)

@@ -1,30 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 // grammy drives the fake as it drives Telegram: what it cannot use is not the Bot API.
-// usage: sdk.mjs URL TOKEN FOLDER (where grammy is installed)
+// usage: node sdk.mjs URL FOLDER_WITH_NODE_MODULES TOKEN
 import assert from "node:assert/strict";
 import { createServer } from "node:http";
-import { createRequire } from "node:module";
-import path from "node:path";
 
-const [url, token, folder] = process.argv.slice(2);
-const { Bot, GrammyError, HttpError, InlineKeyboard, InputFile, webhookCallback } =
-  createRequire(path.join(folder, "package.json"))("grammy");
+import { control, require, until, url, words } from "../common/sdk.mjs";
 
-async function control(name, body) {
-  const answer = await fetch(`${url}/_fake/${name}`, body === undefined ? {} : { method: "POST", body: JSON.stringify(body) });
-  assert.equal(answer.status, 200, `${name}: ${await answer.clone().text()}`);
-  return answer.json();
-}
-
-async function until(what, why) {
-  const deadline = Date.now() + 10_000;
-  for (;;) {
-    const found = await what();
-    if (found) return found;
-    assert.ok(Date.now() < deadline, why);
-    await new Promise((wake) => setTimeout(wake, 10));
-  }
-}
+const [token] = words;
+const { Bot, GrammyError, HttpError, InlineKeyboard, InputFile, webhookCallback } = require("grammy");
 
 function make() {
   return new Bot(token, { client: { apiRoot: url } });

@@ -4,6 +4,7 @@ import asyncio
 
 from aiohttp import web
 
+from common.faults import next_fault
 from description import Description
 from world import DISPLAY, Refusal
 
@@ -24,15 +25,7 @@ class Api:
 
     def next_fault(self, route):
         """{route, kind, skip, times, …}: kind error or error_after {status, code, message, text}, drop, drop_after, late {ms}."""
-        for fault in self.faults:
-            if fault.get("route", route) != route or fault.get("times", 1) == 0:
-                continue
-            if fault.get("skip", 0) > 0:
-                fault["skip"] -= 1
-                continue
-            fault["times"] = fault.get("times", 1) - 1
-            return fault
-        return {}
+        return next_fault(self.faults, lambda fault: fault.get("route", route) == route)
 
     def fault_answer(self, fault):
         if "text" in fault:

@@ -1,25 +1,18 @@
 # SPDX-License-Identifier: Apache-2.0
 # The fake's other side: acting as a person, looking at what stands in a chat, ordering faults, posting webhooks.
-import asyncio
 import hashlib
 import hmac
 import json
 import time
 
-from aiohttp import ClientError, ClientSession, ClientTimeout, web
+from aiohttp import web
 
-RETRY = 0.05  # seconds before a webhook that failed is posted again; Meta's own are longer
+from common.control import WebhookControl
 
 
-class Control:
-    def __init__(self, world, api):
-        self.world, self.api = world, api
-        self.http = None
-
-    def routes(self):
-        posts = ("say", "click", "raw", "hook", "faults", "token", "block", "silence", "template", "redeliver", "deliver", "status")
-        return [web.post("/_fake/" + name, getattr(self, name)) for name in posts] + [
-            web.get("/_fake/chat/{person}", self.look), web.get("/_fake/state", self.state)]
+class Control(WebhookControl):
+    posts = ("say", "click", "raw", "hook", "faults", "token", "block", "silence", "template", "redeliver", "deliver", "status")
+    looks = {"chat/{person}": "look", "state": "state"}
 
     def check(self, payload):
         self.api.flaws += self.api.description.check_webhook(payload)
@@ -87,17 +80,7 @@ class Control:
         self.world.templates[order["name"]] = order["language"]
         return web.json_response({})
 
-    # --- faults ------------------------------------------------------------------------------------
-    async def faults(self, request):
-        """A list of faults (see Api.next_fault) for the schedule; an empty one clears it."""
-        order = await request.json()
-        self.api.faults = self.api.faults + order if order else []
-        return web.json_response({})
-
-    async def token(self, request):
-        self.world.token = (await request.json())["token"]
-        return web.json_response({})
-
+    # --- webhooks ----------------------------------------------------------------------------------
     async def redeliver(self, request):
         """{count}: the last webhooks that were taken are posted again, as Meta does when an answer got lost."""
         order = await request.json()
@@ -105,16 +88,14 @@ class Control:
         self.world.pending = again + self.world.pending
         return web.json_response({"count": len(again)})
 
-    # --- webhooks ----------------------------------------------------------------------------------
     async def hook(self, request):
         """{url, verify_token}: registers the webhook, with Meta's challenge; answers its status and body."""
         order = await request.json()
         query = {"hub.mode": "subscribe", "hub.verify_token": order["verify_token"], "hub.challenge": "1158201444"}
-        async with self.session().get(order["url"], params=query) as answer:
-            body = await answer.text()
-            if answer.status == 200 and body == "1158201444":
-                self.world.webhook = order["url"]
-            return web.json_response({"status": answer.status, "body": body})
+        status, body = await self.caller.send("GET", order["url"], params=query)
+        if status == 200 and body == "1158201444":
+            self.world.webhook = order["url"]
+        return web.json_response({"status": status, "body": body})
 
     async def deliver(self, request):
         """{body, signature}: posts to the webhook what a forger would. `signature`: none, wrong, other (of another body),
@@ -128,37 +109,24 @@ class Control:
         status, text = await self.post(body, {} if how == "none" else {"X-Hub-Signature-256": sign})
         return web.json_response({"status": status, "body": text})
 
-    def session(self):
-        if self.http is None:
-            self.http = ClientSession(timeout=ClientTimeout(total=10))
-        return self.http
-
     def sign(self, body):
         return "sha256=" + hmac.new(self.world.app_secret.encode(), body, hashlib.sha256).hexdigest()
 
     async def post(self, body, headers):
-        try:
-            headers = {"Content-Type": "application/json", **headers}
-            async with self.session().post(self.world.webhook, data=body, headers=headers) as answer:
-                return answer.status, await answer.text()
-        except (ClientError, asyncio.TimeoutError) as error:
-            return 0, str(error)
+        return await self.caller.send("POST", self.world.webhook, data=body, headers={"Content-Type": "application/json", **headers})
 
-    async def run_webhook(self):
-        """In order, again until it is taken."""
-        while True:
-            if not self.world.webhook or not self.world.pending:
-                await asyncio.sleep(0.01)
-                continue
-            payload = self.world.pending[0]
-            # Meta escapes what is not ASCII: the signature is over these bytes.
-            body = json.dumps(payload).encode()
-            status, _ = await self.post(body, {"X-Hub-Signature-256": self.sign(body)})
-            if status == 200:
-                self.world.pending.remove(payload)
-                self.world.delivered.append(payload)
-            else:
-                await asyncio.sleep(RETRY)
+    async def deliver_next(self):
+        if not self.world.webhook or not self.world.pending:
+            return self.idle
+        payload = self.world.pending[0]
+        # Meta escapes what is not ASCII: the signature is over these bytes.
+        body = json.dumps(payload).encode()
+        status, _ = await self.post(body, {"X-Hub-Signature-256": self.sign(body)})
+        if status != 200:
+            return self.retry
+        self.world.pending.remove(payload)
+        self.world.delivered.append(payload)
+        return 0
 
     # --- looking -----------------------------------------------------------------------------------
     async def look(self, request):

@@ -2,13 +2,10 @@
 # Holds requests, answers and webhooks to Meta's own description (OpenAPI 3.1), so that the fake cannot be laxer than it.
 """Parts joined by allOf are made one before a member that they do not name is refused: taken literally, the description
 of a text forbids what the description of every message requires."""
-import json
-import os
-
 import jsonschema
 
-HERE = os.path.dirname(os.path.abspath(__file__))
-SPEC = os.path.join(HERE, "..", "..", "support", "specs", "whatsapp-cloud-reduced.json")
+from common.openapi import read_spec
+
 # What Meta documents in words and the description leaves out.
 DOCUMENTED = {"MediaObject": {"filename": {"type": "string", "maxLength": 240}, "caption": {"type": "string", "maxLength": 1024}}}
 # Members of a message that comes in, which the description has for what goes out only.
@@ -17,9 +14,8 @@ ARRIVING = {"from": {"type": "string"}, "id": {"type": "string"}, "timestamp": {
 
 
 class Description:
-    def __init__(self, path=SPEC):
-        with open(path, encoding="utf-8") as file:
-            self.schemas = json.load(file)["components"]["schemas"]
+    def __init__(self):
+        self.schemas = read_spec("whatsapp-cloud-reduced.json")["components"]["schemas"]
         self.cache = {}
 
     def whole(self, schema, closed):

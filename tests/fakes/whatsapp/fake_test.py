@@ -5,15 +5,16 @@ import hashlib
 import hmac
 import http.server
 import json
-import os
 import threading
 import time
 import unittest
 
-from fake_process import HERE, PHONE, SECRET, SKIPPED, FakeProcess
+from fake_process import PHONE, SECRET, TOKEN, FakeProcess
+
+from common.openapi import read_spec
+from common.skipping import need
 
 ADA = "16505551234"
-SPEC = os.path.join(HERE, "..", "..", "support", "specs", "whatsapp-cloud-reduced.json")
 
 
 class Hook(http.server.BaseHTTPRequestHandler):
@@ -70,8 +71,7 @@ class FakeTest(unittest.TestCase):
         self.assertEqual(len(state["violations"]), violations, state["violations"])
 
     def test_metas_own_examples_are_taken(self):
-        with open(SPEC, encoding="utf-8") as file:
-            operation = json.load(file)["paths"]["/{Version}/{Phone-Number-ID}/messages"]["post"]
+        operation = read_spec("whatsapp-cloud-reduced.json")["paths"]["/{Version}/{Phone-Number-ID}/messages"]["post"]
         examples = operation["requestBody"]["content"]["application/json"]["examples"]
         self.fake.control("say", {"person": ADA, "text": "hi"})
         taken = 0
@@ -126,7 +126,6 @@ class FakeTest(unittest.TestCase):
         body = b"".join([b'--xx\r\nContent-Disposition: form-data; name="messaging_product"\r\n\r\nwhatsapp\r\n',
                          b'--xx\r\nContent-Disposition: form-data; name="file"; filename="a.txt"\r\n',
                          b"Content-Type: text/plain\r\n\r\nlines\r\n--xx--\r\n"])
-        from fake_process import TOKEN
         status, answer = self.fake.send("POST", "/v23.0/%s/media" % PHONE, body, {
             "Content-Type": "multipart/form-data; boundary=xx", "Authorization": "Bearer " + TOKEN})
         self.assertEqual(status, 200, answer)
@@ -174,10 +173,5 @@ class FakeTest(unittest.TestCase):
 
 
 if __name__ == "__main__":
-    try:
-        import aiohttp  # noqa: F401
-        import jsonschema  # noqa: F401
-    except ImportError as error:
-        print("SKIPPED: %s" % error)
-        raise SystemExit(SKIPPED)
+    need("aiohttp", "jsonschema")
     unittest.main(verbosity=1)
