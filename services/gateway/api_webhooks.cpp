@@ -45,7 +45,7 @@ void ask_about(
         std::move(command_id),
         [call, status](const Reply& reply) {
             if constexpr (std::is_same_v<Reply, common::v1::Empty>) {
-                call->respond({204});
+                call->respond({status});
             } else {
                 call->json(status, reply);
             }
