@@ -29,7 +29,8 @@ void Resolver::ask(std::string host, Done done) {
     {
         const std::lock_guard lock(mutex_);
         waiting_.emplace_back(std::move(host), std::move(done));
-        if (threads_.size() < std::min(kResolverThreads, waiting_.size()))
+        // One that is busy may stay so for seconds: it is none for this name.
+        if (idle_ < waiting_.size() && threads_.size() < kResolverThreads)
             threads_.emplace_back([this] { run(); });
     }
     changed_.notify_one();
@@ -48,7 +49,9 @@ void Resolver::remember(const std::string& host, const Addresses& addresses) {
 void Resolver::run() {
     std::unique_lock lock(mutex_);
     while (true) {
+        ++idle_;
         changed_.wait(lock, [this] { return stopping_ || !waiting_.empty(); });
+        --idle_;
         if (stopping_) return;
         const auto [host, done] = std::move(waiting_.front());
         waiting_.pop_front();

@@ -44,6 +44,7 @@ private:
     std::condition_variable changed_;
     std::deque<std::pair<std::string, Done>> waiting_;  // by mutex_
     std::map<std::string, Believed> believed_;          // by mutex_
+    std::size_t idle_ = 0;                              // by mutex_: threads that wait for a name
     bool stopping_ = false;                             // by mutex_
     std::vector<std::thread> threads_;                  // by mutex_, started when first needed
 };
