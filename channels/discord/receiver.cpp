@@ -7,6 +7,8 @@
 namespace berth::discord {
 namespace {
 
+using Kind = chat::SendError::Kind;
+
 constexpr milliseconds kLookEvery{100};  // while the queue is full
 
 }  // namespace
@@ -98,7 +100,6 @@ bool Receiver::find_parent(chat::Inbound& inbound) {
         call.major = id;
         call.path = "/channels/" + id;
         const Answer answer = api_.call(call);
-        using Kind = chat::SendError::Kind;
         if (!answer.ok &&
             (answer.error.kind == Kind::kLater || answer.error.kind == Kind::kUnknown ||
              answer.error.kind == Kind::kUnauthorized)) {
