@@ -51,6 +51,19 @@ TEST(Words, JoinedAndSplitAgainAreTheSame) {
     EXPECT_EQ(join_words({"make", "-j2", "a b"}), "make -j2 'a b'");
 }
 
+TEST(Words, WhatClientsPutInIsJoinedSoThatItStays) {
+    const Words all{
+        "it\u2019s",
+        "\u201csaid\u201d 'so'",
+        "\u2014",
+        "\u2014x",
+        "a\u2014b",
+        "a\u00a0b",
+        "\xe2\x80'"};
+    EXPECT_EQ(words_of(join_words(all)), all);
+    EXPECT_EQ(join_words({"it\u2019s"}), "'it'\"\u2019\"'s'");
+}
+
 TEST(Words, TheFirstIsTheVerb) {
     EXPECT_EQ(first_word("  RUN  make test").word, "run");
     EXPECT_EQ(first_word("  RUN  make test").rest, "make test");

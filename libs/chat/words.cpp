@@ -2,11 +2,14 @@
 // One pass over the line.
 #include "chat/words.hpp"
 
+#include <algorithm>
+
 namespace berth::chat {
 namespace {
 
 constexpr std::string_view kBlank = " \t\r\n\v\f";
 constexpr std::string_view kNoBreakSpace = "\u00a0";
+constexpr std::string_view kEmDash = "\u2014";
 
 bool starts(std::string_view text, std::string_view with) {
     return text.substr(0, with.size()) == with;
@@ -40,15 +43,39 @@ std::size_t blank_at(std::string_view text) {
     return starts(text, kNoBreakSpace) ? kNoBreakSpace.size() : 0;
 }
 
+/// Neither a shell nor split_words sees more in it than a word.
 bool is_plain(std::string_view word) {
-    if (word.empty()) return false;
+    if (word.empty() || starts(word, kEmDash)) return false;
     for (const char c : word) {
         const auto u = static_cast<unsigned char>(c);
         if (u < 0x21 || u == 0x7f ||
             std::string_view("'\"\\$`!*?[]{}()<>|&;#~").find(c) != std::string_view::npos)
             return false;
     }
+    for (char straight = 0; !word.empty(); word.remove_prefix(1)) {
+        if (blank_at(word) > 0 || quote_at(word, straight) > 0) return false;
+    }
     return true;
+}
+
+/// In '…', where a shell takes everything as it is. split_words does so, too, but for what it reads
+/// as the end: that stands outside of them.
+std::string quoted(std::string_view word) {
+    std::string out = "'";
+    while (!word.empty()) {
+        char straight = 0;
+        const std::size_t quote = quote_at(word, straight);
+        const std::string_view piece = word.substr(0, std::max<std::size_t>(quote, 1));
+        if (quote == 0 || straight == '"') {
+            out += piece;
+        } else if (quote == 1) {
+            out += "'\\''";
+        } else {
+            out.append("'\"").append(piece).append("\"'");
+        }
+        word.remove_prefix(piece.size());
+    }
+    return out + "'";
 }
 
 }  // namespace
@@ -75,10 +102,10 @@ Result<std::vector<std::string>> split_words(std::string_view text) {
             word += text[1];
             in_word = true;
             text.remove_prefix(2);
-        } else if (!in_word && starts(text, "\u2014")) {
+        } else if (!in_word && starts(text, kEmDash)) {
             word += "--";
             in_word = true;
-            text.remove_prefix(std::string_view("\u2014").size());
+            text.remove_prefix(kEmDash.size());
         } else {
             word += text[0];
             in_word = true;
@@ -95,19 +122,7 @@ std::string join_words(const std::vector<std::string>& words) {
     std::string out;
     for (const auto& word : words) {
         if (!out.empty()) out += ' ';
-        if (is_plain(word)) {
-            out += word;
-            continue;
-        }
-        out += '\'';
-        for (const char c : word) {
-            if (c == '\'') {
-                out += "'\\''";
-            } else {
-                out += c;
-            }
-        }
-        out += '\'';
+        out += is_plain(word) ? word : quoted(word);
     }
     return out;
 }

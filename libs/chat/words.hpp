@@ -17,7 +17,7 @@ namespace berth::chat {
 /// Error "unclosed_quote".
 Result<std::vector<std::string>> split_words(std::string_view text);
 
-/// The words as a shell would take them back, for people.
+/// The words as a shell, and split_words, would take them back, for people.
 std::string join_words(const std::vector<std::string>& words);
 
 /// The first word, lower-cased, and what follows it.
