@@ -98,31 +98,15 @@ store::OutboxMessage changed(
 }
 
 void WebhookHandlers::bind(service::Handlers& handlers) {
-    const auto command = [&](const char* verb,
-                             Outcome (WebhookHandlers::*handler
-                             )(const Context&, const std::string&, store::Transaction&)) {
-        handlers.command(
-            verb,
-            [this, handler](
-                const Context& context, const std::string& payload, store::Transaction& tx
-            ) { return (this->*handler)(context, payload, tx); }
-        );
-    };
-    command("add", &WebhookHandlers::add);
-    command("change", &WebhookHandlers::change);
-    command("remove", &WebhookHandlers::remove);
-    command("rotate", &WebhookHandlers::rotate);
-    command("test", &WebhookHandlers::test);
-    command("replay", &WebhookHandlers::replay);
-    const auto query = [&](const char* verb,
-                           Outcome (WebhookHandlers::*handler)(const std::string&)) {
-        handlers.query(verb, [this, handler](const Context&, const std::string& payload) {
-            return (this->*handler)(payload);
-        });
-    };
-    query("subscriber", &WebhookHandlers::find);
-    query("subscribers", &WebhookHandlers::list);
-    query("deliveries", &WebhookHandlers::deliveries);
+    handlers.command("add", this, &WebhookHandlers::add);
+    handlers.command("change", this, &WebhookHandlers::change);
+    handlers.command("remove", this, &WebhookHandlers::remove);
+    handlers.command("rotate", this, &WebhookHandlers::rotate);
+    handlers.command("test", this, &WebhookHandlers::test);
+    handlers.command("replay", this, &WebhookHandlers::replay);
+    handlers.query("subscriber", this, &WebhookHandlers::find);
+    handlers.query("subscribers", this, &WebhookHandlers::list);
+    handlers.query("deliveries", this, &WebhookHandlers::deliveries);
 }
 
 Result<void> WebhookHandlers::check_url(const std::string& url) const {
@@ -275,14 +259,14 @@ WebhookHandlers::Outcome WebhookHandlers::replay(
     return reply_with(reply);
 }
 
-WebhookHandlers::Outcome WebhookHandlers::find(const std::string& payload) {
+WebhookHandlers::Outcome WebhookHandlers::find(const Context&, const std::string& payload) {
     BERTH_ASSIGN(const auto request, decode<v1::GetSubscriber>(payload));
     BERTH_ASSIGN(const auto row, repo::find(pool_, request.actor().org(), request.subscriber()));
     if (!row) return not_found("webhook_not_found", "there is no such webhook");
     return reply_with(to_proto(*row));
 }
 
-WebhookHandlers::Outcome WebhookHandlers::list(const std::string& payload) {
+WebhookHandlers::Outcome WebhookHandlers::list(const Context&, const std::string& payload) {
     BERTH_ASSIGN(const auto request, decode<v1::ListSubscribers>(payload));
     BERTH_ASSIGN(const int most, page_limit(request.page()));
     BERTH_ASSIGN(
@@ -299,7 +283,7 @@ WebhookHandlers::Outcome WebhookHandlers::list(const std::string& payload) {
     return reply_with(reply);
 }
 
-WebhookHandlers::Outcome WebhookHandlers::deliveries(const std::string& payload) {
+WebhookHandlers::Outcome WebhookHandlers::deliveries(const Context&, const std::string& payload) {
     BERTH_ASSIGN(const auto request, decode<v1::ListDeliveries>(payload));
     BERTH_ASSIGN(const int most, page_limit(request.page()));
     BERTH_ASSIGN(const auto row, repo::find(pool_, request.actor().org(), request.subscriber()));

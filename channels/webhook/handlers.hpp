@@ -39,9 +39,9 @@ private:
     Outcome rotate(const Context& context, const std::string& payload, store::Transaction& tx);
     Outcome test(const Context& context, const std::string& payload, store::Transaction& tx);
     Outcome replay(const Context& context, const std::string& payload, store::Transaction& tx);
-    Outcome find(const std::string& payload);
-    Outcome list(const std::string& payload);
-    Outcome deliveries(const std::string& payload);
+    Outcome find(const Context& context, const std::string& payload);
+    Outcome list(const Context& context, const std::string& payload);
+    Outcome deliveries(const Context& context, const std::string& payload);
 
     Result<void> check_url(const std::string& url) const;
     /// A new secret for `row`: its sealed form for the asker.

@@ -144,18 +144,8 @@ public:
 private:
     void bind() {
         const std::string token = parts_.token();
-        events_->event(
-            token + "-warden",
-            [this](
-                const service::Context& context, const std::string& payload, store::Transaction& tx
-            ) { return warden_fact(context, payload, tx); }
-        );
-        events_->event(
-            token + "-run",
-            [this](
-                const service::Context& context, const std::string& payload, store::Transaction& tx
-            ) { return run_fact(context, payload, tx); }
-        );
+        events_->event(token + "-warden", this, &BridgeApp::warden_fact);
+        events_->event(token + "-run", this, &BridgeApp::run_fact);
     }
 
     Result<service::Decision> warden_fact(

@@ -122,6 +122,21 @@ public:
     /// Events of a durable of stream EVT; the handler tells facts apart by the context's subject.
     /// Each event takes effect once.
     void event(std::string durable, Event handler);
+    /// The same, where the handler is a member function of `owner`, which outlives this.
+    template <typename Owner, typename... Arguments>
+    void command(std::string verb, Owner* owner, Result<Decision> (Owner::*handler)(Arguments...)) {
+        command(std::move(verb), bound(owner, handler));
+    }
+    template <typename Owner, typename... Arguments>
+    void query(std::string verb, Owner* owner, Result<Decision> (Owner::*handler)(Arguments...)) {
+        query(std::move(verb), bound(owner, handler));
+    }
+    template <typename Owner, typename... Arguments>
+    void event(
+        std::string durable, Owner* owner, Result<Decision> (Owner::*handler)(Arguments...)
+    ) {
+        event(std::move(durable), bound(owner, handler));
+    }
 
     /// Begins to consume: CMD_<TOKEN> and QRY_<TOKEN> (durable <token>) where such handlers exist,
     /// and EVT.
@@ -130,6 +145,12 @@ public:
     void stop();
 
 private:
+    template <typename Owner, typename... Arguments>
+    static auto bound(Owner* owner, Result<Decision> (Owner::*handler)(Arguments...)) {
+        // Every argument is a reference: nothing is copied on the way.
+        return [owner, handler](Arguments... arguments) { return (owner->*handler)(arguments...); };
+    }
+
     class Impl;
     std::unique_ptr<Impl> impl_;
 };

@@ -11,44 +11,28 @@ using service::Decision;
 using service::reply_with;
 
 void LeaseHandlers::bind(service::Handlers& handlers) {
-    using Transacted =
-        Outcome (LeaseHandlers::*)(const Context&, const std::string&, store::Transaction&);
-    using Asked = Outcome (LeaseHandlers::*)(const Context&, const std::string&);
-    const auto transacted = [this](Transacted handler) {
-        return [this, handler](
-                   const Context& context, const std::string& payload, store::Transaction& tx
-               ) { return (this->*handler)(context, payload, tx); };
-    };
-    const std::pair<const char*, Transacted> commands[] = {
-        {"acquire", &LeaseHandlers::acquire},
-        {"heartbeat", &LeaseHandlers::heartbeat},
-        {"release", &LeaseHandlers::release},
-        {"attach", &LeaseHandlers::attach},
-        {"share", &LeaseHandlers::share},
-        {"unshare", &LeaseHandlers::unshare},
-        {"drain", &LeaseHandlers::drain},
-        {"resume", &LeaseHandlers::resume},
-        {"set_profile", &LeaseHandlers::set_profile},
-        {"remove_profile", &LeaseHandlers::remove_profile}};
-    for (const auto& [verb, handler] : commands) handlers.command(verb, transacted(handler));
-    const std::pair<const char*, Asked> queries[] = {
-        {"get", &LeaseHandlers::get},
-        {"list", &LeaseHandlers::list},
-        {"shares", &LeaseHandlers::list_shares},
-        {"pools", &LeaseHandlers::list_pools},
-        {"machines", &LeaseHandlers::list_machines},
-        {"machine", &LeaseHandlers::get_machine},
-        {"profiles", &LeaseHandlers::list_profiles},
-        {"profile", &LeaseHandlers::get_profile},
-        {"usage", &LeaseHandlers::usage}};
-    for (const auto& [verb, handler] : queries) {
-        handlers.query(verb, [this, handler](const Context& context, const std::string& payload) {
-            return (this->*handler)(context, payload);
-        });
-    }
-    handlers.event("lease-prov", transacted(&LeaseHandlers::machine_fact));
-    handlers.event("lease-node", transacted(&LeaseHandlers::node_fact));
-    handlers.event("lease-run", transacted(&LeaseHandlers::run_fact));
+    handlers.command("acquire", this, &LeaseHandlers::acquire);
+    handlers.command("heartbeat", this, &LeaseHandlers::heartbeat);
+    handlers.command("release", this, &LeaseHandlers::release);
+    handlers.command("attach", this, &LeaseHandlers::attach);
+    handlers.command("share", this, &LeaseHandlers::share);
+    handlers.command("unshare", this, &LeaseHandlers::unshare);
+    handlers.command("drain", this, &LeaseHandlers::drain);
+    handlers.command("resume", this, &LeaseHandlers::resume);
+    handlers.command("set_profile", this, &LeaseHandlers::set_profile);
+    handlers.command("remove_profile", this, &LeaseHandlers::remove_profile);
+    handlers.query("get", this, &LeaseHandlers::get);
+    handlers.query("list", this, &LeaseHandlers::list);
+    handlers.query("shares", this, &LeaseHandlers::list_shares);
+    handlers.query("pools", this, &LeaseHandlers::list_pools);
+    handlers.query("machines", this, &LeaseHandlers::list_machines);
+    handlers.query("machine", this, &LeaseHandlers::get_machine);
+    handlers.query("profiles", this, &LeaseHandlers::list_profiles);
+    handlers.query("profile", this, &LeaseHandlers::get_profile);
+    handlers.query("usage", this, &LeaseHandlers::usage);
+    handlers.event("lease-prov", this, &LeaseHandlers::machine_fact);
+    handlers.event("lease-node", this, &LeaseHandlers::node_fact);
+    handlers.event("lease-run", this, &LeaseHandlers::run_fact);
 }
 
 Result<std::string> LeaseHandlers::access(

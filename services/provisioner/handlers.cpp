@@ -82,21 +82,11 @@ Result<MachineSpec> spec_of(const Resource& resource) {
 }
 
 void ProvHandlers::bind(service::Handlers& handlers) {
-    const auto command = [&](const char* verb,
-                             Outcome (ProvHandlers::*handler
-                             )(const Context&, const std::string&, store::Transaction&)) {
-        handlers.command(
-            verb,
-            [this, handler](
-                const Context& context, const std::string& payload, store::Transaction& tx
-            ) { return (this->*handler)(context, payload, tx); }
-        );
-    };
-    command("create", &ProvHandlers::create);
-    command("destroy", &ProvHandlers::destroy);
-    command("renew", &ProvHandlers::renew);
-    command("enrol", &ProvHandlers::enrol);
-    handlers.query("drift", [this](const Context&, const std::string&) { return drift(); });
+    handlers.command("create", this, &ProvHandlers::create);
+    handlers.command("destroy", this, &ProvHandlers::destroy);
+    handlers.command("renew", this, &ProvHandlers::renew);
+    handlers.command("enrol", this, &ProvHandlers::enrol);
+    handlers.query("drift", this, &ProvHandlers::drift);
 }
 
 ProvHandlers::Outcome ProvHandlers::create(
@@ -221,7 +211,7 @@ ProvHandlers::Outcome ProvHandlers::credential(
     return reply_with(reply);
 }
 
-ProvHandlers::Outcome ProvHandlers::drift() {
+ProvHandlers::Outcome ProvHandlers::drift(const Context&, const std::string&) {
     std::vector<std::string> names;
     for (const auto& [name, driver] : drivers_) {
         if (!driver->instant()) names.push_back(name);

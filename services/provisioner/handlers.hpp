@@ -41,7 +41,7 @@ private:
     Outcome destroy(const Context& context, const std::string& payload, store::Transaction& tx);
     Outcome renew(const Context& context, const std::string& payload, store::Transaction& tx);
     Outcome enrol(const Context& context, const std::string& payload, store::Transaction& tx);
-    Outcome drift();
+    Outcome drift(const Context& context, const std::string& payload);
     Outcome credential(const Resource& resource, const std::string& public_key, WallTime now);
 
     const Drivers& drivers_;

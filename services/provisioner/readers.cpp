@@ -76,21 +76,9 @@ std::string reader_id(const std::string& org, const std::string& name) {
 }
 
 void ReaderHandlers::bind(service::Handlers& handlers) {
-    handlers.command(
-        "reader",
-        [this](const Context& context, const std::string& payload, store::Transaction& tx) {
-            return make(context, payload, tx);
-        }
-    );
-    handlers.command(
-        "drop_reader",
-        [this](const Context& context, const std::string& payload, store::Transaction& tx) {
-            return drop(context, payload, tx);
-        }
-    );
-    handlers.query("readers", [this](const Context&, const std::string& payload) {
-        return list(payload);
-    });
+    handlers.command("reader", this, &ReaderHandlers::make);
+    handlers.command("drop_reader", this, &ReaderHandlers::drop);
+    handlers.query("readers", this, &ReaderHandlers::list);
 }
 
 ReaderHandlers::Outcome ReaderHandlers::make(
@@ -161,7 +149,7 @@ Result<void> ReaderHandlers::drop_stale(store::Transaction& tx, WallTime now) {
     return {};
 }
 
-ReaderHandlers::Outcome ReaderHandlers::list(const std::string& payload) {
+ReaderHandlers::Outcome ReaderHandlers::list(const Context&, const std::string& payload) {
     v1::ListReaders request;
     if (!request.ParseFromString(payload)) return service::undecodable(request.GetTypeName());
     BERTH_TRY(check_admin(request.actor()));

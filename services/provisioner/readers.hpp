@@ -38,7 +38,7 @@ private:
     using Outcome = Result<service::Decision>;
     Outcome make(const Context& context, const std::string& payload, store::Transaction& tx);
     Outcome drop(const Context& context, const std::string& payload, store::Transaction& tx);
-    Outcome list(const std::string& payload);
+    Outcome list(const Context& context, const std::string& payload);
     /// Those nobody has renewed for longer than events are kept have nothing left to read.
     Result<void> drop_stale(store::Transaction& tx, WallTime now);
 

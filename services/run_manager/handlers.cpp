@@ -132,41 +132,15 @@ std::string run_id_of(const std::string& command_id) {
 }  // namespace
 
 void RunHandlers::bind(service::Handlers& handlers) {
-    const auto command = [&](const char* verb,
-                             Outcome (RunHandlers::*handler
-                             )(const Context&, const std::string&, store::Transaction&)) {
-        handlers.command(
-            verb,
-            [this, handler](
-                const Context& context, const std::string& payload, store::Transaction& tx
-            ) { return (this->*handler)(context, payload, tx); }
-        );
-    };
-    const auto event = [&](const char* durable,
-                           Outcome (RunHandlers::*handler
-                           )(const Context&, const std::string&, store::Transaction&)) {
-        handlers.event(
-            durable,
-            [this, handler](
-                const Context& context, const std::string& payload, store::Transaction& tx
-            ) { return (this->*handler)(context, payload, tx); }
-        );
-    };
-    command("start", &RunHandlers::start);
-    command("cancel", &RunHandlers::cancel);
-    command("signal", &RunHandlers::signal);
-    command("open_sync", &RunHandlers::open_sync);
-    handlers.query("get", [this](const Context& context, const std::string& payload) {
-        return get(context, payload);
-    });
-    handlers.query("tree", [this](const Context& context, const std::string& payload) {
-        return tree(context, payload);
-    });
-    handlers.query("list", [this](const Context& context, const std::string& payload) {
-        return list(context, payload);
-    });
-    event("run-node", &RunHandlers::node_fact);
-    event("run-prov", &RunHandlers::machine_fact);
+    handlers.command("start", this, &RunHandlers::start);
+    handlers.command("cancel", this, &RunHandlers::cancel);
+    handlers.command("signal", this, &RunHandlers::signal);
+    handlers.command("open_sync", this, &RunHandlers::open_sync);
+    handlers.query("get", this, &RunHandlers::get);
+    handlers.query("tree", this, &RunHandlers::tree);
+    handlers.query("list", this, &RunHandlers::list);
+    handlers.event("run-node", this, &RunHandlers::node_fact);
+    handlers.event("run-prov", this, &RunHandlers::machine_fact);
 }
 
 Result<lease::v1::Attached> RunHandlers::attach(

@@ -12,42 +12,29 @@
 namespace berth::warden {
 
 void WardenHandlers::bind(service::Handlers& handlers) {
-    using Change =
-        Outcome (WardenHandlers::*)(const Context&, const std::string&, store::Transaction&);
-    using Question = Outcome (WardenHandlers::*)(const Context&, const std::string&);
-    const auto wrap = [this](Change handler) {
-        return [this, handler](
-                   const Context& context, const std::string& payload, store::Transaction& tx
-               ) { return (this->*handler)(context, payload, tx); };
-    };
-    const auto query = [&](const char* verb, Question handler) {
-        handlers.query(verb, [this, handler](const Context& context, const std::string& payload) {
-            return (this->*handler)(context, payload);
-        });
-    };
-    handlers.command("ask", wrap(&WardenHandlers::ask));
-    handlers.command("abandon", wrap(&WardenHandlers::abandon));
-    handlers.command("claim", wrap(&WardenHandlers::claim));
-    handlers.command("halted", wrap(&WardenHandlers::halted));
-    handlers.command("record", wrap(&WardenHandlers::record));
-    handlers.command("decide", wrap(&WardenHandlers::decide));
-    handlers.command("revoke_grant", wrap(&WardenHandlers::revoke_grant));
-    handlers.command("apply_policy", wrap(&WardenHandlers::apply_policy));
-    handlers.command("rollback_policy", wrap(&WardenHandlers::rollback_policy));
-    handlers.command("halt", wrap(&WardenHandlers::halt));
-    handlers.command("resume", wrap(&WardenHandlers::resume));
-    query("snapshot", &WardenHandlers::snapshot);
-    query("approval", &WardenHandlers::get_approval);
-    query("approvals", &WardenHandlers::list_approvals);
-    query("grants", &WardenHandlers::list_grants);
-    query("policy", &WardenHandlers::get_policy);
-    query("policies", &WardenHandlers::list_policies);
-    query("halts", &WardenHandlers::list_halts);
-    query("audit", &WardenHandlers::query_audit);
-    query("verify", &WardenHandlers::verify_audit);
-    handlers.event("warden-lease", wrap(&WardenHandlers::lease_fact));
-    handlers.event("warden-run", wrap(&WardenHandlers::run_fact));
-    handlers.event("warden-prov", wrap(&WardenHandlers::machine_fact));
+    handlers.command("ask", this, &WardenHandlers::ask);
+    handlers.command("abandon", this, &WardenHandlers::abandon);
+    handlers.command("claim", this, &WardenHandlers::claim);
+    handlers.command("halted", this, &WardenHandlers::halted);
+    handlers.command("record", this, &WardenHandlers::record);
+    handlers.command("decide", this, &WardenHandlers::decide);
+    handlers.command("revoke_grant", this, &WardenHandlers::revoke_grant);
+    handlers.command("apply_policy", this, &WardenHandlers::apply_policy);
+    handlers.command("rollback_policy", this, &WardenHandlers::rollback_policy);
+    handlers.command("halt", this, &WardenHandlers::halt);
+    handlers.command("resume", this, &WardenHandlers::resume);
+    handlers.query("snapshot", this, &WardenHandlers::snapshot);
+    handlers.query("approval", this, &WardenHandlers::get_approval);
+    handlers.query("approvals", this, &WardenHandlers::list_approvals);
+    handlers.query("grants", this, &WardenHandlers::list_grants);
+    handlers.query("policy", this, &WardenHandlers::get_policy);
+    handlers.query("policies", this, &WardenHandlers::list_policies);
+    handlers.query("halts", this, &WardenHandlers::list_halts);
+    handlers.query("audit", this, &WardenHandlers::query_audit);
+    handlers.query("verify", this, &WardenHandlers::verify_audit);
+    handlers.event("warden-lease", this, &WardenHandlers::lease_fact);
+    handlers.event("warden-run", this, &WardenHandlers::run_fact);
+    handlers.event("warden-prov", this, &WardenHandlers::machine_fact);
 }
 
 std::string WardenHandlers::random_id(std::string_view prefix) {
