@@ -2,7 +2,6 @@
 // add, change, remove, rotate, test, replay, and the questions.
 #include "webhook/handlers.hpp"
 
-#include <algorithm>
 #include <charconv>
 
 #include "core/id.hpp"
@@ -10,6 +9,7 @@
 #include "identity/box.hpp"
 #include "identity/seal.hpp"
 #include "service/proto_time.hpp"
+#include "service/request.hpp"
 #include "webhook/signature.hpp"
 
 namespace berth::webhook {
@@ -18,17 +18,11 @@ namespace {
 using service::Decision;
 using service::reply_with;
 
-constexpr int kDefaultPage = 50;
-constexpr int kMaxPage = 100;
-
 /// The message, from an admin of an org; nobody else manages webhooks.
 template <typename T>
-Result<T> decode(const std::string& payload) {
-    T message;
-    if (!message.ParseFromString(payload)) return service::undecodable(message.GetTypeName());
-    const auto& roles = message.actor().roles();
-    if (!is_subject_token(message.actor().org()) ||
-        std::find(roles.begin(), roles.end(), "admin") == roles.end())
+Result<T> of_admin(const std::string& payload) {
+    BERTH_ASSIGN(T message, service::decode<T>(payload));
+    if (!is_subject_token(message.actor().org()) || !service::has_role(message.actor(), "admin"))
         return forbidden("role_missing", "webhooks are an admin's to manage");
     return message;
 }
@@ -59,12 +53,6 @@ Result<std::vector<std::string>> read_subjects(
 Result<void> check_description(const std::string& text) {
     if (text.size() <= kMaxDescription) return {};
     return invalid("bad_description", "the description is longer than 256 bytes", "description");
-}
-
-Result<int> page_limit(const common::v1::Page& page) {
-    if (page.limit() > static_cast<unsigned>(kMaxPage))
-        return invalid("bad_limit", "'limit' must be 1 to 100", "limit");
-    return page.limit() == 0 ? kDefaultPage : static_cast<int>(page.limit());
 }
 
 Result<std::int64_t> read_number(const std::string& text, const char* code, const char* field) {
@@ -127,7 +115,7 @@ Result<std::string> WebhookHandlers::new_secret(SubscriberRow& row, const std::s
 WebhookHandlers::Outcome WebhookHandlers::add(
     const Context& context, const std::string& payload, store::Transaction& tx
 ) {
-    BERTH_ASSIGN(const auto request, decode<v1::AddSubscriber>(payload));
+    BERTH_ASSIGN(const auto request, of_admin<v1::AddSubscriber>(payload));
     BERTH_TRY(check_url(request.url()));
     BERTH_TRY(check_description(request.description()));
     SubscriberRow row;
@@ -152,7 +140,7 @@ WebhookHandlers::Outcome WebhookHandlers::add(
 WebhookHandlers::Outcome WebhookHandlers::change(
     const Context& context, const std::string& payload, store::Transaction& tx
 ) {
-    BERTH_ASSIGN(const auto request, decode<v1::ChangeSubscriber>(payload));
+    BERTH_ASSIGN(const auto request, of_admin<v1::ChangeSubscriber>(payload));
     BERTH_ASSIGN(auto row, repo::lock(tx, request.actor().org(), request.subscriber()));
     if (!request.url().empty()) {
         BERTH_TRY(check_url(request.url()));
@@ -185,7 +173,7 @@ WebhookHandlers::Outcome WebhookHandlers::change(
 WebhookHandlers::Outcome WebhookHandlers::remove(
     const Context& context, const std::string& payload, store::Transaction& tx
 ) {
-    BERTH_ASSIGN(const auto request, decode<v1::RemoveSubscriber>(payload));
+    BERTH_ASSIGN(const auto request, of_admin<v1::RemoveSubscriber>(payload));
     BERTH_ASSIGN(auto row, repo::lock(tx, request.actor().org(), request.subscriber()));
     BERTH_TRY(repo::remove(tx, row.id));
     ++row.revision;
@@ -198,7 +186,7 @@ WebhookHandlers::Outcome WebhookHandlers::remove(
 WebhookHandlers::Outcome WebhookHandlers::rotate(
     const Context& context, const std::string& payload, store::Transaction& tx
 ) {
-    BERTH_ASSIGN(const auto request, decode<v1::RotateSecret>(payload));
+    BERTH_ASSIGN(const auto request, of_admin<v1::RotateSecret>(payload));
     BERTH_ASSIGN(auto row, repo::lock(tx, request.actor().org(), request.subscriber()));
     row.old_secret = row.secret;
     row.old_secret_until = context.now + kOldSecretLife;
@@ -215,7 +203,7 @@ WebhookHandlers::Outcome WebhookHandlers::rotate(
 WebhookHandlers::Outcome WebhookHandlers::test(
     const Context& context, const std::string& payload, store::Transaction& tx
 ) {
-    BERTH_ASSIGN(const auto request, decode<v1::TestSubscriber>(payload));
+    BERTH_ASSIGN(const auto request, of_admin<v1::TestSubscriber>(payload));
     BERTH_ASSIGN(const auto row, repo::lock(tx, request.actor().org(), request.subscriber()));
     if (!row.enabled)
         return conflict("webhook_disabled", "the webhook is disabled; enable it first");
@@ -238,7 +226,7 @@ WebhookHandlers::Outcome WebhookHandlers::test(
 WebhookHandlers::Outcome WebhookHandlers::replay(
     const Context& context, const std::string& payload, store::Transaction& tx
 ) {
-    BERTH_ASSIGN(const auto request, decode<v1::Replay>(payload));
+    BERTH_ASSIGN(const auto request, of_admin<v1::Replay>(payload));
     BERTH_ASSIGN(const auto row, repo::lock(tx, request.actor().org(), request.subscriber()));
     std::optional<std::int64_t> delivery;
     std::optional<WallTime> since;
@@ -260,15 +248,15 @@ WebhookHandlers::Outcome WebhookHandlers::replay(
 }
 
 WebhookHandlers::Outcome WebhookHandlers::find(const Context&, const std::string& payload) {
-    BERTH_ASSIGN(const auto request, decode<v1::GetSubscriber>(payload));
+    BERTH_ASSIGN(const auto request, of_admin<v1::GetSubscriber>(payload));
     BERTH_ASSIGN(const auto row, repo::find(pool_, request.actor().org(), request.subscriber()));
     if (!row) return not_found("webhook_not_found", "there is no such webhook");
     return reply_with(to_proto(*row));
 }
 
 WebhookHandlers::Outcome WebhookHandlers::list(const Context&, const std::string& payload) {
-    BERTH_ASSIGN(const auto request, decode<v1::ListSubscribers>(payload));
-    BERTH_ASSIGN(const int most, page_limit(request.page()));
+    BERTH_ASSIGN(const auto request, of_admin<v1::ListSubscribers>(payload));
+    BERTH_ASSIGN(const int most, service::page_limit(request.page()));
     BERTH_ASSIGN(
         const auto rows, repo::list(pool_, request.actor().org(), request.page().cursor(), most + 1)
     );
@@ -284,8 +272,8 @@ WebhookHandlers::Outcome WebhookHandlers::list(const Context&, const std::string
 }
 
 WebhookHandlers::Outcome WebhookHandlers::deliveries(const Context&, const std::string& payload) {
-    BERTH_ASSIGN(const auto request, decode<v1::ListDeliveries>(payload));
-    BERTH_ASSIGN(const int most, page_limit(request.page()));
+    BERTH_ASSIGN(const auto request, of_admin<v1::ListDeliveries>(payload));
+    BERTH_ASSIGN(const int most, service::page_limit(request.page()));
     BERTH_ASSIGN(const auto row, repo::find(pool_, request.actor().org(), request.subscriber()));
     if (!row) return not_found("webhook_not_found", "there is no such webhook");
     std::int64_t cursor = 0;

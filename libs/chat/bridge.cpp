@@ -18,6 +18,7 @@
 #include "chat/store.hpp"
 #include "log/log.hpp"
 #include "service/proto_time.hpp"
+#include "service/request.hpp"
 #include "store/leader.hpp"
 
 namespace berth::chat {
@@ -154,8 +155,7 @@ private:
         service::Decision out;
         // berth.evt.<org>.warden.<noun>.<fact>.<id>
         if (context.subject.find(".warden.approval.") == std::string::npos) return out;
-        warden::v1::ApprovalChanged event;
-        if (!event.ParseFromString(payload)) return service::undecodable(event.GetTypeName());
+        BERTH_ASSIGN(auto event, service::decode<warden::v1::ApprovalChanged>(payload));
         BERTH_TRY(as_it_is(context, *event.mutable_approval()));
         BERTH_TRY(follow_approval(tx, parts_.settings, event.approval(), context.now));
         out.committed = [this] { parts_.outbound.ring(); };
@@ -189,8 +189,7 @@ private:
         const service::Context& context, const std::string& payload, store::Transaction& tx
     ) {
         service::Decision out;
-        run::v1::RunChanged event;
-        if (!event.ParseFromString(payload)) return service::undecodable(event.GetTypeName());
+        BERTH_ASSIGN(const auto event, service::decode<run::v1::RunChanged>(payload));
         const run::v1::Run& run = event.run();
         if (parts_.settings.of_org(run.org()) == nullptr) return out;
         BERTH_ASSIGN(

@@ -11,6 +11,7 @@
 #include "core/id.hpp"
 #include "core/text.hpp"
 #include "identity/token.hpp"
+#include "service/request.hpp"
 
 namespace berth::gateway {
 
@@ -48,9 +49,8 @@ Result<void> read_page(const net::Query& query, common::v1::Page& page) {
         const auto [end, error] =
             std::from_chars(limit->data(), limit->data() + limit->size(), value);
         if (error != std::errc() || end != limit->data() + limit->size() || value < 1 ||
-            value > 100) {
-            return invalid("bad_limit", "'limit' must be 1 to 100", "limit");
-        }
+            value > service::kMaxPage)
+            return service::bad_limit();
         page.set_limit(value);
     }
     page.set_cursor(query.get_or("cursor", ""));

@@ -7,6 +7,7 @@
 #include "gateway/api.hpp"
 #include "identity/token.hpp"
 #include "service/proto_time.hpp"
+#include "service/request.hpp"
 
 namespace berth::gateway {
 namespace {
@@ -122,7 +123,7 @@ void create_token(Api& api, const CallPtr& call) {
 void list_tokens(Api& api, const CallPtr& call) {
     common::v1::Page page;
     if (auto read = read_page(call->request.query, page); !read) return call->fail(read.error());
-    const int limit = page.limit() == 0 ? kDefaultPage : static_cast<int>(page.limit());
+    const int limit = service::page_size(page);
     std::string user = call->request.query.get_or("user", "");
     if (!is_admin(call->principal.roles)) user = call->principal.user;
     if (!is_utf8(user))

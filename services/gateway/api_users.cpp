@@ -9,6 +9,7 @@
 #include "gateway/repo_users.hpp"
 #include "log/log.hpp"
 #include "service/proto_time.hpp"
+#include "service/request.hpp"
 
 namespace berth::gateway {
 namespace {
@@ -74,7 +75,7 @@ void told(const CallPtr& call, const char* what, const std::string& user) {
 void list_users(Api& api, const CallPtr& call) {
     common::v1::Page page;
     if (auto read = read_page(call->request.query, page); !read) return call->fail(read.error());
-    const int limit = page.limit() == 0 ? kDefaultPage : static_cast<int>(page.limit());
+    const int limit = service::page_size(page);
     on_worker(api, call, [&api, call, limit, cursor = page.cursor()] {
         auto rows = repo::list_users(api.pool, call->principal.org, cursor, limit + 1);
         if (!rows) return call->fail(rows.error());

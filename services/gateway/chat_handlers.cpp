@@ -8,6 +8,7 @@
 #include "gateway/repo_chat.hpp"
 #include "identity/token.hpp"
 #include "log/log.hpp"
+#include "service/request.hpp"
 
 namespace berth::gateway {
 namespace {
@@ -40,8 +41,7 @@ Result<void> check(const Request& request) {
 }
 
 Result<Decision> who_is(store::Pool& pool, const std::string& payload) {
-    v1::PersonAsked asked;
-    if (!asked.ParseFromString(payload)) return service::undecodable(asked.GetTypeName());
+    BERTH_ASSIGN(const auto asked, service::decode<v1::PersonAsked>(payload));
     BERTH_TRY(check(asked));
     BERTH_ASSIGN(
         const auto person, repo::find_person(pool, asked.org(), asked.platform(), asked.person_id())
@@ -50,8 +50,7 @@ Result<Decision> who_is(store::Pool& pool, const std::string& payload) {
 }
 
 Result<Decision> link(const Context& context, const std::string& payload, store::Transaction& tx) {
-    v1::LinkPerson request;
-    if (!request.ParseFromString(payload)) return service::undecodable(request.GetTypeName());
+    BERTH_ASSIGN(const auto request, service::decode<v1::LinkPerson>(payload));
     BERTH_TRY(check(request));
     if (request.code().size() > kMaxCode || request.person_name().size() > kMaxPerson)
         return invalid("bad_person", "code or name is too long", "code");

@@ -47,7 +47,7 @@ Result<std::string> LeaseHandlers::access(
 Result<LeaseHandlers::Held> LeaseHandlers::held(
     store::Transaction& tx, const common::v1::Actor& actor, const std::string& id_or_slug
 ) {
-    BERTH_ASSIGN(auto lease, repo::lock_lease(tx, actor.org(), normal(id_or_slug)));
+    BERTH_ASSIGN(auto lease, repo::lock_lease(tx, actor.org(), normal(id_or_slug, "ls")));
     if (!lease) return no_such_lease(id_or_slug);
     BERTH_ASSIGN(const std::string right, access(&tx, actor, *lease));
     if (right.empty()) return no_such_lease(id_or_slug);

@@ -17,7 +17,8 @@ constexpr int kMostMonths = 36;
 LeaseHandlers::Outcome LeaseHandlers::get(const Context&, const std::string& payload) {
     BERTH_ASSIGN(const v1::Get request, decode<v1::Get>(payload));
     BERTH_ASSIGN(
-        const auto lease, repo::find_lease(pool_, request.actor().org(), normal(request.lease()))
+        const auto lease,
+        repo::find_lease(pool_, request.actor().org(), normal(request.lease(), "ls"))
     );
     if (!lease) return no_such_lease(request.lease());
     BERTH_ASSIGN(const std::string right, access(&pool_, request.actor(), *lease));

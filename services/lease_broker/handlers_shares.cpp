@@ -87,7 +87,8 @@ LeaseHandlers::Outcome LeaseHandlers::unshare(
 LeaseHandlers::Outcome LeaseHandlers::list_shares(const Context&, const std::string& payload) {
     BERTH_ASSIGN(const v1::ListShares request, decode<v1::ListShares>(payload));
     BERTH_ASSIGN(
-        const auto lease, repo::find_lease(pool_, request.actor().org(), normal(request.lease()))
+        const auto lease,
+        repo::find_lease(pool_, request.actor().org(), normal(request.lease(), "ls"))
     );
     if (!lease) return no_such_lease(request.lease());
     BERTH_ASSIGN(const std::string right, access(&pool_, request.actor(), *lease));

@@ -8,6 +8,7 @@
 #include "core/text.hpp"
 #include "provisioner/settings.hpp"
 #include "service/proto_time.hpp"
+#include "service/request.hpp"
 
 namespace berth::prov {
 namespace {
@@ -92,8 +93,7 @@ void ProvHandlers::bind(service::Handlers& handlers) {
 ProvHandlers::Outcome ProvHandlers::create(
     const Context& context, const std::string& payload, store::Transaction& tx
 ) {
-    v1::Create request;
-    if (!request.ParseFromString(payload)) return service::undecodable(request.GetTypeName());
+    BERTH_ASSIGN(const auto request, service::decode<v1::Create>(payload));
     if (!is_id("m", request.machine()) || !is_subject_token(request.org()))
         return invalid("bad_id", "machine or org is malformed", "machine");
     Resource resource;
@@ -133,8 +133,7 @@ ProvHandlers::Outcome ProvHandlers::create(
 ProvHandlers::Outcome ProvHandlers::destroy(
     const Context& context, const std::string& payload, store::Transaction& tx
 ) {
-    v1::Destroy request;
-    if (!request.ParseFromString(payload)) return service::undecodable(request.GetTypeName());
+    BERTH_ASSIGN(const auto request, service::decode<v1::Destroy>(payload));
     if (!is_id("m", request.machine())) return invalid("bad_id", "machine is malformed", "machine");
     Decision decision = reply_with(common::v1::Empty{});
     BERTH_ASSIGN(auto resource, repo::lock(tx, request.machine()));
@@ -167,8 +166,7 @@ ProvHandlers::Outcome ProvHandlers::destroy(
 ProvHandlers::Outcome ProvHandlers::renew(
     const Context& context, const std::string& payload, store::Transaction& tx
 ) {
-    v1::Renew request;
-    if (!request.ParseFromString(payload)) return service::undecodable(request.GetTypeName());
+    BERTH_ASSIGN(const auto request, service::decode<v1::Renew>(payload));
     // The machine's rights name its own subject only, so the subject is who asks.
     const auto tokens = split(context.subject, '.');
     if (tokens.size() != 5 || tokens[4] != request.machine())
@@ -184,8 +182,7 @@ ProvHandlers::Outcome ProvHandlers::renew(
 ProvHandlers::Outcome ProvHandlers::enrol(
     const Context& context, const std::string& payload, store::Transaction& tx
 ) {
-    v1::Enrol request;
-    if (!request.ParseFromString(payload)) return service::undecodable(request.GetTypeName());
+    BERTH_ASSIGN(const auto request, service::decode<v1::Enrol>(payload));
     if (!is_id("m", request.machine())) return invalid("bad_id", "machine is malformed", "machine");
     if (!signed_by(request.user_public_key(), request.signature(), "berth-enrol:", request))
         return forbidden("bad_signature", "the request is not signed by the key it names");

@@ -3,14 +3,13 @@
 // a command that is carried out again finds it.
 #include "provisioner/readers.hpp"
 
-#include <algorithm>
-
 #include "berth/common/v1/common.pb.h"
 #include "berth/prov/v1/prov.pb.h"
 #include "core/id.hpp"
 #include "identity/sha256.hpp"
 #include "provisioner/settings.hpp"
 #include "service/proto_time.hpp"
+#include "service/request.hpp"
 #include "topology/rights.hpp"
 
 namespace berth::prov {
@@ -20,7 +19,6 @@ using service::reply_with;
 using store::OnLoss;
 using store::Statement;
 
-constexpr int kDefaultPage = 50;
 constexpr int kStaleBatch = 10;
 
 constexpr Statement kLockOrg{
@@ -57,10 +55,7 @@ v1::Reader to_proto(const store::Row& row, const std::string& nats_url) {
 }
 
 Result<void> check_admin(const common::v1::Actor& actor) {
-    const auto& roles = actor.roles();
-    if (is_subject_token(actor.org()) &&
-        std::find(roles.begin(), roles.end(), "admin") != roles.end())
-        return {};
+    if (is_subject_token(actor.org()) && service::has_role(actor, "admin")) return {};
     return forbidden("role_missing", "readers are an admin's to make and to drop");
 }
 
@@ -84,8 +79,7 @@ void ReaderHandlers::bind(service::Handlers& handlers) {
 ReaderHandlers::Outcome ReaderHandlers::make(
     const Context& context, const std::string& payload, store::Transaction& tx
 ) {
-    v1::MakeReader request;
-    if (!request.ParseFromString(payload)) return service::undecodable(request.GetTypeName());
+    BERTH_ASSIGN(const auto request, service::decode<v1::MakeReader>(payload));
     const auto& actor = request.actor();
     BERTH_TRY(check_admin(actor));
     BERTH_TRY(check_name(request.name()));
@@ -125,8 +119,7 @@ ReaderHandlers::Outcome ReaderHandlers::make(
 ReaderHandlers::Outcome ReaderHandlers::drop(
     const Context& context, const std::string& payload, store::Transaction& tx
 ) {
-    v1::DropReader request;
-    if (!request.ParseFromString(payload)) return service::undecodable(request.GetTypeName());
+    BERTH_ASSIGN(const auto request, service::decode<v1::DropReader>(payload));
     BERTH_TRY(check_admin(request.actor()));
     BERTH_TRY(check_name(request.name()));
     const topology::EventReader reader{
@@ -150,12 +143,9 @@ Result<void> ReaderHandlers::drop_stale(store::Transaction& tx, WallTime now) {
 }
 
 ReaderHandlers::Outcome ReaderHandlers::list(const Context&, const std::string& payload) {
-    v1::ListReaders request;
-    if (!request.ParseFromString(payload)) return service::undecodable(request.GetTypeName());
+    BERTH_ASSIGN(const auto request, service::decode<v1::ListReaders>(payload));
     BERTH_TRY(check_admin(request.actor()));
-    const int most =
-        request.page().limit() == 0 ? kDefaultPage : static_cast<int>(request.page().limit());
-    if (most > 100) return invalid("bad_limit", "'limit' must be 1 to 100", "limit");
+    BERTH_ASSIGN(const int most, service::page_limit(request.page()));
     BERTH_ASSIGN(
         const auto rows,
         pool_.exec_autocommit(

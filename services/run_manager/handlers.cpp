@@ -12,22 +12,21 @@
 #include "core/text.hpp"
 #include "run_manager/settings.hpp"
 #include "service/proto_time.hpp"
+#include "service/request.hpp"
 
 namespace berth::run {
 namespace {
 
 using service::Decision;
+using service::decode;
+using service::has_role;
 using service::make_command;
 using service::make_event;
+using service::normal;
 using service::reply_with;
 
 constexpr std::string_view kToken = "run";
-constexpr int kMaxPage = 100;
-constexpr int kDefaultPage = 50;
 
-bool has_role(const common::v1::Actor& actor, std::string_view role) {
-    return std::find(actor.roles().begin(), actor.roles().end(), role) != actor.roles().end();
-}
 bool may_see(const common::v1::Actor& actor, const Run& run) {
     return actor.org() == run.org && (actor.user() == run.owner || has_role(actor, "admin"));
 }
@@ -35,14 +34,6 @@ Error no_such_run(const std::string& id) {
     return not_found(
         "run_not_found", "there is no run '" + id.substr(0, 64) + "'; `berth runs` shows yours"
     );
-}
-std::string normal(const std::string& id) { return normalize_id("rn", id).value_or(id); }
-
-template <typename T>
-Result<T> decode(const std::string& payload) {
-    T message;
-    if (!message.ParseFromString(payload)) return service::undecodable(message.GetTypeName());
-    return message;
 }
 
 store::OutboxMessage run_event(
@@ -235,7 +226,7 @@ RunHandlers::Outcome RunHandlers::start(
 Result<Run> RunHandlers::owned(
     store::Transaction& tx, const common::v1::Actor& actor, const std::string& id
 ) {
-    BERTH_ASSIGN(auto run, repo::lock(tx, normal(id)));
+    BERTH_ASSIGN(auto run, repo::lock(tx, normal(id, "rn")));
     if (!run || !may_see(actor, *run)) return no_such_run(id);
     return std::move(*run);
 }
@@ -345,7 +336,7 @@ RunHandlers::Outcome RunHandlers::open_sync(
 
 RunHandlers::Outcome RunHandlers::get(const Context&, const std::string& payload) {
     BERTH_ASSIGN(const v1::Get request, decode<v1::Get>(payload));
-    BERTH_ASSIGN(const auto run, repo::find(pool_, normal(request.run())));
+    BERTH_ASSIGN(const auto run, repo::find(pool_, normal(request.run(), "rn")));
     if (!run || !may_see(request.actor(), *run)) return no_such_run(request.run());
     return reply_with(to_proto(*run));
 }
@@ -362,10 +353,7 @@ RunHandlers::Outcome RunHandlers::tree(const Context& context, const std::string
 
 RunHandlers::Outcome RunHandlers::list(const Context&, const std::string& payload) {
     BERTH_ASSIGN(const v1::List request, decode<v1::List>(payload));
-    if (request.page().limit() > kMaxPage)
-        return invalid("bad_limit", "limit must be 1 to 100", "limit");
-    const int limit =
-        request.page().limit() == 0 ? kDefaultPage : static_cast<int>(request.page().limit());
+    BERTH_ASSIGN(const int limit, service::page_limit(request.page()));
     repo::ListFilter filter;
     filter.org = request.actor().org();
     if (!has_role(request.actor(), "admin")) filter.owner = request.actor().user();

@@ -7,41 +7,22 @@
 #include <string_view>
 
 #include "berth/common/v1/common.pb.h"
-#include "core/id.hpp"
 #include "core/text.hpp"
-#include "service/handlers.hpp"
+#include "service/request.hpp"
 
 namespace berth::warden {
 
-inline constexpr int kMaxPage = 100;
-inline constexpr int kDefaultPage = 50;
+using service::decode;
+using service::has_role;
+using service::normal;
+using service::page_limit;
 
-template <typename T>
-Result<T> decode(const std::string& payload) {
-    T message;
-    if (!message.ParseFromString(payload)) return service::undecodable(message.GetTypeName());
-    return message;
-}
-
-inline bool has_role(const common::v1::Actor& actor, std::string_view role) {
-    return std::find(actor.roles().begin(), actor.roles().end(), role) != actor.roles().end();
-}
 /// Who decides, halts, resumes and reads the audit.
 inline bool may_decide(const common::v1::Actor& actor) {
     return has_role(actor, "approver") || has_role(actor, "admin");
 }
 inline Error needs_approver() {
     return forbidden("role_missing", "this needs the role approver or admin");
-}
-
-inline Result<int> page_limit(const common::v1::Page& page) {
-    if (page.limit() > static_cast<unsigned>(kMaxPage))
-        return invalid("bad_limit", "limit must be 1 to 100", "limit");
-    return page.limit() == 0 ? kDefaultPage : static_cast<int>(page.limit());
-}
-
-inline std::string normal(const std::string& id, std::string_view prefix) {
-    return normalize_id(prefix, id).value_or(id);
 }
 
 /// The machine that a command names as its last token, which its sender's rights allow.

@@ -13,6 +13,7 @@
 #include "core/id.hpp"
 #include "core/random.hpp"
 #include "service/proto_time.hpp"
+#include "service/request.hpp"
 #include "topology/apply.hpp"
 
 namespace berth::testing {
@@ -215,9 +216,7 @@ void BridgeWorld::add(service::Handlers& handlers, const char* verb, F handler) 
         [this,
          handler](const service::Context& context, const std::string& payload, store::Transaction&)
             -> Result<service::Decision> {
-            Message message;
-            if (!message.ParseFromString(payload))
-                return service::undecodable(message.GetTypeName());
+            BERTH_ASSIGN(const Message message, service::decode<Message>(payload));
             const std::lock_guard lock(berth_.mutex);
             ++berth_.asked;
             return handler(context, message);
@@ -243,8 +242,7 @@ void BridgeWorld::play() {
     gateway.query(
         "person",
         [this](const service::Context&, const std::string& payload) -> Result<service::Decision> {
-            gateway::v1::PersonAsked question;
-            if (!question.ParseFromString(payload)) return service::undecodable("PersonAsked");
+            BERTH_ASSIGN(const auto question, service::decode<gateway::v1::PersonAsked>(payload));
             gateway::v1::PersonReply reply;
             const std::lock_guard lock(berth_.mutex);
             if (const auto known = berth_.people.find(question.person_id());
@@ -354,8 +352,7 @@ void BridgeWorld::play() {
             if (known == berth_.approvals.end())
                 return not_found("approval_not_found", "there is no such approval");
             warden::v1::Approval& approval = known->second;
-            const auto& roles = command.actor().roles();
-            if (std::find(roles.begin(), roles.end(), "approver") == roles.end())
+            if (!service::has_role(command.actor(), "approver"))
                 return forbidden("not_an_approver", "you may not decide this");
             if (approval.state() != warden::v1::APPROVAL_STATE_PENDING)
                 return conflict("already_decided", "it was decided by " + approval.decided_by());
