@@ -11,9 +11,7 @@ constexpr int kAlreadyAcknowledged = 40'060;
 
 }  // namespace
 
-void Interactions::start() {
-    for (std::size_t i = 0; i < kAckThreads; ++i) threads_.emplace_back([this] { work(); });
-}
+void Interactions::start() { crew_.start(kAckThreads); }
 
 void Interactions::stop() {
     {
@@ -21,9 +19,7 @@ void Interactions::stop() {
         stopping_ = true;
     }
     changed_.notify_all();
-    for (auto& thread : threads_) {
-        if (thread.joinable()) thread.join();
-    }
+    crew_.stop();
 }
 
 void Interactions::expect(const std::string& interaction) {
@@ -33,15 +29,11 @@ void Interactions::expect(const std::string& interaction) {
 }
 
 void Interactions::answer(const Told& told) {
-    {
-        const std::lock_guard lock(mutex_);
-        if (tasks_.size() >= kMaxAcks) {
-            states_[tasks_.front().interaction] = State::kDead;
-            tasks_.pop_front();  // the oldest is the latest already
-        }
-        tasks_.push_back({told.interaction, told.token, told.answer});
+    Task task{told.interaction, told.token, told.answer};
+    while (!crew_.give(std::move(task))) {
+        // The oldest is the latest already.
+        if (const auto oldest = crew_.take_back()) set(oldest->interaction, State::kDead);
     }
-    changed_.notify_all();
 }
 
 void Interactions::set(const std::string& interaction, State state) {
@@ -70,35 +62,25 @@ bool Interactions::take(const std::string& interaction) {
     return true;
 }
 
-void Interactions::work() {
-    for (;;) {
-        Task task;
-        {
-            std::unique_lock lock(mutex_);
-            changed_.wait(lock, [this] { return stopping_ || !tasks_.empty(); });
-            if (tasks_.empty()) return;
-            task = std::move(tasks_.front());
-            tasks_.pop_front();
-        }
-        Call call;
-        call.method = "POST";
-        call.route = "/interactions/{id}/{token}/callback";
-        call.major = task.interaction;
-        call.path = "/interactions/" + task.interaction + "/" + task.token + "/callback";
-        call.body = std::move(task.body);
-        call.by_token = true;
-        call.timeout = kAckTimeout;
-        const Answer answer = api_.call(call);
-        const bool known = answer.body.int_or("code", 0) == kAlreadyAcknowledged;  // it came again
-        if (!answer.ok && !known)
-            log::info(
-                "an interaction was not acknowledged in time",
-                {{"interaction", task.interaction}, {"why", answer.error.reason}}
-            );
-        // Where it is not known, the deferred message is looked for when it is to be filled.
-        const bool doubtful = known || answer.error.kind == chat::SendError::Kind::kUnknown;
-        set(task.interaction, answer.ok ? State::kOpen : doubtful ? State::kUnknown : State::kDead);
-    }
+void Interactions::acknowledge(Task& task) {
+    Call call;
+    call.method = "POST";
+    call.route = "/interactions/{id}/{token}/callback";
+    call.major = task.interaction;
+    call.path = "/interactions/" + task.interaction + "/" + task.token + "/callback";
+    call.body = std::move(task.body);
+    call.by_token = true;
+    call.timeout = kAckTimeout;
+    const Answer answer = api_.call(call);
+    const bool known = answer.body.int_or("code", 0) == kAlreadyAcknowledged;  // it came again
+    if (!answer.ok && !known)
+        log::info(
+            "an interaction was not acknowledged in time",
+            {{"interaction", task.interaction}, {"why", answer.error.reason}}
+        );
+    // Where it is not known, the deferred message is looked for when it is to be filled.
+    const bool doubtful = known || answer.error.kind == chat::SendError::Kind::kUnknown;
+    set(task.interaction, answer.ok ? State::kOpen : doubtful ? State::kUnknown : State::kDead);
 }
 
 }  // namespace berth::discord

@@ -4,13 +4,11 @@
 #pragma once
 
 #include <condition_variable>
-#include <deque>
 #include <map>
 #include <mutex>
 #include <string>
-#include <thread>
-#include <vector>
 
+#include "chat/crew.hpp"
 #include "discord/api.hpp"
 #include "discord/wire.hpp"
 
@@ -27,7 +25,8 @@ public:
         kDead,     ///< Discord took no first answer
     };
 
-    explicit Interactions(Api& api) : api_(api) {}
+    explicit Interactions(Api& api)
+        : api_(api), crew_([this](Task& task) { acknowledge(task); }, kMaxAcks) {}
     ~Interactions() { stop(); }
     void start();
     void stop();
@@ -48,15 +47,14 @@ private:
         std::string token;
         Json body;
     };
-    void work();
+    void acknowledge(Task& task);
 
     Api& api_;
     std::mutex mutex_;
     std::condition_variable changed_;
-    bool stopping_ = false;  // by mutex_, all of them
-    std::deque<Task> tasks_;
+    bool stopping_ = false;                // by mutex_, as states_
     std::map<std::string, State> states_;  // ids grow with time: the first is the oldest
-    std::vector<std::thread> threads_;
+    chat::Crew<Task> crew_;
 };
 
 }  // namespace berth::discord

@@ -52,78 +52,52 @@ std::string without_prefix(std::string_view text, std::string_view prefix) {
 }  // namespace
 
 Desk::Desk(Parts& parts, People& people, const Traits& traits)
-    : parts_(parts), people_(people), traits_(traits) {}
+    : parts_(parts),
+      people_(people),
+      traits_(traits),
+      crew_([this](const Batch& batch) { work(batch); }) {}
 
 void Desk::start() {
-    for (std::size_t i = 0; i < kWorkers; ++i) workers_.emplace_back([this] { work(); });
-    chooser_ = std::thread([this] { choose(); });
+    crew_.start(kWorkers, parts_.inbound, [this] {
+        choose();
+        return kInboundPoll;
+    });
 }
 
-void Desk::stop() {
-    {
-        const std::lock_guard lock(mutex_);
-        stopping_ = true;
-    }
-    changed_.notify_all();
-    parts_.inbound.ring();
-    if (chooser_.joinable()) chooser_.join();
-    for (auto& worker : workers_) {
-        if (worker.joinable()) worker.join();
-    }
-}
-
-bool Desk::rest(milliseconds time) {
-    std::unique_lock lock(mutex_);
-    return !changed_.wait_for(lock, time, [this] { return stopping_; });
-}
+void Desk::stop() { crew_.stop(); }
 
 void Desk::choose() {
-    for (;;) {
-        std::vector<std::string> busy;
+    std::vector<std::string> busy;
+    {
+        const std::lock_guard lock(mutex_);
+        busy.assign(busy_.begin(), busy_.end());
+    }
+    auto rows = repo::waiting_inbound(parts_.pool(), busy, kAtOnce);
+    if (!rows) return;
+    std::map<std::string, Batch> batches;
+    for (auto& row : *rows) {
+        Batch& batch = batches[row.conversation];
+        batch.push_back(std::move(row));
+    }
+    for (auto& [conversation, batch] : batches) {
         {
             const std::lock_guard lock(mutex_);
-            if (stopping_) return;
-            busy.assign(busy_.begin(), busy_.end());
+            busy_.insert(conversation);
         }
-        auto rows = repo::waiting_inbound(parts_.pool(), busy, kAtOnce);
-        std::map<std::string, Batch> batches;
-        if (rows) {
-            for (auto& row : *rows) {
-                Batch& batch = batches[row.conversation];
-                batch.push_back(std::move(row));
-            }
-        }
-        {
-            const std::lock_guard lock(mutex_);
-            for (auto& [conversation, batch] : batches) {
-                busy_.insert(conversation);
-                queue_.push_back(std::move(batch));
-            }
-        }
-        if (!batches.empty()) changed_.notify_all();
-        parts_.inbound.wait(kInboundPoll);
+        (void)crew_.give(std::move(batch));
     }
 }
 
-void Desk::work() {
-    for (;;) {
-        Batch batch;
-        {
-            std::unique_lock lock(mutex_);
-            changed_.wait(lock, [this] { return stopping_ || !queue_.empty(); });
-            if (stopping_) return;
-            batch = std::move(queue_.front());
-            queue_.pop_front();
-        }
-        for (const auto& row : batch) {
-            if (!take(row)) break;
-        }
-        {
-            const std::lock_guard lock(mutex_);
-            busy_.erase(batch.front().conversation);
-        }
-        parts_.inbound.ring();
+void Desk::work(const Batch& batch) {
+    if (crew_.stopping()) return;
+    for (const auto& row : batch) {
+        if (!take(row)) break;
     }
+    {
+        const std::lock_guard lock(mutex_);
+        busy_.erase(batch.front().conversation);
+    }
+    parts_.inbound.ring();
 }
 
 bool Desk::take(const InboundRow& row) {
@@ -138,13 +112,13 @@ bool Desk::take(const InboundRow& row) {
         answer = say("Berth could not do that: it is not reachable. Say it again later.", true);
     } else {
         log::info("a message waits until the outage ends", {{"error", done.error()}});
-        (void)rest(kOutageWait);
+        (void)crew_.rest(kOutageWait);
         return false;
     }
     auto stored = store(row, answer);
     if (!stored) {
         log::warning("an answer cannot be stored", {{"error", stored.error()}});
-        (void)rest(kOutageWait);
+        (void)crew_.rest(kOutageWait);
         return false;
     }
     if (*stored) {

@@ -3,16 +3,14 @@
 // was said. Private to libs/chat.
 #pragma once
 
-#include <condition_variable>
-#include <deque>
 #include <mutex>
 #include <optional>
 #include <set>
 #include <string>
-#include <thread>
 #include <vector>
 
 #include "chat/commands.hpp"
+#include "chat/crew.hpp"
 #include "chat/parts.hpp"
 #include "chat/people.hpp"
 #include "chat/store.hpp"
@@ -35,7 +33,7 @@ public:
 private:
     using Batch = std::vector<InboundRow>;
     void choose();
-    void work();
+    void work(const Batch& batch);
     /// False: it has to be tried again later, and what follows it waits.
     bool take(const InboundRow& row);
     Result<Answer> carry_out(const InboundRow& row, const Speaker& speaker);
@@ -50,19 +48,13 @@ private:
     Answer refusal(const InboundRow& row, const Speaker& speaker);
     Result<bool> store(const InboundRow& row, const Answer& answer);
     std::vector<OutboundRow> replies(const InboundRow& row, const Content& content, bool only_for);
-    /// False when stopping.
-    bool rest(milliseconds time);
 
     Parts& parts_;
     People& people_;
     const Traits& traits_;
     std::mutex mutex_;
-    std::condition_variable changed_;
-    bool stopping_ = false;  // by mutex_, down to busy_
-    std::deque<Batch> queue_;
-    std::set<std::string> busy_;  // conversations
-    std::thread chooser_;
-    std::vector<std::thread> workers_;
+    std::set<std::string> busy_;  // by mutex_: conversations
+    Crew<Batch> crew_;
 };
 
 }  // namespace berth::chat

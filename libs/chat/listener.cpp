@@ -30,57 +30,34 @@ Result<std::unique_ptr<Listener>> Listener::start(const std::string& listen, Han
         net::HttpServer::start(
             settings,
             [self](net::Request request, net::Responder responder) {
-                {
-                    const std::lock_guard lock(self->mutex_);
-                    if (self->queue_.size() < kQueue) {
-                        self->queue_.emplace_back(
-                            std::move(request),
-                            std::make_shared<net::Responder>(std::move(responder))
-                        );
-                    }
-                }
-                if (responder) responder.respond({503, "text/plain", {}, "busy\n"});
-                self->changed_.notify_one();
+                Task task{std::move(request), std::move(responder)};
+                if (!self->crew_.give(std::move(task)))
+                    task.responder.respond({503, "text/plain", {}, "busy\n"});
             }
         )
     );
-    for (std::size_t i = 0; i < kThreads; ++i) out->threads_.emplace_back([self] { self->work(); });
+    out->crew_.start(kThreads);
     return out;
 }
 
 Listener::~Listener() {
     if (server_) server_->stop(milliseconds{1'000});
-    {
-        const std::lock_guard lock(mutex_);
-        stopping_ = true;
-    }
-    changed_.notify_all();
-    for (auto& thread : threads_) thread.join();
+    crew_.stop();
 }
 
-void Listener::work() {
-    for (;;) {
-        std::pair<net::Request, std::shared_ptr<net::Responder>> next;
-        {
-            std::unique_lock lock(mutex_);
-            changed_.wait(lock, [this] { return stopping_ || !queue_.empty(); });
-            if (queue_.empty()) return;
-            next = std::move(queue_.front());
-            queue_.pop_front();
-        }
-        WebRequest request;
-        request.method = next.first.method;
-        request.path = next.first.path;
-        if (const auto mark = next.first.target.find('?'); mark != std::string::npos)
-            request.query = next.first.target.substr(mark + 1);
-        for (const auto& [name, value] : next.first.headers.fields())
-            request.headers.emplace_back(lower(name), value);
-        request.body = std::move(next.first.body);
-        WebResponse answer = handler_(request);
-        next.second->respond(
-            {answer.status, std::move(answer.content_type), {}, std::move(answer.body)}
-        );
-    }
+void Listener::serve(Task& task) {
+    WebRequest request;
+    request.method = task.request.method;
+    request.path = task.request.path;
+    if (const auto mark = task.request.target.find('?'); mark != std::string::npos)
+        request.query = task.request.target.substr(mark + 1);
+    for (const auto& [name, value] : task.request.headers.fields())
+        request.headers.emplace_back(lower(name), value);
+    request.body = std::move(task.request.body);
+    WebResponse answer = handler_(request);
+    task.responder.respond(
+        {answer.status, std::move(answer.content_type), {}, std::move(answer.body)}
+    );
 }
 
 }  // namespace berth::chat

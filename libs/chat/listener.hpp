@@ -2,14 +2,10 @@
 // The public HTTP listener of a bridge in webhook mode. Private to libs/chat.
 #pragma once
 
-#include <condition_variable>
-#include <deque>
 #include <functional>
 #include <memory>
-#include <mutex>
-#include <thread>
-#include <vector>
 
+#include "chat/crew.hpp"
 #include "chat/platform.hpp"
 #include "net/http_server.hpp"
 
@@ -28,15 +24,15 @@ public:
     const std::string& address() const { return server_->address(); }
 
 private:
+    struct Task {
+        net::Request request;
+        net::Responder responder;
+    };
     explicit Listener(Handler handler) : handler_(std::move(handler)) {}
-    void work();
+    void serve(Task& task);
 
     const Handler handler_;
-    std::mutex mutex_;
-    std::condition_variable changed_;
-    bool stopping_ = false;  // by mutex_
-    std::deque<std::pair<net::Request, std::shared_ptr<net::Responder>>> queue_;
-    std::vector<std::thread> threads_;
+    Crew<Task> crew_{[this](Task& task) { serve(task); }, kQueue};
     std::unique_ptr<net::HttpServer> server_;
 };
 

@@ -55,59 +55,33 @@ RunCard card_of(const JobRow& job) {
 }  // namespace
 
 void Runs::start() {
-    for (std::size_t i = 0; i < kWorkers; ++i) workers_.emplace_back([this] { work(); });
-    chooser_ = std::thread([this] { choose(); });
+    crew_.start(kWorkers, parts_.jobs, [this] {
+        choose();
+        return kJobPoll;
+    });
 }
 
-void Runs::stop() {
-    {
-        const std::lock_guard lock(mutex_);
-        stopping_ = true;
-    }
-    changed_.notify_all();
-    parts_.jobs.ring();
-    if (chooser_.joinable()) chooser_.join();
-    for (auto& worker : workers_) {
-        if (worker.joinable()) worker.join();
-    }
-}
+void Runs::stop() { crew_.stop(); }
 
 void Runs::choose() {
-    for (;;) {
-        std::vector<std::string> under_way;
-        {
-            const std::lock_guard lock(mutex_);
-            if (stopping_) return;
-            under_way.assign(under_way_.begin(), under_way_.end());
-        }
-        const auto due = repo::due_jobs(parts_.pool(), under_way, parts_.now(), kJobsAtOnce);
-        if (due) {
-            const std::lock_guard lock(mutex_);
-            for (const auto& job : *due) {
-                if (under_way_.insert(job.id).second) queue_.push_back(job);
-            }
-        }
-        changed_.notify_all();
-        parts_.jobs.wait(kJobPoll);
+    std::vector<std::string> under_way;
+    {
+        const std::lock_guard lock(mutex_);
+        under_way.assign(under_way_.begin(), under_way_.end());
+    }
+    auto due = repo::due_jobs(parts_.pool(), under_way, parts_.now(), kJobsAtOnce);
+    if (!due) return;
+    const std::lock_guard lock(mutex_);
+    for (auto& job : *due) {
+        if (under_way_.insert(job.id).second) (void)crew_.give(std::move(job));
     }
 }
 
-void Runs::work() {
-    for (;;) {
-        JobRow job;
-        {
-            std::unique_lock lock(mutex_);
-            changed_.wait(lock, [this] { return stopping_ || !queue_.empty(); });
-            if (stopping_) return;
-            job = std::move(queue_.front());
-            queue_.pop_front();
-        }
-        take(job);
-        {
-            const std::lock_guard lock(mutex_);
-            under_way_.erase(job.id);
-        }
-    }
+void Runs::work(const JobRow& job) {
+    if (crew_.stopping()) return;
+    take(job);
+    const std::lock_guard lock(mutex_);
+    under_way_.erase(job.id);
 }
 
 void Runs::take(const JobRow& job) {

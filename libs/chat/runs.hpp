@@ -3,17 +3,14 @@
 // Private to libs/chat.
 #pragma once
 
-#include <condition_variable>
-#include <deque>
 #include <map>
 #include <mutex>
 #include <set>
 #include <string>
-#include <thread>
-#include <vector>
 
 #include "berth/run/v1/run.pb.h"
 #include "chat/card.hpp"
+#include "chat/crew.hpp"
 #include "chat/output.hpp"
 #include "chat/parts.hpp"
 #include "chat/store.hpp"
@@ -53,7 +50,7 @@ public:
     static constexpr std::size_t kLines = 12;
     static constexpr std::size_t kBytes = 1'500;
 
-    explicit Runs(Parts& parts) : parts_(parts) {}
+    explicit Runs(Parts& parts) : parts_(parts), crew_([this](const JobRow& job) { work(job); }) {}
     ~Runs() { stop(); }
     Runs(const Runs&) = delete;
     Runs& operator=(const Runs&) = delete;
@@ -71,7 +68,7 @@ private:
         bool file_cut = false;
     };
     void choose();
-    void work();
+    void work(const JobRow& job);
     void take(const JobRow& job);
     Result<Step> step(const JobRow& job);
     Result<Step> acquire(JobRow job);
@@ -84,10 +81,7 @@ private:
 
     Parts& parts_;
     std::mutex mutex_;
-    std::condition_variable changed_;
-    bool stopping_ = false;  // by mutex_, down to followers_
-    std::deque<JobRow> queue_;
-    std::set<std::string> under_way_;
+    std::set<std::string> under_way_;  // by mutex_, as followed_
     struct Followed {
         std::shared_ptr<OutputFollower> output;
         std::uint64_t shown = 0;    // bytes of output
@@ -96,8 +90,7 @@ private:
         SteadyTime asked{};
     };
     std::map<std::string, Followed> followed_;  // by job
-    std::thread chooser_;
-    std::vector<std::thread> workers_;
+    Crew<JobRow> crew_;
 };
 
 }  // namespace berth::chat

@@ -56,7 +56,11 @@ std::string new_token() {
 Sender::Sender(Parts& parts, Platform& platform)
     : parts_(parts),
       platform_(platform),
-      limiter_(platform.traits().per_conversation, platform.traits().overall) {
+      limiter_(platform.traits().per_conversation, platform.traits().overall),
+      crew_([this](const Task& task) {
+          task();
+          parts_.outbound.ring();
+      }) {
     const Rate& own = platform.traits().edits_per_conversation;
     if (own.per_second > 0) edit_limiter_.emplace(own, platform.traits().overall);
 }
@@ -64,51 +68,32 @@ Sender::Sender(Parts& parts, Platform& platform)
 Sender::~Sender() { stop(); }
 
 void Sender::start() {
-    for (std::size_t i = 0; i < kSenders; ++i) senders_.emplace_back([this] { work(); });
-    chooser_ = std::thread([this] { choose(); });
+    crew_.start(kSenders, parts_.outbound, [this] { return choose(); });
 }
 
-void Sender::stop() {
+void Sender::stop() { crew_.stop(); }
+
+milliseconds Sender::choose() {
+    const SteadyTime now = std::chrono::steady_clock::now();
+    milliseconds wait = kSenderPoll;
     {
         const std::lock_guard lock(mutex_);
-        stopping_ = true;
+        wait = edits().next(now, limiter_.next(now, wait));
+        if (refused_until_ > now) return wait;
     }
-    changed_.notify_all();
-    parts_.outbound.ring();
-    if (chooser_.joinable()) chooser_.join();
-    for (auto& sender : senders_) {
-        if (sender.joinable()) sender.join();
+    if (now >= next_doubt_) {
+        give_doubtful();
+        next_doubt_ = now + kDoubtEvery;
     }
-}
-
-void Sender::choose() {
-    SteadyTime next_doubt{};
-    for (;;) {
-        const SteadyTime now = std::chrono::steady_clock::now();
-        milliseconds wait = kSenderPoll;
-        bool refused = false;
-        {
-            const std::lock_guard lock(mutex_);
-            if (stopping_) return;
-            wait = edits().next(now, limiter_.next(now, wait));
-            refused = refused_until_ > now;
-        }
-        bool gave = false;
-        if (!refused) {
-            if (now >= next_doubt) {
-                give_doubtful();
-                next_doubt = now + kDoubtEvery;
-            }
-            gave = give_edits();
-            gave = give_posts() || gave;
-        }
-        if (!gave) parts_.outbound.wait(wait);
-    }
+    const bool edited = give_edits();
+    const bool posted = give_posts();
+    return edited || posted ? milliseconds{0} : wait;
 }
 
 std::size_t Sender::free_senders() {
+    if (crew_.stopping()) return 0;
     const std::lock_guard lock(mutex_);
-    return stopping_ || busy_ >= kSenders ? 0 : kSenders - busy_;
+    return busy_ >= kSenders ? 0 : kSenders - busy_;
 }
 
 void Sender::give(const OutboundRow& row, Task task) {
@@ -116,29 +101,13 @@ void Sender::give(const OutboundRow& row, Task task) {
         const std::lock_guard lock(mutex_);
         under_way_.insert(row.id);
         ++busy_;
-        tasks_.push_back([this, id = row.id, run = std::move(task)] {
-            run();
-            const std::lock_guard done(mutex_);
-            under_way_.erase(id);
-            --busy_;
-        });
     }
-    changed_.notify_one();
-}
-
-void Sender::work() {
-    for (;;) {
-        Task task;
-        {
-            std::unique_lock lock(mutex_);
-            changed_.wait(lock, [this] { return stopping_ || !tasks_.empty(); });
-            if (tasks_.empty()) return;
-            task = std::move(tasks_.front());
-            tasks_.pop_front();
-        }
-        task();
-        parts_.outbound.ring();
-    }
+    (void)crew_.give([this, id = row.id, run = std::move(task)] {
+        run();
+        const std::lock_guard done(mutex_);
+        under_way_.erase(id);
+        --busy_;
+    });
 }
 
 void Sender::give_doubtful() {
@@ -457,8 +426,7 @@ void Sender::persist(const std::function<Result<void>()>& write) {
             return;
         }
         if (done.error().code == "unique_violation") return;  // the dead letter is there already
-        std::unique_lock lock(mutex_);
-        if (changed_.wait_for(lock, kDatabaseRetry, [this] { return stopping_; })) return;
+        if (!crew_.rest(kDatabaseRetry)) return;
     }
 }
 

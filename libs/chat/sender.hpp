@@ -3,17 +3,15 @@
 // what a crash left behind. Private to libs/chat.
 #pragma once
 
-#include <condition_variable>
-#include <deque>
 #include <functional>
 #include <map>
 #include <mutex>
 #include <optional>
 #include <set>
 #include <string>
-#include <thread>
 #include <vector>
 
+#include "chat/crew.hpp"
 #include "chat/limiter.hpp"
 #include "chat/parts.hpp"
 #include "chat/store.hpp"
@@ -38,13 +36,12 @@ public:
 
 private:
     using Task = std::function<void()>;
-    void choose();
+    milliseconds choose();
     std::size_t free_senders();
     void give(const OutboundRow& row, Task task);
     bool give_posts();
     bool give_edits();
     void give_doubtful();
-    void work();
 
     void post(OutboundRow row);
     void edit(OutboundRow row);
@@ -62,20 +59,17 @@ private:
     Parts& parts_;
     Platform& platform_;
     std::mutex mutex_;
-    std::condition_variable changed_;
-    bool stopping_ = false;  // by mutex_, down to limiter_
-    std::deque<Task> tasks_;
-    std::size_t busy_ = 0;
+    std::size_t busy_ = 0;  // by mutex_, down to refused_until_
     std::set<std::int64_t> under_way_;
     Limiter limiter_;
     std::optional<Limiter> edit_limiter_;  // where changes have a budget of their own
     Limiter& edits() { return edit_limiter_ ? *edit_limiter_ : limiter_; }
     SteadyTime refused_until_{};  // the credential is refused: no call before
+    SteadyTime next_doubt_{};     // the choosing thread's
     std::mutex tokens_mutex_;
     std::map<std::string, std::vector<std::string>>
         tokens_;  // by tokens_mutex_: clear text, by card
-    std::thread chooser_;
-    std::vector<std::thread> senders_;
+    Crew<Task> crew_;
 };
 
 }  // namespace berth::chat
