@@ -2,7 +2,12 @@
 // The handlers of the table, by file. Private to libs/chat.
 #pragma once
 
+#include "berth/lease/v1/lease.pb.h"
 #include "chat/commands.hpp"
+#include "chat/parts.hpp"
+#include "chat/people.hpp"
+#include "chat/store.hpp"
+#include "service/handlers.hpp"
 
 namespace berth::chat {
 
@@ -33,6 +38,23 @@ Answer say(std::string markdown, bool only_for = false);
 Error bad_usage(std::string why);
 /// Text of others inside of Markdown: `code`, whatever it holds.
 std::string code(std::string_view text);
+/// Asks `question` as who speaks.
+template <typename Reply, typename Message>
+Result<Reply> ask_as_speaker(Call& call, const std::string& subject, Message question) {
+    *question.mutable_actor() = call.speaker.actor;
+    return ask<Reply>(call.parts, subject, question, {});
+}
+/// The same of a command. Its id is made of the message's and of the subject's verb: a message that
+/// is handled again has no second effect.
+template <typename Reply, typename Message>
+Result<Reply> command_as_speaker(Call& call, const std::string& subject, Message command) {
+    *command.mutable_actor() = call.speaker.actor;
+    const std::string verb = subject.substr(subject.rfind('.') + 1);
+    return ask<Reply>(
+        call.parts, subject, command, service::child_command_id(call.row.command_id, verb)
+    );
+}
+Result<lease::v1::ListReply> list_leases(Call& call);
 /// Cancels what a card follows, also while it has no run yet.
 Result<Answer> cancel_job(Call& call, const std::string& id);
 /// What stands behind a token: decides an approval as the speaker. `purpose` makes the command's id

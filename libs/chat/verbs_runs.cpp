@@ -3,19 +3,16 @@
 #include <algorithm>
 #include <charconv>
 
-#include "berth/lease/v1/lease.pb.h"
 #include "berth/run/v1/run.pb.h"
 #include "chat/length.hpp"
-#include "chat/parts.hpp"
-#include "chat/people.hpp"
 #include "chat/runs.hpp"
-#include "chat/store.hpp"
 #include "chat/verbs.hpp"
 #include "chat/words.hpp"
 #include "core/id.hpp"
 #include "core/text.hpp"
 #include "identity/sha256.hpp"
 #include "service/proto_time.hpp"
+#include "service/request.hpp"
 
 namespace berth::chat {
 namespace {
@@ -55,9 +52,14 @@ Answer begin(Call& call, JobRow job) {
 
 Result<run::v1::Run> get_run(Call& call, const std::string& id) {
     run::v1::Get query;
-    *query.mutable_actor() = call.speaker.actor;
     query.set_run(id);
-    return ask<run::v1::Run>(call.parts, "berth.qry.run.get", query, {});
+    return ask_as_speaker<run::v1::Run>(call, "berth.qry.run.get", query);
+}
+
+Result<run::v1::Run> cancel_run(Call& call, const std::string& id) {
+    run::v1::Cancel command;
+    command.set_run(id);
+    return command_as_speaker<run::v1::Run>(call, "berth.cmd.run.cancel", command);
 }
 
 std::string state_name(run::v1::RunState state) {
@@ -85,14 +87,13 @@ std::string line_of(const run::v1::Run& run) {
     return out + "\n";
 }
 
+}  // namespace
+
 Result<lease::v1::ListReply> list_leases(Call& call) {
     lease::v1::List query;
-    *query.mutable_actor() = call.speaker.actor;
-    query.mutable_page()->set_limit(100);
-    return ask<lease::v1::ListReply>(call.parts, "berth.qry.lease.list", query, {});
+    query.mutable_page()->set_limit(service::kMaxPage);
+    return ask_as_speaker<lease::v1::ListReply>(call, "berth.qry.lease.list", query);
 }
-
-}  // namespace
 
 Result<Answer> say_run(Call& call) {
     JobRow job = new_job(call);
@@ -146,18 +147,7 @@ Result<Answer> say_cancel(Call& call) {
         if (!job) return not_found("no_run", "nothing runs here");
         return cancel_job(call, job->id);
     }
-    run::v1::Cancel command;
-    *command.mutable_actor() = call.speaker.actor;
-    command.set_run(call.words[0]);
-    BERTH_ASSIGN(
-        const auto run,
-        ask<run::v1::Run>(
-            call.parts,
-            "berth.cmd.run.cancel",
-            command,
-            service::child_command_id(call.row.command_id, "cancel")
-        )
-    );
+    BERTH_ASSIGN(const auto run, cancel_run(call, call.words[0]));
     return say(
         has_ended(run) ? code(run.id()) + " has ended: " + state_name(run.state()) + "."
                        : code(run.id()) + " is being canceled."
@@ -169,15 +159,7 @@ Result<Answer> cancel_job(Call& call, const std::string& id) {
     if (!job || job->state == JobRow::State::kDone) return say("That run has ended.", true);
     if (!job->run.empty()) {
         // Whose run it is decides run_manager, not who clicked.
-        run::v1::Cancel command;
-        *command.mutable_actor() = call.speaker.actor;
-        command.set_run(job->run);
-        BERTH_TRY(ask<run::v1::Run>(
-            call.parts,
-            "berth.cmd.run.cancel",
-            command,
-            service::child_command_id(call.row.command_id, "cancel")
-        ));
+        BERTH_TRY(cancel_run(call, job->run));
     } else {
         common::v1::Actor owner;
         (void)owner.ParseFromString(job->actor);
@@ -235,16 +217,10 @@ Result<Answer> say_release(Call& call) {
         if (which.empty()) return not_found("no_lease", "you have no machine in this conversation");
     }
     lease::v1::Release command;
-    *command.mutable_actor() = call.speaker.actor;
     command.set_lease(which);
     BERTH_ASSIGN(
         const auto lease,
-        ask<lease::v1::Lease>(
-            call.parts,
-            "berth.cmd.lease.release",
-            command,
-            service::child_command_id(call.row.command_id, "release")
-        )
+        command_as_speaker<lease::v1::Lease>(call, "berth.cmd.lease.release", command)
     );
     return say(code(lease.slug()) + " is released.");
 }
@@ -260,10 +236,9 @@ Result<Answer> say_history(Call& call) {
             return bad_usage("history takes a number from 1 to 50");
     }
     run::v1::List query;
-    *query.mutable_actor() = call.speaker.actor;
     query.mutable_page()->set_limit(static_cast<std::uint32_t>(count));
     BERTH_ASSIGN(
-        const auto reply, ask<run::v1::ListReply>(call.parts, "berth.qry.run.list", query, {})
+        const auto reply, ask_as_speaker<run::v1::ListReply>(call, "berth.qry.run.list", query)
     );
     if (reply.runs_size() == 0) return say("Nothing has run yet.");
     std::string out;

@@ -1,18 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 // Decisions, halts, and how Berth is.
-#include <algorithm>
-
-#include "berth/lease/v1/lease.pb.h"
-#include "berth/run/v1/run.pb.h"
 #include "berth/warden/v1/warden.pb.h"
 #include "chat/approvals.hpp"
 #include "chat/length.hpp"
-#include "chat/parts.hpp"
-#include "chat/people.hpp"
-#include "chat/runs.hpp"
-#include "chat/store.hpp"
 #include "chat/verbs.hpp"
 #include "chat/words.hpp"
+#include "service/request.hpp"
 
 namespace berth::chat {
 namespace {
@@ -24,16 +17,9 @@ constexpr std::size_t kShownPlan = 300;
 
 Result<warden::v1::ApprovalsReply> waiting(Call& call) {
     warden::v1::ListApprovals query;
-    *query.mutable_actor() = call.speaker.actor;
     query.set_state(warden::v1::APPROVAL_STATE_PENDING);
-    query.mutable_page()->set_limit(100);
-    return ask<warden::v1::ApprovalsReply>(call.parts, "berth.qry.warden.approvals", query, {});
-}
-
-Result<warden::v1::HaltsReply> halts(Call& call) {
-    warden::v1::ListHalts query;
-    *query.mutable_actor() = call.speaker.actor;
-    return ask<warden::v1::HaltsReply>(call.parts, "berth.qry.warden.halts", query, {});
+    query.mutable_page()->set_limit(service::kMaxPage);
+    return ask_as_speaker<warden::v1::ApprovalsReply>(call, "berth.qry.warden.approvals", query);
 }
 
 bool is_approval_id(const std::string& word) { return word.rfind("ap_", 0) == 0; }
@@ -114,17 +100,11 @@ Result<Answer> say_approvals(Call& call) {
 
 Result<Answer> say_halt(Call& call) {
     warden::v1::PressHalt command;
-    *command.mutable_actor() = call.speaker.actor;
     command.set_scope(warden::v1::HALT_SCOPE_ORG);
     command.set_reason(call.rest);
     BERTH_ASSIGN(
         const auto halt,
-        ask<warden::v1::Halt>(
-            call.parts,
-            "berth.cmd.warden.halt",
-            command,
-            service::child_command_id(call.row.command_id, "halt")
-        )
+        command_as_speaker<warden::v1::Halt>(call, "berth.cmd.warden.halt", command)
     );
     return say(
         "**Halted** by " + code(call.speaker.actor.user()) + ": every run of " + code(halt.org()) +
@@ -136,29 +116,23 @@ Result<Answer> say_halt(Call& call) {
 Result<Answer> say_resume(Call& call) {
     if (call.words.size() > 1) return bad_usage("resume takes one halt, or none");
     warden::v1::Resume command;
-    *command.mutable_actor() = call.speaker.actor;
     if (!call.words.empty()) command.set_halt(call.words[0]);
     BERTH_ASSIGN(
         const auto halt,
-        ask<warden::v1::Halt>(
-            call.parts,
-            "berth.cmd.warden.resume",
-            command,
-            service::child_command_id(call.row.command_id, "resume")
-        )
+        command_as_speaker<warden::v1::Halt>(call, "berth.cmd.warden.resume", command)
     );
     return say("The halt " + code(halt.id()) + " is over.");
 }
 
 Result<Answer> say_status(Call& call) {
-    BERTH_ASSIGN(const auto pressed, halts(call));
-    BERTH_ASSIGN(const auto approvals, waiting(call));
-    lease::v1::List leases;
-    *leases.mutable_actor() = call.speaker.actor;
-    leases.mutable_page()->set_limit(100);
     BERTH_ASSIGN(
-        const auto held, ask<lease::v1::ListReply>(call.parts, "berth.qry.lease.list", leases, {})
+        const auto pressed,
+        ask_as_speaker<warden::v1::HaltsReply>(
+            call, "berth.qry.warden.halts", warden::v1::ListHalts{}
+        )
     );
+    BERTH_ASSIGN(const auto approvals, waiting(call));
+    BERTH_ASSIGN(const auto held, list_leases(call));
     unsigned running = 0;
     for (const auto& lease : held.leases()) running += lease.live_runs();
     std::string out = "Berth answers. ";
