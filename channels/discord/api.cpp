@@ -2,10 +2,8 @@
 // One request and its answer.
 #include "discord/api.hpp"
 
-#include <array>
 #include <thread>
 
-#include "core/random.hpp"
 #include "core/text.hpp"
 #include "discord/wire.hpp"
 
@@ -14,17 +12,9 @@ namespace {
 
 constexpr std::size_t kMaxAnswer = 8U << 20U;
 
-std::string boundary() {
-    std::array<std::uint8_t, 16> bytes{};
-    Random::system().fill(bytes);
-    return "berth-" + hex({reinterpret_cast<const char*>(bytes.data()), bytes.size()});
-}
-
 chat::SendError unsent(const Error& error) {
-    const bool nothing_went_out =
-        error.code == "http_unreachable" || error.code == "no_libcurl" || error.code == "bad_url";
     return {
-        nothing_went_out ? chat::SendError::Kind::kLater : chat::SendError::Kind::kUnknown,
+        http::nothing_sent(error) ? chat::SendError::Kind::kLater : chat::SendError::Kind::kUnknown,
         milliseconds{0},
         "Discord is not reached: " + error.message};
 }
@@ -65,9 +55,9 @@ Answer Api::call(const Call& call) {
     request.headers.emplace_back("User-Agent", kUserAgent);
     if (!call.by_token) request.headers.emplace_back("Authorization", "Bot " + token_().reveal());
     if (!call.file_name.empty()) {
-        const std::string mark = boundary();
-        request.body = multipart(call.body, call.file_name, call.file_bytes, mark);
-        request.headers.emplace_back("Content-Type", "multipart/form-data; boundary=" + mark);
+        const http::Form form = form_of(call.body, call.file_name, call.file_bytes);
+        request.body = form.body();
+        request.headers.emplace_back("Content-Type", form.content_type());
     } else if (!call.body.is_null()) {
         request.body = call.body.dump();
         request.headers.emplace_back("Content-Type", "application/json");

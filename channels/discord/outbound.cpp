@@ -248,18 +248,13 @@ std::string safe_file_name(std::string_view name) {
     return out.empty() ? "file" : out;
 }
 
-std::string multipart(
-    const Json& body, std::string_view name, std::string_view bytes, std::string_view boundary
+http::Form form_of(
+    const Json& body, std::string_view name, std::string_view bytes, std::string boundary
 ) {
-    const std::string dashes = "--" + std::string(boundary);
-    std::string out = dashes +
-                      "\r\nContent-Disposition: form-data; name=\"payload_json\"\r\n"
-                      "Content-Type: application/json\r\n\r\n" +
-                      body.dump() + "\r\n" + dashes +
-                      "\r\nContent-Disposition: form-data; name=\"files[0]\"; filename=\"" +
-                      safe_file_name(name) + "\"\r\nContent-Type: application/octet-stream\r\n\r\n";
-    out.append(bytes);
-    return out + "\r\n" + dashes + "--\r\n";
+    http::Form form(std::move(boundary));
+    form.field("payload_json", body.dump(), "application/json");
+    form.file("files[0]", safe_file_name(name), bytes);
+    return form;
 }
 
 std::string escape(std::string_view text) {

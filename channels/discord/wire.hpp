@@ -9,6 +9,7 @@
 
 #include "chat/platform.hpp"
 #include "core/json.hpp"
+#include "http/form.hpp"
 
 /// Pure functions.
 namespace berth::discord {
@@ -75,9 +76,12 @@ Json body_of(const chat::Outgoing& message);
 std::string nonce_of(std::string_view key);
 /// True where `shown` (a message as Discord tells it) says what `body` (by body_of) says.
 bool says_the_same(const Json& shown, const Json& body);
-/// multipart/form-data of a body and its file.
-std::string multipart(
-    const Json& body, std::string_view name, std::string_view bytes, std::string_view boundary
+/// A body and its file.
+http::Form form_of(
+    const Json& body,
+    std::string_view name,
+    std::string_view bytes,
+    std::string boundary = http::make_boundary()
 );
 /// The file's name as Discord shows it.
 std::string safe_file_name(std::string_view name);

@@ -314,7 +314,8 @@ TEST(Outbound, AFileTravelsWithItsText) {
     out.content.file_bytes = std::string("a\0b", 3);
     const Json body = body_of(out);
     EXPECT_EQ(body.find("attachments")->dump(), "[{\"id\":\"0\",\"filename\":\"out_put_.txt\"}]");
-    const std::string form = multipart(body, out.content.file_name, out.content.file_bytes, "B");
+    const std::string form =
+        form_of(body, out.content.file_name, out.content.file_bytes, "B").body();
     EXPECT_NE(form.find("name=\"files[0]\"; filename=\"out_put_.txt\""), std::string::npos);
     EXPECT_NE(form.find(std::string("\r\n\r\na\0b\r\n--B--\r\n", 16)), std::string::npos);
     EXPECT_EQ(form.find("--B\r\n"), 0U);

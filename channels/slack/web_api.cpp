@@ -90,8 +90,8 @@ SendError error_of(int status, std::string_view retry_after) {
 }
 
 SendError error_of(const Error& error) {
-    // Nothing went out where there was no connection; else it may have been done.
-    const Kind kind = error.code == "http_unreachable" ? Kind::kLater : Kind::kUnknown;
+    // Where something went out it may have been done.
+    const Kind kind = http::nothing_sent(error) ? Kind::kLater : Kind::kUnknown;
     return {kind, milliseconds{0}, error.message};
 }
 

@@ -2,12 +2,6 @@
 // JSON or multipart out, {"ok": …} back.
 #include "telegram/bot_api.hpp"
 
-#include <array>
-#include <cstdint>
-
-#include "core/random.hpp"
-#include "core/text.hpp"
-
 namespace berth::telegram {
 namespace {
 
@@ -15,16 +9,7 @@ constexpr std::size_t kMaxAnswer = 32U << 20U;  // a hundred updates of the larg
 
 chat::SendError no_answer(const Error& error) {
     using Kind = chat::SendError::Kind;
-    const bool unsent =
-        error.code == "http_unreachable" || error.code == "no_libcurl" || error.code == "bad_url";
-    return {unsent ? Kind::kLater : Kind::kUnknown, {}, error.describe()};
-}
-
-/// Random, so that no file can hold it.
-std::string make_boundary() {
-    std::array<std::uint8_t, 16> bytes{};
-    Random::system().fill(bytes);
-    return "berth-" + hex({reinterpret_cast<const char*>(bytes.data()), bytes.size()});
+    return {http::nothing_sent(error) ? Kind::kLater : Kind::kUnknown, {}, error.describe()};
 }
 
 Reply read(const http::Response& response) {
@@ -61,9 +46,9 @@ Reply BotApi::call(const Call& call, milliseconds timeout, std::function<bool()>
         request.headers.emplace_back("Content-Type", "application/json");
         request.body = call.parameters.dump();
     } else {
-        const std::string boundary = make_boundary();
-        request.headers.emplace_back("Content-Type", "multipart/form-data; boundary=" + boundary);
-        request.body = multipart(call, boundary);
+        const http::Form form = form_of(call);
+        request.headers.emplace_back("Content-Type", form.content_type());
+        request.body = form.body();
     }
     const auto response = sender_(request);
     if (response) return read(*response);

@@ -13,7 +13,6 @@ namespace {
 constexpr std::size_t kMaxButton = 64;  // of a button: more does not fit a telephone
 constexpr std::size_t kRowUnits = 24;   // labels of one row together
 constexpr std::size_t kMaxButtons = 20;
-constexpr std::size_t kMaxFileName = 200;
 constexpr std::int64_t kMostSeconds = 3'600;  // a longer retry_after is asked for again
 
 std::optional<std::int64_t> number(std::string_view text) {
@@ -72,27 +71,6 @@ void say(Json& parameters, const chat::Outgoing& message) {
     parameters.set("link_preview_options", Json::object().set("is_disabled", true));
 }
 
-std::string field(std::string_view boundary, std::string_view name, std::string_view value) {
-    return std::string("--")
-        .append(boundary)
-        .append("\r\nContent-Disposition: form-data; name=\"")
-        .append(name)
-        .append("\"\r\n\r\n")
-        .append(value)
-        .append("\r\n");
-}
-
-/// A name that can stand between quotes in a header.
-std::string header_safe(std::string_view name) {
-    std::string safe;
-    for (const char c : name) {
-        const bool plain =
-            static_cast<unsigned char>(c) >= 0x20U && c != '"' && c != '\\' && c != '/';
-        safe += plain ? c : '_';
-    }
-    return safe;
-}
-
 chat::SendError refused_with(int status, const std::string& why) {
     using Kind = chat::SendError::Kind;
     const auto says = [&](std::string_view words) { return why.find(words) != std::string::npos; };
@@ -119,9 +97,7 @@ std::optional<Call> post_call(const chat::Outgoing& message) {
     const chat::Content& content = message.content;
     if (!content.is_card && !content.file_name.empty()) {
         call.method = "sendDocument";
-        call.file_name = header_safe(
-            chat::cut(chat::to_text(content.file_name), kMaxFileName, chat::Unit::kUtf16)
-        );
+        call.file_name = chat::file_name(content.file_name);
         call.file_bytes = content.file_bytes;
         const std::string caption = markdown_text(content.markdown, message.plain, kMaxCaption);
         if (caption.empty()) return call;
@@ -176,18 +152,12 @@ Call menu_call(const std::vector<MenuCommand>& menu) {
     return call;
 }
 
-std::string multipart(const Call& call, std::string_view boundary) {
-    std::string body;
-    for (const auto& [name, value] : *call.parameters.as_object()) {
-        body +=
-            field(boundary, name, value.as_string() != nullptr ? *value.as_string() : value.dump());
-    }
-    body.append("--").append(boundary).append(
-        "\r\nContent-Disposition: form-data; name=\"document\"; filename=\""
-    );
-    body.append(call.file_name).append("\"\r\nContent-Type: application/octet-stream\r\n\r\n");
-    body.append(call.file_bytes).append("\r\n--").append(boundary).append("--\r\n");
-    return body;
+http::Form form_of(const Call& call, std::string boundary) {
+    http::Form form(std::move(boundary));
+    for (const auto& [name, value] : *call.parameters.as_object())
+        form.field(name, value.as_string() != nullptr ? *value.as_string() : value.dump());
+    form.file("document", call.file_name, call.file_bytes);
+    return form;
 }
 
 chat::SendError error_of(int status, const Json& body) {

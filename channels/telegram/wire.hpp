@@ -10,6 +10,7 @@
 
 #include "chat/platform.hpp"
 #include "core/json.hpp"
+#include "http/form.hpp"
 
 /// Pure functions.
 namespace berth::telegram {
@@ -55,8 +56,8 @@ inline constexpr std::size_t kMaxNotice = 200;
 
 Call menu_call(const std::vector<MenuCommand>& menu);
 
-/// The body of a call: JSON, or multipart with this boundary.
-std::string multipart(const Call& call, std::string_view boundary);
+/// A call with a file.
+http::Form form_of(const Call& call, std::string boundary = http::make_boundary());
 
 /// What Telegram's refusal means. `status` is HTTP's; `body` null where the answer was no JSON.
 chat::SendError error_of(int status, const Json& body);

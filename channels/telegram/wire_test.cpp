@@ -266,7 +266,7 @@ TEST(TelegramOutbound, SendsFilesAsMultipart) {
     ASSERT_TRUE(call);
     EXPECT_EQ(call->method, "sendDocument");
     EXPECT_EQ(
-        multipart(*call, "XX"),
+        form_of(*call, "XX").body(),
         "--XX\r\nContent-Disposition: form-data; name=\"chat_id\"\r\n\r\n5\r\n"
         "--XX\r\nContent-Disposition: form-data; name=\"caption\"\r\n\r\nthe <i>output</i>\r\n"
         "--XX\r\nContent-Disposition: form-data; name=\"parse_mode\"\r\n\r\nHTML\r\n"

@@ -4,7 +4,6 @@
 #include "whatsapp/whatsapp.hpp"
 
 #include <algorithm>
-#include <array>
 #include <atomic>
 #include <condition_variable>
 #include <cstdint>
@@ -48,12 +47,6 @@ struct Reply {
     SendError error;
     bool ok = false;
 };
-
-std::string make_boundary() {
-    std::array<std::uint8_t, 16> bytes{};
-    Random::system().fill(bytes);
-    return "berth-" + hex({reinterpret_cast<const char*>(bytes.data()), bytes.size()});
-}
 
 class WhatsApp final : public chat::Platform {
 public:
@@ -119,10 +112,9 @@ Reply WhatsApp::send(http::Request request, const std::string& path) const {
     Reply reply;
     const auto response = sender_(request);
     if (!response) {
-        const std::string& code = response.error().code;
-        const bool unsent = code == "http_unreachable" || code == "no_libcurl" || code == "bad_url";
         reply.error = {
-            unsent ? SendError::Kind::kLater : SendError::Kind::kUnknown,
+            http::nothing_sent(response.error()) ? SendError::Kind::kLater
+                                                 : SendError::Kind::kUnknown,
             {},
             response.error().describe()};
         return reply;
@@ -145,9 +137,9 @@ Reply WhatsApp::send_json(const Json& body) const {
 Reply WhatsApp::upload(const chat::Content& file) const {
     http::Request request;
     request.method = "POST";
-    const std::string boundary = make_boundary();
-    request.headers = {{"Content-Type", "multipart/form-data; boundary=" + boundary}};
-    request.body = multipart(file, boundary);
+    const http::Form form = form_of(file);
+    request.headers = {{"Content-Type", form.content_type()}};
+    request.body = form.body();
     Reply reply = send(std::move(request), "/media");
     // An upload that nobody sends does nothing: another one may follow.
     if (!reply.ok && reply.error.kind == SendError::Kind::kUnknown)

@@ -19,7 +19,6 @@ constexpr std::size_t kMaxButton = 20;
 constexpr std::size_t kMaxRows = 10;
 constexpr std::size_t kMaxRowLabel = 24;
 constexpr std::size_t kMaxRowWords = 72;
-constexpr std::size_t kMaxFileName = 200;
 constexpr std::size_t kMaxTemplateText = 1'000;  // Meta allows 1,024 with the template's own words
 
 bool is_number(std::string_view text) {
@@ -188,20 +187,6 @@ std::string one_line(std::string_view text) {
     return chat::cut(line, kMaxTemplateText, Unit::kUtf16);
 }
 
-std::string header_safe(std::string_view name) {
-    std::string safe;
-    for (const char c : name) {
-        const bool plain =
-            static_cast<unsigned char>(c) >= 0x20U && c != '"' && c != '\\' && c != '/';
-        safe += plain ? c : '_';
-    }
-    return safe;
-}
-
-std::string file_name(const chat::Content& content) {
-    return header_safe(chat::cut(chat::to_text(content.file_name), kMaxFileName, Unit::kUtf16));
-}
-
 const Json* error_in(const Json& body) { return body.find("error"); }
 
 }  // namespace
@@ -231,7 +216,7 @@ std::optional<Json> message_body(const chat::Outgoing& message, std::string_view
     if (!body) return body;
     if (file) {
         Json document = Json::object();
-        document.set("id", media).set("filename", file_name(content));
+        document.set("id", media).set("filename", chat::file_name(content.file_name));
         const std::string caption = markdown_text(content.markdown, message.plain, kMaxBody);
         if (!caption.empty()) document.set("caption", caption);
         body->set("document", std::move(document));
@@ -263,15 +248,12 @@ std::optional<Json> template_body(const chat::Outgoing& message, const Template&
     return body;
 }
 
-std::string multipart(const chat::Content& file, std::string_view boundary) {
-    const std::string open =
-        "--" + std::string(boundary) + "\r\nContent-Disposition: form-data; name=";
-    std::string body = open + "\"messaging_product\"\r\n\r\nwhatsapp\r\n";
-    body += open + "\"type\"\r\n\r\ntext/plain\r\n";
-    body +=
-        open + "\"file\"; filename=\"" + file_name(file) + "\"\r\nContent-Type: text/plain\r\n\r\n";
-    body.append(file.file_bytes).append("\r\n--").append(boundary).append("--\r\n");
-    return body;
+http::Form form_of(const chat::Content& file, std::string boundary) {
+    http::Form form(std::move(boundary));
+    form.field("messaging_product", "whatsapp");
+    form.field("type", "text/plain");
+    form.file("file", chat::file_name(file.file_name), file.file_bytes, "text/plain");
+    return form;
 }
 
 bool window_closed(const Json& body) {

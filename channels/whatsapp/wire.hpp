@@ -9,6 +9,7 @@
 
 #include "chat/platform.hpp"
 #include "core/json.hpp"
+#include "http/form.hpp"
 
 /// Pure functions.
 namespace berth::whatsapp {
@@ -30,8 +31,8 @@ struct Template {
 };
 std::optional<Json> template_body(const chat::Outgoing& message, const Template& shape);
 
-/// A file's upload as multipart/form-data with this boundary.
-std::string multipart(const chat::Content& file, std::string_view boundary);
+/// A file's upload.
+http::Form form_of(const chat::Content& file, std::string boundary = http::make_boundary());
 
 /// What a refusal means. `status` is HTTP's; `body` null where the answer was no JSON.
 chat::SendError error_of(int status, const Json& body);

@@ -157,7 +157,7 @@ TEST(WhatsAppOutbound, SendsFilesAndTemplates) {
             R"("type":"document","document":{"id":"77","filename":"out.txt","caption":"all _of_ it"}})"
     );
     EXPECT_EQ(
-        multipart(out.content, "XX"),
+        form_of(out.content, "XX").body(),
         "--XX\r\nContent-Disposition: form-data; name=\"messaging_product\"\r\n\r\nwhatsapp\r\n"
         "--XX\r\nContent-Disposition: form-data; name=\"type\"\r\n\r\ntext/plain\r\n"
         "--XX\r\nContent-Disposition: form-data; name=\"file\"; "

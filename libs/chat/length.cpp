@@ -10,6 +10,7 @@ namespace {
 
 constexpr std::string_view kEllipsis = "\xE2\x80\xA6";
 constexpr std::string_view kReplacement = "\xEF\xBF\xBD";
+constexpr std::size_t kMaxFileName = 200;
 constexpr int kGlueSteps = 16;  // the longest emoji sequences in use have about ten code points
 
 struct Point {
@@ -121,6 +122,14 @@ std::string to_text(std::string_view bytes) {
         at += point.bytes;
     }
     return text;
+}
+
+std::string file_name(std::string_view name) {
+    std::string safe = cut(to_text(name), kMaxFileName, Unit::kUtf16);
+    for (char& c : safe) {
+        if (static_cast<unsigned char>(c) < 0x20U || c == '"' || c == '\\' || c == '/') c = '_';
+    }
+    return safe;
 }
 
 }  // namespace berth::chat

@@ -30,4 +30,8 @@ std::string cut_front(std::string_view text, std::size_t max, Unit unit);
 /// but line feed and tab are dropped, CR LF is one line feed.
 std::string to_text(std::string_view bytes);
 
+/// A file's name as it can stand between quotes in a header and in a path: as text, of at most 200
+/// UTF-16 units.
+std::string file_name(std::string_view name);
+
 }  // namespace berth::chat

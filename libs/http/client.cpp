@@ -36,6 +36,11 @@ Result<Response> Client::send(const Request& request) {
     return exchange.finish(curl, lib->perform(curl));
 }
 
+bool nothing_sent(const Error& error) {
+    return error.code == "http_unreachable" || error.code == "no_libcurl" ||
+           error.code == "bad_url";
+}
+
 Sender make_sender() {
     // Clients that nobody uses just now. At most as many as threads ever asked at once.
     auto idle = std::make_shared<Guarded<std::vector<Client>>>();

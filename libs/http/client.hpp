@@ -61,6 +61,9 @@ private:
     std::unique_ptr<Impl> impl_;
 };
 
+/// True where an error means that nothing of the request went out: it may be sent again.
+bool nothing_sent(const Error& error);
+
 /// Sends one request; called by many threads at once.
 using Sender = std::function<Result<Response>(const Request&)>;
 /// By Clients, one kept connection for each thread that asks at the same time.
