@@ -4,7 +4,6 @@
 
 #include <thread>
 
-#include "core/text.hpp"
 #include "discord/wire.hpp"
 
 namespace berth::discord {
