@@ -4,47 +4,29 @@
 #include <gtest/gtest.h>
 #include <unistd.h>
 
-#include <cstdlib>
-#include <filesystem>
-#include <fstream>
-
 #include "discord/discord.hpp"
 #include "support/chat/bridge_world.hpp"
 #include "support/fakes/fake_process.hpp"
+#include "support/secret_folder.hpp"
 
 namespace berth::discord {
 namespace {
 
 using berth::testing::BridgeWorld;
 using berth::testing::eventually;
+using berth::testing::eventually_one;
 using berth::testing::FakeProcess;
+using berth::testing::SecretFolder;
 
 constexpr const char* kToken = "MTAw.token.of-the-tests";
 
-/// A file for a secret that goes with the test.
-class SecretFile {
-public:
-    explicit SecretFile(const std::string& text) {
-        path_ = std::filesystem::temp_directory_path() / "berth-discord-XXXXXX";
-        const int descriptor = ::mkstemp(path_.data());
-        EXPECT_GE(descriptor, 0);
-        ::close(descriptor);
-        std::ofstream(path_) << text << "\n";
-    }
-    ~SecretFile() { std::filesystem::remove(path_); }
-    const std::string& path() const { return path_; }
-
-private:
-    std::string path_;
-};
-
 class DiscordBridge : public ::testing::Test {
 protected:
-    DiscordBridge() : token_file_(kToken) {
+    DiscordBridge() {
         const Json state = fake_.look("state");
         const std::string general = state.find("channels")->string_or("general", "");
         world_ = std::make_unique<BridgeWorld>(
-            "api_url: " + fake_.url() + "/api/v10\ntoken_file: " + token_file_.path() +
+            "api_url: " + fake_.url() + "/api/v10\ntoken_file: " + secrets_.file("token", kToken) +
                 "\norgs:\n  acme: {chats: [\"" + general + "\"], approvals: [\"" + general +
                 "\"]}\n",
             "discord",
@@ -56,9 +38,7 @@ protected:
     }
     ~DiscordBridge() override {
         world_.reset();
-        const Json state = fake_.look("state");
-        EXPECT_EQ(state.find("violations")->dump(), "[]");
-        EXPECT_EQ(state.find("flaws")->dump(), "[]");
+        EXPECT_EQ(fake_.complaints(), "");
     }
 
     void know(const std::string& name, const std::string& role) {
@@ -116,17 +96,12 @@ protected:
         const std::string& channel = "general",
         const std::string& viewer = {}
     ) {
-        Json found;
-        const bool there = eventually([&] {
-            for (const Json& message : seen(channel, viewer)) {
-                if (message.dump().find(words) == std::string::npos) continue;
-                found = message;
-                return true;
-            }
-            return false;
-        });
-        EXPECT_TRUE(there) << words << " is not in\n" << fake_.look("channel/" + channel).dump();
-        return found;
+        const auto found = eventually_one(
+            [&] { return seen(channel, viewer); },
+            [&](const Json& message) { return message.dump().find(words) != std::string::npos; }
+        );
+        EXPECT_TRUE(found) << words << " is not in\n" << fake_.look("channel/" + channel).dump();
+        return found.value_or(Json());
     }
     std::vector<warden::v1::Decide> decided() {
         const std::lock_guard lock(world_->berth().mutex);
@@ -134,7 +109,7 @@ protected:
     }
 
     FakeProcess fake_{"discord", {"--token", kToken}};
-    SecretFile token_file_;
+    SecretFolder secrets_;
     std::unique_ptr<BridgeWorld> world_;
 };
 
@@ -219,9 +194,9 @@ TEST_F(DiscordBridge, TheSettingsAreChecked) {
     };
     EXPECT_NE(problem("api_url: https://x").find("token_file"), std::string::npos);
     EXPECT_NE(problem("token_file: /nowhere").find("token_file"), std::string::npos);
-    EXPECT_EQ(problem("token_file: " + token_file_.path()), "");
+    EXPECT_EQ(problem("token_file: " + secrets_.file("token", kToken)), "");
     EXPECT_NE(
-        problem("api_url: ftp://x\ntoken_file: " + token_file_.path()).find("api_url"),
+        problem("api_url: ftp://x\ntoken_file: " + secrets_.file("token", kToken)).find("api_url"),
         std::string::npos
     );
 }

@@ -5,12 +5,10 @@
 
 #include <gtest/gtest.h>
 
-#include <memory>
 #include <string>
 
 #include "discord/discord.hpp"
-#include "support/fakes/fake_process.hpp"
-#include "support/fakes/heard.hpp"
+#include "support/fakes/platform_test.hpp"
 
 namespace berth::discord {
 
@@ -23,21 +21,15 @@ inline Json quoted(std::string text) {
     return json ? *json : Json();
 }
 
-class World : public ::testing::Test {
+class World : public berth::testing::PlatformTest {
 protected:
     static constexpr const char* kToken = "MTAw.token.of-the-tests";
 
-    World() : fake_("discord", {"--token", kToken}) {
+    World() : PlatformTest("discord", {"--token", kToken}) {
         const Json state = fake_.look("state");
         general_ = state.find("channels")->string_or("general", "");
         other_ = state.find("channels")->string_or("other", "");
         thread_ = state.find("channels")->string_or("thread", "");
-    }
-    void TearDown() override {
-        if (platform_) platform_->stop();
-        const Json state = fake_.look("state");
-        EXPECT_EQ(state.find("violations")->dump(), "[]");
-        EXPECT_EQ(state.find("flaws")->dump(), "[]");
     }
 
     void make() {
@@ -49,8 +41,7 @@ protected:
     }
     void start() {
         make();
-        ASSERT_TRUE(platform_->start(heard_));
-        ASSERT_TRUE(heard_.wait_ready()) << heard_.state().reason;
+        ASSERT_NO_FATAL_FAILURE(PlatformTest::start(std::move(platform_)));
     }
 
     Json tell(const std::string& what, std::string body) {
@@ -104,10 +95,8 @@ protected:
 
     chat::Outgoing message(std::string markdown, std::string key = "01hzzzzzzzzzzzzzzzzzzzzzz0")
         const {
-        chat::Outgoing out;
+        chat::Outgoing out = berth::testing::words_in(general_, std::move(markdown));
         out.key = std::move(key);
-        out.conversation = {general_, ""};
-        out.content.markdown = std::move(markdown);
         return out;
     }
     chat::Outgoing card(std::string title) const {
@@ -122,10 +111,7 @@ protected:
     }
 
     std::string token_ = kToken;
-    berth::testing::FakeProcess fake_;
-    berth::testing::Heard heard_;  // outlives each platform, as a database does
     std::string general_, other_, thread_;
-    std::unique_ptr<chat::Platform> platform_;
 };
 
 }  // namespace berth::discord

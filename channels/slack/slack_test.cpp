@@ -8,22 +8,20 @@
 #include <thread>
 
 #include "net/http_server.hpp"
-#include "support/fakes/fake_process.hpp"
-#include "support/fakes/heard.hpp"
+#include "support/fakes/platform_test.hpp"
 
 namespace berth::slack {
 namespace {
 
 using berth::testing::eventually;
-using berth::testing::FakeProcess;
-using berth::testing::Heard;
+using berth::testing::PlatformTest;
 using Kind = chat::SendError::Kind;
 
 constexpr const char* kChannel = "C0GENERAL1";
 
-class SlackPlatform : public ::testing::Test {
+class SlackPlatform : public PlatformTest {
 protected:
-    SlackPlatform() {
+    SlackPlatform() : PlatformTest("slack", {}) {
         settings_.api_url = fake_.url() + "/api";
         settings_.bot_token = Secret("xoxb-of-the-tests-only-0123456789");
         settings_.app_token = Secret("xapp-of-the-tests-only-0123456789");
@@ -34,15 +32,7 @@ protected:
         settings_.hello = milliseconds{500};
         fake_.tell("channel", R"({"id":"C0GENERAL1","people":["U1"]})");
     }
-    ~SlackPlatform() override {
-        if (platform_) platform_->stop();
-        EXPECT_EQ(fake_.look("state").find("flaws")->dump(), "[]");
-    }
-    void start() {
-        platform_ = make_platform(settings_);
-        ASSERT_TRUE(platform_->start(heard_));
-        ASSERT_TRUE(heard_.wait_ready()) << heard_.state().reason;
-    }
+    void start() { ASSERT_NO_FATAL_FAILURE(PlatformTest::start(make_platform(settings_))); }
     std::string say(const std::string& text, const std::string& more = {}) {
         Json order = Json::object();
         order.set("channel", kChannel).set("user", "U1").set("text", text);
@@ -70,10 +60,8 @@ protected:
         return out;
     }
     static chat::Outgoing words(const std::string& markdown, const std::string& key = "k1") {
-        chat::Outgoing out;
+        chat::Outgoing out = berth::testing::words_in(kChannel, markdown);
         out.key = key;
-        out.conversation.chat = kChannel;
-        out.content.markdown = markdown;
         return out;
     }
     static chat::Outgoing card(const std::string& title) {
@@ -89,10 +77,7 @@ protected:
         return out;
     }
 
-    FakeProcess fake_{"slack", {}};
-    Heard heard_;
     Settings settings_;
-    std::unique_ptr<chat::Platform> platform_;
 };
 
 TEST_F(SlackPlatform, HearsMentionsDirectMessagesCommandsClicksAndComments) {

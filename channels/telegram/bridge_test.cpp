@@ -3,13 +3,11 @@
 // services that the test plays.
 #include <gtest/gtest.h>
 
-#include <cstdlib>
-#include <filesystem>
-#include <fstream>
 #include <map>
 
 #include "support/chat/bridge_world.hpp"
 #include "support/fakes/fake_process.hpp"
+#include "support/secret_folder.hpp"
 #include "telegram/telegram.hpp"
 
 namespace berth::telegram {
@@ -17,35 +15,19 @@ namespace {
 
 using berth::testing::BridgeWorld;
 using berth::testing::eventually;
+using berth::testing::eventually_one;
 using berth::testing::FakeProcess;
+using berth::testing::SecretFolder;
 
 constexpr const char* kToken = "700100200:AAE-a_token_of_the_tests_only-0123456";
 constexpr const char* kGroup = "-1007";
 
-/// A file for a secret that goes with the test.
-class SecretFile {
-public:
-    explicit SecretFile(const std::string& text) {
-        std::string path = std::filesystem::temp_directory_path() / "berth-telegram-XXXXXX";
-        const int descriptor = ::mkstemp(path.data());
-        EXPECT_GE(descriptor, 0);
-        ::close(descriptor);
-        path_ = path;
-        std::ofstream(path_) << text << "\n";
-    }
-    ~SecretFile() { std::filesystem::remove(path_); }
-    const std::string& path() const { return path_; }
-
-private:
-    std::string path_;
-};
-
 class TelegramBridge : public ::testing::Test {
 protected:
-    TelegramBridge() : token_file_(kToken) {
+    TelegramBridge() {
         fake_.tell("chat", std::string(R"({"id":)") + kGroup + R"(,"title":"ops"})");
         world_ = std::make_unique<BridgeWorld>(
-            "api_url: " + fake_.url() + "\ntoken_file: " + token_file_.path() +
+            "api_url: " + fake_.url() + "\ntoken_file: " + secrets_.file("token", kToken) +
                 "\norgs:\n  acme: {chats: [\"-1007\"], approvals: [\"-1007\"]}\n",
             "telegram",
             read_platform
@@ -55,9 +37,7 @@ protected:
     }
     ~TelegramBridge() override {
         world_.reset();
-        const Json state = fake_.look("state");
-        EXPECT_EQ(state.find("violations")->dump(), "[]");
-        EXPECT_EQ(state.find("flaws")->dump(), "[]");
+        EXPECT_EQ(fake_.complaints(), "");
     }
     std::int64_t say(const std::string& text, const std::string& chat = kGroup, int person = 5) {
         Json order = Json::object();
@@ -69,19 +49,15 @@ protected:
     }
     /// The bot's message that holds `words`, when it is there.
     Json wait_for(const std::string& words, const std::string& chat = kGroup) {
-        Json found;
-        const bool there = eventually([&] {
-            for (const Json& message : seen(chat)) {
-                if (!message.bool_or("bot", false) ||
-                    message.string_or("text", "").find(words) == std::string::npos)
-                    continue;
-                found = message;
-                return true;
+        const auto found = eventually_one(
+            [&] { return seen(chat); },
+            [&](const Json& message) {
+                return message.bool_or("bot", false) &&
+                       message.string_or("text", "").find(words) != std::string::npos;
             }
-            return false;
-        });
-        EXPECT_TRUE(there) << words << " is not in\n" << fake_.look("chat/" + chat).dump();
-        return found;
+        );
+        EXPECT_TRUE(found) << words << " is not in\n" << fake_.look("chat/" + chat).dump();
+        return found.value_or(Json());
     }
     std::string click(const Json& message, const std::string& button, int person) {
         return fake_
@@ -95,7 +71,7 @@ protected:
     }
 
     FakeProcess fake_{"telegram", {"--token", kToken}};
-    SecretFile token_file_;
+    SecretFolder secrets_;
     std::unique_ptr<BridgeWorld> world_;
 };
 
@@ -169,22 +145,24 @@ TEST_F(TelegramBridge, TheSettingsAreChecked) {
         return finished ? std::string() : finished.error().describe();
     };
     EXPECT_NE(problem("api_url: x").find("token_file"), std::string::npos);
-    EXPECT_EQ(problem("token_file: " + token_file_.path()), "");
+    EXPECT_EQ(problem("token_file: " + secrets_.file("token", kToken)), "");
     EXPECT_NE(problem("token_file: /nowhere").find("token_file"), std::string::npos);
     EXPECT_NE(
-        problem("webhook_url: https://x/h\ntoken_file: " + token_file_.path())
+        problem("webhook_url: https://x/h\ntoken_file: " + secrets_.file("token", kToken))
             .find("webhook_secret_file"),
         std::string::npos
     );
     EXPECT_NE(
         problem(
-            "webhook_url: https://x/h\nwebhook_secret_file: " + token_file_.path() +
-            "\ntoken_file: " + token_file_.path()
+            "webhook_url: https://x/h\nwebhook_secret_file: " + secrets_.file("token", kToken) +
+            "\ntoken_file: " + secrets_.file("token", kToken)
         )
             .find("must hold"),
         std::string::npos
     );
-    EXPECT_EQ(problem("token_file: " + token_file_.path() + "\nwebhook_secret_file: /x"), "");
+    EXPECT_EQ(
+        problem("token_file: " + secrets_.file("token", kToken) + "\nwebhook_secret_file: /x"), ""
+    );
 }
 
 TEST_F(TelegramBridge, LosesAndRepeatsNothingOverFaultsAndRestarts) {

@@ -8,23 +8,21 @@
 #include <thread>
 
 #include "net/http_server.hpp"
-#include "support/fakes/fake_process.hpp"
-#include "support/fakes/heard.hpp"
+#include "support/fakes/platform_test.hpp"
 
 namespace berth::telegram {
 namespace {
 
 using berth::testing::eventually;
-using berth::testing::FakeProcess;
-using berth::testing::Heard;
+using berth::testing::PlatformTest;
 using Kind = chat::SendError::Kind;
 
 constexpr const char* kToken = "700100200:AAE-a_token_of_the_tests_only-0123456";
 constexpr const char* kSecret = "a-webhook_secret-of-the-tests";
 
-class TelegramPlatform : public ::testing::Test {
+class TelegramPlatform : public PlatformTest {
 protected:
-    TelegramPlatform() {
+    TelegramPlatform() : PlatformTest("telegram", {"--token", kToken}) {
         settings_.api_url = fake_.url();
         settings_.token = Secret(kToken);
         settings_.menu = {{"berth", "Berth"}, {"run", "Run a command"}};
@@ -34,17 +32,7 @@ protected:
         settings_.watch = milliseconds{20};
         settings_.settle = milliseconds{200};
     }
-    ~TelegramPlatform() override {
-        if (platform_) platform_->stop();
-        const Json state = fake_.look("state");
-        EXPECT_EQ(state.find("violations")->dump(), "[]");
-        EXPECT_EQ(state.find("flaws")->dump(), "[]");
-    }
-    void start() {
-        platform_ = make_platform(settings_);
-        ASSERT_TRUE(platform_->start(heard_));
-        ASSERT_TRUE(heard_.wait_ready()) << heard_.state().reason;
-    }
+    void start() { ASSERT_NO_FATAL_FAILURE(PlatformTest::start(make_platform(settings_))); }
     std::int64_t say(const std::string& text, const std::string& more = {}, int chat = 5) {
         Json order = Json::object();
         order.set("chat", chat).set("person", 5).set("text", text);
@@ -69,10 +57,7 @@ protected:
         return count;
     }
     static chat::Outgoing words(std::string markdown, std::string chat = "5") {
-        chat::Outgoing out;
-        out.conversation.chat = std::move(chat);
-        out.content.markdown = std::move(markdown);
-        return out;
+        return berth::testing::words_in(std::move(chat), std::move(markdown));
     }
     static chat::Outgoing card(std::string title) {
         chat::Outgoing out = words("");
@@ -84,10 +69,7 @@ protected:
         return out;
     }
 
-    FakeProcess fake_{"telegram", {"--token", kToken}};
-    Heard heard_;
     Settings settings_;
-    std::unique_ptr<chat::Platform> platform_;
 };
 
 TEST_F(TelegramPlatform, HearsInOrderAndConfirmsOnlyWhatIsStored) {

@@ -1,18 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 // The whole path: a person at the fake WhatsApp, the bridge with its public listener, real NATS and
 // PostgreSQL, and services that the test plays.
-#include <arpa/inet.h>
 #include <gtest/gtest.h>
-#include <netinet/in.h>
-#include <sys/socket.h>
-#include <unistd.h>
-
-#include <cstdlib>
-#include <filesystem>
-#include <fstream>
 
 #include "support/chat/bridge_world.hpp"
 #include "support/fakes/fake_process.hpp"
+#include "support/free_port.hpp"
+#include "support/secret_folder.hpp"
 #include "whatsapp/whatsapp.hpp"
 
 namespace berth::whatsapp {
@@ -20,7 +14,9 @@ namespace {
 
 using berth::testing::BridgeWorld;
 using berth::testing::eventually;
+using berth::testing::eventually_one;
 using berth::testing::FakeProcess;
+using berth::testing::SecretFolder;
 
 constexpr const char* kToken = "EAAB-a_token_of_the_tests_only.0123456";
 constexpr const char* kSecret = "an-app-secret-of-the-tests";
@@ -28,45 +24,14 @@ constexpr const char* kPhone = "106540352242922";
 constexpr const char* kAda = "16505551234";
 constexpr const char* kBob = "16505559876";
 
-/// A folder for secrets that goes with the test.
-class Folder {
-public:
-    Folder() {
-        std::string path = std::filesystem::temp_directory_path() / "berth-whatsapp-XXXXXX";
-        EXPECT_NE(::mkdtemp(path.data()), nullptr);
-        path_ = path;
-    }
-    ~Folder() { std::filesystem::remove_all(path_); }
-    std::string file(const std::string& name, const std::string& text) const {
-        std::ofstream(path_ + "/" + name) << text << "\n";
-        return path_ + "/" + name;
-    }
-
-private:
-    std::string path_;
-};
-
-/// A port nobody listens on just now.
-int free_port() {
-    const int probe = ::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    sockaddr_in address{};
-    address.sin_family = AF_INET;
-    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-    socklen_t size = sizeof(address);
-    EXPECT_EQ(::bind(probe, reinterpret_cast<sockaddr*>(&address), size), 0);
-    EXPECT_EQ(::getsockname(probe, reinterpret_cast<sockaddr*>(&address), &size), 0);
-    ::close(probe);
-    return ntohs(address.sin_port);
-}
-
 class WhatsAppBridge : public ::testing::Test {
 protected:
-    WhatsAppBridge() : listen_("127.0.0.1:" + std::to_string(free_port())) {
+    WhatsAppBridge() : listen_("127.0.0.1:" + std::to_string(berth::testing::free_port())) {
         world_ = std::make_unique<BridgeWorld>(
             "api_url: " + fake_.url() + "\nphone_number_id: \"" + kPhone +
-                "\"\nweb_listen: " + listen_ + "\ntoken_file: " + folder_.file("token", kToken) +
-                "\napp_secret_file: " + folder_.file("secret", kSecret) +
-                "\nverify_token_file: " + folder_.file("verify", "a-verify-token") +
+                "\"\nweb_listen: " + listen_ + "\ntoken_file: " + secrets_.file("token", kToken) +
+                "\napp_secret_file: " + secrets_.file("secret", kSecret) +
+                "\nverify_token_file: " + secrets_.file("verify", "a-verify-token") +
                 "\norgs:\n  acme: {approvals: [\"" + kBob + "\"]}\n",
             "whatsapp",
             read_platform
@@ -76,9 +41,7 @@ protected:
     }
     ~WhatsAppBridge() override {
         world_.reset();
-        const Json state = fake_.look("state");
-        EXPECT_EQ(state.find("violations")->dump(), "[]");
-        EXPECT_EQ(state.find("flaws")->dump(), "[]");
+        EXPECT_EQ(fake_.complaints(), "");
     }
     void start() {
         world_->start();
@@ -100,23 +63,19 @@ protected:
         return found;
     }
     Json wait_for(const std::string& words, const std::string& person = kAda) {
-        Json found;
-        EXPECT_TRUE(eventually([&] {
-            for (const Json& message : replies(person)) {
-                if (message.string_or("text", "").find(words) == std::string::npos) continue;
-                found = message;
-                return true;
+        const auto found = eventually_one(
+            [&] { return replies(person); },
+            [&](const Json& message) {
+                return message.string_or("text", "").find(words) != std::string::npos;
             }
-            return false;
-        })) << words
-            << " is not in\n"
-            << fake_.look("chat/" + person).dump();
-        return found;
+        );
+        EXPECT_TRUE(found) << words << " is not in\n" << fake_.look("chat/" + person).dump();
+        return found.value_or(Json());
     }
 
     FakeProcess fake_{
         "whatsapp", {"--token", kToken, "--app-secret", kSecret, "--phone-id", kPhone}};
-    Folder folder_;
+    SecretFolder secrets_;
     const std::string listen_;
     std::unique_ptr<BridgeWorld> world_;
 };

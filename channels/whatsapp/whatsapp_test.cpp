@@ -6,15 +6,13 @@
 #include <gtest/gtest.h>
 
 #include "net/http_server.hpp"
-#include "support/fakes/fake_process.hpp"
-#include "support/fakes/heard.hpp"
+#include "support/fakes/platform_test.hpp"
 
 namespace berth::whatsapp {
 namespace {
 
 using berth::testing::eventually;
-using berth::testing::FakeProcess;
-using berth::testing::Heard;
+using berth::testing::PlatformTest;
 using Kind = chat::SendError::Kind;
 
 constexpr const char* kToken = "EAAB-a_token_of_the_tests_only.0123456";
@@ -22,9 +20,12 @@ constexpr const char* kSecret = "an-app-secret-of-the-tests";
 constexpr const char* kPhone = "106540352242922";
 constexpr const char* kAda = "16505551234";
 
-class WhatsAppPlatform : public ::testing::Test {
+class WhatsAppPlatform : public PlatformTest {
 protected:
-    WhatsAppPlatform() {
+    WhatsAppPlatform()
+        : PlatformTest(
+              "whatsapp", {"--token", kToken, "--app-secret", kSecret, "--phone-id", kPhone}
+          ) {
         settings_.api_url = fake_.url();
         settings_.token = Secret(kToken);
         settings_.app_secret = Secret(kSecret);
@@ -53,17 +54,9 @@ protected:
             ).value()
         );
     }
-    ~WhatsAppPlatform() override {
-        if (platform_) platform_->stop();
-        server_->stop();
-        const Json state = fake_.look("state");
-        EXPECT_EQ(state.find("violations")->dump(), "[]");
-        EXPECT_EQ(state.find("flaws")->dump(), "[]");
-    }
+    ~WhatsAppPlatform() override { server_->stop(); }
     void start() {
-        platform_ = make_platform(settings_);
-        ASSERT_TRUE(platform_->start(heard_));
-        ASSERT_TRUE(heard_.wait_ready()) << heard_.state().reason;
+        ASSERT_NO_FATAL_FAILURE(PlatformTest::start(make_platform(settings_)));
         ASSERT_EQ(hook("a-verify-token"), R"({"status":200,"body":"1158201444"})");
     }
     std::string hook(const std::string& token) {
@@ -84,10 +77,7 @@ protected:
     }
     void fault(const std::string& line) { fake_.tell("faults", "[" + line + "]"); }
     static chat::Outgoing words(std::string markdown) {
-        chat::Outgoing out;
-        out.conversation.chat = kAda;
-        out.content.markdown = std::move(markdown);
-        return out;
+        return berth::testing::words_in(kAda, std::move(markdown));
     }
     static chat::Outgoing card(std::size_t buttons) {
         chat::Outgoing out = words("");
@@ -104,11 +94,7 @@ protected:
         return out;
     }
 
-    FakeProcess fake_{
-        "whatsapp", {"--token", kToken, "--app-secret", kSecret, "--phone-id", kPhone}};
-    Heard heard_;
     Settings settings_;
-    std::unique_ptr<chat::Platform> platform_;
     std::unique_ptr<net::HttpServer> server_;
 };
 

@@ -21,10 +21,7 @@ void Form::field(std::string_view name, std::string_view value, std::string_view
 }
 
 void Form::file(
-    std::string_view name,
-    std::string_view file_name,
-    std::string_view bytes,
-    std::string_view type
+    std::string_view name, std::string_view file_name, std::string_view bytes, std::string_view type
 ) {
     part(name, "; filename=\"" + std::string(file_name) + "\"", type, bytes);
 }

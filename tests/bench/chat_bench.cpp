@@ -8,22 +8,17 @@
 #include <algorithm>
 #include <cstdio>
 #include <cstdlib>
-#include <filesystem>
 #include <fstream>
 #include <set>
 #include <thread>
 
-#include "core/fd.hpp"
 #include "support/chat/bridge_world.hpp"
-#include "support/fakes/fake_process.hpp"
-#include "support/suite/suite.hpp"
+#include "support/suite/chat_suite.hpp"
 
 namespace berth::bench {
 namespace {
 
-namespace fs = std::filesystem;
 using testing::eventually;
-using testing::FakeProcess;
 
 constexpr int kClicks = 25;
 constexpr int kMessages = 10'000;
@@ -48,89 +43,11 @@ double cpu_seconds() {
     return of(usage.ru_utime) + of(usage.ru_stime);
 }
 
-/// `berth up` with the Slack bridge on the fake; admin is U1, the approver olga U2.
-class Deployment {
-public:
-    Deployment() : fake_("slack", {}) {
-        std::string folder = "/tmp/berth-chat-bench-XXXXXX";
-        if (::mkdtemp(folder.data()) == nullptr) throw std::runtime_error("no folder");
-        secrets_ = folder;
-        fs::permissions(folder, fs::perms{0755});
-        std::ofstream(secrets_ / "bot") << "xoxb-of-the-tests-only-0123456789\n";
-        std::ofstream(secrets_ / "app") << "xapp-of-the-tests-only-0123456789\n";
-        fake_.tell("channel", R"({"id":"C0GENERAL1","people":["U1","U2"]})");
-        fake_.tell("channel", R"({"id":"C0APPROVAL","people":["U1","U2"]})");
-        testing::SuiteOptions options;
-        options.settings =
-            "profiles:\n  default: {driver: local, parallel_runs: 4}\nslack:\n  api_url: \"" +
-            fake_.url() + "/api\"\n  bot_token_file: \"" + (secrets_ / "bot").string() +
-            "\"\n  app_token_file: \"" + (secrets_ / "app").string() +
-            "\"\n  orgs:\n    default:\n      chats: [C0GENERAL1]\n      approvals: [C0APPROVAL]\n";
-        suite_ = std::make_unique<testing::Suite>(options);
-        pair("U1", {});
-        (void)suite_->api("POST", "/v1/users", R"({"name":"olga","roles":["approver"]})");
-        const auto token =
-            suite_->api("POST", "/v1/tokens", R"({"user":"olga","roles":["approver"]})");
-        const auto json = Json::parse(token.body);
-        pair(
-            "U2",
-            {{"BERTH_SERVER", suite_->url()},
-             {"BERTH_TOKEN", json ? json->string_or("text", "") : ""}}
-        );
-        const char* policy =
-            "version: 1\ndefault: allow\nrules:\n  - id: ask\n    action: ask\n    match: "
-            "{executable: uname}\n";
-        (void)suite_->api("PUT", "/v1/policy", Json::object().set("text", policy).dump());
-    }
-    ~Deployment() {
-        suite_.reset();
-        std::error_code ignored;
-        fs::remove_all(secrets_, ignored);
-    }
-
-    void say(
-        const std::string& text,
-        const std::string& user = "U1",
-        const std::string& channel = "C0GENERAL1"
-    ) {
-        fake_.tell(
-            "say", Json::object().set("channel", channel).set("user", user).set("text", text).dump()
-        );
-    }
-    std::vector<Json> messages(const std::string& channel) {
-        return *fake_.look("channel/" + channel).find("messages")->as_array();
-    }
-    FakeProcess& fake() { return fake_; }
-    testing::Suite& suite() { return *suite_; }
-
-private:
-    void pair(const std::string& user, const std::map<std::string, std::string>& env) {
-        testing::Suite::CommandOptions options;
-        options.env = env;
-        std::string words = suite_->berth({"chat", "pair"}, options).out;
-        words = words.substr(words.find("pair "));
-        say(words.substr(0, words.find('\n')), user);
-        if (!eventually(
-                [&] {
-                    return fake_.look("channel/C0GENERAL1")
-                               .find("ephemeral")
-                               ->dump()
-                               .find("\"user\":\"" + user) != std::string::npos;
-                },
-                seconds{30}
-            ))
-            throw std::runtime_error(user + " was not linked" + suite_->logs());
-    }
-    FakeProcess fake_;
-    fs::path secrets_;
-    std::unique_ptr<testing::Suite> suite_;
-};
-
 bool waits(const Json& message, const std::string& title) {
     return message.dump().find(title) != std::string::npos;
 }
 
-void click(Deployment& deployment) {
+void click(testing::SlackSuite& deployment) {
     std::vector<double> started;
     std::vector<double> updated;
     for (int i = 0; i < kClicks; ++i) {
@@ -139,7 +56,7 @@ void click(Deployment& deployment) {
         const auto find = [&](const std::string& channel) {
             return eventually(
                 [&] {
-                    for (const Json& each : deployment.messages(channel)) {
+                    for (const Json& each : deployment.bots(channel)) {
                         if (!waits(each, "May this run?")) continue;
                         card = each;
                         return true;
@@ -152,20 +69,12 @@ void click(Deployment& deployment) {
         if (!find("C0GENERAL1") || !find("C0APPROVAL"))
             throw std::runtime_error("no card" + deployment.suite().logs());
         const double at = unix_now();
-        deployment.fake().tell(
-            "click",
-            Json::object()
-                .set("channel", "C0APPROVAL")
-                .set("ts", card.string_or("ts", ""))
-                .set("user", "U2")
-                .set("button", "Approve")
-                .dump()
-        );
+        deployment.click(card, "Approve", "U2", "C0APPROVAL");
         double begun = 0;
         double other = 0;
         (void)eventually(
             [&] {
-                for (const Json& each : deployment.messages("C0GENERAL1")) {
+                for (const Json& each : deployment.bots("C0GENERAL1")) {
                     const std::string text = each.dump();
                     if (text.find("Approved by olga") != std::string::npos) {
                         const double* edited = each.find("edited_at") != nullptr
@@ -188,7 +97,7 @@ void click(Deployment& deployment) {
     std::printf("click to the other cards: p50 %.1f ms (limit 100)\n", median(updated));
 }
 
-void idle(Deployment& deployment) {
+void idle(testing::SlackSuite& deployment) {
     std::this_thread::sleep_for(seconds{5});
     std::ifstream status("/proc/" + std::to_string(deployment.suite().pid("slack")) + "/status");
     for (std::string line; std::getline(status, line);) {
@@ -236,7 +145,7 @@ int main(int argc, char** argv) {
     try {
         if (asked("inbound")) inbound();
         if (asked("click") || asked("idle")) {
-            Deployment deployment;
+            berth::testing::SlackSuite deployment;
             if (asked("idle")) idle(deployment);
             if (asked("click")) click(deployment);
         }

@@ -16,11 +16,6 @@ constexpr std::uint64_t kUsualMessages = 600;
 constexpr std::uint64_t kKillEvery = 250;
 constexpr std::uint64_t kBreakEvery = 120;
 
-std::uint64_t number_of(const char* name, std::uint64_t usual) {
-    const char* const text = std::getenv(name);
-    return text == nullptr ? usual : std::strtoull(text, nullptr, 10);
-}
-
 class DiscordSoak : public DiscordSystem {
 protected:
     struct Room {
@@ -54,7 +49,7 @@ TEST_F(DiscordSoak, EachMessageIsAnsweredOnceAndInOrder) {
     std::printf("BERTH_SOAK_SEED=%llu\n", static_cast<unsigned long long>(seed));
     SeededRandom random(seed);
     std::vector<Room> rooms;
-    for (const std::string& id : rooms_) rooms.push_back({id, 0});
+    for (const std::string& id : chat_->rooms()) rooms.push_back({id, 0});
     const std::vector<std::string> parts{"discord", "nats", "postgres"};
     const std::vector<std::string> breaks{
         "{'do':'reconnect'}",

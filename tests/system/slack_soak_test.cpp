@@ -17,11 +17,6 @@ constexpr std::uint64_t kUsualMessages = 400;
 constexpr std::uint64_t kKillEvery = 200;
 constexpr std::uint64_t kFaultEvery = 60;
 
-std::uint64_t number_of(const char* name, std::uint64_t usual) {
-    const char* const text = std::getenv(name);
-    return text == nullptr ? usual : std::strtoull(text, nullptr, 10);
-}
-
 class SlackSoak : public ChatSystem {
 protected:
     static std::string channel(std::size_t index) {

@@ -29,6 +29,8 @@ struct Shown {
     /// The card's button with that label; throws where there is none.
     const chat::Button& button(const std::string& label) const;
 };
+/// Of its card.
+inline const std::string& title(const Shown& shown) { return shown.content.card.title; }
 
 /// The chats behind every PlayedPlatform of a test; outlives them. Thread-safe.
 class PlayedChat {

@@ -81,6 +81,21 @@ Json FakeProcess::tell(const std::string& path, const std::string& body) {
     return Json::parse(response.body, {kMaxAnswer, 64}).value();
 }
 
+std::string FakeProcess::complaints() {
+    const Json state = look("state");
+    std::string out;
+    for (const char* what : {"violations", "flaws"}) {
+        const Json* list = state.find(what);
+        if (list == nullptr || list->as_array() == nullptr) {
+            // Slack's counts what it refused among its flaws.
+            if (std::string_view(what) == "flaws") out += "the fake does not tell its flaws";
+        } else if (!list->as_array()->empty()) {
+            out += std::string(what) + ": " + list->dump() + "\n";
+        }
+    }
+    return out;
+}
+
 int FakeProcess::try_tell(const std::string& path, const std::string& body) {
     return send("POST", path, body).status;
 }
@@ -92,6 +107,26 @@ bool eventually(const std::function<bool()>& what, milliseconds patience) {
         std::this_thread::sleep_for(milliseconds{5});
     }
     return true;
+}
+
+std::optional<Json> eventually_one(
+    const std::function<std::vector<Json>()>& look,
+    const std::function<bool(const Json&)>& wanted,
+    milliseconds patience
+) {
+    std::optional<Json> found;
+    eventually(
+        [&] {
+            for (Json& one : look()) {
+                if (!wanted(one)) continue;
+                found = std::move(one);
+                return true;
+            }
+            return false;
+        },
+        patience
+    );
+    return found;
 }
 
 }  // namespace berth::testing

@@ -4,6 +4,7 @@
 #pragma once
 
 #include <functional>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -30,7 +31,10 @@ public:
     Json look(const std::string& path);
     /// POST /_fake/<path> with a body of JSON text.
     Json tell(const std::string& path, const std::string& body);
-    /// The same, and the status; for what the fake may refuse.
+    /// What clients did wrong by the platform's description, and what the fake itself did; empty:
+    /// nothing.
+    std::string complaints();
+    /// The same as tell(), and the status; for what the fake may refuse.
     int try_tell(const std::string& path, const std::string& body);
 
 private:
@@ -43,5 +47,11 @@ private:
 
 /// Until `what` holds, looking every few milliseconds; false when `patience` has passed.
 bool eventually(const std::function<bool()>& what, milliseconds patience = seconds{15});
+/// The first of the messages that `look` shows which is `wanted`, as soon as there is one.
+std::optional<Json> eventually_one(
+    const std::function<std::vector<Json>()>& look,
+    const std::function<bool(const Json&)>& wanted,
+    milliseconds patience = seconds{15}
+);
 
 }  // namespace berth::testing

@@ -1,0 +1,250 @@
+// SPDX-License-Identifier: Apache-2.0
+// What every chat bridge promises when something fails or is slow: the platform, the bus, another
+// instance.
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <atomic>
+#include <mutex>
+#include <set>
+#include <thread>
+
+#include "http/client.hpp"
+#include "support/chat/bridge_world.hpp"
+#include "support/free_port.hpp"
+#include "support/has.hpp"
+
+namespace berth::testing {
+namespace {
+
+using Kind = chat::SendError::Kind;
+
+TEST(Bridge, WaitsAsLongAsThePlatformAsksAndKeepsTheOrder) {
+    std::atomic<int> refused{0};
+    std::atomic<long long> first{0};
+    BridgeWorld world;
+    world.chat().on_post([&](const chat::Outgoing&) -> std::optional<PlayedChat::Fault> {
+        const auto now = std::chrono::steady_clock::now().time_since_epoch().count();
+        if (refused.fetch_add(1) == 0) {
+            first = now;
+            return PlayedChat::Fault{{Kind::kLater, milliseconds{1'500}, "429"}};
+        }
+        EXPECT_GE(std::chrono::nanoseconds{now - first.load()}, milliseconds{1'500});
+        return std::nullopt;
+    });
+    world.start();
+    for (int i = 0; i < 3; ++i) world.chat().tell_surely(said("nonsense" + std::to_string(i)));
+    ASSERT_TRUE(world.chat().wait_until([](const auto& all) { return all.size() == 3; }));
+    for (int i = 0; i < 3; ++i)
+        EXPECT_TRUE(has(
+            world.chat().shown()[static_cast<std::size_t>(i)].content.markdown, std::to_string(i)
+        ));
+}
+
+TEST(Bridge, FallsBackToPlainTextAndGivesUpWhereItIsRefusedForGood) {
+    BridgeWorld world;
+    world.chat().on_post([](const chat::Outgoing& message) -> std::optional<PlayedChat::Fault> {
+        if (message.conversation.chat == "C2")
+            return PlayedChat::Fault{{Kind::kRefused, milliseconds{0}, "is_archived"}};
+        if (!message.plain)
+            return PlayedChat::Fault{{Kind::kBadMarkup, milliseconds{0}, "invalid_blocks"}};
+        return std::nullopt;
+    });
+    world.start();
+    world.chat().tell_surely(said("whoami"));
+    world.chat().tell_surely(said("whoami", "U1", "C2"));
+    ASSERT_TRUE(world.chat().wait_for([](const Shown& m) { return m.plain; }));
+    const auto letters = world.dead_letters();
+    ASSERT_EQ(letters.size(), 1U);
+    EXPECT_EQ(letters[0].subject, "berth.dlq.chat.slack");
+    EXPECT_EQ(letters[0].header("berth-dlq-reason"), "is_archived");
+    EXPECT_EQ(letters[0].header("berth-dlq-chat"), "C2");
+}
+
+TEST(Bridge, WhatMayHaveGoneOutIsFoundOrSentOnceMoreOrNeverAgain) {
+    for (const bool can_find : {true, false}) {
+        std::mutex mutex;
+        std::set<std::string> failed;  // outlives the bridge, which asks to its end
+        BridgeWorld world;
+        world.chat().traits.can_find = can_find;
+        world.chat().on_post(
+            [&](const chat::Outgoing& message) -> std::optional<PlayedChat::Fault> {
+                const std::lock_guard lock(mutex);
+                if (!failed.insert(message.key).second) return std::nullopt;
+                return PlayedChat::Fault{{Kind::kUnknown, milliseconds{0}, "broken pipe"}, true};
+            }
+        );
+        world.start();
+        world.tell(world.held("ap_4"), "requested");
+        world.chat().tell_surely(said("whoami"));
+        const auto count = [](const std::vector<Shown>& all, const char* chat) {
+            return std::count_if(all.begin(), all.end(), [&](const Shown& m) {
+                return m.conversation.chat == chat;
+            });
+        };
+        if (can_find) {
+            ASSERT_TRUE(world.chat().wait_until([&](const auto& all) {
+                return count(all, "C1") == 1 && count(all, "A1") == 1;
+            }));
+            world.chat().tell_surely(said("leases"));  // what comes after it goes out after it
+            ASSERT_TRUE(world.chat().wait_for([](const Shown& m) {
+                return has(m.content.markdown, "No machine");
+            }));
+            EXPECT_EQ(count(world.chat().shown(), "C1"), 2);
+        } else {
+            ASSERT_TRUE(world.chat().wait_until([&](const auto& all) {
+                return count(all, "C1") == 2;
+            }));
+            EXPECT_GE(world.dead_letters().size(), 1U);
+        }
+        EXPECT_EQ(count(world.chat().shown(), "A1"), 1) << "an approval's card is never doubled";
+        // The click on a card that nobody knew was there works, and the card follows.
+        const auto card = world.chat().in("A1").at(0);
+        world.chat().tell_surely(clicked(card, "Deny", "U2"));
+        ASSERT_TRUE(world.chat().wait_for([](const Shown& m) {
+            return m.conversation.chat == "A1" && title(m) == "Denied by olga";
+        }));
+    }
+}
+
+TEST(Bridge, ATooOldMessageIsNeverSent) {
+    BridgeWorld world;
+    world.chat().on_post([](const chat::Outgoing&) -> std::optional<PlayedChat::Fault> {
+        return PlayedChat::Fault{{Kind::kLater, milliseconds{200}, "503"}};
+    });
+    world.start();
+    world.chat().tell_surely(said("whoami"));
+    ASSERT_TRUE(world.chat().wait_until([&](const auto&) { return true; }));
+    const SteadyTime until = std::chrono::steady_clock::now() + seconds{20};
+    const auto state = [&] {
+        const auto rows =
+            world.pool().exec_autocommit("SELECT coalesce(max(state), '') FROM outbound");
+        return rows ? std::string((*rows)[0].text(0)) : std::string();
+    };
+    while (world.chat().posts() == 0 && std::chrono::steady_clock::now() < until)
+        std::this_thread::yield();
+    ASSERT_TRUE(
+        world.pool().exec_autocommit("UPDATE outbound SET expires_at = now() - interval '1 s'")
+    );
+    while (state() != "expired" && std::chrono::steady_clock::now() < until)
+        std::this_thread::yield();
+    EXPECT_EQ(state(), "expired");
+    const int posts = world.chat().posts();
+    world.chat().on_post({});
+    world.chat().tell_surely(said("leases"));
+    ASSERT_TRUE(world.chat().wait_for([](const Shown& m) {
+        return has(m.content.markdown, "No machine");
+    }));
+    EXPECT_EQ(world.chat().posts(), posts + 1);
+    EXPECT_EQ(world.chat().shown().size(), 1U);
+}
+
+TEST(Bridge, LongMarkdownIsPartedWithinThePlatformsLimit) {
+    BridgeWorld world;
+    world.chat().traits.max_text = 400;
+    for (int i = 0; i < 30; ++i) {
+        run::v1::Run run;
+        run.set_id("rn_" + std::to_string(i));
+        run.set_state(run::v1::RUN_STATE_SUCCEEDED);
+        run.add_argv("make");
+        run.add_argv("@everyone");
+        world.berth().runs[run.id()] = run;
+    }
+    world.start();
+    world.chat().tell_surely(said("history"));
+    ASSERT_TRUE(world.chat().wait_until([](const auto& all) {
+        std::string text;
+        for (const auto& each : all) text += each.content.markdown;
+        return has(text, "`rn_9`") && has(text, "`rn_29`");
+    }));
+    EXPECT_GT(world.chat().shown().size(), 1U);
+    for (const auto& each : world.chat().shown()) {
+        EXPECT_LE(each.content.markdown.size(), 460U);
+        EXPECT_FALSE(has(each.content.markdown, "@everyone"));
+    }
+}
+
+TEST(Bridge, OfTwoInstancesOneReceivesAndTheOtherTakesOver) {
+    BridgeWorld world;
+    world.start();
+    world.start_another();
+    world.chat().tell_surely(said("whoami"));
+    ASSERT_TRUE(world.chat().wait_for([](const Shown& m) { return has(m.content.markdown, "anna"); }
+    ));
+    EXPECT_EQ(world.chat().starts(), 1);
+    world.stop();
+    world.chat().tell_surely(said("leases"));
+    ASSERT_TRUE(world.chat().wait_for([](const Shown& m) {
+        return has(m.content.markdown, "No machine");
+    }));
+    EXPECT_EQ(world.chat().starts(), 2);
+    EXPECT_EQ(world.chat().shown().size(), 2U);
+}
+
+TEST(Bridge, AnOutageOfTheBusLosesAndDoublesNothing) {
+    BridgeWorld world;
+    world.start();
+    world.nats().kill9();
+    for (int i = 0; i < 5; ++i) world.chat().tell_surely(said("run job" + std::to_string(i)));
+    world.nats().restart();
+    ASSERT_NO_THROW((void)world.wait_for_run(5));
+    ASSERT_TRUE(world.chat().wait_until(
+        [](const auto& all) {
+            return std::count_if(all.begin(), all.end(), [](const Shown& m) {
+                       return has(title(m), ": starting");
+                   }) == 5;
+        },
+        seconds{60}
+    ));
+    const std::lock_guard lock(world.berth().mutex);
+    EXPECT_EQ(world.berth().started.size(), 5U);
+    EXPECT_EQ(world.chat().shown().size(), 5U);
+}
+
+TEST(Bridge, ThePublicListenerTakesNoMoreThanAMegabyte) {
+    const std::string address = "127.0.0.1:" + std::to_string(free_port());
+    BridgeWorld world("web_listen: \"" + address + "\"\norgs:\n  acme: {chats: [C1]}\n");
+    world.start();
+    http::Client client;
+    http::Request request;
+    request.method = "POST";
+    request.url = "http://" + address + "/slack/events";
+    request.body = "{}";
+    auto answer = client.send(request);
+    ASSERT_TRUE(answer) << answer.error().describe();
+    EXPECT_EQ(answer->status, 200);
+    EXPECT_EQ(answer->body, "POST /slack/events");
+    request.body = std::string((1U << 20U) + 1, 'x');
+    answer = client.send(request);
+    ASSERT_TRUE(answer) << answer.error().describe();
+    EXPECT_EQ(answer->status, 413);
+}
+
+TEST(Bridge, SaysWhyItIsNotReady) {
+    std::atomic<bool> revoked{true};
+    BridgeWorld world;
+    world.start();
+    EXPECT_EQ(world.not_ready(), "");
+    world.chat().set_health({false, "the token was revoked (invalid_auth)"});
+    EXPECT_EQ(world.not_ready(), "the token was revoked (invalid_auth)");
+    EXPECT_TRUE(has(world.metrics(), "berth_slack_platform_connected 0"));
+    world.chat().set_health({true, {}});
+    world.chat().on_post([&](const chat::Outgoing&) -> std::optional<PlayedChat::Fault> {
+        if (!revoked) return std::nullopt;
+        return PlayedChat::Fault{{Kind::kUnauthorized, milliseconds{0}, "token_revoked"}};
+    });
+    world.chat().tell_surely(said("whoami"));
+    const SteadyTime until = std::chrono::steady_clock::now() + seconds{20};
+    while (world.not_ready().empty() && std::chrono::steady_clock::now() < until)
+        std::this_thread::yield();
+    EXPECT_TRUE(has(world.not_ready(), "token_revoked"));
+    revoked = false;
+    ASSERT_TRUE(world.chat().wait_for([](const Shown& m) { return has(m.content.markdown, "anna"); }
+    ));
+    while (!world.not_ready().empty() && std::chrono::steady_clock::now() < until)
+        std::this_thread::yield();
+    EXPECT_EQ(world.not_ready(), "");
+}
+
+}  // namespace
+}  // namespace berth::testing
