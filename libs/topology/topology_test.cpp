@@ -168,6 +168,12 @@ TEST(Rights, MachineNamesMustBeTokens) {
     EXPECT_EQ(consumers->front().filter, "berth.cmd.node.m_1.>");
 }
 
+void expect_apart(const std::vector<std::string>& first, const std::vector<std::string>& second) {
+    for (const auto& a : first) {
+        for (const auto& b : second) EXPECT_FALSE(covers(a, b) || covers(b, a)) << a << " " << b;
+    }
+}
+
 TEST(Rights, AReaderIsOfOneOrgAndEnds) {
     for (const char* bad : {"", "*", ">", "a.b", "R_1"}) {
         EXPECT_EQ(permissions_of(builtin(), EventReader{bad, "acme"}).error().code, "bad_reader");
@@ -179,27 +185,15 @@ TEST(Rights, AReaderIsOfOneOrgAndEnds) {
     EXPECT_EQ(durables.front().filter, "berth.evt.acme.>");
     const auto first = permissions_of(builtin(), EventReader{"rd_1", "acme"}).value();
     const auto second = permissions_of(builtin(), EventReader{"rd_2", "globex"}).value();
-    for (const auto& a : first.pub_allow) {
-        for (const auto& b : second.pub_allow)
-            EXPECT_FALSE(covers(a, b) || covers(b, a)) << a << " " << b;
-    }
-    for (const auto& a : first.sub_allow) {
-        for (const auto& b : second.sub_allow)
-            EXPECT_FALSE(covers(a, b) || covers(b, a)) << a << " " << b;
-    }
+    expect_apart(first.pub_allow, second.pub_allow);
+    expect_apart(first.sub_allow, second.sub_allow);
 }
 
 TEST(Rights, OneMachinesRightsDoNotMeetAnothers) {
     const auto first = permissions_of(builtin(), "node", {"m_1", "acme"}).value();
     const auto second = permissions_of(builtin(), "node", {"m_2", "globex"}).value();
-    for (const auto& a : first.pub_allow) {
-        for (const auto& b : second.pub_allow)
-            EXPECT_FALSE(covers(a, b) || covers(b, a)) << a << " " << b;
-    }
-    for (const auto& a : first.sub_allow) {
-        for (const auto& b : second.sub_allow)
-            EXPECT_FALSE(covers(a, b) || covers(b, a)) << a << " " << b;
-    }
+    expect_apart(first.pub_allow, second.pub_allow);
+    expect_apart(first.sub_allow, second.sub_allow);
 }
 
 }  // namespace

@@ -2,14 +2,13 @@
 // Signing in at a strict fake of an OpenID provider and of GitHub (tests/fakes/sign_in, which other
 // implementations check).
 #include <gtest/gtest.h>
-#include <poll.h>
 
 #include <cstdlib>
 #include <thread>
 
 #include "gateway/api.hpp"
 #include "gateway/test_world.hpp"
-#include "process/spawn.hpp"
+#include "support/fakes/fake_server.hpp"
 
 namespace berth::gateway {
 namespace {
@@ -26,9 +25,9 @@ public:
     static bool possible() {
         return std::system("/usr/bin/python3 -c 'import jwt, cryptography' 2>/dev/null") == 0;
     }
-    const std::string& url() const { return url_; }
+    const std::string& url() const { return server_.url(); }
     Json control(const std::string& name, const std::string& body = "{}") {
-        net::HttpClient client(url_);
+        net::HttpClient client(url());
         const auto answer =
             client.send({name == "log" ? "GET" : "POST", "/_control/" + name, {}, body});
         EXPECT_TRUE(answer && answer->status == 200) << name;
@@ -46,37 +45,7 @@ public:
     }
 
 private:
-    Provider() {
-        auto in = process::make_pipe().value();
-        auto out = process::make_pipe().value();
-        process::SpawnSpec spec;
-        spec.argv = {
-            "/usr/bin/python3",
-            "-B",
-            std::string(std::getenv("BERTH_SOURCE_DIR")) + "/tests/fakes/sign_in/fake.py"};
-        spec.stdin_fd = in.read.get();
-        spec.stdout_fd = out.write.get();
-        spec.death_signal = SIGKILL;
-        child_ = process::spawn(spec).value();
-        stdin_ = std::move(in.write);
-        out.write.reset();
-        std::string line;
-        pollfd ready{out.read.get(), POLLIN, 0};
-        while (line.find('\n') == std::string::npos) {
-            char buffer[256];
-            const ssize_t got =
-                ::poll(&ready, 1, 20'000) == 1 ? ::read(out.read.get(), buffer, sizeof buffer) : 0;
-            if (got <= 0) throw std::runtime_error("the fake sign-in provider did not start");
-            line.append(buffer, static_cast<std::size_t>(got));
-        }
-        const auto port = Json::parse(line.substr(0, line.find('\n')))->int_or("port", 0);
-        url_ = "http://127.0.0.1:" + std::to_string(port);
-    }
-    ~Provider() { child_.kill(); }
-
-    process::Child child_;
-    Fd stdin_;
-    std::string url_;
+    berth::testing::FakeServer server_{"sign_in/fake.py", {}};
     std::size_t seen_ = 0;
 };
 

@@ -153,22 +153,6 @@ protected:
             ASSERT_EQ(put.exit_code, 0) << put.err << suite().logs();
         }
     }
-    static std::string pending(const std::string& run) {
-        std::string id;
-        suite().eventually([&] {
-            const Json all = json_of(suite().api("GET", "/v1/approvals?state=pending").body);
-            const Json* list = all.find("approvals");
-            if (list == nullptr || list->as_array() == nullptr) return false;
-            for (const Json& one : *list->as_array()) {
-                const Json* origin = one.find("origin");
-                if (origin != nullptr && origin->string_or("run", "") == run)
-                    id = one.string_or("id", "");
-            }
-            return !id.empty();
-        });
-        EXPECT_FALSE(id.empty()) << suite().logs();
-        return id;
-    }
     /// This host's numbers of our containers' processes whose command line holds `text`.
     static std::vector<pid_t> inside(const std::string& text) {
         std::vector<pid_t> found;

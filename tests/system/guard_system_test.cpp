@@ -35,23 +35,6 @@ protected:
             return member(suite().api("GET", "/v1/runs/" + run), "state") == state;
         });
     }
-    /// The approval that a run waits for.
-    static std::string pending(const std::string& run) {
-        std::string id;
-        suite().eventually([&] {
-            const Json all = json_of(suite().api("GET", "/v1/approvals?state=pending").body);
-            const Json* list = all.find("approvals");
-            if (list == nullptr || list->as_array() == nullptr) return false;
-            for (const Json& one : *list->as_array()) {
-                const Json* origin = one.find("origin");
-                if (origin != nullptr && origin->string_or("run", "") == run)
-                    id = one.string_or("id", "");
-            }
-            return !id.empty();
-        });
-        EXPECT_FALSE(id.empty()) << suite().logs();
-        return id;
-    }
     static bool audited(const std::string& run, const std::string& fact) {
         return suite().eventually([&] {
             return cli("anna", {"audit", "query", "--run", run, "--fact", fact}).out.find(fact) !=

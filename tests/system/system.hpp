@@ -68,6 +68,23 @@ protected:
     static Json ended(const std::string& run) {
         return json_of(suite().api("GET", "/v1/runs/" + run + "?wait=ended&timeout=50s").body);
     }
+    /// The approval that a run waits for.
+    static std::string pending(const std::string& run) {
+        std::string id;
+        suite().eventually([&] {
+            const Json all = json_of(suite().api("GET", "/v1/approvals?state=pending").body);
+            const Json* list = all.find("approvals");
+            if (list == nullptr || list->as_array() == nullptr) return false;
+            for (const Json& one : *list->as_array()) {
+                const Json* origin = one.find("origin");
+                if (origin != nullptr && origin->string_or("run", "") == run)
+                    id = one.string_or("id", "");
+            }
+            return !id.empty();
+        });
+        EXPECT_FALSE(id.empty()) << suite().logs();
+        return id;
+    }
     static bool machines_gone() {
         return suite().eventually([] { return suite().machines().empty(); });
     }

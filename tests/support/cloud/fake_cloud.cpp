@@ -2,11 +2,6 @@
 // Starting the fakes and reading what they tell.
 #include "support/cloud/fake_cloud.hpp"
 
-#include <poll.h>
-#include <signal.h>
-#include <unistd.h>
-
-#include <cstdlib>
 #include <stdexcept>
 
 #include "core/text.hpp"
@@ -14,7 +9,6 @@
 namespace berth::testing {
 namespace {
 
-constexpr milliseconds kStartPatience{20'000};
 const char* const kHetznerKinds[] = {"servers", "ssh_keys", "primary_ips", "volumes"};
 
 [[noreturn]] void fail(const std::string& why) { throw std::runtime_error(why); }
@@ -33,43 +27,19 @@ std::string decode_base64(std::string text) {
 
 }  // namespace
 
-FakeCloud::FakeCloud(Kind kind) : kind_(kind) {
-    const char* source = std::getenv("BERTH_SOURCE_DIR");
-    if (source == nullptr) fail("BERTH_SOURCE_DIR is not set");
-    const std::string fakes = std::string(source) + "/tests/fakes/";
-    auto in = process::make_pipe().value();
-    auto out = process::make_pipe().value();
-    process::SpawnSpec spec;
-    spec.argv = {"python3", "-B"};
-    if (kind == Kind::kHetzner)
-        spec.argv.insert(spec.argv.end(), {fakes + "hetzner/fake.py", "--token", kHetznerToken});
-    else
-        spec.argv.push_back(fakes + "aws/ec2_fake.py");
-    spec.stdin_fd = in.read.get();
-    spec.stdout_fd = out.write.get();
-    spec.death_signal = SIGKILL;
-    child_ = process::spawn(spec).value();
-    stdin_ = std::move(in.write);
-    out.write.reset();
-    std::string line;
-    pollfd ready{out.read.get(), POLLIN, 0};
-    while (line.find('\n') == std::string::npos) {
-        char byte = 0;
-        if (::poll(&ready, 1, static_cast<int>(kStartPatience.count())) != 1 ||
-            ::read(out.read.get(), &byte, 1) != 1)
-            fail("the fake did not start");
-        line += byte;
-    }
-    port_ = std::stoi(line.substr(line.find_first_of("0123456789")));
-}
-
-FakeCloud::~FakeCloud() { child_.kill(); }
+FakeCloud::FakeCloud(Kind kind)
+    : kind_(kind),
+      server_(
+          kind == Kind::kHetzner ? "hetzner/fake.py" : "aws/ec2_fake.py",
+          kind == Kind::kHetzner ? std::vector<std::string>{"--token", kHetznerToken}
+                                 : std::vector<std::string>{}
+      ) {}
 
 Json FakeCloud::control(const std::string& method, const std::string& name, const Json& body) {
     http::Client client;
     http::Request request;
     request.method = method;
-    request.url = "http://127.0.0.1:" + std::to_string(port_) + "/_control/" + name;
+    request.url = server_.url() + "/_control/" + name;
     if (!body.is_null()) request.body = body.dump();
     const auto response = client.send(request);
     if (!response || response->status != 200)

@@ -12,7 +12,7 @@
 #include "core/json.hpp"
 #include "core/time.hpp"
 #include "http/client.hpp"
-#include "process/spawn.hpp"
+#include "support/fakes/fake_server.hpp"
 
 namespace berth::testing {
 
@@ -24,12 +24,9 @@ public:
 
     enum class Kind { kHetzner, kAws };
     explicit FakeCloud(Kind kind);
-    ~FakeCloud();
-    FakeCloud(const FakeCloud&) = delete;
-    FakeCloud& operator=(const FakeCloud&) = delete;
 
     Kind kind() const { return kind_; }
-    int port() const { return port_; }
+    int port() const { return server_.port(); }
     /// Machines that exist and are not ending, with their user data, by the provider's id.
     std::map<std::string, std::string> running();
     /// Everything there is of any machine, a line each: machines, keys, addresses, volumes, groups
@@ -47,9 +44,7 @@ public:
 
 private:
     const Kind kind_;
-    process::Child child_;
-    Fd stdin_;
-    int port_ = 0;
+    FakeServer server_;
 };
 
 }  // namespace berth::testing

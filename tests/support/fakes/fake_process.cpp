@@ -1,64 +1,23 @@
 // SPDX-License-Identifier: Apache-2.0
-// Starts a fake and speaks HTTP to it.
+// Speaks HTTP to a fake.
 #include "support/fakes/fake_process.hpp"
 
-#include <poll.h>
-#include <signal.h>
-#include <unistd.h>
-
-#include <cstdlib>
 #include <stdexcept>
 #include <thread>
 
 namespace berth::testing {
 namespace {
 
-constexpr milliseconds kStartPatience{15'000};
 constexpr std::size_t kMaxAnswer = 64U << 20U;
 
-std::string first_line(int descriptor) {
-    std::string line;
-    pollfd ready{descriptor, POLLIN, 0};
-    while (line.find('\n') == std::string::npos) {
-        char buffer[256];
-        if (::poll(&ready, 1, static_cast<int>(kStartPatience.count())) != 1)
-            throw std::runtime_error("the fake did not start in time");
-        const ssize_t got = ::read(descriptor, buffer, sizeof buffer);
-        if (got <= 0) throw std::runtime_error("the fake ended: is python3-aiohttp installed?");
-        line.append(buffer, static_cast<std::size_t>(got));
-    }
-    return line.substr(0, line.find('\n'));
-}
-
 }  // namespace
-
-FakeProcess::FakeProcess(const std::string& name, const std::vector<std::string>& arguments) {
-    const char* source = std::getenv("BERTH_SOURCE_DIR");
-    if (source == nullptr) throw std::runtime_error("BERTH_SOURCE_DIR is not set");
-    auto in = process::make_pipe().value();
-    auto out = process::make_pipe().value();
-    process::SpawnSpec spec;
-    // Debian's own Python, which has the distribution's libraries. -B: the source tree stays as it
-    // is.
-    spec.argv = {
-        "/usr/bin/python3", "-B", std::string(source) + "/tests/fakes/" + name + "/fake.py"};
-    spec.argv.insert(spec.argv.end(), arguments.begin(), arguments.end());
-    spec.stdin_fd = in.read.get();
-    spec.stdout_fd = out.write.get();
-    spec.death_signal = SIGKILL;
-    child_ = process::spawn(spec).value();
-    stdin_ = std::move(in.write);
-    out.write.reset();
-    const Json started = Json::parse(first_line(out.read.get())).value();
-    url_ = "http://127.0.0.1:" + std::to_string(started.int_or("port", 0));
-}
 
 http::Response FakeProcess::send(
     const std::string& method, const std::string& path, std::string body
 ) {
     http::Request request;
     request.method = method;
-    request.url = url_ + "/_fake/" + path;
+    request.url = url() + "/_fake/" + path;
     request.body = std::move(body);
     request.max_response = kMaxAnswer;
     auto response = client_.send(request);

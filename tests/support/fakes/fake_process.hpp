@@ -8,11 +8,10 @@
 #include <string>
 #include <vector>
 
-#include "core/fd.hpp"
 #include "core/json.hpp"
 #include "core/time.hpp"
 #include "http/client.hpp"
-#include "process/spawn.hpp"
+#include "support/fakes/fake_server.hpp"
 
 namespace berth::testing {
 
@@ -21,12 +20,10 @@ namespace berth::testing {
 class FakeProcess {
 public:
     /// `name` is the folder, `arguments` follow fake.py.
-    FakeProcess(const std::string& name, const std::vector<std::string>& arguments);
-    ~FakeProcess() { child_.kill(); }
-    FakeProcess(const FakeProcess&) = delete;
-    FakeProcess& operator=(const FakeProcess&) = delete;
+    FakeProcess(const std::string& name, const std::vector<std::string>& arguments)
+        : server_(name + "/fake.py", arguments) {}
 
-    const std::string& url() const { return url_; }
+    const std::string& url() const { return server_.url(); }
     /// GET /_fake/<path>.
     Json look(const std::string& path);
     /// POST /_fake/<path> with a body of JSON text.
@@ -39,9 +36,7 @@ public:
 
 private:
     http::Response send(const std::string& method, const std::string& path, std::string body);
-    process::Child child_;
-    Fd stdin_;
-    std::string url_;
+    FakeServer server_;
     http::Client client_;
 };
 

@@ -2,70 +2,17 @@
 // Starts the fake provider and speaks to its control side.
 #include "provisioner/drivers/hetzner/hetzner_world.hpp"
 
-#include <poll.h>
-#include <signal.h>
-#include <unistd.h>
-
-#include <cstdlib>
 #include <stdexcept>
 
 #include "core/id.hpp"
-#include "process/spawn.hpp"
+#include "support/fakes/fake_server.hpp"
 
 namespace berth::prov::testing {
 namespace {
 
-constexpr milliseconds kStartPatience{15'000};
-
-/// The fake's process. It dies with the thread that started it: the main one.
-class FakeProcess {
-public:
-    FakeProcess() {
-        const char* source = std::getenv("BERTH_SOURCE_DIR");
-        if (source == nullptr) throw std::runtime_error("BERTH_SOURCE_DIR is not set");
-        auto in = process::make_pipe().value();
-        auto out = process::make_pipe().value();
-        process::SpawnSpec spec;
-        // -B: the source tree is left as it is.
-        spec.argv = {
-            "python3",
-            "-B",
-            std::string(source) + "/tests/fakes/hetzner/fake.py",
-            "--token",
-            HetznerWorld::kToken};
-        spec.stdin_fd = in.read.get();
-        spec.stdout_fd = out.write.get();
-        spec.death_signal = SIGKILL;
-        child_ = process::spawn(spec).value();
-        stdin_ = std::move(in.write);
-        out.write.reset();
-        std::string line;
-        pollfd ready{out.read.get(), POLLIN, 0};
-        while (line.find('\n') == std::string::npos) {
-            char buffer[256];
-            if (::poll(&ready, 1, static_cast<int>(kStartPatience.count())) != 1)
-                throw std::runtime_error("the fake did not start in time");
-            const ssize_t got = ::read(out.read.get(), buffer, sizeof buffer);
-            if (got <= 0) throw std::runtime_error("the fake ended: is python3 installed?");
-            line.append(buffer, static_cast<std::size_t>(got));
-        }
-        const std::int64_t port =
-            Json::parse(line.substr(0, line.find('\n'))).value().int_or("port", 0);
-        url_ = "http://127.0.0.1:" + std::to_string(port);
-    }
-    ~FakeProcess() { child_.kill(); }
-    FakeProcess(const FakeProcess&) = delete;
-    FakeProcess& operator=(const FakeProcess&) = delete;
-    const std::string& url() const { return url_; }
-
-private:
-    process::Child child_;
-    Fd stdin_;
-    std::string url_;
-};
-
+/// It dies with the thread that started it: the main one.
 const std::string& fake_url() {
-    static FakeProcess fake;
+    static berth::testing::FakeServer fake("hetzner/fake.py", {"--token", HetznerWorld::kToken});
     return fake.url();
 }
 

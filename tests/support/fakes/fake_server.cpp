@@ -1,0 +1,57 @@
+// SPDX-License-Identifier: Apache-2.0
+// Starts a fake and reads its port from its first line.
+#include "support/fakes/fake_server.hpp"
+
+#include <poll.h>
+#include <signal.h>
+#include <unistd.h>
+
+#include <cstdlib>
+#include <stdexcept>
+
+#include "core/time.hpp"
+
+namespace berth::testing {
+namespace {
+
+constexpr milliseconds kStartPatience{20'000};
+
+std::string first_line(int descriptor, const std::string& script) {
+    std::string line;
+    pollfd ready{descriptor, POLLIN, 0};
+    while (line.find('\n') == std::string::npos) {
+        char buffer[256];
+        if (::poll(&ready, 1, static_cast<int>(kStartPatience.count())) != 1)
+            throw std::runtime_error(script + " did not start in time");
+        const ssize_t got = ::read(descriptor, buffer, sizeof buffer);
+        if (got <= 0)
+            throw std::runtime_error(script + " ended: are the Python packages it uses installed?");
+        line.append(buffer, static_cast<std::size_t>(got));
+    }
+    return line.substr(0, line.find('\n'));
+}
+
+}  // namespace
+
+FakeServer::FakeServer(const std::string& script, const std::vector<std::string>& arguments) {
+    const char* source = std::getenv("BERTH_SOURCE_DIR");
+    if (source == nullptr) throw std::runtime_error("BERTH_SOURCE_DIR is not set");
+    auto in = process::make_pipe().value();
+    auto out = process::make_pipe().value();
+    process::SpawnSpec spec;
+    // Debian's own Python, which has the distribution's libraries. -B: the source tree stays as it
+    // is.
+    spec.argv = {"/usr/bin/python3", "-B", std::string(source) + "/tests/fakes/" + script};
+    spec.argv.insert(spec.argv.end(), arguments.begin(), arguments.end());
+    spec.stdin_fd = in.read.get();
+    spec.stdout_fd = out.write.get();
+    spec.death_signal = SIGKILL;
+    child_ = process::spawn(spec).value();
+    stdin_ = std::move(in.write);
+    out.write.reset();
+    const std::string line = first_line(out.read.get(), script);
+    port_ = std::stoi(line.substr(line.find_first_of("0123456789")));
+    url_ = "http://127.0.0.1:" + std::to_string(port_);
+}
+
+}  // namespace berth::testing
