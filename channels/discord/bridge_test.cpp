@@ -5,24 +5,20 @@
 #include <unistd.h>
 
 #include "discord/discord.hpp"
-#include "support/chat/bridge_world.hpp"
-#include "support/fakes/fake_process.hpp"
-#include "support/secret_folder.hpp"
+#include "support/fakes/bridge_fixture.hpp"
 
 namespace berth::discord {
 namespace {
 
+using berth::testing::BridgeTest;
 using berth::testing::BridgeWorld;
 using berth::testing::eventually;
-using berth::testing::eventually_one;
-using berth::testing::FakeProcess;
-using berth::testing::SecretFolder;
 
 constexpr const char* kToken = "MTAw.token.of-the-tests";
 
-class DiscordBridge : public ::testing::Test {
+class DiscordBridge : public BridgeTest {
 protected:
-    DiscordBridge() {
+    DiscordBridge() : BridgeTest("discord", {"--token", kToken}) {
         const Json state = fake_.look("state");
         const std::string general = state.find("channels")->string_or("general", "");
         world_ = std::make_unique<BridgeWorld>(
@@ -35,10 +31,6 @@ protected:
         know("anna", "operator");
         know("olga", "approver");
         tell("settings", "{'limits':{}}");
-    }
-    ~DiscordBridge() override {
-        world_.reset();
-        EXPECT_EQ(fake_.complaints(), "");
     }
 
     void know(const std::string& name, const std::string& role) {
@@ -96,21 +88,16 @@ protected:
         const std::string& channel = "general",
         const std::string& viewer = {}
     ) {
-        const auto found = eventually_one(
+        return wait_for_one(
             [&] { return seen(channel, viewer); },
-            [&](const Json& message) { return message.dump().find(words) != std::string::npos; }
+            [&](const Json& message) { return message.dump().find(words) != std::string::npos; },
+            words
         );
-        EXPECT_TRUE(found) << words << " is not in\n" << fake_.look("channel/" + channel).dump();
-        return found.value_or(Json());
     }
     std::vector<warden::v1::Decide> decided() {
         const std::lock_guard lock(world_->berth().mutex);
         return world_->berth().decided;
     }
-
-    FakeProcess fake_{"discord", {"--token", kToken}};
-    SecretFolder secrets_;
-    std::unique_ptr<BridgeWorld> world_;
 };
 
 TEST_F(DiscordBridge, PairsAndAnswersWhereItWasAsked) {

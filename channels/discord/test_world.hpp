@@ -8,7 +8,7 @@
 #include <string>
 
 #include "discord/discord.hpp"
-#include "support/fakes/platform_test.hpp"
+#include "support/fakes/platform_fixture.hpp"
 
 namespace berth::discord {
 

@@ -7,8 +7,7 @@
 
 #include <thread>
 
-#include "net/http_server.hpp"
-#include "support/fakes/platform_test.hpp"
+#include "support/fakes/platform_fixture.hpp"
 
 namespace berth::slack {
 namespace {
@@ -255,31 +254,10 @@ TEST_F(SlackPlatform, AFailureMeansWhatItDid) {
 
 class SlackHttp : public SlackPlatform {
 protected:
-    /// The public listener, as libs/chat has it.
-    void listen() {
+    void start_listening() {
         settings_.socket_mode = false;
         start();
-        net::HttpServerSettings settings;
-        auto server = net::HttpServer::start(
-            settings,
-            [this](net::Request request, net::Responder responder) {
-                chat::WebRequest web;
-                web.method = request.method;
-                web.path = request.path;
-                for (const auto& [name, value] : request.headers.fields()) {
-                    std::string lower = name;
-                    for (char& c : lower)
-                        c = static_cast<char>(c >= 'A' && c <= 'Z' ? c - 'A' + 'a' : c);
-                    web.headers.emplace_back(lower, value);
-                }
-                web.body = request.body;
-                const auto answer = platform_->web(web);
-                responder.respond({answer.status, answer.content_type, {}, answer.body});
-            }
-        );
-        ASSERT_TRUE(server);
-        server_ = std::move(*server);
-        fake_.tell("webhook", R"({"url":")" + server_->url() + R"(/slack"})");
+        fake_.tell("webhook", R"({"url":")" + listen() + R"(/slack"})");
     }
     Json forge(const std::string& more) {
         return fake_.tell(
@@ -288,11 +266,10 @@ protected:
                 more + "}"
         );
     }
-    std::unique_ptr<net::HttpServer> server_;
 };
 
 TEST_F(SlackHttp, TakesSignedRequestsAndNoOthers) {
-    listen();
+    start_listening();
     say("run make");
     ASSERT_TRUE(heard_.wait_events(1));
     fake_.tell("command", R"({"channel":"C0GENERAL1","user":"U1","text":"status & more"})");
@@ -320,7 +297,7 @@ TEST_F(SlackHttp, TakesSignedRequestsAndNoOthers) {
 
 TEST_F(SlackHttp, WhatIsNotStoredIsNotTakenAndComesAgain) {
     fake_.tell("line", R"({"ack_within":0.1})");
-    listen();
+    start_listening();
     heard_.fail(2);
     say("one");
     ASSERT_TRUE(heard_.wait_events(1));

@@ -5,26 +5,22 @@
 
 #include <map>
 
-#include "support/chat/bridge_world.hpp"
-#include "support/fakes/fake_process.hpp"
-#include "support/secret_folder.hpp"
+#include "support/fakes/bridge_fixture.hpp"
 #include "telegram/telegram.hpp"
 
 namespace berth::telegram {
 namespace {
 
+using berth::testing::BridgeTest;
 using berth::testing::BridgeWorld;
 using berth::testing::eventually;
-using berth::testing::eventually_one;
-using berth::testing::FakeProcess;
-using berth::testing::SecretFolder;
 
 constexpr const char* kToken = "700100200:AAE-a_token_of_the_tests_only-0123456";
 constexpr const char* kGroup = "-1007";
 
-class TelegramBridge : public ::testing::Test {
+class TelegramBridge : public BridgeTest {
 protected:
-    TelegramBridge() {
+    TelegramBridge() : BridgeTest("telegram", {"--token", kToken}) {
         fake_.tell("chat", std::string(R"({"id":)") + kGroup + R"(,"title":"ops"})");
         world_ = std::make_unique<BridgeWorld>(
             "api_url: " + fake_.url() + "\ntoken_file: " + secrets_.file("token", kToken) +
@@ -34,10 +30,6 @@ protected:
         );
         world_->berth().people["5"] = BridgeWorld::actor("anna", "operator");
         world_->berth().people["6"] = BridgeWorld::actor("olga", "approver");
-    }
-    ~TelegramBridge() override {
-        world_.reset();
-        EXPECT_EQ(fake_.complaints(), "");
     }
     std::int64_t say(const std::string& text, const std::string& chat = kGroup, int person = 5) {
         Json order = Json::object();
@@ -49,15 +41,14 @@ protected:
     }
     /// The bot's message that holds `words`, when it is there.
     Json wait_for(const std::string& words, const std::string& chat = kGroup) {
-        const auto found = eventually_one(
+        return wait_for_one(
             [&] { return seen(chat); },
             [&](const Json& message) {
                 return message.bool_or("bot", false) &&
                        message.string_or("text", "").find(words) != std::string::npos;
-            }
+            },
+            words
         );
-        EXPECT_TRUE(found) << words << " is not in\n" << fake_.look("chat/" + chat).dump();
-        return found.value_or(Json());
     }
     std::string click(const Json& message, const std::string& button, int person) {
         return fake_
@@ -69,10 +60,6 @@ protected:
             )
             .string_or("query", "");
     }
-
-    FakeProcess fake_{"telegram", {"--token", kToken}};
-    SecretFolder secrets_;
-    std::unique_ptr<BridgeWorld> world_;
 };
 
 TEST_F(TelegramBridge, PairsAndAnswersInTheChatItWasAskedIn) {

@@ -7,8 +7,7 @@
 
 #include <thread>
 
-#include "net/http_server.hpp"
-#include "support/fakes/platform_test.hpp"
+#include "support/fakes/platform_fixture.hpp"
 
 namespace berth::telegram {
 namespace {
@@ -353,39 +352,17 @@ TEST_F(TelegramPlatform, StopsWithinASecondOrTwo) {
     EXPECT_LT(std::chrono::steady_clock::now() - before, seconds{5});
 }
 
-/// The bridge's public listener, as libs/chat has it.
 class TelegramWebhook : public TelegramPlatform {
 protected:
     TelegramWebhook() {
-        server_ = std::move(
-            net::HttpServer::start(
-                {},
-                [this](net::Request request, net::Responder responder) {
-                    chat::WebRequest web{request.method, request.path, "", {}, request.body};
-                    for (const auto& [name, value] : request.headers.fields()) {
-                        std::string lower = name;
-                        for (char& c : lower)
-                            c = c >= 'A' && c <= 'Z' ? static_cast<char>(c + 32) : c;
-                        web.headers.emplace_back(lower, value);
-                    }
-                    chat::WebResponse answer = platform_->web(web);
-                    responder.respond({answer.status, answer.content_type, {}, answer.body});
-                }
-            ).value()
-        );
-        settings_.webhook_url = server_->url() + "/hooks/telegram";
+        settings_.webhook_url = listen() + "/hooks/telegram";
         settings_.webhook_secret = Secret(kSecret);
-    }
-    ~TelegramWebhook() override {
-        if (platform_) platform_->stop();
-        server_->stop();
     }
     std::int64_t forge(const std::string& secret) {
         const std::string update =
             R"({"update":{"update_id":1,"message":{"message_id":1,"date":1,"text":"/berth halt","from":{"id":5,"is_bot":false,"first_name":"a"},"chat":{"id":5,"type":"private"}}},"secret":)";
         return fake_.tell("deliver", update + secret + "}").int_or("status", 0);
     }
-    std::unique_ptr<net::HttpServer> server_;
 };
 
 TEST_F(TelegramWebhook, HearsInOrderAndAnswersOnlyWhenStored) {

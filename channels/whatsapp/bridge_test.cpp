@@ -3,20 +3,16 @@
 // PostgreSQL, and services that the test plays.
 #include <gtest/gtest.h>
 
-#include "support/chat/bridge_world.hpp"
-#include "support/fakes/fake_process.hpp"
+#include "support/fakes/bridge_fixture.hpp"
 #include "support/free_port.hpp"
-#include "support/secret_folder.hpp"
 #include "whatsapp/whatsapp.hpp"
 
 namespace berth::whatsapp {
 namespace {
 
+using berth::testing::BridgeTest;
 using berth::testing::BridgeWorld;
 using berth::testing::eventually;
-using berth::testing::eventually_one;
-using berth::testing::FakeProcess;
-using berth::testing::SecretFolder;
 
 constexpr const char* kToken = "EAAB-a_token_of_the_tests_only.0123456";
 constexpr const char* kSecret = "an-app-secret-of-the-tests";
@@ -24,9 +20,13 @@ constexpr const char* kPhone = "106540352242922";
 constexpr const char* kAda = "16505551234";
 constexpr const char* kBob = "16505559876";
 
-class WhatsAppBridge : public ::testing::Test {
+class WhatsAppBridge : public BridgeTest {
 protected:
-    WhatsAppBridge() : listen_("127.0.0.1:" + std::to_string(berth::testing::free_port())) {
+    WhatsAppBridge()
+        : BridgeTest(
+              "whatsapp", {"--token", kToken, "--app-secret", kSecret, "--phone-id", kPhone}
+          ),
+          listen_("127.0.0.1:" + std::to_string(berth::testing::free_port())) {
         world_ = std::make_unique<BridgeWorld>(
             "api_url: " + fake_.url() + "\nphone_number_id: \"" + kPhone +
                 "\"\nweb_listen: " + listen_ + "\ntoken_file: " + secrets_.file("token", kToken) +
@@ -38,10 +38,6 @@ protected:
         );
         world_->berth().people[kAda] = BridgeWorld::actor("ada", "operator");
         world_->berth().people[kBob] = BridgeWorld::actor("bob", "approver");
-    }
-    ~WhatsAppBridge() override {
-        world_.reset();
-        EXPECT_EQ(fake_.complaints(), "");
     }
     void start() {
         world_->start();
@@ -63,21 +59,16 @@ protected:
         return found;
     }
     Json wait_for(const std::string& words, const std::string& person = kAda) {
-        const auto found = eventually_one(
+        return wait_for_one(
             [&] { return replies(person); },
             [&](const Json& message) {
                 return message.string_or("text", "").find(words) != std::string::npos;
-            }
+            },
+            words
         );
-        EXPECT_TRUE(found) << words << " is not in\n" << fake_.look("chat/" + person).dump();
-        return found.value_or(Json());
     }
 
-    FakeProcess fake_{
-        "whatsapp", {"--token", kToken, "--app-secret", kSecret, "--phone-id", kPhone}};
-    SecretFolder secrets_;
     const std::string listen_;
-    std::unique_ptr<BridgeWorld> world_;
 };
 
 TEST_F(WhatsAppBridge, PairsAndAnswers) {

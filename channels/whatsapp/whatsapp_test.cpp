@@ -5,8 +5,7 @@
 
 #include <gtest/gtest.h>
 
-#include "net/http_server.hpp"
-#include "support/fakes/platform_test.hpp"
+#include "support/fakes/platform_fixture.hpp"
 
 namespace berth::whatsapp {
 namespace {
@@ -34,37 +33,15 @@ protected:
         settings_.watch = milliseconds{20};
         settings_.first_pause = milliseconds{10};
         settings_.slowest_pause = milliseconds{50};
-        // The bridge's public listener, as libs/chat has it.
-        server_ = std::move(
-            net::HttpServer::start(
-                {},
-                [this](net::Request request, net::Responder responder) {
-                    chat::WebRequest web{request.method, request.path, "", {}, request.body};
-                    const std::size_t mark = request.target.find('?');
-                    if (mark != std::string::npos) web.query = request.target.substr(mark + 1);
-                    for (const auto& [name, value] : request.headers.fields()) {
-                        std::string lower = name;
-                        for (char& c : lower)
-                            c = c >= 'A' && c <= 'Z' ? static_cast<char>(c + 32) : c;
-                        web.headers.emplace_back(lower, value);
-                    }
-                    chat::WebResponse answer = platform_->web(web);
-                    responder.respond({answer.status, answer.content_type, {}, answer.body});
-                }
-            ).value()
-        );
+        url_ = listen();
     }
-    ~WhatsAppPlatform() override { server_->stop(); }
     void start() {
         ASSERT_NO_FATAL_FAILURE(PlatformTest::start(make_platform(settings_)));
         ASSERT_EQ(hook("a-verify-token"), R"({"status":200,"body":"1158201444"})");
     }
     std::string hook(const std::string& token) {
         return fake_
-            .tell(
-                "hook",
-                R"({"url":")" + server_->url() + R"(/whatsapp","verify_token":")" + token + "\"}"
-            )
+            .tell("hook", R"({"url":")" + url_ + R"(/whatsapp","verify_token":")" + token + "\"}")
             .dump();
     }
     std::string say(const std::string& text) {
@@ -95,7 +72,7 @@ protected:
     }
 
     Settings settings_;
-    std::unique_ptr<net::HttpServer> server_;
+    std::string url_;
 };
 
 TEST_F(WhatsAppPlatform, HearsInOrderAndAnswersOnlyWhenStored) {

@@ -9,6 +9,7 @@
 #include <utility>
 #include <vector>
 
+#include "chat/listener.hpp"
 #include "chat/platform.hpp"
 #include "support/fakes/fake_process.hpp"
 #include "support/fakes/heard.hpp"
@@ -21,6 +22,7 @@ protected:
         : fake_(name, arguments) {}
     void TearDown() override {
         if (platform_) platform_->stop();
+        listener_.reset();
         EXPECT_EQ(fake_.complaints(), "");
     }
     /// Until it is ready.
@@ -30,9 +32,19 @@ protected:
         ASSERT_TRUE(heard_.wait_ready()) << heard_.state().reason;
     }
 
+    /// Opens the bridge's public listener in front of the platform, and returns its URL.
+    std::string listen() {
+        listener_ =
+            std::move(chat::Listener::start("127.0.0.1:0", [this](const chat::WebRequest& request) {
+                          return platform_->web(request);
+                      }).value());
+        return "http://" + listener_->address();
+    }
+
     FakeProcess fake_;
     Heard heard_;  // outlives each platform, as a database does
     std::unique_ptr<chat::Platform> platform_;
+    std::unique_ptr<chat::Listener> listener_;
 };
 
 inline chat::Outgoing words_in(std::string chat, std::string markdown) {
