@@ -123,6 +123,8 @@ TEST_F(GatewayTest, TheDaysSessionsAreNotOverdrawn) {
 
 TEST_F(GatewayTest, ManyAtOnceKeepTheirOrder) {
     start();
+    const auto posted = platform_->post(card("Approve?"));
+    ASSERT_TRUE(posted.value) << posted.error.reason;
     constexpr int kMany = 5'000;
     constexpr int kAtOnce = 1'000;
     heard_.hold(true);
@@ -132,6 +134,18 @@ TEST_F(GatewayTest, ManyAtOnceKeepTheirOrder) {
             "{'person':'ann','channel':'general','text':'{n}','mention':true,'count':1000,'from':" +
                 std::to_string(i) + "}"
         );
+        if (i == 0) {
+            // A modal is answered as soon as it comes: then all that was said before it is there.
+            const std::string asking = tell(
+                                           "click",
+                                           "{'person':'bob','channel':'general','message':'" +
+                                               posted.value->message + "','button':'Deny'}"
+            )
+                                           .string_or("interaction", "");
+            ASSERT_TRUE(eventually([&] {
+                return fake_.look("interaction/" + asking).int_or("answer", 0) == 9;
+            }));
+        }
         heard_.hold(false);
         ASSERT_TRUE(heard_.wait_events(static_cast<std::size_t>(i + kAtOnce), seconds{60}));
         if (i == 0) {
