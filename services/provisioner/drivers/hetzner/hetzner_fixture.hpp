@@ -4,7 +4,7 @@
 
 #include <gtest/gtest.h>
 
-#include "provisioner/drivers/hetzner/hetzner_world.hpp"
+#include "provisioner/drivers/hetzner/test_hetzner_world.hpp"
 
 namespace berth::prov::testing {
 

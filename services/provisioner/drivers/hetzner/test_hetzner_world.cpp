@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Starts the fake provider and speaks to its control side.
-#include "provisioner/drivers/hetzner/hetzner_world.hpp"
+#include "provisioner/drivers/hetzner/test_hetzner_world.hpp"
 
 #include <stdexcept>
 
