@@ -145,7 +145,10 @@ TEST_F(WebhookTest, DisabledAfterADayWithAnEventAndGoesOnWhenEnabled) {
         return false;
     }));
     const auto before = sink.posts("/hook").size();
-    publish("rn_2");  // nobody keeps it for a disabled one
+    // Nobody keeps an event for a disabled one; another one shows that it was taken in meanwhile.
+    (void)add(sink.url("/witness"), {"berth.evt.acme.run.>"});
+    publish("rn_2");
+    ASSERT_TRUE(sink.wait("/witness", 1));
     v1::ChangeSubscriber change;
     change.set_subscriber(id);
     change.set_enabled(true);
