@@ -2,6 +2,7 @@
 // Start in order, stop in reverse: the composition root that all services share.
 #include "service/runtime.hpp"
 
+#include <malloc.h>
 #include <signal.h>
 #include <unistd.h>
 
@@ -341,6 +342,7 @@ int serve(const Service& service, const std::string& path, const sigset_t& signa
     if (const auto valid = reader.finish(); !valid) return complain(service, valid.error());
     if (const auto started = (*app)->start(); !started) return complain(service, started.error());
     runtime.ready(**app);
+    ::malloc_trim(0);  // what only the start needed goes back to the system
     log::info("ready", {{"bus", settings.nats_url}});
     const int code = wait_for_stop(signals);
     log::info("stopping");
