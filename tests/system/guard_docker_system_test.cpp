@@ -333,8 +333,10 @@ TEST_F(GuardDocker, AHaltFreezesAndEndsWhatRunsInContainers) {
         const Said halted = cli("anna", {"halt", "--reason", "enough"});
         EXPECT_EQ(halted.exit_code, 0) << halted.out << halted.err;
         EXPECT_NE(halted.out.find(mechanism), std::string::npos) << halted.out;
-        for (const std::string& run : runs)
-            EXPECT_EQ(ended(run).string_or("state", ""), "RUN_STATE_CANCELED");
+        for (const std::string& run : runs) {
+            const Json end = ended(run);
+            EXPECT_EQ(end.string_or("state", ""), "RUN_STATE_CANCELED") << end.dump();
+        }
         EXPECT_TRUE(inside("sleep 612").empty());
         const Json halts = json_of(suite().api("GET", "/v1/halts").body);
         for (const Json& halt : *halts.find("halts")->as_array())
