@@ -296,7 +296,7 @@ TEST_F(Posting, RefusalsNameTheirReason) {
     chat::Outgoing plain = message("x", "01hzzzzzzzzzzzzzzzzzzzzzz9");
     plain.plain = true;
     EXPECT_EQ(kind_of(plain), Kind::kRefused);
-    token_ = "another";
+    change_token("another");
     EXPECT_EQ(kind_of(message("x", "01hzzzzzzzzzzzzzzzzzzzzzza")), Kind::kUnauthorized);
 }
 

@@ -94,12 +94,12 @@ TEST_F(GatewayTest, ARevokedTokenIsToldAndANewOneTaken) {
     start();
     tell("token", "{'token':'another'}");
     EXPECT_TRUE(heard_.wait_unready("4004", seconds{30})) << heard_.state().reason;
-    token_ = "another";
+    change_token("another");
     EXPECT_TRUE(heard_.wait_ready(seconds{30})) << heard_.state().reason;
 }
 
 TEST_F(GatewayTest, AWrongTokenFromTheStartIsTold) {
-    token_ = "wrong";
+    change_token("wrong");
     make();
     ASSERT_TRUE(platform_->start(heard_));
     EXPECT_TRUE(heard_.wait_unready("401", seconds{30})) << heard_.state().reason;

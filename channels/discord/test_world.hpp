@@ -5,6 +5,7 @@
 
 #include <gtest/gtest.h>
 
+#include <mutex>
 #include <string>
 
 #include "discord/discord.hpp"
@@ -32,9 +33,18 @@ protected:
         thread_ = state.find("channels")->string_or("thread", "");
     }
 
+    /// As if its file had changed: the bridge reads it on threads of its own.
+    void change_token(std::string token) {
+        const std::lock_guard lock(token_mutex_);
+        token_ = std::move(token);
+    }
+
     void make() {
         Options options;
-        options.token = [this] { return Secret(token_); };
+        options.token = [this] {
+            const std::lock_guard lock(token_mutex_);
+            return Secret(token_);
+        };
         options.api_url = fake_.url() + "/api/v10";
         options.verbs = {{"run", "Runs a command", "COMMAND…"}, {"status", "How it is", ""}};
         platform_ = make_platform(std::move(options));
@@ -110,7 +120,8 @@ protected:
         return out;
     }
 
-    std::string token_ = kToken;
+    std::mutex token_mutex_;
+    std::string token_ = kToken;  // by token_mutex_
     std::string general_, other_, thread_;
 };
 
