@@ -122,6 +122,7 @@ TEST_F(GatewayTest, TheDaysSessionsAreNotOverdrawn) {
 }
 
 TEST_F(GatewayTest, ManyAtOnceKeepTheirOrder) {
+    tell("settings", "{'answer_within':60}");  // the modal stands behind all of them
     start();
     const auto posted = platform_->post(card("Approve?"));
     ASSERT_TRUE(posted.value) << posted.error.reason;
