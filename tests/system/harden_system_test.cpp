@@ -274,7 +274,7 @@ int main(int argc, char** argv) {
     ::testing::InitGoogleTest(&argc, argv);
     berth::testing::ContainerEngine real;
     if (!real.why_not().empty()) {
-        fmt::print("skipped: {}\n", real.why_not());
+        fmt::print("HARDENED IMAGES SKIPPED, NOTHING WAS PROVEN: {}\n", real.why_not());
         return berth::kSkipped;
     }
     berth::host = &real;
