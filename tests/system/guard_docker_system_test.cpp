@@ -329,7 +329,9 @@ TEST_F(GuardDocker, AHaltFreezesAndEndsWhatRunsInContainers) {
         std::vector<std::string> runs;
         for (int i = 0; i < 3; ++i)
             runs.push_back(start(lease, "sleep 612 & while :; do sleep 612; done"));
-        ASSERT_TRUE(suite().eventually([] { return inside("sleep 612").size() >= 6; }));
+        // Two sleeps and the shell that names them, of each run: one that had not begun would be
+        // refused, and not canceled.
+        ASSERT_TRUE(suite().eventually([] { return inside("sleep 612").size() >= 9; }));
         const Said halted = cli("anna", {"halt", "--reason", "enough"});
         EXPECT_EQ(halted.exit_code, 0) << halted.out << halted.err;
         EXPECT_NE(halted.out.find(mechanism), std::string::npos) << halted.out;
