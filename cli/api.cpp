@@ -7,6 +7,7 @@
 
 #include <algorithm>
 
+#include "cli/words.hpp"
 #include "net/http_types.hpp"
 
 namespace berth::cli {
@@ -40,7 +41,36 @@ Result<void> parse(const std::string& text, google::protobuf::Message& out) {
     return {};
 }
 
+// A line for each thing that a provider was asked for: its own words are a stranger's.
+std::string attempt_lines(const Attempts& attempts) {
+    std::string lines;
+    for (const auto& attempt : attempts) {
+        lines += fmt::format(
+            "\n  {} {}: {}",
+            printable(attempt.provider()),
+            printable(attempt.target()),
+            printable(attempt.code())
+        );
+        if (!attempt.message().empty()) lines += fmt::format(" ({})", printable(attempt.message()));
+    }
+    return lines;
+}
+
 }  // namespace
+
+Error no_machine(std::string code, std::string_view why, const Attempts& attempts) {
+    if (code == "capacity_exhausted" && !attempts.empty())
+        return unavailable(
+            std::move(code),
+            fmt::format(
+                "no provider has room for this machine:{}\ntry again later, or lease from a "
+                "profile "
+                "with other types or locations ('berth profiles')",
+                attempt_lines(attempts)
+            )
+        );
+    return unavailable(std::move(code), std::string(why) + attempt_lines(attempts));
+}
 
 std::string path_of(std::string_view collection, std::string_view id, std::string_view rest) {
     return fmt::format("/v1/{}/{}{}", collection, net::percent_encode(id), rest);
@@ -71,6 +101,8 @@ Error Api::problem(int status, std::string_view body) {
         error.code = problem.code();
         error.message = problem.detail().empty() ? problem.title() : problem.detail();
         error.field = problem.field();
+        if (problem.attempts_size() > 0)
+            error = no_machine(error.code, printable(error.message), problem.attempts());
     } else {
         error.message =
             fmt::format("the gateway answered {} {}", status, net::reason_phrase(status));

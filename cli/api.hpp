@@ -16,6 +16,12 @@
 
 namespace berth::cli {
 
+/// What providers were asked for in vain.
+using Attempts = google::protobuf::RepeatedPtrField<lease::v1::Attempt>;
+
+/// The error of a lease whose machine could not be made, with a line for each attempt.
+Error no_machine(std::string code, std::string_view why, const Attempts& attempts);
+
 /// One gateway and one caller. One thread at a time: each thread makes its own, which costs one
 /// connection.
 class Api {

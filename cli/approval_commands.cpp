@@ -9,6 +9,7 @@
 #include "cli/exit_codes.hpp"
 #include "cli/words.hpp"
 #include "core/json.hpp"
+#include "core/text.hpp"
 #include "net/http_types.hpp"
 
 namespace berth::cli {
@@ -31,7 +32,7 @@ std::string card_line(std::string_view shown) {
         shown = shown.substr(0, shown.find('\n'));
     }
     std::string out = printable(shown);
-    if (out.size() > kCardWidth) out = out.substr(0, kCardWidth - 3) + "...";
+    if (out.size() > kCardWidth) out = clipped(out, kCardWidth - 3) + "...";
     return out;
 }
 

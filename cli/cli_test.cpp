@@ -122,25 +122,74 @@ TEST(ArgumentsTest, TheTableIsConsistent) {
         }
         EXPECT_NE(command_help(command).find("--json"), std::string::npos);
     }
-    for (const char* name :
-         {"up",
-          "down",
-          "status",
-          "run",
-          "attach",
-          "logs",
-          "runs",
-          "cancel",
-          "lease",
-          "release",
-          "leases",
-          "sync",
-          "events",
-          "whoami",
-          "login",
-          "version",
-          "help"}) {
-        EXPECT_EQ(names.count(name), 1U) << name;
+}
+
+TEST(ArgumentsTest, EveryCommandTakesWhatItsHelpSaysAndRefusesTheRest) {
+    for (const Command& command : commands()) {
+        SCOPED_TRACE(command.name);
+        const std::string name(command.name);
+        const auto with = [&](std::size_t operands, const std::vector<std::string>& flags = {}) {
+            std::vector<std::string> words{name};
+            words.insert(words.end(), flags.begin(), flags.end());
+            if (command.takes_command() && operands > 0) words.emplace_back("--");
+            words.insert(words.end(), operands, "word");
+            return parse_arguments(words);
+        };
+        ASSERT_LE(command.least, command.most);
+        const auto least = with(command.least);
+        ASSERT_TRUE(least) << least.error().message;
+        EXPECT_EQ(least->command, &command);
+        EXPECT_EQ(least->operands.size(), command.least);
+        if (command.least > 0) {
+            const auto few = with(command.least - 1);
+            ASSERT_FALSE(few);
+            EXPECT_EQ(
+                few.error().message,
+                "berth " + name + " needs " + std::string(command.operands) + "; see 'berth help " +
+                    name + "'"
+            );
+        }
+        if (command.most < 1'000) {
+            const auto many = with(command.most + 1);
+            ASSERT_FALSE(many);
+            EXPECT_NE(many.error().message.find("does not take 'word'"), std::string::npos);
+        }
+        const auto unknown = with(command.least, {"--no-such-flag"});
+        ASSERT_FALSE(unknown);
+        EXPECT_EQ(unknown.error().code, "usage");
+        EXPECT_TRUE(with(0, {"--help"})->help);
+        const std::string help = command_help(command);
+        for (const auto* list : {&command.flags, &common_flags()}) {
+            for (const Flag& flag : *list) {
+                SCOPED_TRACE(flag.name);
+                const std::string word = "--" + std::string(flag.name);
+                EXPECT_NE(help.find(word), std::string::npos) << help;
+                EXPECT_FALSE(flag.help.empty() || flag.help.ends_with('.')) << flag.help;
+                if (flag.name == "help") continue;
+                const bool is_switch = flag.value.empty();
+                const auto given = with(command.least, {is_switch ? word : word + "=some"});
+                ASSERT_TRUE(given) << given.error().message;
+                EXPECT_EQ(given->get(flag.name, "none"), is_switch ? "" : "some");
+                EXPECT_FALSE(
+                    is_switch ? with(command.least, {word + "=some"})
+                              : parse_arguments({name, word})
+                );
+                if (flag.letter != '\0') {
+                    const std::string letter = std::string("-") + flag.letter;
+                    EXPECT_TRUE(
+                        is_switch ? with(command.least, {letter})
+                                  : with(command.least, {letter, "x"})
+                    );
+                }
+                if (!is_switch) {
+                    const auto twice = with(command.least, {word + "=a", word + "=b"});
+                    EXPECT_EQ(twice.has_value(), flag.repeated);
+                }
+            }
+        }
+        EXPECT_NE(help.find(command.summary), std::string::npos);
+        const bool listed = general_help().find("  " + name + " ") != std::string::npos;
+        EXPECT_EQ(listed, !command.hidden) << "in 'berth help'";
     }
 }
 

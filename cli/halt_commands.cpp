@@ -145,7 +145,7 @@ int query_audit(const Context& context, Api& api, const Arguments& arguments) {
         return 0;
     }
     std::vector<std::vector<std::string>> rows = {
-        {"#", "AT", "FACT", "USER", "RULE", "EXIT", "WHAT"}};
+        {"#", "AT", "FACT", "USER", "FROM", "RULE", "EXIT", "WHAT"}};
     for (const auto& record : reply->records()) {
         std::string what = record.command().empty() ? record.subject() : record.command();
         if (!record.reason().empty()) what += (what.empty() ? "" : "  ") + record.reason();
@@ -154,6 +154,7 @@ int query_audit(const Context& context, Api& api, const Arguments& arguments) {
              when(record.at()),
              printable(record.fact()),
              printable(record.user()),
+             record.surface().empty() ? "-" : printable(record.surface()),
              record.rule().empty() ? "-" : printable(record.rule()),
              record.has_exit_code() ? std::to_string(record.exit_code()) : "-",
              printable(what)}

@@ -254,7 +254,7 @@ private:
 
     void text(std::string_view text) override {
         if (!in_problem_ || now_.text.size() >= kMaxCaseText) return;
-        now_.text += text.substr(0, kMaxCaseText - now_.text.size());
+        now_.text += clipped(text, kMaxCaseText - now_.text.size());
     }
 
     void end(const std::string& name) override {

@@ -27,20 +27,23 @@ void show(const Context& context, const lease::v1::Lease& lease) {
     }
 }
 
+Error line_over(const std::string& profile) {
+    return unavailable(
+        "pool_exhausted",
+        fmt::format(
+            "no machine of profile {} came free in time; wait longer with --wait, or see "
+            "'berth pool'",
+            profile
+        )
+    );
+}
+
 }  // namespace
 
 Error lease_failure(const lease::v1::Lease& lease) {
     std::string why = lease.end_reason().empty() ? "no reason was given" : lease.end_reason();
     if (!lease.end_detail().empty()) why += ": " + printable(lease.end_detail());
-    if (lease.end_reason() == "pool_exhausted")
-        return unavailable(
-            "pool_exhausted",
-            fmt::format(
-                "no machine of profile {} came free in time; wait longer with --wait, or see "
-                "'berth pool'",
-                lease.profile()
-            )
-        );
+    if (lease.end_reason() == "pool_exhausted") return line_over(lease.profile());
     if (lease.state() == lease::v1::LEASE_STATE_PENDING) {
         return unavailable(
             "no_machine",
@@ -49,14 +52,15 @@ Error lease_failure(const lease::v1::Lease& lease) {
             )
         );
     }
-    return unavailable(
-        "no_machine",
+    return no_machine(
+        lease.end_reason() == "capacity_exhausted" ? lease.end_reason() : "no_machine",
         fmt::format(
             "lease {} is {} ({}); see 'berth status', or lease a new one with 'berth lease --new'",
             lease.slug(),
             state_name(lease.state()),
             why
-        )
+        ),
+        lease.attempts()
     );
 }
 
@@ -107,7 +111,9 @@ Result<lease::v1::Lease> await_machine(const Context& context, Api& api, lease::
             making = true;
             context.detail(fmt::format("waiting for a machine of profile {}", lease.profile()));
         }
-        BERTH_ASSIGN(lease, api.look(lease.id(), place > 0 ? kLineLook : kMachineLook));
+        auto looked = api.look(lease.id(), place > 0 ? kLineLook : kMachineLook);
+        if (!looked && looked.error().code == "pool_exhausted") return line_over(lease.profile());
+        BERTH_ASSIGN(lease, std::move(looked));
     }
     return lease;
 }

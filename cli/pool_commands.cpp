@@ -87,12 +87,21 @@ std::string state_of(const lease::v1::Machine& machine) {
     return out;
 }
 
+// How its commands are guarded, and by what a halt makes them stand still.
+std::string guard_of(const lease::v1::Machine& machine) {
+    if (machine.guard().empty()) return "-";
+    std::string out = printable(machine.guard());
+    if (!machine.freezer().empty() && machine.freezer() != "none")
+        out += " (" + printable(machine.freezer()) + ")";
+    return out;
+}
+
 void show_machines(const Context& context, const lease::v1::MachinesReply& reply) {
     if (context.json()) return context.print(to_json(reply) + "\n");
     if (reply.machines().empty()) return context.progress("there are no machines");
     const WallTime now = Clock::system().now();
     std::vector<std::vector<std::string>> rows = {
-        {"MACHINE", "PROFILE", "DRIVER", "AGE", "LEASE", "STATE"}};
+        {"MACHINE", "PROFILE", "DRIVER", "AGE", "LEASE", "GUARD", "STATE"}};
     for (const auto& machine : reply.machines()) {
         rows.push_back(
             {machine.id(),
@@ -100,6 +109,7 @@ void show_machines(const Context& context, const lease::v1::MachinesReply& reply
              machine.driver(),
              age(machine.created_at(), now),
              machine.lease().empty() ? "-" : machine.lease(),
+             guard_of(machine),
              state_of(machine)}
         );
     }

@@ -100,6 +100,33 @@ protected:
     }
 };
 
+TEST_F(DiscordBridge, OfTwoInstancesOneIsConnectedAndTheOtherTakesOver) {
+    constexpr int kSaid = 5;
+    const auto replies = [&] {
+        std::vector<std::string> out;
+        const Json all = fake_.look("channel/general");
+        for (const Json& message : *all.find("messages")->as_array()) {
+            const std::string text = message.string_or("content", "");
+            if (message.bool_or("bot", false) && text.find("nonsense") != std::string::npos)
+                out.push_back(text);
+        }
+        return out;
+    };
+    world_->start();
+    world_->start_another();
+    for (int i = 0; i < kSaid; ++i) say("anna", "general", "nonsense" + std::to_string(i) + "x");
+    ASSERT_TRUE(eventually([&] { return replies().size() == kSaid; }));
+    EXPECT_EQ(fake_.look("state").int_or("live", 0), 1);
+    world_->stop();
+    for (int i = kSaid; i < 2 * kSaid; ++i)
+        say("anna", "general", "nonsense" + std::to_string(i) + "x");
+    ASSERT_TRUE(eventually([&] { return replies().size() == 2 * kSaid; }, seconds{60}));
+    for (int i = 0; i < 2 * kSaid; ++i) {
+        const std::string wanted = "nonsense" + std::to_string(i) + "x";
+        EXPECT_NE(replies()[static_cast<std::size_t>(i)].find(wanted), std::string::npos) << i;
+    }
+}
+
 TEST_F(DiscordBridge, PairsAndAnswersWhereItWasAsked) {
     world_->berth().codes["ABC123"] = "carl";
     world_->start();

@@ -264,6 +264,19 @@ TEST_F(Posting, BudgetsAreKeptPerRouteAndInAll) {
     EXPECT_EQ(refusals(), 1U);
 }
 
+TEST_F(Posting, ALongTextStandsThereWhole) {
+    start();
+    tell("settings", "{'limits':{}}");
+    const berth::testing::LongText text(300);
+    int number = 0;
+    ASSERT_NO_FATAL_FAILURE(post_whole(text, [&](const auto& piece) {
+        return message(piece, "01hzzzzzzzzzzzzzzzzzzzzz" + std::to_string(10 + number++));
+    }));
+    std::vector<std::string> shown;
+    for (const Json& one : mine()) shown.push_back(one.string_or("content", ""));
+    text.expect_whole(shown, true);
+}
+
 TEST_F(Posting, A429NamesItsWait) {
     start();
     fault("{'kind':'429','retry_after':7.25,'method':'POST','path':'/messages$'}");

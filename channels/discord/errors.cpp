@@ -4,6 +4,7 @@
 #include <charconv>
 #include <cmath>
 
+#include "core/text.hpp"
 #include "discord/wire.hpp"
 
 namespace berth::discord {
@@ -48,7 +49,7 @@ chat::SendError error_of(int status, const Json& body, std::string_view retry_af
     std::string reason = "Discord answered " + std::to_string(status);
     if (code != 0) reason += " (" + std::to_string(code) + ")";
     if (const std::string words = body.string_or("message", ""); !words.empty())
-        reason += ": " + words.substr(0, 300);
+        reason += ": " + clipped(words, 300);
     if (status == 429) {
         const milliseconds wait = wait_of(body, retry_after);
         return {Kind::kLater, body.is_object() ? wait : std::max(wait, kBanWait), reason};

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 
+#include "core/backoff.hpp"
 #include "core/random.hpp"
 #include "log/log.hpp"
 
@@ -29,13 +30,6 @@ milliseconds random_up_to(milliseconds limit) {
     return milliseconds{
         static_cast<long long>(Random::system().below(static_cast<std::uint64_t>(limit.count()) + 1)
         )};
-}
-
-milliseconds backoff(int failures) {
-    if (failures <= 0) return milliseconds{0};
-    const milliseconds base =
-        std::min(kFirstBackoff * (1 << std::min(failures - 1, 6)), kLongestBackoff);
-    return base / 2 + random_up_to(base / 2);
 }
 
 }  // namespace
@@ -84,7 +78,11 @@ void Gateway::run() {
         if (end.next == Next::kRefused) {
             wait_for_token();
         } else {
-            (void)pause(std::max(end.wait, backoff(failures_)));
+            (void)pause(
+                failures_ == 0
+                    ? end.wait
+                    : std::max(end.wait, backoff(failures_ - 1, kFirstBackoff, kLongestBackoff))
+            );
         }
     }
 }

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 
+#include "core/text.hpp"
 #include "discord/settings.hpp"
 
 namespace berth::discord {
@@ -25,7 +26,7 @@ bool is_gateway_url(std::string_view text) {
 
 CloseMeaning meaning_of(int code, std::string_view words) {
     const std::string told = "Discord closed the connection (" + std::to_string(code) +
-                             (words.empty() ? ")" : "): " + std::string(words.substr(0, 120)));
+                             (words.empty() ? ")" : "): " + clipped(words, 120));
     switch (code) {
         case 4004:
             return {

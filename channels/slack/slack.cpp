@@ -76,6 +76,8 @@ public:
     SendResult<Sent> post(const Outgoing& message) override {
         if (!message.content.file_name.empty()) return post_file(message);
         Json body = body_of(message);
+        if (!message.conversation.thread.empty())
+            body.set("thread_ts", message.conversation.thread);
         if (!message.only_for.empty()) return whisper(message, std::move(body));
         Json payload = Json::object();
         payload.set("key", message.key);
@@ -150,13 +152,12 @@ private:
         return {};
     }
 
+    /// Without the thread, which chat.update does not know.
     static Json body_of(const Outgoing& message) {
         Message rendered = to_message(message.content, message.plain);
         Json body = Json::object();
         body.set("channel", message.conversation.chat).set("text", std::move(rendered.text));
         if (!rendered.blocks.is_null()) body.set("blocks", std::move(rendered.blocks));
-        if (!message.conversation.thread.empty())
-            body.set("thread_ts", message.conversation.thread);
         return body;
     }
 

@@ -222,9 +222,28 @@ TEST_F(SlackPlatform, PostsEditsWhispersAndSharesFiles) {
     ASSERT_TRUE(found.value && *found.value);
 }
 
+TEST_F(SlackPlatform, ALongTextStandsThereWhole) {
+    start();
+    const berth::testing::LongText text(300);
+    ASSERT_NO_FATAL_FAILURE(post_whole(text, [](const auto& piece) { return words(piece); }));
+    std::vector<std::string> shown;
+    for (const Json& one : posted()) {
+        std::string read;
+        for (const Json& block : *one.find("blocks")->as_array())
+            read += block.find("text")->string_or("text", "") + "\n";
+        // What clients show of Slack's three escapes.
+        for (const auto& [escape, sign] : {std::pair("&lt;", "<"), {"&gt;", ">"}, {"&amp;", "&"}}) {
+            for (auto at = read.find(escape); at != std::string::npos; at = read.find(escape))
+                read.replace(at, std::string_view(escape).size(), sign);
+        }
+        shown.push_back(read);
+    }
+    text.expect_whole(shown, true);
+}
+
 TEST_F(SlackPlatform, AFailureMeansWhatItDid) {
     start();
-    fault(R"({"method":"chat.postMessage","kind":"429","retry_after":7})");
+    fault(R"({"method":"chat.postMessage","kind":"429","retry_after":7,"unwatched":true})");
     auto result = platform_->post(words("x"));
     EXPECT_EQ(result.error.kind, Kind::kLater);
     EXPECT_EQ(result.error.retry_after, seconds{7});

@@ -4,7 +4,7 @@
 
 #include <algorithm>
 
-#include "core/random.hpp"
+#include "core/backoff.hpp"
 #include "log/log.hpp"
 
 namespace berth::slack {
@@ -14,13 +14,6 @@ constexpr milliseconds kLongestRetry{15'000};  // a revoked token is told, and t
 constexpr milliseconds kDrain{2'000};          // for envelopes under way on the old connection
 
 }  // namespace
-
-milliseconds SocketMode::backoff(int failures) const {
-    const milliseconds base =
-        std::min(settings_.first_retry * (1 << std::min(failures, 6)), kLongestRetry);
-    return base / 2 +
-           milliseconds{Random::system().below(static_cast<std::uint64_t>(base.count() / 2 + 1))};
-}
 
 struct SocketMode::Line {
     enum class State { kOpening, kOpen, kLeaving, kClosed };
@@ -141,7 +134,7 @@ void SocketMode::keep() {
             }();
             if (!listening) tell_({false, why});
             log::info("no new connection to Slack", {{"why", why}});
-            if (!rest(backoff(failures++))) return;
+            if (!rest(backoff(failures++, settings_.first_retry, kLongestRetry))) return;
             continue;
         }
         failures = 0;
@@ -169,10 +162,10 @@ void SocketMode::keep() {
         if (closed) {
             line.reset();
             tell_({false, "the connection to Slack ended: " + reason});
-            if (!rest(backoff(failures++))) return;
+            if (!rest(backoff(failures++, settings_.first_retry, kLongestRetry))) return;
         } else if (reason == "link_disabled") {
             tell_({false, "Socket Mode is switched off for this app (link_disabled)"});
-            if (!rest(backoff(failures++))) return;
+            if (!rest(backoff(failures++, settings_.first_retry, kLongestRetry))) return;
         }
     }
 }

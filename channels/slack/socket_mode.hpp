@@ -43,8 +43,6 @@ private:
     /// False when stopping.
     bool rest(milliseconds time);
 
-    milliseconds backoff(int failures) const;
-
     const Settings& settings_;
     WebApi& api_;
     const Take take_;

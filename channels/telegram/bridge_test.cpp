@@ -152,6 +152,31 @@ TEST_F(TelegramBridge, TheSettingsAreChecked) {
     );
 }
 
+TEST_F(TelegramBridge, OfTwoInstancesOnePollsAndTheOtherTakesOver) {
+    constexpr int kSaid = 4;  // less than a private chat's burst
+    world_->berth().people["9"] = BridgeWorld::actor("nina", "operator");
+    const auto replies = [&] {
+        std::vector<std::string> out;
+        for (const Json& message : seen("9")) {
+            if (message.bool_or("bot", false)) out.push_back(message.string_or("text", ""));
+        }
+        return out;
+    };
+    world_->start();
+    world_->start_another();
+    for (int i = 0; i < kSaid; ++i) say("/nonsense" + std::to_string(i) + "x", "9", 9);
+    ASSERT_TRUE(eventually([&] { return replies().size() == kSaid; }));
+    world_->stop();
+    for (int i = kSaid; i < 2 * kSaid; ++i) say("/nonsense" + std::to_string(i) + "x", "9", 9);
+    ASSERT_TRUE(eventually([&] { return replies().size() == 2 * kSaid; }, seconds{60}));
+    for (int i = 0; i < 2 * kSaid; ++i) {
+        const std::string wanted = "nonsense" + std::to_string(i) + "x";
+        EXPECT_NE(replies()[static_cast<std::size_t>(i)].find(wanted), std::string::npos) << i;
+    }
+    // The poll that the first one left behind may still hang when the second one begins.
+    EXPECT_LE(fake_.look("state").int_or("conflicts", 9), 1) << "never two at once";
+}
+
 TEST_F(TelegramBridge, LosesAndRepeatsNothingOverFaultsAndRestarts) {
     constexpr int kChats = 6;
     constexpr int kEach = 25;

@@ -13,7 +13,7 @@
 
 #include "chat/length.hpp"
 #include "chat/markdown.hpp"
-#include "core/random.hpp"
+#include "core/backoff.hpp"
 #include "log/log.hpp"
 #include "telegram/bot_api.hpp"
 #include "telegram/markup.hpp"
@@ -152,13 +152,9 @@ void Telegram::receive() {
         }
         introduced =
             introduced && failures_ < 3;  // look again whether the webhook is as it should be
-        const auto most = std::min(
-            settings_.slowest_pause, settings_.first_pause * (1 << std::min(failures_, 10))
-        );
-        ++failures_;
-        const auto jitter =
-            milliseconds{Random::system().below(static_cast<std::uint64_t>(most.count()) / 2 + 1)};
-        pause(std::max(asked_, most / 2 + jitter));
+        const milliseconds wait =
+            backoff(failures_++, settings_.first_pause, settings_.slowest_pause);
+        pause(std::max(asked_, wait));
         asked_ = milliseconds{0};
     }
 }

@@ -236,11 +236,26 @@ TEST_F(TelegramPlatform, AShortAnswerToAClickIsSeenByItsPresserAlone) {
     ));
 }
 
+TEST_F(TelegramPlatform, ALongTextStandsThereWhole) {
+    start();
+    say("hello");
+    const berth::testing::LongText text(300);
+    ASSERT_NO_FATAL_FAILURE(post_whole(text, [](const auto& piece) { return words(piece); }));
+    std::vector<std::string> shown;
+    for (const Json& one : seen()) {
+        if (!one.bool_or("bot", false)) continue;
+        shown.push_back(one.string_or("text", ""));
+        EXPECT_NE(one.find("entities")->dump().find("\"pre\""), std::string::npos) << "as code";
+    }
+    text.expect_whole(shown, false);
+}
+
 TEST_F(TelegramPlatform, UnderstandsRefusals) {
     fake_.tell("chat", R"({"id":-7,"title":"old"})");
     start();
     say("hello");
-    fault(R"({"method":"sendMessage","kind":"error","status":429,"retry_after":7})");
+    fault(R"({"method":"sendMessage","kind":"error","status":429,"retry_after":7,"unwatched":true})"
+    );
     auto refused = platform_->post(words("x"));
     EXPECT_EQ(refused.error.kind, Kind::kLater);
     EXPECT_EQ(refused.error.retry_after, seconds{7});

@@ -34,6 +34,17 @@ bool wants(const SubscriberRow& subscriber, const std::string& org, std::string_
            );
 }
 
+bool anybody_wants(
+    const std::vector<SubscriberRow>& subscribers, const std::deque<bus::Delivery>& batch
+) {
+    return std::any_of(batch.begin(), batch.end(), [&](const bus::Delivery& delivery) {
+        const std::string& subject = delivery.message().subject;
+        return std::any_of(subscribers.begin(), subscribers.end(), [&](const SubscriberRow& each) {
+            return wants(each, org_of(subject), subject);
+        });
+    });
+}
+
 // What is somebody's, in order.
 std::vector<IncomingRow> rows_for(
     const std::vector<SubscriberRow>& subscribers, const std::deque<bus::Delivery>& batch
@@ -150,7 +161,7 @@ Result<std::set<std::string>> Intake::store(const std::deque<bus::Delivery>& bat
     std::set<std::string> out;
     // Most events are nobody's: that costs one question and no transaction.
     BERTH_ASSIGN(const auto willing, repo::interested(parts_.pool, wanted));
-    if (!rows_for(willing, batch).empty()) {
+    if (anybody_wants(willing, batch)) {
         auto done = parts_.pool.transact([&](store::Transaction& tx) -> Result<void> {
             BERTH_ASSIGN(const auto subscribers, repo::interested(tx, wanted));
             const auto events = rows_for(subscribers, batch);

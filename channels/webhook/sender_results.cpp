@@ -13,7 +13,7 @@ namespace {
 std::string error_text(const Answer& answer, std::string error) {
     if (answer.status >= 300 && answer.status < 400) error = "redirects are not followed";
     if (!is_utf8(error)) error = "no answer";
-    return error.substr(0, kMaxError);
+    return clipped(error, kMaxError);
 }
 
 }  // namespace

@@ -160,7 +160,11 @@ Result<Target> parse_target(std::string_view url, bool allow_http) {
         return bad_url("has a user part; requests are signed instead");
     BERTH_TRY(read_authority(authority, out));
     if (!out.https && !allow_http)
-        return invalid("https_required", "this deployment sends events by https only", "url");
+        return invalid(
+            "https_required",
+            "this deployment sends events by https only (setting webhook.allow_http)",
+            "url"
+        );
     out.origin = url.substr(0, url.size() - rest.size() + authority.size());
     return out;
 }

@@ -236,14 +236,6 @@ protected:
         if (!stored) throw std::runtime_error(stored.error().describe());
         return id;
     }
-    static bool eventually(const std::function<bool()>& good, milliseconds patience = seconds{20}) {
-        const auto until = std::chrono::steady_clock::now() + patience;
-        while (!good()) {
-            if (std::chrono::steady_clock::now() > until) return false;
-            std::this_thread::sleep_for(milliseconds{20});
-        }
-        return true;
-    }
     virtual Result<std::vector<std::string>> resolve(const std::string& host) {
         const std::lock_guard lock(names_mutex);
         ++resolved[host];

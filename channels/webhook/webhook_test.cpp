@@ -5,11 +5,14 @@
 
 #include "core/json.hpp"
 #include "core/text.hpp"
+#include "support/eventually.hpp"
 #include "webhook/signature.hpp"
 #include "webhook/test_world.hpp"
 
 namespace berth::webhook {
 namespace {
+
+using berth::testing::eventually;
 
 TEST_F(WebhookTest, AnEventComesSignedAsACloudEvent) {
     const auto id = add(sink.url("/ok?key=1"), {"berth.evt.acme.run.>"});

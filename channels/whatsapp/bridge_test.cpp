@@ -132,6 +132,42 @@ TEST_F(WhatsAppBridge, ForgeriesDoNothing) {
             .int_or("status", 0),
         413
     );
+    const auto refused = [&] {
+        const std::lock_guard lock(world_->berth().mutex);
+        return world_->berth().refused;
+    };
+    ASSERT_TRUE(eventually([&] { return !refused().empty(); }));
+    ASSERT_EQ(refused().size(), 1U) << "of one address once a minute";
+    EXPECT_EQ(refused()[0].surface(), "whatsapp");
+    EXPECT_EQ(refused()[0].user(), "") << "nothing that it says is believed";
+    EXPECT_EQ(refused()[0].from(), "127.0.0.1");
+    EXPECT_NE(refused()[0].reason().find("signature"), std::string::npos);
+}
+
+TEST_F(WhatsAppBridge, AChallengeWithAnotherVerifyTokenIsAudited) {
+    start();
+    const auto ask = [&](const char* token) {
+        return fake_
+            .tell(
+                "hook",
+                R"({"verify_token":")" + std::string(token) + R"(","url":"http://)" + listen_ +
+                    R"(/whatsapp"})"
+            )
+            .int_or("status", 0);
+    };
+    EXPECT_EQ(ask("a-verify-tokem"), 403);
+    EXPECT_EQ(ask(""), 403);
+    const auto refused = [&] {
+        const std::lock_guard lock(world_->berth().mutex);
+        return world_->berth().refused;
+    };
+    ASSERT_TRUE(eventually([&] { return !refused().empty(); }));
+    EXPECT_EQ(ask("a-verify-token"), 200);
+    ASSERT_EQ(refused().size(), 1U) << "of one address once a minute";
+    EXPECT_EQ(refused()[0].surface(), "whatsapp");
+    EXPECT_EQ(refused()[0].user(), "");
+    EXPECT_EQ(refused()[0].from(), "127.0.0.1");
+    EXPECT_NE(refused()[0].reason().find("verify token"), std::string::npos);
 }
 
 TEST_F(WhatsAppBridge, LosesAndRepeatsNothingOverFaultsAndRestarts) {

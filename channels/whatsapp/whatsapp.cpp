@@ -10,7 +10,7 @@
 #include <mutex>
 #include <thread>
 
-#include "core/random.hpp"
+#include "core/backoff.hpp"
 #include "core/text.hpp"
 #include "http/client.hpp"
 #include "identity/token.hpp"
@@ -34,6 +34,7 @@ chat::Traits make_traits() {
     traits.name = "whatsapp";
     traits.max_text = kMaxText;
     traits.counts_utf16 = true;
+    traits.edits = false;
     traits.threads = false;
     // Meta: one message in 6 s to one person, 45 ahead of it; 80 a second in all.
     traits.per_conversation = {1.0 / 6.0, 45.0};
@@ -174,17 +175,13 @@ SendResult<Sent> WhatsApp::post(const Outgoing& message) {
 SendResult<Sent> WhatsApp::edit(
     const chat::Conversation&, const std::string& message, const Outgoing& content
 ) {
-    // While it has buttons it has not ended: its steps are not worth a message each.
-    if (content.content.is_card && !content.content.card.buttons.empty()) {
-        return {std::nullopt, {SendError::Kind::kUnchanged, {}, "it goes on"}};
-    }
     Outgoing last = content;
     last.answers = message;
     return post(last);
 }
 
 void WhatsApp::watch() {
-    milliseconds pause = settings_.first_pause;
+    int failures = 0;
     while (!stopping_) {
         http::Request request;
         request.canceled = [this] { return stopping_.load(); };
@@ -192,7 +189,7 @@ void WhatsApp::watch() {
         if (stopping_) return;
         milliseconds time = settings_.watch;
         if (reply.ok) {
-            pause = settings_.first_pause;
+            failures = 0;
             sink_->health({true, {}});
         } else {
             const bool refused = reply.error.kind == SendError::Kind::kUnauthorized;
@@ -201,9 +198,7 @@ void WhatsApp::watch() {
                 reply.error.reason;
             log::warning("whatsapp_unwell", {{"reason", why}});
             sink_->health({false, why});
-            const auto half = static_cast<std::uint64_t>(pause.count()) / 2;
-            time = milliseconds{half + Random::system().below(half + 1)};
-            pause = std::min(pause * 2, settings_.slowest_pause);
+            time = backoff(failures++, settings_.first_pause, settings_.slowest_pause);
         }
         std::unique_lock lock(mutex_);
         changed_.wait_for(lock, time, [this] { return stopping_.load(); });

@@ -251,6 +251,15 @@ check() {
         if command -v bash >/dev/null; then
             by_shim "exec -a" bash -c 'exec -a other "$0" "$@"' "$place"
         fi
+        by_shim "an open file" sh -c 'exec 9<"$0"; exec /proc/self/fd/9 "$@"' "$place"
+        if command -v setsid >/dev/null; then by_shim "a session of its own" setsid "$place"; fi
+        if command -v python3 >/dev/null; then
+            by_shim "python3 -c" python3 -c 'import os, sys; os.execv(sys.argv[1], ["other"] + sys.argv[2:])' "$place"
+        fi
+        if command -v perl >/dev/null; then
+            by_shim "perl -e" perl -e 'my $tool = shift; exec { $tool } "other", @ARGV' "$place"
+        fi
+        if command -v busybox >/dev/null; then by_shim "busybox env" busybox env "$place"; fi
         closed "the list of real tools" ls "$real${place%/*}"
         known "the real tool's own path" "$real$place" --version
         for loader in /lib64/ld-linux-*.so.* /lib/ld-linux-*.so.* /lib/ld-musl-*.so.*; do

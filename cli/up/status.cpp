@@ -109,13 +109,15 @@ int show_remote(const Context& context) {
         return 1;
     }
     bool ready = true;
-    std::vector<std::vector<std::string>> rows = {{"SERVICE", "INSTANCE", "STATE", "REASON"}};
+    std::vector<std::vector<std::string>> rows = {
+        {"SERVICE", "INSTANCE", "STATE", "GUARD", "REASON"}};
     for (const auto& service : status->services()) {
         ready = ready && service.ready();
         rows.push_back(
             {service.name(),
              service.instance(),
              service.ready() ? "ready" : "not ready",
+             service.guard().empty() ? "-" : service.guard(),
              service.reason()}
         );
     }

@@ -234,6 +234,8 @@ private:
     void run_timer() {
         std::unique_lock lock(mutex_);
         while (!stopping_) {
+            // Nobody is woken for what was answered.
+            while (!timers_.empty() && !open_.contains(timers_.top().second)) timers_.pop();
             if (timers_.empty()) {
                 changed_.wait(lock);
                 continue;
@@ -244,9 +246,7 @@ private:
                 continue;
             }
             timers_.pop();
-            const auto it = open_.find(serial);
-            if (it == open_.end()) continue;
-            const std::shared_ptr<Open> open = it->second;
+            const std::shared_ptr<Open> open = open_.at(serial);
             const bool over = std::chrono::steady_clock::now() >= open->until;
             if (!over) {
                 open->reask_after *= 2;

@@ -70,8 +70,8 @@ public:
 struct ConsumerSettings {
     std::string stream;
     std::string durable;
-    std::size_t workers = 4;         ///< threads that run the handler; 0: the receiving one does,
-                                     ///< for a handler that never blocks
+    std::size_t workers = 4;         ///< threads that run the handler; 0: the one that reads the
+                                     ///< connection does, for a handler that never blocks
     std::size_t max_in_flight = 64;  ///< deliveries held at once (credit asked of the server)
     milliseconds ack_wait{5'000};    ///< the shortest of the durables' own; a held delivery is kept
                                      ///< alive at a third of it
@@ -109,8 +109,9 @@ struct BusStats {
 };
 
 /// A connection to the bus. Thread-safe. Handlers run on the bus's own threads, one at a time per
-/// receiver unless it is a durable consumer with several workers; they must not block longer than
-/// they need, and a plain subscription's handler must not wait for the bus.
+/// receiver unless it is a durable consumer with several workers. A plain subscription's handler,
+/// a publish's `done` and an ask's run in the thread that reads the connection: they must not
+/// block, and what waits for the bus there waits for ever.
 class Connection {
 public:
     using PublishDone = std::function<void(Result<PubAck>)>;

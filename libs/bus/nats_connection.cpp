@@ -15,6 +15,8 @@ constexpr std::size_t kMaxPending = 8'192;
 constexpr std::size_t kMaxPendingBytes = 64U << 20U;
 // How often unconfirmed publishes are looked at for their timeout.
 constexpr milliseconds kSweep{50};
+// How long a publish that perhaps nobody heard is waited for when it is sent again.
+constexpr milliseconds kUnheardTimeout{1'000};
 
 /// `"name":value` of a flat PubAck; the value's text without quotes, or empty.
 std::string_view field(std::string_view json, std::string_view name) {
@@ -74,9 +76,15 @@ public:
         core_ = std::make_shared<NatsCore>(std::move(settings), stats());
         BERTH_TRY(core_->connect());
         ack_prefix_ = core_->new_inbox() + ".";
-        BERTH_ASSIGN(acks_, make_raw_subscription(core_, ack_prefix_ + "*", [this](natsMsg* raw) {
-                         on_ack(raw);
-                     }));
+        BERTH_ASSIGN(
+            acks_,
+            make_raw_subscription(
+                core_,
+                ack_prefix_ + "*",
+                [this](natsMsg* raw) { on_ack(raw); },
+                [this] { on_unheard(); }
+            )
+        );
         reconnect_ = core_->on_reconnect([this] { publish_again(); });
         sweeper_ = std::thread([this] { sweep(); });
         return {};
@@ -157,13 +165,6 @@ private:
         const std::string_view subject = natsMsg_GetSubject(raw);
         const std::uint64_t id =
             number(subject.substr(std::min(ack_prefix_.size(), subject.size())));
-        if (status_of(raw) == "503") {
-            settle(
-                id,
-                unavailable("no_stream", "no stream takes this subject; is the topology applied?")
-            );
-            return;
-        }
         settle(
             id,
             parse_pub_ack(
@@ -186,22 +187,61 @@ private:
         entry->done(std::move(result));
     }
 
+    void on_unheard() {
+        {
+            const std::lock_guard lock(mutex_);
+            unheard_ = true;
+        }
+        changed_.notify_all();
+    }
+
     void sweep() {
         std::unique_lock lock(mutex_);
-        while (!changed_.wait_for(lock, kSweep, [this] { return stopping_; })) {
+        while (!stopping_) {
+            changed_.wait_for(lock, kSweep, [this] { return stopping_ || unheard_; });
             const SteadyTime now = std::chrono::steady_clock::now();
             std::vector<std::uint64_t> late;
+            std::vector<std::pair<std::uint64_t, std::shared_ptr<Pending>>> doubtful;
             for (const auto& [id, entry] : pending_) {
-                if (entry->until <= now) late.push_back(id);
+                if (entry->until <= now)
+                    late.push_back(id);
+                else if (unheard_)
+                    doubtful.emplace_back(id, entry);
             }
+            unheard_ = false;
             lock.unlock();
             for (const std::uint64_t id : late) {
                 settle(
                     id, deadline("publish_timeout", "the bus did not confirm the message in time")
                 );
             }
+            for (const auto& [id, entry] : doubtful) {
+                // A bus that hangs is not waited for once per message; each has its own timeout.
+                if (!look_for_stream(id, *entry)) break;
+            }
             lock.lock();
         }
+    }
+
+    /// Nobody heard one of the publishes under way, and nothing tells which: this one is sent again
+    /// with its id, as after a reconnect, and waited for. False where the bus does not answer.
+    bool look_for_stream(std::uint64_t id, const Pending& entry) {
+        {
+            const std::lock_guard lock(mutex_);
+            if (stopping_) return false;
+            if (!pending_.contains(id)) return true;
+        }
+        const auto answer = core_->request(entry.message, kUnheardTimeout);
+        if (answer)
+            settle(id, parse_pub_ack(*answer));
+        else if (answer.error().code == "no_responders")
+            settle(
+                id,
+                unavailable("no_stream", "no stream takes this subject; is the topology applied?")
+            );
+        else
+            return false;
+        return true;
     }
 
     /// After a reconnect: what was in flight is sent again in its order; Nats-Msg-Id makes that
@@ -239,6 +279,7 @@ private:
     std::unordered_map<std::uint64_t, std::shared_ptr<Pending>> pending_;  // by mutex_
     std::size_t pending_bytes_ = 0;                                        // by mutex_
     std::uint64_t next_id_ = 1;                                            // by mutex_
+    bool unheard_ = false;                                                 // by mutex_
     bool stopping_ = false;                                                // by mutex_
     std::shared_ptr<void> reconnect_;
     std::thread sweeper_;

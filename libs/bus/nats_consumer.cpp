@@ -6,7 +6,6 @@
 #include <unordered_map>
 
 #include "bus/nats_core.hpp"
-#include "core/guarded.hpp"
 
 namespace berth::bus {
 namespace {
@@ -20,54 +19,27 @@ constexpr milliseconds kTick{200};
 
 class PlainSubscription final : public Receiver {
 public:
-    PlainSubscription(std::shared_ptr<NatsCore> core, RawHandler handler)
-        : core_(std::move(core)), handler_(std::move(handler)) {}
+    explicit PlainSubscription(std::shared_ptr<NatsCore> core) : core_(std::move(core)) {}
     ~PlainSubscription() override { PlainSubscription::stop(); }
 
-    Result<void> start(const std::string& subject) {
-        natsSubscription* raw = nullptr;
-        const natsStatus status = natsConnection_Subscribe(
-            &raw, core_->handle(), subject.c_str(), &PlainSubscription::on_message, this
-        );
-        if (status != NATS_OK) return nats_error("cannot subscribe to " + subject, status);
-        subscription_.reset(raw);
-        natsSubscription_SetPendingLimits(raw, -1, 256 << 20);
-        if (natsSubscription_SetOnCompleteCB(raw, &PlainSubscription::on_complete, this) == NATS_OK)
-            *completed_.lock() = false;
+    Result<void> start(
+        const std::string& subject, RawHandler handler, std::function<void()> unheard
+    ) {
+        BERTH_ASSIGN(listener_, core_->listen(subject, std::move(handler), std::move(unheard)));
         return {};
     }
 
     void stop() override {
-        if (!subscription_) return;
-        natsSubscription_Unsubscribe(subscription_.get());
-        auto lock = completed_.lock();
-        completed_changed_.wait(lock.native(), [&lock] { return *lock; });
-        lock.native().unlock();
-        subscription_.reset();
+        if (listener_) core_->hush(listener_);
+        listener_.reset();
     }
 
 private:
-    static void on_message(natsConnection*, natsSubscription*, natsMsg* raw, void* closure) {
-        const NatsMsgPtr message(raw);
-        auto& self = *static_cast<PlainSubscription*>(closure);
-        if (!self.core_->closed()) self.handler_(raw);
-    }
-    static void on_complete(void* closure) {
-        auto& self = *static_cast<PlainSubscription*>(closure);
-        // Notified under the lock: the waiter may destroy the condition as soon as it has the lock.
-        auto lock = self.completed_.lock();
-        *lock = true;
-        self.completed_changed_.notify_all();
-    }
-
     std::shared_ptr<NatsCore> core_;
-    RawHandler handler_;
-    Guarded<bool> completed_{true};
-    std::condition_variable completed_changed_;
-    NatsSubPtr subscription_;
+    std::shared_ptr<NatsLoop::Listener> listener_;
 };
 
-/// What the consumer's loop, its workers and its deliveries share. Outlives the consumer through
+/// What the consumer's threads and its deliveries share. Outlives the consumer through
 /// deliveries.
 struct ConsumerShared {
     explicit ConsumerShared(std::shared_ptr<NatsCore> the_core) : core(std::move(the_core)) {}
@@ -127,14 +99,15 @@ public:
     ~DurableConsumer() override { DurableConsumer::stop(); }
 
     Result<void> start() {
-        natsSubscription* raw = nullptr;
-        const natsStatus status =
-            natsConnection_SubscribeSync(&raw, core_->handle(), inbox_.c_str());
-        if (status != NATS_OK) return nats_error("cannot subscribe to " + inbox_, status);
-        subscription_.reset(raw);
+        const auto hear = [this](natsMsg* raw) {
+            take(raw);
+            top_up();
+        };
+        // Nobody hears the pull: the durable is not there.
+        BERTH_ASSIGN(listener_, core_->listen(inbox_, hear, [this] { back_off(SIZE_MAX); }));
         for (std::size_t i = 0; i < settings_.workers; ++i)
             workers_.emplace_back([this] { work(); });
-        loop_ = std::thread([this] { receive(); });
+        keeper_ = std::thread([this] { keep(); });
         return {};
     }
 
@@ -145,10 +118,10 @@ public:
             shared_->stopping = true;
         }
         shared_->changed.notify_all();
-        if (subscription_) natsSubscription_Unsubscribe(subscription_.get());
-        if (loop_.joinable()) loop_.join();
+        stopped_.notify_all();
+        if (listener_) core_->hush(listener_);
+        if (keeper_.joinable()) keeper_.join();
         for (std::thread& worker : workers_) worker.join();
-        subscription_.reset();
         std::deque<Delivery> rest;
         {
             const std::lock_guard lock(shared_->mutex);
@@ -160,47 +133,37 @@ public:
     }
 
 private:
-    // Loop thread: the only one that reads the subscription and asks for more.
-    void receive() {
+    /// Keeps the credit open over reconnects and refusals, and what is held alive.
+    void keep() {
         std::uint64_t epoch = core_->epoch();
-        SteadyTime last_heard = std::chrono::steady_clock::now();
         for (;;) {
-            if (!top_up()) return;
-            natsMsg* raw = nullptr;
-            const natsStatus status =
-                natsSubscription_NextMsg(&raw, subscription_.get(), kTick.count());
+            top_up();
+            std::unique_lock lock(shared_->mutex);
+            if (stopped_.wait_for(lock, kTick, [this] { return shared_->stopping; })) return;
+            if (core_->closed()) return;
             const SteadyTime now = std::chrono::steady_clock::now();
-            if (status == NATS_OK) {
-                const NatsMsgPtr message(raw);
-                last_heard = now;
-                take(raw);
-            } else if (status != NATS_TIMEOUT) {
-                const std::lock_guard lock(shared_->mutex);
-                if (shared_->stopping || core_->closed()) return;
-            }
             // A reconnect forgets our pulls, and a pull that outlived its expiry unanswered is gone
             // too.
-            if (core_->epoch() != epoch || now - last_heard > kPullExpires + seconds{5}) {
+            if (core_->epoch() != epoch || now - last_heard_ > kPullExpires + seconds{5}) {
                 epoch = core_->epoch();
-                last_heard = now;
-                const std::lock_guard lock(shared_->mutex);
+                last_heard_ = now;
                 shared_->asked = 0;
             }
+            lock.unlock();
             if (now - last_keep_alive_ > settings_.ack_wait / 6) keep_alive(now);
         }
     }
 
-    /// Asks for more when less than half of the credit is open. False when stopping.
-    bool top_up() {
+    /// Asks for more when less than half of the credit is open.
+    void top_up() {
         std::size_t batch = 0;
         {
             const std::lock_guard lock(shared_->mutex);
-            if (shared_->stopping) return false;
             const std::size_t used = shared_->asked + shared_->held.size();
-            if (std::chrono::steady_clock::now() < no_pull_before_ ||
-                shared_->asked > settings_.max_in_flight / 2 || used >= settings_.max_in_flight) {
-                return true;
-            }
+            if (shared_->stopping || shared_->asked > settings_.max_in_flight / 2 ||
+                used >= settings_.max_in_flight ||
+                std::chrono::steady_clock::now() < no_pull_before_)
+                return;
             batch = settings_.max_in_flight - used;
             shared_->asked += batch;
         }
@@ -214,7 +177,6 @@ private:
             {}
         );
         if (!sent) back_off(batch);
-        return true;
     }
 
     void back_off(std::size_t lost_credit) {
@@ -223,7 +185,12 @@ private:
         no_pull_before_ = std::chrono::steady_clock::now() + kPullBackoff;
     }
 
+    // The loop's thread.
     void take(natsMsg* raw) {
+        {
+            const std::lock_guard lock(shared_->mutex);
+            last_heard_ = std::chrono::steady_clock::now();
+        }
         if (const std::string_view status = status_of(raw); !status.empty()) {
             if (status == "100") return;
             const char* pending = nullptr;
@@ -254,7 +221,7 @@ private:
             const std::lock_guard lock(shared_->mutex);
             if (shared_->asked > 0) --shared_->asked;
             shared_->held.emplace(reply, std::chrono::steady_clock::now());
-            if (!workers_.empty()) {
+            if (settings_.workers > 0) {
                 shared_->ready.push_back(std::move(delivery));
                 shared_->changed.notify_one();
                 return;
@@ -296,20 +263,25 @@ private:
     Connection::DeliveryHandler handler_;
     std::shared_ptr<ConsumerShared> shared_;
     const std::string inbox_;
-    SteadyTime no_pull_before_{};   // loop thread
-    SteadyTime last_keep_alive_{};  // loop thread
-    NatsSubPtr subscription_;       // written by start and stop; read by the loop thread between
-    std::thread loop_;
+    SteadyTime no_pull_before_{};                               // by shared_->mutex
+    SteadyTime last_heard_ = std::chrono::steady_clock::now();  // by shared_->mutex
+    SteadyTime last_keep_alive_{};                              // keeper_
+    std::condition_variable stopped_;                           // with shared_->mutex
+    std::shared_ptr<NatsLoop::Listener> listener_;
+    std::thread keeper_;
     std::vector<std::thread> workers_;
 };
 
 }  // namespace
 
 Result<std::unique_ptr<Receiver>> make_raw_subscription(
-    std::shared_ptr<NatsCore> core, std::string subject, RawHandler handler
+    std::shared_ptr<NatsCore> core,
+    std::string subject,
+    RawHandler handler,
+    std::function<void()> unheard
 ) {
-    auto subscription = std::make_unique<PlainSubscription>(std::move(core), std::move(handler));
-    BERTH_TRY(subscription->start(subject));
+    auto subscription = std::make_unique<PlainSubscription>(std::move(core));
+    BERTH_TRY(subscription->start(subject, std::move(handler), std::move(unheard)));
     return std::unique_ptr<Receiver>(std::move(subscription));
 }
 

@@ -7,6 +7,7 @@
 #include <cstring>
 #include <thread>
 
+#include "core/guarded.hpp"
 #include "core/id.hpp"
 
 namespace berth::bus {
@@ -21,6 +22,10 @@ constexpr std::int64_t kPingIntervalMs = 10'000;
 constexpr int kMaxPingsOut = 3;
 constexpr std::int64_t kConnectMs = 2'000;  // of one attempt, a TLS handshake included
 constexpr int kReconnectBufferBytes = 32 << 20;
+constexpr int kPendingBytes = 256 << 20;  // of one subscription, until its handler takes them
+// Messages that wait to be freed together: as many, or as many bytes.
+constexpr std::size_t kRetiredMessages = 64;
+constexpr std::size_t kRetiredBytes = 256U << 10U;
 
 std::string between(std::string_view text, std::string_view begin, std::string_view end) {
     const auto first = text.find(begin);
@@ -42,7 +47,60 @@ char* duplicate(std::string_view text) {
     return copy;
 }
 
+Result<NatsMsgPtr> make_message(
+    const std::string& subject,
+    const std::string& reply,
+    std::string_view payload,
+    const Headers& headers
+) {
+    natsMsg* raw = nullptr;
+    natsStatus status = natsMsg_Create(
+        &raw,
+        subject.c_str(),
+        reply.empty() ? nullptr : reply.c_str(),
+        payload.data(),
+        static_cast<int>(payload.size())
+    );
+    NatsMsgPtr message(raw);
+    for (auto it = headers.begin(); it != headers.end() && status == NATS_OK; ++it)
+        status = natsMsgHeader_Set(raw, it->first.c_str(), it->second.c_str());
+    if (status != NATS_OK) return nats_error("cannot make a message for " + subject, status);
+    return message;
+}
+
+struct Retired {
+    std::vector<natsMsg*> messages;
+    std::size_t bytes = 0;
+};
+
+// Never destroyed: a message may end while the process does.
+Guarded<Retired>& retired() {
+    static auto* const one = new Guarded<Retired>;
+    return *one;
+}
+
+void free_retired() {
+    std::vector<natsMsg*> messages;
+    {
+        auto lock = retired().lock();
+        messages.swap(lock->messages);
+        lock->bytes = 0;
+    }
+    for (natsMsg* const message : messages) natsMsg_Destroy(message);
+}
+
 }  // namespace
+
+void retire(natsMsg* message) {
+    bool full = false;
+    {
+        auto lock = retired().lock();
+        lock->bytes += static_cast<std::size_t>(natsMsg_GetDataLength(message));
+        lock->messages.push_back(message);
+        full = lock->messages.size() >= kRetiredMessages || lock->bytes >= kRetiredBytes;
+    }
+    if (full) free_retired();
+}
 
 Error nats_error(std::string_view what, natsStatus status) {
     std::string message = std::string(what) + ": " + natsStatus_GetText(status);
@@ -66,6 +124,7 @@ NatsCore::~NatsCore() {
     // call.
     while (!nats_closed_.load()) std::this_thread::sleep_for(milliseconds{1});
     loop_.stop();
+    free_retired();
     natsConnection_Destroy(connection_);
 }
 
@@ -229,20 +288,8 @@ Result<void> NatsCore::publish_raw(
             );
         });
     } else {
-        natsMsg* raw = nullptr;
-        status = natsMsg_Create(
-            &raw,
-            subject.c_str(),
-            reply.empty() ? nullptr : reply.c_str(),
-            payload.data(),
-            static_cast<int>(payload.size())
-        );
-        const NatsMsgPtr message(raw);
-        for (auto it = headers.begin(); it != headers.end() && status == NATS_OK; ++it) {
-            status = natsMsgHeader_Set(raw, it->first.c_str(), it->second.c_str());
-        }
-        if (status == NATS_OK)
-            status = loop_.write([&] { return natsConnection_PublishMsg(connection_, raw); });
+        BERTH_ASSIGN(const NatsMsgPtr message, make_message(subject, reply, payload, headers));
+        status = loop_.write([&] { return natsConnection_PublishMsg(connection_, message.get()); });
     }
     if (status != NATS_OK) return nats_error("cannot publish to " + subject, status);
     return {};
@@ -251,26 +298,47 @@ Result<void> NatsCore::publish_raw(
 Result<std::string> NatsCore::request(
     std::string_view subject, std::string_view payload, milliseconds timeout
 ) {
+    return request(Message{std::string(subject), {}, std::string(payload)}, timeout);
+}
+
+Result<std::string> NatsCore::request(const Message& message, milliseconds timeout) {
     if (closed()) return unavailable("bus_closed", "the connection to the bus is closed");
-    natsMsg* raw = nullptr;
-    const natsStatus status = natsConnection_Request(
-        &raw,
-        connection_,
-        std::string(subject).c_str(),
-        payload.data(),
-        static_cast<int>(payload.size()),
-        timeout.count()
+    BERTH_ASSIGN(
+        const NatsMsgPtr question,
+        make_message(message.subject, {}, message.payload, message.headers)
     );
-    const NatsMsgPtr message(raw);
+    natsMsg* raw = nullptr;
+    const natsStatus status =
+        natsConnection_RequestMsg(&raw, connection_, question.get(), timeout.count());
+    const NatsMsgPtr answer(raw);
     if (status == NATS_NO_RESPONDERS) {
         return unavailable(
             "no_responders",
-            "nobody answers on " + std::string(subject) +
-                " (is JetStream enabled and the name right?)"
+            "nobody answers on " + message.subject + " (is JetStream enabled and the name right?)"
         );
     }
-    if (status != NATS_OK) return nats_error("request to " + std::string(subject), status);
+    if (status != NATS_OK) return nats_error("request to " + message.subject, status);
     return std::string(natsMsg_GetData(raw), static_cast<std::size_t>(natsMsg_GetDataLength(raw)));
+}
+
+Result<std::shared_ptr<NatsLoop::Listener>> NatsCore::listen(
+    const std::string& subject, RawHandler handler, std::function<void()> unheard
+) {
+    natsSubscription* raw = nullptr;
+    const natsStatus status = natsConnection_SubscribeSync(&raw, connection_, subject.c_str());
+    if (status != NATS_OK) return nats_error("cannot subscribe to " + subject, status);
+    natsSubscription_SetPendingLimits(raw, -1, kPendingBytes);
+    return loop_.listen(
+        raw,
+        [this, handler = std::move(handler), unheard = std::move(unheard)](natsMsg* message) {
+            const NatsMsgPtr held(message);
+            if (closed()) return;
+            if (message != nullptr)
+                handler(message);
+            else if (unheard)
+                unheard();
+        }
+    );
 }
 
 Message to_message(natsMsg* message) {

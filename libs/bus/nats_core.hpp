@@ -20,9 +20,14 @@ struct NatsDeleter {
     void operator()(T* handle) const { Destroy(handle); }
 };
 using NatsOptionsPtr = std::unique_ptr<natsOptions, NatsDeleter<natsOptions, natsOptions_Destroy>>;
-using NatsMsgPtr = std::unique_ptr<natsMsg, NatsDeleter<natsMsg, natsMsg_Destroy>>;
+/// Ends a message, some time later. libnats frees messages on a thread of its own and wakes it for
+/// each, which costs more than a small message does: they are handed over many at once.
+/// Thread-safe.
+void retire(natsMsg* message);
+using NatsMsgPtr = std::unique_ptr<natsMsg, NatsDeleter<natsMsg, retire>>;
 using NatsSubPtr =
     std::unique_ptr<natsSubscription, NatsDeleter<natsSubscription, natsSubscription_Destroy>>;
+using RawHandler = std::function<void(natsMsg*)>;
 
 /// The connection's shared heart. Receivers and the publisher hold it; the handle dies with the
 /// last of them. Thread-safe: libnats' connection is, the rest is guarded.
@@ -59,6 +64,17 @@ public:
     Result<std::string> request(
         std::string_view subject, std::string_view payload, milliseconds timeout
     );
+    /// A publish whose answer is waited for: in the calling thread, which may not be the loop's.
+    /// Error "no_responders": nobody hears the subject.
+    Result<std::string> request(const Message& message, milliseconds timeout);
+    /// Hands the subject's messages to `handler` in the loop's thread, which borrows each for the
+    /// call and must not wait for the bus. Until hush(). `unheard` is called there when nobody
+    /// heard a publish whose answer the subject awaits.
+    Result<std::shared_ptr<NatsLoop::Listener>> listen(
+        const std::string& subject, RawHandler handler, std::function<void()> unheard
+    );
+    /// Returns when the listener's handler does not run any more.
+    void hush(const std::shared_ptr<NatsLoop::Listener>& listener) { loop_.forget(listener); }
 
 private:
     Result<NatsOptionsPtr> make_options();
@@ -99,10 +115,12 @@ bool parse_ack_subject(std::string_view reply, AckInfo& info);
 
 Error nats_error(std::string_view what, natsStatus status);
 
-using RawHandler = std::function<void(natsMsg*)>;
 /// The handler borrows the message for the call.
 Result<std::unique_ptr<Receiver>> make_raw_subscription(
-    std::shared_ptr<NatsCore> core, std::string subject, RawHandler handler
+    std::shared_ptr<NatsCore> core,
+    std::string subject,
+    RawHandler handler,
+    std::function<void()> unheard = {}
 );
 Result<std::unique_ptr<Receiver>> make_subscription(
     std::shared_ptr<NatsCore> core, std::string subject, Connection::MessageHandler handler

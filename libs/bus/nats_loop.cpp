@@ -2,6 +2,7 @@
 // The epoll adapter for natsOptions_SetEventLoop.
 #include "bus/nats_loop.hpp"
 
+#include <dlfcn.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
 #include <unistd.h>
@@ -10,6 +11,26 @@
 #include <cerrno>
 #include <chrono>
 #include <cstring>
+
+// On an event loop libnats keeps a connection's parser over a reconnect (nats.c issue 1007, in
+// every release so far): one that was in the middle of a message takes the new connection's first
+// bytes for the rest of it, calls them an error, and does so at every reconnect after. Only libnats
+// knows where that parser is, so its function that makes one is found here first and asked.
+extern "C" {
+void natsParser_Destroy(NatsParser* parser);
+natsStatus natsParser_Create(NatsParser** place);
+}
+
+namespace {
+thread_local NatsParser** parser_made_at = nullptr;
+}
+
+natsStatus natsParser_Create(NatsParser** place) {
+    using Create = natsStatus (*)(NatsParser**);
+    static const auto create = reinterpret_cast<Create>(::dlsym(RTLD_NEXT, "natsParser_Create"));
+    parser_made_at = place;
+    return create(place);
+}
 
 namespace berth::bus {
 namespace {
@@ -31,13 +52,13 @@ std::int64_t now_nanos() { return std::chrono::steady_clock::now().time_since_ep
 Result<void> NatsLoop::attach_to(natsOptions* options, bool tls) {
     tls_ = tls;
     epoll_ = Fd(::epoll_create1(EPOLL_CLOEXEC));
-    stop_ = Fd(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
-    if (!epoll_ || !stop_)
+    wake_ = Fd(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
+    if (!epoll_ || !wake_)
         return unavailable("bus_loop", std::string("epoll: ") + std::strerror(errno));
     epoll_event event{};
     event.events = EPOLLIN;
-    event.data.fd = stop_.get();
-    if (::epoll_ctl(epoll_.get(), EPOLL_CTL_ADD, stop_.get(), &event) != 0)
+    event.data.fd = wake_.get();
+    if (::epoll_ctl(epoll_.get(), EPOLL_CTL_ADD, wake_.get(), &event) != 0)
         return unavailable("bus_loop", std::string("epoll: ") + std::strerror(errno));
     const natsStatus status =
         natsOptions_SetEventLoop(options, this, on_attach, on_read, on_write, on_detach);
@@ -51,9 +72,78 @@ void NatsLoop::start() {
 
 void NatsLoop::stop() {
     if (!thread_.joinable()) return;
-    const std::uint64_t one = 1;
-    (void)!::write(stop_.get(), &one, sizeof one);
+    stopping_.store(true);
+    wake();
     thread_.join();
+}
+
+void NatsLoop::wake() {
+    const std::uint64_t one = 1;
+    (void)!::write(wake_.get(), &one, sizeof one);
+}
+
+class NatsLoop::Listener {
+public:
+    Listener(natsSubscription* subscription, std::function<void(natsMsg*)> handler)
+        : subscription_(subscription), handler_(std::move(handler)) {}
+    ~Listener() { natsSubscription_Destroy(subscription_); }
+    Listener(const Listener&) = delete;
+    Listener& operator=(const Listener&) = delete;
+
+    void hand_out() {
+        const std::lock_guard lock(mutex_);
+        std::uint64_t queued = 0;
+        while (handler_ && natsSubscription_QueuedMsgs(subscription_, &queued) == NATS_OK &&
+               queued > 0) {
+            natsMsg* message = nullptr;
+            // It is there: this does not wait. A slow consumer is told so once, before its
+            // messages.
+            const natsStatus status = natsSubscription_NextMsg(&message, subscription_, 1);
+            if (status == NATS_OK || status == NATS_NO_RESPONDERS)
+                handler_(message);
+            else if (status != NATS_SLOW_CONSUMER)
+                return;
+        }
+    }
+    void end() {
+        natsSubscription_Unsubscribe(subscription_);
+        const std::lock_guard lock(mutex_);
+        handler_ = nullptr;
+    }
+
+private:
+    natsSubscription* const subscription_;
+    std::mutex mutex_;                       // held while the handler runs
+    std::function<void(natsMsg*)> handler_;  // by mutex_; empty: ended
+};
+
+std::shared_ptr<NatsLoop::Listener> NatsLoop::listen(
+    natsSubscription* subscription, std::function<void(natsMsg*)> handler
+) {
+    auto listener = std::make_shared<Listener>(subscription, std::move(handler));
+    {
+        auto lock = listeners_.lock();
+        auto next = std::make_shared<Listeners>(**lock);
+        next->push_back(listener);
+        *lock = std::move(next);
+    }
+    wake();
+    return listener;
+}
+
+void NatsLoop::forget(const std::shared_ptr<Listener>& listener) {
+    {
+        auto lock = listeners_.lock();
+        auto next = std::make_shared<Listeners>(**lock);
+        std::erase(*next, listener);
+        *lock = std::move(next);
+    }
+    listener->end();
+}
+
+void NatsLoop::hand_out() {
+    const std::shared_ptr<const Listeners> listeners = *listeners_.lock();
+    for (const auto& listener : *listeners) listener->hand_out();
 }
 
 // libnats calls these with its connection locked: they only note and tell the kernel.
@@ -62,15 +152,21 @@ natsStatus NatsLoop::on_attach(
 ) {
     auto& self = *static_cast<NatsLoop*>(loop);
     *user = loop;
+    const std::lock_guard lock(self.arm_mutex_);
     self.connection_.store(connection);
     self.socket_.store(socket);
     // What was asked for on an earlier socket is forgotten by libnats too.
     self.emptied_.store(self.asked_.load());
     self.armed_.store(false);
+    self.renewed_.store(true);
     epoll_event event{};
     event.events = EPOLLIN;
     event.data.fd = socket;
-    return ::epoll_ctl(self.epoll_.get(), EPOLL_CTL_ADD, socket, &event) == 0 ? NATS_OK : NATS_ERR;
+    if (::epoll_ctl(self.epoll_.get(), EPOLL_CTL_ADD, socket, &event) != 0) return NATS_ERR;
+    // Whoever found no socket to write to took the loop for woken, which it was not: nobody would
+    // ask for the next write.
+    self.wake();
+    return NATS_OK;
 }
 
 natsStatus NatsLoop::on_read(void* user, bool add) {
@@ -79,6 +175,7 @@ natsStatus NatsLoop::on_read(void* user, bool add) {
         self.arm(false);
     } else {
         // The socket is given up; a new one comes by on_attach.
+        const std::lock_guard lock(self.arm_mutex_);
         (void)::epoll_ctl(self.epoll_.get(), EPOLL_CTL_DEL, self.socket_.exchange(-1), nullptr);
     }
     return NATS_OK;
@@ -129,9 +226,14 @@ void NatsLoop::flush() {
 }
 
 void NatsLoop::read(natsConnection* connection) {
-    if (!tls_) return natsConnection_ProcessReadEvent(connection);
-    const std::lock_guard lock(write_mutex_);
+    std::unique_lock lock(write_mutex_, std::defer_lock);
+    if (tls_) lock.lock();
+    if (renewed_.exchange(false) && parser_ != nullptr) {
+        natsParser_Destroy(*parser_);
+        *parser_ = nullptr;  // libnats makes another
+    }
     natsConnection_ProcessReadEvent(connection);
+    if (parser_made_at != nullptr) parser_ = std::exchange(parser_made_at, nullptr);
 }
 
 bool NatsLoop::busy() const { return mean_gap_.load(std::memory_order_relaxed) < kBusyGapNanos; }
@@ -150,10 +252,19 @@ void NatsLoop::run() {
         const int count = ::epoll_wait(epoll_.get(), &event, 1, -1);
         waiting_.store(false);
         if (count < 0 && errno == EINTR) continue;
-        if (count < 0 || event.data.fd == stop_.get()) return;
+        if (count < 0 || stopping_.load()) return;
+        if (event.data.fd == wake_.get()) {
+            std::uint64_t times = 0;
+            (void)!::read(wake_.get(), &times, sizeof times);
+            hand_out();
+            continue;
+        }
         natsConnection* const connection = connection_.load();
         if (count == 0 || connection == nullptr || event.data.fd != socket_.load()) continue;
-        if ((event.events & (EPOLLIN | EPOLLHUP | EPOLLERR)) != 0) read(connection);
+        if ((event.events & (EPOLLIN | EPOLLHUP | EPOLLERR)) != 0) {
+            read(connection);
+            hand_out();
+        }
         if ((event.events & EPOLLOUT) != 0) {
             arm(false);
         }

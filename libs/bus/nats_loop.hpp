@@ -1,16 +1,23 @@
 // SPDX-License-Identifier: Apache-2.0
 // Private to libs/bus: the socket of a libnats connection on an epoll of our own, so that writes
-// that come close together leave in one system call without libnats' flusher, which waits 1 ms.
+// that come close together leave in one system call without libnats' flusher, which waits 1 ms, and
+// messages reach their handlers without waking a thread of libnats for each.
 #pragma once
 
 #include <nats/nats.h>
 
 #include <atomic>
+#include <functional>
+#include <memory>
 #include <mutex>
 #include <thread>
+#include <vector>
 
 #include "core/fd.hpp"
+#include "core/guarded.hpp"
 #include "core/result.hpp"
+
+struct NatsParser;  // libnats' own
 
 namespace berth::bus {
 
@@ -18,6 +25,9 @@ namespace berth::bus {
 /// stop() comes before natsConnection_Destroy.
 class NatsLoop {
 public:
+    /// A subscription whose messages the loop hands out.
+    class Listener;
+
     ~NatsLoop() { stop(); }
 
     /// Makes the options use this loop. With `tls` nothing reads while somebody writes: a session
@@ -26,6 +36,17 @@ public:
     /// After natsConnection_Connect has succeeded.
     void start();
     void stop();
+
+    /// Calls `handler` in the loop's thread for each message of `subscription`, a synchronous one
+    /// that becomes the listener's. The handler owns the message and must not block: nothing is
+    /// read meanwhile. It is null where the server says that nobody heard a publish whose answer
+    /// this subscription awaits: libnats keeps to itself which. Each read looks at every listener,
+    /// which costs some 50 ns.
+    std::shared_ptr<Listener> listen(
+        natsSubscription* subscription, std::function<void(natsMsg*)> handler
+    );
+    /// Ends the subscription. Returns when its handler does not run any more; not from the handler.
+    void forget(const std::shared_ptr<Listener>& listener);
 
     /// Writes what libnats has; where the socket does not take all of it, the loop goes on. Any
     /// thread that does not hold libnats' lock.
@@ -61,15 +82,20 @@ private:
     static natsStatus on_detach(void* user);
 
     void run();
+    void wake();
     void read(natsConnection* connection);
+    void hand_out();
     bool busy() const;
     /// Asks the loop to write as soon as the socket takes bytes. Any thread.
     void arm(bool write);
 
     bool tls_ = false;
     Fd epoll_;
-    Fd stop_;
+    Fd wake_;  // stop, or a listener that may have missed its first message
+    std::atomic<bool> stopping_{false};
     std::thread thread_;
+    using Listeners = std::vector<std::shared_ptr<Listener>>;
+    Guarded<std::shared_ptr<const Listeners>> listeners_{std::make_shared<const Listeners>()};
     std::atomic<natsConnection*> connection_{nullptr};
     std::atomic<int> socket_{-1};
     // Writes that libnats asked for and writes that emptied its buffer: the difference is at most
@@ -82,6 +108,8 @@ private:
     std::atomic<std::int64_t> mean_gap_{1'000'000'000};  // of publishes, nanoseconds; a rough mean
     std::atomic<bool> waiting_{false};  // the loop sleeps: it will not see a write by itself
     std::mutex arm_mutex_;              // innermost
+    std::atomic<bool> renewed_{false};  // a new socket, of which nothing was read yet
+    NatsParser** parser_ = nullptr;     // where libnats keeps it; the loop's thread only
     std::atomic<bool> armed_{false};    // the loop is woken when the socket takes bytes again
 };
 

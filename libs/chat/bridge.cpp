@@ -13,6 +13,7 @@
 #include "chat/listener.hpp"
 #include "chat/parts.hpp"
 #include "chat/people.hpp"
+#include "chat/refusals.hpp"
 #include "chat/runs.hpp"
 #include "chat/sender.hpp"
 #include "chat/store.hpp"
@@ -57,12 +58,12 @@ private:
 /// What works while this instance leads.
 class Term {
 public:
-    Term(Parts& parts, People& people, std::unique_ptr<Platform> platform)
+    Term(Parts& parts, People& people, Refusals& refusals, std::unique_ptr<Platform> platform)
         : inbox_(parts),
           platform_(std::move(platform)),
           sender_(parts, *platform_),
           runs_(parts),
-          desk_(parts, people, platform_->traits()) {}
+          desk_(parts, people, refusals, platform_->traits()) {}
     ~Term() { stop(); }
     Result<void> start() {
         started_ = true;
@@ -101,6 +102,7 @@ public:
         : asker_(std::move(asker)),
           parts_{runtime, std::move(settings), *asker_, {}, {}, {}, {}, {}},
           people_(parts_),
+          refusals_(parts_),
           factory_(std::move(factory)),
           lock_(runtime.database(), "receiver"),
           events_(runtime.make_handlers()) {
@@ -214,7 +216,11 @@ private:
             term = term_;
         }
         if (!term) return {503, "text/plain", "another instance receives\n"};
-        return term->platform().web(request);
+        WebResponse answer = term->platform().web(request);
+        if (answer.status == 401)
+            refusals_.request(request, "the signature is not the platform's, or too old");
+        if (answer.status == 403) refusals_.request(request, "the verify token is another");
+        return answer;
     }
 
     void lead() {
@@ -258,7 +264,7 @@ private:
             parts_.health.set_leading(false, platform.error().message);
             return;
         }
-        auto term = std::make_shared<Term>(parts_, people_, std::move(*platform));
+        auto term = std::make_shared<Term>(parts_, people_, refusals_, std::move(*platform));
         parts_.health.set_leading(true, {});
         if (const auto started = term->start(); !started) {
             term->stop();
@@ -295,6 +301,7 @@ private:
     std::unique_ptr<bus::Asker> asker_;
     Parts parts_;
     People people_;
+    Refusals refusals_;
     const PlatformFactory factory_;
     store::LeaderLock lock_;  // the leader thread's
     std::mutex mutex_;

@@ -51,9 +51,10 @@ std::string without_prefix(std::string_view text, std::string_view prefix) {
 
 }  // namespace
 
-Desk::Desk(Parts& parts, People& people, const Traits& traits)
+Desk::Desk(Parts& parts, People& people, Refusals& refusals, const Traits& traits)
     : parts_(parts),
       people_(people),
+      refusals_(refusals),
       traits_(traits),
       crew_([this](const Batch& batch) { work(batch); }) {}
 
@@ -140,7 +141,11 @@ Result<Answer> Desk::carry_out(const InboundRow& row, const Speaker& speaker) {
             "something was said in a chat that is not in the settings",
             {{"chat", said.conversation.chat}}
         );
-        return Answer{};
+        Answer unsaid;
+        unsaid.store = [this, &row](store::Transaction& tx) {
+            return refusals_.person(tx, row, {}, "a chat that is not in the settings");
+        };
+        return unsaid;
     }
     if (speaker.standing == Speaker::Standing::kStranger) return refusal(row, speaker);
     if (said.kind == InboundKind::kClick) {
@@ -182,7 +187,7 @@ Result<Answer> Desk::command(
         return refusal(row, speaker);
     if (verb == nullptr) {
         return say(
-            "There is no command " + code(without_calls(first.word.substr(0, 64))) + ". " +
+            "There is no command " + code(without_calls(clipped(first.word, 64))) + ". " +
                 usage_of(*find_verb("help"), traits_.command_prefix),
             true
         );
@@ -222,7 +227,11 @@ Result<Answer> Desk::click(
     Call call{parts_, people_, row, speaker, {}, {}, traits_.command_prefix};
     Result<Answer> answer = Answer{};
     if (button->action == kDenyWithComment && !commented) {
-        answer = say("Say why in your next message here.", true);
+        // In a group a bot may hear nothing but what answers it (Telegram).
+        answer =
+            say(row.inbound.direct ? "Say why in your next message here."
+                                   : "Say why: your next message here, in answer to this card.",
+                true);
         answer->store = [&row, hash, now = parts_.now()](store::Transaction& tx) {
             return repo::ask_comment(tx, row.conversation, row.inbound.person.id, hash, now);
         };
@@ -273,7 +282,11 @@ Answer Desk::refusal(const InboundRow& row, const Speaker& speaker) {
               "say " +
                   code(traits_.command_prefix + "pair CODE") + " here.";
     Answer answer;
-    answer.store = [this, &row, words](store::Transaction& tx) -> Result<void> {
+    answer.store = [this, &row, words, stranger, org = speaker.org->org](store::Transaction& tx
+                   ) -> Result<void> {
+        BERTH_TRY(refusals_.person(
+            tx, row, org, stranger ? "not on the list of people" : "not linked to a user"
+        ));
         const WallTime now = parts_.now();
         BERTH_ASSIGN(
             const bool allowed,

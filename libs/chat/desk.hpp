@@ -13,6 +13,7 @@
 #include "chat/crew.hpp"
 #include "chat/parts.hpp"
 #include "chat/people.hpp"
+#include "chat/refusals.hpp"
 #include "chat/store.hpp"
 
 namespace berth::chat {
@@ -23,7 +24,7 @@ class Desk {
 public:
     static constexpr std::size_t kWorkers = 4;
 
-    Desk(Parts& parts, People& people, const Traits& traits);
+    Desk(Parts& parts, People& people, Refusals& refusals, const Traits& traits);
     ~Desk() { stop(); }
     Desk(const Desk&) = delete;
     Desk& operator=(const Desk&) = delete;
@@ -51,6 +52,7 @@ private:
 
     Parts& parts_;
     People& people_;
+    Refusals& refusals_;
     const Traits& traits_;
     std::mutex mutex_;
     std::set<std::string> busy_;  // by mutex_: conversations

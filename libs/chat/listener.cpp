@@ -4,6 +4,8 @@
 
 #include <algorithm>
 
+#include "net/peer.hpp"
+
 namespace berth::chat {
 namespace {
 
@@ -53,6 +55,7 @@ void Listener::serve(Task& task) {
         request.query = task.request.target.substr(mark + 1);
     for (const auto& [name, value] : task.request.headers.fields())
         request.headers.emplace_back(lower(name), value);
+    request.peer = net::peer_address(task.request);
     request.body = std::move(task.request.body);
     WebResponse answer = handler_(request);
     task.responder.respond(

@@ -107,7 +107,9 @@ struct Traits {
     std::string name;              ///< "slack": the service's token
     std::size_t max_text = 4'000;  ///< of one message, in the platform's own unit, after rendering
     bool counts_utf16 = false;     ///< that unit: UTF-16 code units, else Unicode code points
-    bool edits = true;             ///< messages can be changed in place
+    /// Messages can be changed in place. Else the steps of a card that still has buttons are not
+    /// shown, and what it came to is said anew.
+    bool edits = true;
     bool threads = true;
     bool modals = false;  ///< a button may ask for a comment before its click arrives
     bool files = true;
@@ -151,7 +153,8 @@ struct WebRequest {
     std::string path;
     std::string query;
     std::vector<std::pair<std::string, std::string>> headers;  ///< names lower-cased
-    std::string body;  ///< at most 1 MiB; more was answered 413
+    std::string body;       ///< at most 1 MiB; more was answered 413
+    std::string peer = {};  ///< the address that it came from
 };
 struct WebResponse {
     int status = 200;
@@ -171,7 +174,7 @@ public:
     virtual void stop() = 0;
 
     virtual SendResult<Sent> post(const Outgoing& message) = 0;
-    /// Replaces what `message` says.
+    /// Replaces what `message` says; without Traits::edits it posts, in answer to `message`.
     virtual SendResult<Sent> edit(
         const Conversation& conversation, const std::string& message, const Outgoing& content
     ) = 0;
@@ -179,7 +182,8 @@ public:
     /// posted. Only where Traits::can_find.
     virtual SendResult<std::optional<Sent>> find(const Outgoing& message) = 0;
     /// A request to the public listener (webhook mode): signature first, then Sink::accept, then
-    /// the answer. 401 for a forged or old signature.
+    /// the answer. 401 for a forged or old signature, 403 for a challenge that is not the
+    /// platform's: the audit has both.
     virtual WebResponse web(const WebRequest& request) = 0;
 };
 

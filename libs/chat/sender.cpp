@@ -6,6 +6,7 @@
 #include <array>
 
 #include "chat/length.hpp"
+#include "core/backoff.hpp"
 #include "core/json.hpp"
 #include "core/random.hpp"
 #include "core/text.hpp"
@@ -29,20 +30,12 @@ constexpr std::size_t kMaxRemembered = 2'000;
 constexpr std::size_t kDeadLetterText = 4'000;
 constexpr std::size_t kMaxReason = 500;
 
-milliseconds backoff(int attempts) {
-    const int doublings = std::min(std::max(attempts - 1, 0), 6);
-    const milliseconds base = std::min(kFirstRetry * (1 << doublings), kLongestRetry);
-    // Half of it at random, so that many that failed together do not come back together.
-    return base / 2 +
-           milliseconds{Random::system().below(static_cast<std::uint64_t>(base.count() / 2 + 1))};
-}
-
 /// A header's value.
 std::string one_line(std::string text) {
     for (char& c : text) {
         if (static_cast<unsigned char>(c) < 0x20) c = ' ';
     }
-    return text.substr(0, kMaxReason);
+    return clipped(text, kMaxReason);
 }
 
 std::string new_token() {
@@ -152,7 +145,7 @@ bool Sender::give_posts() {
 }
 
 bool Sender::give_edits() {
-    if (!platform_.traits().edits) return false;
+    const bool in_place = platform_.traits().edits;
     std::vector<std::int64_t> under_way;
     std::vector<std::string> held;
     std::vector<std::string> low;
@@ -162,16 +155,24 @@ bool Sender::give_edits() {
         const SteadyTime now = std::chrono::steady_clock::now();
         under_way.assign(under_way_.begin(), under_way_.end());
         held = edits().held_back("edit", now);
-        // A run's progress leaves room for a decision, which somebody waits for.
+        // A run's progress leaves room for a decision, which somebody waits for; as somebody does
+        // for its end, all that is said where nothing can be changed in place.
         const Rate& own = platform_.traits().edits_per_conversation;
         const Rate& rate = own.per_second > 0 ? own : platform_.traits().per_conversation;
-        low = edits().held_back("edit", now, std::max(0.0, (rate.burst - 1.0) / 2));
+        const double reserve = in_place ? std::max(0.0, (rate.burst - 1.0) / 2) : 0.0;
+        low = edits().held_back("edit", now, reserve);
         limit = std::min(limit, edits().available(now));
     }
     if (limit == 0) return false;
     auto rows = repo::changed_outbound(parts_.pool(), under_way, held, low, limit);
     if (!rows) return false;
     for (auto& row : *rows) {
+        if (!in_place && !row.outgoing.content.card.buttons.empty()) {  // no message, no budget
+            give(row, [this, row] {
+                persist([&] { return repo::mark_shown(parts_.pool(), row.id, row.revision); });
+            });
+            continue;
+        }
         {
             const std::lock_guard lock(mutex_);
             edits().take(row.outgoing.conversation.chat, std::chrono::steady_clock::now());
@@ -363,7 +364,7 @@ void Sender::retry(const OutboundRow& row, const SendError& error, bool plain, i
     parts_.metrics.retried.add();
     const milliseconds wait = error.retry_after.count() > 0
                                   ? std::min(error.retry_after, kLongestPause)
-                                  : backoff(row.attempts);
+                                  : backoff(row.attempts - 1, kFirstRetry, kLongestRetry);
     persist([&] {
         return repo::mark_pending(parts_.pool(), row.id, parts_.now() + wait, plain, doubts);
     });

@@ -93,9 +93,9 @@ std::string to_json(const Inbound& inbound) {
     out.set("direct", inbound.direct);
     put(out, "person", inbound.person.id);
     put(out, "person_name", inbound.person.name);
-    put(out, "text", inbound.text.substr(0, Inbound::kMaxText));
+    put(out, "text", clipped(inbound.text, Inbound::kMaxText));
     put(out, "token", inbound.token.substr(0, Button::kMaxToken));
-    put(out, "comment", inbound.comment.substr(0, Inbound::kMaxText));
+    put(out, "comment", clipped(inbound.comment, Inbound::kMaxText));
     put(out, "message", inbound.message);
     put(out, "handle", inbound.handle);
     out.set("at", static_cast<std::int64_t>(to_unix_micros(inbound.at)));

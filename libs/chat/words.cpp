@@ -60,7 +60,7 @@ bool is_plain(std::string_view word) {
 
 /// In '…', where a shell takes everything as it is. split_words does so, too, but for what it reads
 /// as the end: that stands outside of them.
-std::string quoted(std::string_view word) {
+std::string in_quotes(std::string_view word) {
     std::string out = "'";
     while (!word.empty()) {
         char straight = 0;
@@ -122,7 +122,7 @@ std::string join_words(const std::vector<std::string>& words) {
     std::string out;
     for (const auto& word : words) {
         if (!out.empty()) out += ' ';
-        out += is_plain(word) ? word : quoted(word);
+        out += is_plain(word) ? word : in_quotes(word);
     }
     return out;
 }

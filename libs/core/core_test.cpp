@@ -3,6 +3,9 @@
 // something.
 #include <gtest/gtest.h>
 
+#include <set>
+
+#include "core/backoff.hpp"
 #include "core/fd.hpp"
 #include "core/id.hpp"
 #include "core/secret.hpp"
@@ -100,6 +103,45 @@ TEST(Text, Utf8IsCheckedStrictly) {
     EXPECT_TRUE(is_utf8("grüße 🦦"));
     for (const char* bad : {"\xc0\x80", "\xed\xa0\x80", "\xf4\x90\x80\x80", "\xe2\x82", "\xff"})
         EXPECT_FALSE(is_utf8(bad));
+}
+
+TEST(Text, IsClippedBetweenCharacters) {
+    const std::string text = "a\u00e4\u20ac\U0001F600b";  // of 1, 2, 3, 4 and 1 bytes
+    for (const auto& [most, left] : std::initializer_list<std::pair<std::size_t, std::size_t>>{
+             {0, 0},
+             {1, 1},
+             {2, 1},
+             {3, 3},
+             {5, 3},
+             {6, 6},
+             {7, 6},
+             {9, 6},
+             {10, 10},
+             {11, 11},
+             {99, 11}})
+        EXPECT_EQ(clipped(text, most), text.substr(0, left)) << most;
+    EXPECT_EQ(clipped("\u20ac", 2), "");
+    EXPECT_EQ(clipped("\xE4\xF6\xFC", 2), "\xE4\xF6") << "Latin-1";
+    const std::string garbage(9, '\x80');
+    EXPECT_EQ(clipped(garbage, 5), garbage.substr(0, 5));
+}
+
+TEST(Backoff, DoublesToItsLongestAndHalfOfItIsAtRandom) {
+    SeededRandom random(7);
+    milliseconds base{500};
+    for (int failures = 0; failures < 40; ++failures) {
+        std::set<milliseconds> seen;
+        for (int i = 0; i < 50; ++i) {
+            const milliseconds wait =
+                backoff(failures, milliseconds{500}, milliseconds{20'000}, random);
+            EXPECT_GE(wait, base / 2) << failures;
+            EXPECT_LE(wait, base) << failures;
+            seen.insert(wait);
+        }
+        EXPECT_GT(seen.size(), 25U) << "no two that failed together come back together";
+        EXPECT_GT(*seen.rbegin() - *seen.begin(), base / 4);
+        base = std::min(base * 2, milliseconds{20'000});
+    }
 }
 
 TEST(Error, KeepsItsClassAcrossTheBus) {

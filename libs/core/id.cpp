@@ -6,6 +6,8 @@
 #include <array>
 #include <cstdint>
 
+#include "core/text.hpp"
+
 namespace berth {
 namespace {
 
@@ -74,8 +76,7 @@ Result<std::string> normalize_ulid(std::string_view text) {
     if (!good) {
         return invalid(
             "bad_id",
-            "'" + std::string(text.substr(0, 64)) +
-                "' is not a ULID (26 characters of Crockford base32)"
+            "'" + clipped(text, 64) + "' is not a ULID (26 characters of Crockford base32)"
         );
     }
     return out;
@@ -103,8 +104,8 @@ Result<std::string> normalize_id(std::string_view prefix, std::string_view text)
     if (text.size() > lower.size() || !is_id(prefix, lower)) {
         return invalid(
             "bad_id",
-            "'" + std::string(text.substr(0, 64)) + "' is not an id of the form " +
-                std::string(prefix) + "_<26 characters>"
+            "'" + clipped(text, 64) + "' is not an id of the form " + std::string(prefix) +
+                "_<26 characters>"
         );
     }
     return lower;

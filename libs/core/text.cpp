@@ -98,6 +98,17 @@ std::string trimmed(std::string_view text) {
     return std::string(text);
 }
 
+std::string clipped(std::string_view text, std::size_t most) {
+    if (text.size() <= most) return std::string(text);
+    constexpr std::size_t kMostFollowing = 3;  // bytes of one character behind its first
+    const auto follows = [&](std::size_t at) {
+        return (static_cast<std::uint8_t>(text[at]) & 0xC0U) == 0x80U;
+    };
+    std::size_t end = most;
+    while (end > 0 && most - end < kMostFollowing && follows(end)) --end;
+    return std::string(text.substr(0, follows(end) ? most : end));
+}
+
 bool is_utf8(std::string_view text) {
     std::size_t i = 0;
     while (i < text.size()) {

@@ -28,6 +28,10 @@ std::vector<std::string_view> split(std::string_view text, char separator);
 /// Without spaces, tabs and line ends before and after it.
 std::string trimmed(std::string_view text);
 
+/// The first `most` bytes of it at most, and no part of a UTF-8 character at the end. Of what is
+/// not UTF-8, `most` bytes.
+std::string clipped(std::string_view text, std::size_t most);
+
 /// True when `text` is well-formed UTF-8 (RFC 3629: no surrogates, no overlong forms).
 bool is_utf8(std::string_view text);
 

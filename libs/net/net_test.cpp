@@ -4,6 +4,7 @@
 
 #include "core/random.hpp"
 #include "net/http_types.hpp"
+#include "net/peer.hpp"
 #include "net/router.hpp"
 #include "net/ws_frame.hpp"
 
@@ -178,6 +179,20 @@ TEST(WsFrame, CutsTheReasonBetweenCharacters) {
     const auto payload = ws_close_payload(1011, std::string(122, 'x') + "\xc3\xa9");
     EXPECT_EQ(payload.size(), 124U);
     EXPECT_TRUE(ws_close_payload(1005, "").empty());
+}
+
+TEST(Peer, OnlyAProxyOfThisHostMaySayForWhomItAsks) {
+    Request request;
+    request.remote = "203.0.113.7:4711";
+    request.headers.add("X-Forwarded-For", "10.1.1.1, 198.51.100.4");
+    EXPECT_EQ(peer_address(request), "203.0.113.7");
+    request.remote = "127.0.0.1:4711";
+    EXPECT_EQ(peer_address(request), "198.51.100.4");
+    request.remote = "unix";
+    EXPECT_EQ(peer_address(request), "198.51.100.4");
+    request.headers = {};
+    request.remote = "127.0.0.1:4711";
+    EXPECT_EQ(peer_address(request), "127.0.0.1");
 }
 
 }  // namespace

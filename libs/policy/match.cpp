@@ -33,7 +33,7 @@ bool program_matches(const Program& program, std::string_view path, std::string_
 }
 
 bool any_program(const std::vector<Program>& programs, std::string_view path) {
-    const std::string_view name = basename_of(path);
+    const std::string_view name = basename(path);
     return std::any_of(programs.begin(), programs.end(), [&](const Program& program) {
         return program_matches(program, path, name);
     });
@@ -70,10 +70,10 @@ bool is_system_interpreter(std::string_view path) { return is_of_system(path) &&
 /// option.
 std::size_t find_script(const Plan& plan) {
     if (plan.script.path.empty()) return 0;
-    const std::string_view name = basename_of(plan.script.path);
+    const std::string_view name = basename(plan.script.path);
     std::size_t word = 0;
     for (std::size_t i = 1; i < plan.argv.size() && i < 8; ++i) {
-        if (basename_of(plan.argv[i]) == name) return i;
+        if (basename(plan.argv[i]) == name) return i;
         if (word == 0 && (plan.argv[i].empty() || plan.argv[i][0] != '-')) word = i;
     }
     return word;
@@ -103,14 +103,14 @@ void append_path(std::string& out, std::string_view path) {
 
 /// Busybox and its like are what their first argument says, or the one after their own name.
 void find_applet(const Plan& plan, std::string_view& applet, std::size_t& first) {
-    const std::string_view program = basename_of(plan.executable.path);
+    const std::string_view program = basename(plan.executable.path);
     const auto of_many = [](std::string_view name) {
         return name.starts_with("busybox") || name.starts_with("toybox") || name == "coreutils";
     };
     if (!of_many(program)) return;
     constexpr std::string_view kOption = "--coreutils-prog=";
     for (std::size_t at = 0; at < plan.argv.size(); ++at) {
-        std::string_view name = basename_of(plan.argv[at]);
+        std::string_view name = basename(plan.argv[at]);
         if (at > 0 && plan.argv[at].starts_with(kOption))
             name = std::string_view(plan.argv[at]).substr(kOption.size());
         // A login shell's name begins with a dash; an option's is nobody's.
@@ -124,8 +124,6 @@ void find_applet(const Plan& plan, std::string_view& applet, std::size_t& first)
 }
 
 }  // namespace
-
-std::string_view basename_of(std::string_view path) { return path.substr(path.rfind('/') + 1); }
 
 bool lies_in(
     std::string_view path, std::string_view folder, const std::vector<std::string>& trees
@@ -166,9 +164,9 @@ Subject::Subject(const Plan& plan, const Origin& origin, WallTime now)
 }
 
 std::vector<std::string_view> Subject::names() const {
-    std::vector<std::string_view> out{basename_of(plan_.executable.path)};
-    if (!plan_.script.path.empty()) out.push_back(basename_of(plan_.script.path));
-    if (script_at_ > 0) out.push_back(basename_of(plan_.argv[script_at_]));
+    std::vector<std::string_view> out{basename(plan_.executable.path)};
+    if (!plan_.script.path.empty()) out.push_back(basename(plan_.script.path));
+    if (script_at_ > 0) out.push_back(basename(plan_.argv[script_at_]));
     if (!applet_.empty()) out.push_back(applet_);
     return out;
 }

@@ -13,8 +13,6 @@
 
 namespace berth::policy::detail {
 
-std::string_view basename_of(std::string_view path);
-
 /// Never 0.
 std::uint32_t hash_of_word(std::string_view word);
 /// Of an argument that a plan must have for the rule to match; 0: the rule names none.

@@ -20,7 +20,7 @@ bool check_glob(const Node& node, const std::string& text, Problems& problems) {
     std::string problem = glob_problem(text);
     if (text.size() > kMaxPattern) problem = "a pattern of more than 4096 bytes";
     if (problem.empty()) return true;
-    problems.add(node.place(), "bad pattern '" + text.substr(0, 60) + "': " + problem);
+    problems.add(node.place(), "bad pattern '" + clipped(text, 60) + "': " + problem);
     return false;
 }
 
@@ -99,7 +99,7 @@ Pattern read_pattern_map(const Node& node, Problems& problems) {
         const std::string problem = out.regex.problem();
         if (!problem.empty())
             problems.add(
-                value.place(), "bad regular expression '" + out.text.substr(0, 60) + "': " + problem
+                value.place(), "bad regular expression '" + clipped(out.text, 60) + "': " + problem
             );
     }
     return out;

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <array>
 
+#include "policy/glob.hpp"
 #include "policy/match.hpp"
 #include "policy/rule.hpp"
 
@@ -213,7 +214,7 @@ std::shared_ptr<const Policy> Policy::State::make(detail::Rules data) {
             continue;
         }
         for (const auto& one : wanted) {
-            auto& list = state.by_name[std::string(detail::basename_of(one.text))];
+            auto& list = state.by_name[std::string(basename(one.text))];
             if (list.empty() || list.back().rule != index) list.push_back(entry);
         }
     }
@@ -253,8 +254,7 @@ std::vector<std::string> Policy::tools() const {
     std::vector<std::string> out;
     for (const auto& rule : state_->data.rules) {
         for (const auto& program : rule.match.executable) {
-            if (program.kind != Program::Kind::kGlob)
-                out.emplace_back(detail::basename_of(program.text));
+            if (program.kind != Program::Kind::kGlob) out.emplace_back(basename(program.text));
         }
     }
     std::sort(out.begin(), out.end());

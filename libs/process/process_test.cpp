@@ -204,13 +204,10 @@ TEST(ProcessIdentity, EndKillsWhatIgnoresTerm) {
     ready.write.reset();
     char byte;
     ASSERT_EQ(::read(ready.read.get(), &byte, 1), 1);
-    const ProcessId sleeper = [&] {
-        for (;;) {  // the sleep appears right after the echo
-            const auto root = child->id();
-            if (signal_tree(root, 0) >= 2) return root;
-            std::this_thread::yield();
-        }
-    }();
+    const ProcessId sleeper = child->id();
+    const auto until = std::chrono::steady_clock::now() + kPatience;
+    while (signal_tree(sleeper, 0) < 2 && std::chrono::steady_clock::now() < until)
+        std::this_thread::yield();  // the sleep appears right after the echo
     EXPECT_GE(signal_tree(sleeper, SIGSTOP), 2U);
     EXPECT_GE(signal_tree(sleeper, SIGKILL), 2U);
     EXPECT_EQ(child->wait(kPatience)->signal, SIGKILL);

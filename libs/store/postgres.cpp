@@ -81,10 +81,12 @@ Result<std::unique_ptr<Link>> Pool::take(SteadyTime deadline) {
         while (!s.idle.empty()) {
             std::unique_ptr<Link> link = std::move(s.idle.back());
             s.idle.pop_back();
-            if (link->still_open()) {
-                ++s.lent;
-                return link;
-            }
+            ++s.lent;
+            lock.unlock();  // the others need not wait while the kernel is asked
+            if (link->still_open()) return link;
+            link.reset();
+            lock.lock();
+            --s.lent;
         }
         if (s.lent < s.settings.max_connections) break;
         if (s.freed.wait_until(lock, deadline) == std::cv_status::timeout &&

@@ -10,8 +10,8 @@
 #include "core/time.hpp"
 #include "support/nats/nats_server.hpp"
 #include "support/nats/raw_client.hpp"
+#include "support/temporary_folder.hpp"
 #include "topology/deployment.hpp"
-#include "topology/temporary_folder.hpp"
 
 namespace berth::topology {
 namespace {
@@ -19,7 +19,7 @@ namespace {
 BusTls named(std::vector<std::string> names) { return {std::move(names), {}, {}, {}}; }
 
 TEST(BusTls, TheAuthorityStaysAndTheCertificateFollowsTheNames) {
-    const TemporaryFolder folder;
+    const testing::TemporaryFolder folder;
     const auto first = prepare_certificate(folder.path(), named({"bus.example.org"}));
     ASSERT_TRUE(first) << first.error().describe();
     const std::string ca = read_file(first->ca_file).value();
@@ -37,7 +37,7 @@ TEST(BusTls, TheAuthorityStaysAndTheCertificateFollowsTheNames) {
 }
 
 TEST(BusTls, APairThatWasTornIsMadeAnew) {
-    const TemporaryFolder folder;
+    const testing::TemporaryFolder folder;
     const auto first = prepare_certificate(folder.path(), named({"bus.example.org"}));
     ASSERT_TRUE(first);
     ASSERT_TRUE(write_file_atomic(first->cert_file, "torn", 0600));
@@ -46,7 +46,7 @@ TEST(BusTls, APairThatWasTornIsMadeAnew) {
 }
 
 TEST(BusTls, WhatIsNoNameIsRefused) {
-    const TemporaryFolder folder;
+    const testing::TemporaryFolder folder;
     for (const char* bad : {"", "a b", "a,DNS:evil.example.org", "a\nsubjectAltName=DNS:x", "-x"})
         EXPECT_EQ(prepare_certificate(folder.path(), named({bad})).error().code, "bad_option")
             << bad;
@@ -57,7 +57,7 @@ TEST(BusTls, WhatIsNoNameIsRefused) {
 }
 
 TEST(BusTls, AServerOfADeploymentSpeaksToNobodyWithoutIt) {
-    const TemporaryFolder folder;
+    const testing::TemporaryFolder folder;
     DeploymentOptions options;
     options.tls = named({"bus.example.org"});
     const auto made = generate(builtin(), folder.path() / "nats", options, Clock::system().now());

@@ -9,8 +9,8 @@
 #include "core/fd.hpp"
 #include "identity/creds.hpp"
 #include "identity/jwt.hpp"
+#include "support/temporary_folder.hpp"
 #include "topology/rights.hpp"
-#include "topology/temporary_folder.hpp"
 
 namespace berth::topology {
 namespace {
@@ -23,7 +23,7 @@ unsigned mode_of(const std::filesystem::path& path) {
 }
 
 TEST(Deployment, FilesArePrivateAndUsersAreSignedByTheAccount) {
-    const TemporaryFolder folder;
+    const testing::TemporaryFolder folder;
     const auto made = generate(builtin(), folder.path() / "nats", {}, now());
     ASSERT_TRUE(made) << made.error().describe();
     EXPECT_EQ(made->creds.size(), builtin().users.size());
@@ -43,7 +43,7 @@ TEST(Deployment, FilesArePrivateAndUsersAreSignedByTheAccount) {
 }
 
 TEST(Deployment, NoSeedIsInTheConfiguration) {
-    const TemporaryFolder folder;
+    const testing::TemporaryFolder folder;
     const auto made = generate(builtin(), folder.path(), {}, now());
     ASSERT_TRUE(made);
     const std::string conf = read_file(made->conf).value();
@@ -56,7 +56,7 @@ TEST(Deployment, NoSeedIsInTheConfiguration) {
 }
 
 TEST(Deployment, ASecondRunKeepsEveryKey) {
-    const TemporaryFolder folder;
+    const testing::TemporaryFolder folder;
     const auto first = generate(builtin(), folder.path(), {}, now());
     ASSERT_TRUE(first);
     const auto before = identity::read_creds(first->creds.at("lease")).value();
@@ -72,7 +72,7 @@ TEST(Deployment, ASecondRunKeepsEveryKey) {
 }
 
 TEST(Deployment, ADamagedFileIsReportedNotReplaced) {
-    const TemporaryFolder folder;
+    const testing::TemporaryFolder folder;
     const auto made = generate(builtin(), folder.path(), {}, now());
     ASSERT_TRUE(made);
     ASSERT_TRUE(write_file_atomic(made->account_seed, "damaged\n", 0600));
@@ -81,7 +81,7 @@ TEST(Deployment, ADamagedFileIsReportedNotReplaced) {
 }
 
 TEST(Deployment, OptionsAreChecked) {
-    const TemporaryFolder folder;
+    const testing::TemporaryFolder folder;
     DeploymentOptions options;
     options.host = "a\"\nno_auth_user: x";
     EXPECT_EQ(generate(builtin(), folder.path(), options, now()).error().code, "bad_option");

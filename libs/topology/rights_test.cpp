@@ -13,9 +13,9 @@
 #include "identity/creds.hpp"
 #include "support/nats/nats_server.hpp"
 #include "support/nats/raw_client.hpp"
+#include "support/temporary_folder.hpp"
 #include "topology/apply.hpp"
 #include "topology/deployment.hpp"
-#include "topology/temporary_folder.hpp"
 
 namespace berth::topology {
 namespace {
@@ -40,7 +40,7 @@ RawNatsClient::Login login_of(std::string jwt, const Secret& seed) {
 class RightsTest : public ::testing::Test {
 protected:
     static void SetUpTestSuite() {
-        folder_ = std::make_unique<TemporaryFolder>();
+        folder_ = std::make_unique<testing::TemporaryFolder>();
         deployment_ = std::make_unique<Deployment>(
             generate(builtin(), folder_->path() / "d", {}, now()).value()
         );
@@ -99,7 +99,7 @@ protected:
         );
     }
 
-    static inline std::unique_ptr<TemporaryFolder> folder_;
+    static inline std::unique_ptr<testing::TemporaryFolder> folder_;
     static inline std::unique_ptr<Deployment> deployment_;
     static inline std::unique_ptr<NatsServer> server_;
     static inline std::unique_ptr<KeyPair> account_;
@@ -155,6 +155,7 @@ TEST_F(RightsTest, PublishingIsForWhomItShouldBe) {
         {"berth.cmd.node.m_1.start", {"run"}},
         {"berth.cmd.node.m_1.decide", {"run", "warden"}},  // run tells machines everything
         {"berth.cmd.warden.decide", bridges_and({"gateway"})},
+        {"berth.cmd.warden.refused", bridges_and({"gateway"})},
         {"berth.cmd.warden.ask.m_1", {}},
         {"berth.cmd.warden.claim.m_1", {}},
         {"berth.cmd.warden.record.m_1", {}},

@@ -9,7 +9,6 @@
 
 #include "core/error.hpp"
 #include "core/time.hpp"
-#include "net/http_server.hpp"
 
 namespace berth::gateway {
 
@@ -53,10 +52,6 @@ private:
     std::mutex mutex_;
     std::map<std::string, Bucket> buckets_;  // by mutex_
 };
-
-/// Who is asking: the peer's address, or what a proxy on this host says of its own peer (the last
-/// of X-Forwarded-For: the only one that the proxy wrote itself).
-std::string address_of(const net::Request& request);
 
 inline Error too_often() {
     return limit("too_often", "this address asks too often; try again in a minute");

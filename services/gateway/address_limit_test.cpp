@@ -4,7 +4,9 @@
 
 #include <gtest/gtest.h>
 
+#include "berth/warden/v1/warden.pb.h"
 #include "gateway/test_world.hpp"
+#include "support/fakes/fake_process.hpp"
 
 namespace berth::gateway {
 namespace {
@@ -28,20 +30,6 @@ TEST(AddressLimit, ManyAddressesGetNoRoomBeyondWhatIsRemembered) {
     EXPECT_EQ(taken, AddressLimit::kMost + 2) << "all others share one";
 }
 
-TEST(AddressLimit, OnlyAProxyOfThisHostMaySayForWhomItAsks) {
-    net::Request request;
-    request.remote = "203.0.113.7:4711";
-    request.headers.add("X-Forwarded-For", "10.1.1.1, 198.51.100.4");
-    EXPECT_EQ(address_of(request), "203.0.113.7");
-    request.remote = "127.0.0.1:4711";
-    EXPECT_EQ(address_of(request), "198.51.100.4");
-    request.remote = "unix";
-    EXPECT_EQ(address_of(request), "198.51.100.4");
-    request.headers = {};
-    request.remote = "127.0.0.1:4711";
-    EXPECT_EQ(address_of(request), "127.0.0.1");
-}
-
 TEST(AddressLimit, WhatNeedsNoTokenMayNotBeAskedWithoutEnd) {
     World world;
     const auto ask = [&](const char* method, const char* path, const char* address) {
@@ -60,6 +48,48 @@ TEST(AddressLimit, WhatNeedsNoTokenMayNotBeAskedWithoutEnd) {
     EXPECT_NE(ask("POST", "/v1/nodes/enrol", "203.0.113.8"), 429) << "another address";
     EXPECT_LT(until_refused("GET", "/v1/nodes/bundle", 1'000), 1'000);
     EXPECT_NE(ask("GET", "/v1/nodes/bundle", "203.0.113.8"), 429);
+}
+
+TEST(Strangers, WhoEnrolsAMachineThatIsNotTheirsIsAudited) {
+    World world;
+    world.decide = [](const bus::Message& message) -> Reply {
+        if (message.subject == "berth.cmd.prov.enrol")
+            return forbidden("token_used", "the token of this machine has been used");
+        return not_found("default", "");
+    };
+    const std::string machine = "m_01j0000000000000000000000a";
+    const auto enrol = [&](const std::string& token, const char* address) {
+        net::HttpRequest request{"POST", "/v1/nodes/enrol", {{"X-Forwarded-For", address}}};
+        request.body = R"({"machine":")" + machine + R"(","token":")" + token + "\"}";
+        const Secret nobody;
+        return world.send(std::move(request), &nobody).status;
+    };
+    const auto refused = [&] {
+        std::vector<warden::v1::Refused> out;
+        const std::lock_guard lock(world.mutex);
+        for (const bus::Message& message : world.asked) {
+            if (message.subject != "berth.cmd.warden.refused") continue;
+            EXPECT_TRUE(out.emplace_back().ParseFromString(message.payload));
+        }
+        return out;
+    };
+    const std::string used(identity::make_token().reveal());
+    EXPECT_EQ(enrol(used, "203.0.113.7"), 403);
+    ASSERT_TRUE(testing::eventually([&] { return refused().size() == 1; }));
+    EXPECT_EQ(refused()[0].org(), "default");
+    EXPECT_EQ(refused()[0].surface(), "gateway");
+    EXPECT_EQ(refused()[0].from(), "203.0.113.7");
+    EXPECT_EQ(refused()[0].user(), "");
+    EXPECT_EQ(
+        refused()[0].reason(),
+        "enrolment of " + machine + ": the token of this machine has been used"
+    );
+    // Once a minute of one address, and no token is written down; another address is told of.
+    EXPECT_EQ(enrol("no-token", "203.0.113.7"), 403);
+    EXPECT_EQ(enrol("no-token", "203.0.113.8"), 403);
+    ASSERT_TRUE(testing::eventually([&] { return refused().size() == 2; }));
+    EXPECT_EQ(refused()[1].from(), "203.0.113.8");
+    EXPECT_EQ(refused()[1].reason().find("no-token"), std::string::npos);
 }
 
 }  // namespace

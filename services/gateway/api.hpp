@@ -23,6 +23,7 @@
 #include "gateway/workers.hpp"
 #include "net/http_server.hpp"
 #include "net/router.hpp"
+#include "service/refusal_count.hpp"
 
 namespace berth::gateway {
 
@@ -38,9 +39,10 @@ struct Api {
     Presences& presences;
     Authenticator& auth;
     SignIn& sign_in;
-    const Secret& key;         ///< the gateway's own: repo::load_key
-    AddressLimit& enrolments;  ///< of addresses: POST /v1/nodes/enrol
-    AddressLimit& bundles;     ///< GET /v1/nodes/bundle
+    const Secret& key;                 ///< the gateway's own: repo::load_key
+    AddressLimit& enrolments;          ///< of addresses: POST /v1/nodes/enrol
+    AddressLimit& bundles;             ///< GET /v1/nodes/bundle
+    service::RefusalCount& strangers;  ///< as the audit is told of them
 };
 
 /// One authenticated request. Shared by the callbacks that may answer it; it is answered once.
@@ -162,8 +164,6 @@ void on_worker(Api& api, const CallPtr& call, std::function<void()> task);
 /// A token without its text.
 v1::Token to_proto(const TokenRow& row);
 void fill_actor(const Principal& principal, common::v1::Actor& actor);
-/// Of a list whose caller names no ?limit.
-inline constexpr int kDefaultPage = 50;
 /// ?limit and ?cursor; error "bad_limit".
 Result<void> read_page(const net::Query& query, common::v1::Page& page);
 Error no_such_lease();

@@ -24,6 +24,62 @@ void change_lease(Api& api, const CallPtr& call, const char* subject) {
     });
 }
 
+// ?wait=active: nothing where it is absent.
+Result<std::optional<milliseconds>> read_wait_active(const net::Query& query) {
+    const auto wait = query.get("wait");
+    if (!wait) return std::optional<milliseconds>();
+    if (*wait != "active") return invalid("bad_wait", "'wait' must be 'active'", "wait");
+    BERTH_ASSIGN(const auto timeout, read_wait(query));
+    return std::optional(timeout);
+}
+
+// Whoever waits for a machine is told that there is none, with what the provider was asked for.
+void answer_no_machine(const CallPtr& call, const Lease& lease) {
+    const Error error = exhausted(
+        lease.end_reason().empty() ? "no_machine" : lease.end_reason(),
+        "lease " + lease.slug() + " has no machine: " +
+            (lease.end_detail().empty() ? lease.end_reason() : lease.end_detail()) +
+            "; try again later, or with another profile"
+    );
+    call->respond(
+        to_problem(error, call->request.id, {lease.attempts().begin(), lease.attempts().end()})
+    );
+}
+
+void answer_lease(const CallPtr& call, const Lease& lease) {
+    if (lease.state() == lease::v1::LEASE_STATE_FAILED) return answer_no_machine(call, lease);
+    call->json(200, lease);
+}
+
+void answer_acquired(const CallPtr& call, const Lease& lease) {
+    if (lease.state() == lease::v1::LEASE_STATE_FAILED) return answer_no_machine(call, lease);
+    call->json(
+        lease.state() == lease::v1::LEASE_STATE_PENDING ? 202 : 201,
+        lease,
+        {{"Location", "/v1/leases/" + lease.id()}}
+    );
+}
+
+void await_lease(
+    Api& api,
+    const CallPtr& call,
+    const std::string& id,
+    milliseconds timeout,
+    void (*conclude)(const CallPtr&, const Lease&)
+) {
+    lease::v1::Get query;
+    fill_actor(call->principal, *query.mutable_actor());
+    query.set_lease(id);
+    // Any state past pending: a lease that failed will never be active.
+    const auto settled = [](const Lease& lease) {
+        return lease.state() != lease::v1::LEASE_STATE_PENDING;
+    };
+    std::make_shared<LongPoll<Lease, lease::v1::Get>>(
+        api, call, "berth.qry.lease.get", "lease", query, settled, timeout, conclude
+    )
+        ->start();
+}
+
 }  // namespace
 
 Result<milliseconds> read_wait(const net::Query& query) {
@@ -59,18 +115,17 @@ void acquire_lease(Api& api, const CallPtr& call) {
         if (!wait) return call->fail(wait.error());
         *command.mutable_wait() = service::to_duration(*wait);
     }
+    const auto wait = read_wait_active(call->request.query);
+    if (!wait) return call->fail(wait.error());
     ask<Lease>(
         api,
         call,
         "berth.cmd.lease.acquire",
         command,
         std::move(*id),
-        [call](const Lease& lease) {
-            call->json(
-                lease.state() == lease::v1::LEASE_STATE_PENDING ? 202 : 201,
-                lease,
-                {{"Location", "/v1/leases/" + lease.id()}}
-            );
+        [&api, call, wait = *wait](const Lease& lease) {
+            if (!wait) return answer_acquired(call, lease);
+            await_lease(api, call, lease.id(), *wait, answer_acquired);
         }
     );
 }
@@ -93,26 +148,15 @@ void list_leases(Api& api, const CallPtr& call) {
 
 void get_lease(Api& api, const CallPtr& call) {
     if (!plausible_id(call->param("id"))) return call->fail(no_such_lease());
+    const auto wait = read_wait_active(call->request.query);
+    if (!wait) return call->fail(wait.error());
+    if (*wait) return await_lease(api, call, call->param("id"), **wait, answer_lease);
     lease::v1::Get query;
     fill_actor(call->principal, *query.mutable_actor());
     query.set_lease(call->param("id"));
-    const auto wait = call->request.query.get("wait");
-    if (!wait)
-        return ask<Lease>(api, call, "berth.qry.lease.get", query, {}, [call](const Lease& lease) {
-            call->json(200, lease);
-        });
-    if (*wait != "active")
-        return call->fail(invalid("bad_wait", "'wait' must be 'active'", "wait"));
-    const auto timeout = read_wait(call->request.query);
-    if (!timeout) return call->fail(timeout.error());
-    // Any state past pending: a lease that failed will never be active.
-    const auto settled = [](const Lease& lease) {
-        return lease.state() != lease::v1::LEASE_STATE_PENDING;
-    };
-    std::make_shared<LongPoll<Lease, lease::v1::Get>>(
-        api, call, "berth.qry.lease.get", "lease", query, settled, *timeout
-    )
-        ->start();
+    ask<Lease>(api, call, "berth.qry.lease.get", query, {}, [call](const Lease& lease) {
+        call->json(200, lease);
+    });
 }
 
 void heartbeat_lease(Api& api, const CallPtr& call) {

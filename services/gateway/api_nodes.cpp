@@ -9,10 +9,14 @@
 
 #include "berth/gateway/v1/gateway.pb.h"
 #include "berth/prov/v1/prov.pb.h"
+#include "berth/warden/v1/warden.pb.h"
 #include "core/fd.hpp"
 #include "core/id.hpp"
 #include "gateway/api.hpp"
+#include "gateway/repo.hpp"
 #include "identity/token.hpp"
+#include "log/log.hpp"
+#include "net/peer.hpp"
 
 namespace berth::gateway {
 namespace {
@@ -64,10 +68,42 @@ std::atomic<int>& downloads() {
     return count;
 }
 
+/// A machine that is none. Whose it would be a stranger does not say: every org's audit has it.
+void audit_stranger(Api& api, const CallPtr& call, const std::string& reason) {
+    const std::string from = net::peer_address(call->request);
+    const int requests = api.strangers.add(from, std::chrono::steady_clock::now());
+    if (requests == 0) return;
+    warden::v1::Refused refused;
+    refused.set_surface("gateway");
+    refused.set_from(from);
+    refused.set_reason(reason + service::RefusalCount::note(requests));
+    const auto lost = [from](const Error& error) {
+        log::warning("a stranger's enrolment is not recorded", {{"from", from}, {"error", error}});
+    };
+    const bool taken = api.workers.run([&api, call, refused, lost]() mutable {
+        const auto orgs = repo::list_orgs(api.pool);
+        if (!orgs) return lost(orgs.error());
+        for (const std::string& org : *orgs) {
+            refused.set_org(org);
+            ask_raw(
+                api,
+                call,
+                "berth.cmd.warden.refused",
+                refused,
+                {},
+                [lost](const Result<std::string>& reply) {
+                    if (!reply) lost(reply.error());
+                }
+            );
+        }
+    });
+    if (!taken) lost(unavailable("overloaded", "too much is waiting"));
+}
+
 }  // namespace
 
 void get_node_bundle(Api& api, const CallPtr& call) {
-    if (!api.bundles.take(address_of(call->request), std::chrono::steady_clock::now()))
+    if (!api.bundles.take(net::peer_address(call->request), std::chrono::steady_clock::now()))
         return call->fail(too_often());
     if (++downloads() > kMaxDownloads) {
         --downloads();
@@ -87,15 +123,18 @@ void get_node_bundle(Api& api, const CallPtr& call) {
 }
 
 void enrol_node(Api& api, const CallPtr& call) {
-    if (!api.enrolments.take(address_of(call->request), std::chrono::steady_clock::now()))
+    if (!api.enrolments.take(net::peer_address(call->request), std::chrono::steady_clock::now()))
         return call->fail(too_often());
     v1::EnrolBody body;
     if (const auto read = read_body(call->request, body); !read) return call->fail(read.error());
     const auto machine = normalize_id("m", body.machine());
     if (!machine)
         return call->fail(invalid("bad_id", "'machine' must be a machine's id", "machine"));
-    if (!body.token().empty() && !identity::looks_like_token(body.token()))
-        return call->fail(forbidden("bad_token", "this is not the token of this machine"));
+    if (!body.token().empty() && !identity::looks_like_token(body.token())) {
+        const Error error = forbidden("bad_token", "this is not the token of this machine");
+        audit_stranger(api, call, "enrolment of " + *machine + ": " + error.message);
+        return call->fail(error);
+    }
     prov::v1::Enrol command;
     command.set_machine(*machine);
     // The token ends here: the bus carries its digest.
@@ -103,13 +142,19 @@ void enrol_node(Api& api, const CallPtr& call) {
     command.set_user_public_key(body.user_public_key());
     command.set_signature(body.signature());
     command.set_nonce(body.nonce());
-    ask<prov::v1::NodeCredential>(
+    ask_raw(
         api,
         call,
         "berth.cmd.prov.enrol",
         command,
         {},
-        [call](const prov::v1::NodeCredential& credential) {
+        [&api, call, machine = *machine](const Result<std::string>& bytes) {
+            if (!bytes && bytes.error().fault == Fault::kForbidden)
+                audit_stranger(api, call, "enrolment of " + machine + ": " + bytes.error().message);
+            if (!bytes) return call->fail(bytes.error());
+            prov::v1::NodeCredential credential;
+            if (!credential.ParseFromString(*bytes))
+                return call->fail(internal("bad_reply", "the owner's answer could not be read"));
             call->json(200, credential, {{"Cache-Control", "no-store"}});
         }
     );

@@ -18,18 +18,31 @@ Error no_such_profile() {
     return invalid("unknown_profile", "there is no such profile; see /v1/profiles", "profile");
 }
 
+/// With what the machine itself says of its guard, which the lease broker does not keep.
+lease::v1::Machine described(Api& api, lease::v1::Machine machine) {
+    api.presences.describe(machine, Clock::system().now());
+    return machine;
+}
+
 void answer_drain(Api& api, const CallPtr& call, const char* subject, const auto& command) {
     auto id = command_id_of(*call);
     if (!id) return call->fail(id.error());
-    ask<DrainReply>(api, call, subject, command, std::move(*id), [call](const DrainReply& reply) {
-        if (reply.has_machine()) return call->json(200, reply.machine());
-        // One profile was named in the path, or the fleet.
-        if (call->params.contains("profile") && reply.pools_size() == 1)
-            return call->json(200, reply.pools(0));
-        lease::v1::PoolsReply all;
-        *all.mutable_pools() = reply.pools();
-        call->json(200, all);
-    });
+    ask<DrainReply>(
+        api,
+        call,
+        subject,
+        command,
+        std::move(*id),
+        [&api, call](const DrainReply& reply) {
+            if (reply.has_machine()) return call->json(200, described(api, reply.machine()));
+            // One profile was named in the path, or the fleet.
+            if (call->params.contains("profile") && reply.pools_size() == 1)
+                return call->json(200, reply.pools(0));
+            lease::v1::PoolsReply all;
+            *all.mutable_pools() = reply.pools();
+            call->json(200, all);
+        }
+    );
 }
 
 /// Fills in what the path names. False where the call was answered.
@@ -113,7 +126,11 @@ void list_machines(Api& api, const CallPtr& call) {
         "berth.qry.lease.machines",
         query,
         {},
-        [call](const lease::v1::MachinesReply& reply) { call->json(200, reply); }
+        [&api, call](lease::v1::MachinesReply reply) {
+            for (auto& machine : *reply.mutable_machines())
+                api.presences.describe(machine, Clock::system().now());
+            call->json(200, reply);
+        }
     );
 }
 
@@ -128,7 +145,9 @@ void get_machine(Api& api, const CallPtr& call) {
         "berth.qry.lease.machine",
         query,
         {},
-        [call](const lease::v1::Machine& machine) { call->json(200, machine); }
+        [&api, call](const lease::v1::Machine& machine) {
+            call->json(200, described(api, machine));
+        }
     );
 }
 

@@ -48,7 +48,7 @@ void share_lease(Api& api, const CallPtr& call) {
         if (!*known) {
             return call->fail(not_found(
                 "unknown_user",
-                "the org has no user '" + command.user().substr(0, 64) +
+                "the org has no user '" + clipped(command.user(), 64) +
                     "'; a user is known once a token was made for it"
             ));
         }

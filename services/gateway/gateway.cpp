@@ -76,6 +76,7 @@ struct Gateway::Impl {
     StreamLimit streams;
     AddressLimit enrolments{kEnrolBurst, kEnrolPerMinute};
     AddressLimit bundles{kBundleBurst, kBundlePerMinute};
+    service::RefusalCount strangers;
     Presences presences;
     Authenticator auth;
     Secret key;
@@ -154,7 +155,8 @@ Result<void> Gateway::Impl::prepare() {
         *sign_in,
         key,
         enrolments,
-        bundles});
+        bundles,
+        strangers});
     return import_bootstrap_token();
 }
 

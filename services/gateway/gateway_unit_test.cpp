@@ -280,6 +280,31 @@ TEST(PresencesTest, ForgetTheSilentAndHideForeignMachines) {
     EXPECT_EQ(presences.status("acme", start + seconds{400}).services_size(), 0);
 }
 
+TEST(Presences, TellHowAMachineGuardsItsCommandsWhileItIsHeard) {
+    const WallTime start = from_unix_micros(1'800'000'000'000'000);
+    Presences presences;
+    node::v1::Presence said;
+    said.set_org("acme");
+    said.set_guard("enforce");
+    said.set_freezer("ptrace");
+    presences.hear({"berth.live.node.m_1", {}, said.SerializeAsString()}, start);
+    const auto status = presences.status("acme", start);
+    ASSERT_EQ(status.services_size(), 1);
+    EXPECT_EQ(status.services(0).guard(), "enforce");
+    EXPECT_EQ(status.services(0).freezer(), "ptrace");
+    const auto described = [&](const char* id, const char* org, WallTime now) {
+        lease::v1::Machine machine;
+        machine.set_id(id);
+        machine.set_org(org);
+        presences.describe(machine, now);
+        return machine.guard() + "/" + machine.freezer();
+    };
+    EXPECT_EQ(described("m_1", "acme", start), "enforce/ptrace");
+    EXPECT_EQ(described("m_1", "other", start), "/") << "another org's machine of that name";
+    EXPECT_EQ(described("m_2", "acme", start), "/");
+    EXPECT_EQ(described("m_1", "acme", start + seconds{60}), "/") << "silent";
+}
+
 TEST(Presences, AMachineThatIsRemovedIsNotReadyWhateverItSaysAndThenNotThere) {
     const WallTime start = from_unix_micros(1'800'000'000'000'000);
     Presences presences;

@@ -130,7 +130,9 @@ Result<void> read_body(const net::Request& request, google::protobuf::Message& o
     return from_json(request.body, out);
 }
 
-net::Response to_problem(int status, const Error& error, std::string_view request_id) {
+net::Response to_problem(
+    int status, const Error& error, std::string_view request_id, const Attempts& attempts
+) {
     v1::Problem problem;
     problem.set_type("about:blank");
     problem.set_title(std::string(net::reason_phrase(status)));
@@ -139,15 +141,18 @@ net::Response to_problem(int status, const Error& error, std::string_view reques
     problem.set_code(error.code);
     problem.set_field(error.field);
     problem.set_request_id(std::string(request_id));
+    problem.mutable_attempts()->Add(attempts.begin(), attempts.end());
     net::Response response{status, "application/problem+json", {}, to_json(problem)};
     if (status == 401) response.headers.add("WWW-Authenticate", "Bearer realm=\"berth\"");
     if (status == 503 || status == 429) response.headers.add("Retry-After", "1");
     return response;
 }
 
-net::Response to_problem(const Error& error, std::string_view request_id) {
+net::Response to_problem(
+    const Error& error, std::string_view request_id, const Attempts& attempts
+) {
     if (error.code == "bad_content_type") return to_problem(415, error, request_id);
-    return to_problem(http_status(error.fault), error, request_id);
+    return to_problem(http_status(error.fault), error, request_id, attempts);
 }
 
 }  // namespace berth::gateway

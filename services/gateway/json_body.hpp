@@ -4,7 +4,9 @@
 
 #include <string>
 #include <string_view>
+#include <vector>
 
+#include "berth/lease/v1/lease.pb.h"
 #include "core/result.hpp"
 #include "net/http_server.hpp"
 #include "service/cloud_event.hpp"
@@ -25,9 +27,16 @@ Result<void> from_json(std::string_view text, google::protobuf::Message& out);
 /// is {}.
 Result<void> read_body(const net::Request& request, google::protobuf::Message& out);
 
+/// What providers were asked for in vain.
+using Attempts = std::vector<lease::v1::Attempt>;
+
 /// application/problem+json (RFC 9457) for an error.
-net::Response to_problem(const Error& error, std::string_view request_id);
+net::Response to_problem(
+    const Error& error, std::string_view request_id, const Attempts& attempts = {}
+);
 /// The same with a status that no Fault has (405, 415, 426).
-net::Response to_problem(int status, const Error& error, std::string_view request_id);
+net::Response to_problem(
+    int status, const Error& error, std::string_view request_id, const Attempts& attempts = {}
+);
 
 }  // namespace berth::gateway

@@ -12,11 +12,13 @@ namespace berth::gateway {
 /// Asks `query` until `satisfied(reply)` or the wait is over, woken by the entity's events; then
 /// answers with the newest reply. Safety: the watch begins before the query whose answer is
 /// trusted, so no change between the two is missed. Liveness: a lost event costs at most
-/// kWaitRecheck. Reply has id() and org().
+/// kWaitRecheck. Reply has id() and org(). `conclude` answers with the newest reply; without one it
+/// is sent as it is.
 template <typename Reply, typename Query>
 class LongPoll : public std::enable_shared_from_this<LongPoll<Reply, Query>> {
 public:
     using Satisfied = bool (*)(const Reply&);
+    using Conclude = void (*)(const CallPtr&, const Reply&);
     LongPoll(
         Api& api,
         CallPtr call,
@@ -24,7 +26,8 @@ public:
         std::string noun,
         Query query,
         Satisfied satisfied,
-        milliseconds timeout
+        milliseconds timeout,
+        Conclude conclude = nullptr
     )
         : api_(api),
           call_(std::move(call)),
@@ -32,6 +35,7 @@ public:
           noun_(std::move(noun)),
           query_(std::move(query)),
           satisfied_(satisfied),
+          conclude_(conclude),
           until_(std::chrono::steady_clock::now() + timeout) {}
 
     void start() {
@@ -127,6 +131,7 @@ private:
         end();
         if (error || !reply)
             return call_->fail(error ? *error : deadline("no_answer", "no answer in time"));
+        if (conclude_ != nullptr) return conclude_(call_, *reply);
         call_->json(200, *reply);
     }
 
@@ -143,6 +148,7 @@ private:
     const std::string noun_;
     const Query query_;
     const Satisfied satisfied_;
+    const Conclude conclude_;
     const SteadyTime until_;
     std::mutex mutex_;
     bool busy_ = false;            // by mutex_

@@ -2,7 +2,6 @@
 // Presence messages, remembered by subject.
 #include "gateway/presences.hpp"
 
-#include "berth/lease/v1/lease.pb.h"
 #include "berth/node/v1/node.pb.h"
 #include "core/text.hpp"
 #include "gateway/settings.hpp"
@@ -50,6 +49,8 @@ void Presences::hear(const bus::Message& message, WallTime now) {
         entry.org = presence.org();
         entry.service.set_ready(true);
         entry.service.set_version(presence.version());
+        entry.service.set_guard(presence.guard());
+        entry.service.set_freezer(presence.freezer());
     } else {
         v1::ServicePresence presence;
         if (!presence.ParseFromString(message.payload)) return;
@@ -82,6 +83,16 @@ void Presences::hear_machine(const bus::Message& message, WallTime now) {
     found->second.leaving = "being removed";
     found->second.gone = tokens[5] == "gone";
     found->second.seen = now;
+}
+
+void Presences::describe(lease::v1::Machine& machine, WallTime now) {
+    const std::lock_guard lock(mutex_);
+    const auto found = entries_.find("berth.live.node." + machine.id());
+    if (found == entries_.end()) return;
+    const Entry& entry = found->second;
+    if (entry.gone || entry.org != machine.org() || now - entry.seen > kSilentPresence) return;
+    machine.set_guard(entry.service.guard());
+    machine.set_freezer(entry.service.freezer());
 }
 
 v1::Status Presences::status(const std::string& org, WallTime now) {

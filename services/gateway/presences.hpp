@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "berth/gateway/v1/gateway.pb.h"
+#include "berth/lease/v1/lease.pb.h"
 #include "bus/connection.hpp"
 
 namespace berth::gateway {
@@ -22,6 +23,8 @@ public:
     /// Services, and the machines of `org`. One that is silent for kSilentPresence is told as not
     /// ready.
     v1::Status status(const std::string& org, WallTime now);
+    /// Adds how the machine guards its commands, as it said it last; nothing where it is silent.
+    void describe(lease::v1::Machine& machine, WallTime now);
     void hear(const bus::Message& message, WallTime now);
     /// An event of the lease broker about a machine: one that is removed is not ready, whatever its
     /// last word was, and one that is gone is not told of any more.

@@ -113,6 +113,7 @@ constexpr Statement kTouch{
     "touch_token"};
 constexpr Statement kAddOrg{
     "INSERT INTO orgs (name) VALUES ($1) ON CONFLICT DO NOTHING", "add_org"};
+constexpr Statement kListOrgs{"SELECT name FROM orgs ORDER BY name", "list_orgs"};
 constexpr Statement kHasUser{"SELECT 1 FROM users WHERE org = $1 AND name = $2", "has_user"};
 constexpr Statement kAddUser{
     "INSERT INTO users (org, name, roles) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING", "add_user"};
@@ -296,6 +297,13 @@ Result<std::vector<TokenRow>> list_tokens(
     );
     std::vector<TokenRow> out;
     for (const auto row : rows) out.push_back(read(row));
+    return out;
+}
+
+Result<std::vector<std::string>> list_orgs(store::Pool& pool) {
+    BERTH_ASSIGN(const auto rows, pool.exec_autocommit(kListOrgs, {}, OnLoss::kRetry));
+    std::vector<std::string> out;
+    for (const auto row : rows) out.emplace_back(row.text("name"));
     return out;
 }
 

@@ -60,6 +60,8 @@ Result<std::vector<TokenRow>> list_tokens(
     const std::string& cursor,
     int limit
 );
+/// Names of all orgs.
+Result<std::vector<std::string>> list_orgs(store::Pool& pool);
 /// A user is known once a token was made for it.
 Result<bool> has_user(store::Pool& pool, const std::string& org, const std::string& user);
 /// False where there is no such live token. `user` empty: anybody's of the org.

@@ -19,7 +19,7 @@ constexpr std::string_view kHandlePrefix = "login_";
 constexpr std::size_t kHandleSize = 49;  // the prefix and 32 bytes in base64url
 // RFC 8628, 3.5: slow_down adds 5 s for good.
 constexpr int kSlowDown = 5;
-constexpr int kMaxInterval = 60;
+constexpr int kLongestInterval = 60;
 constexpr std::size_t kMaxName = 64;  // of a subject token
 
 Secret make_handle() {
@@ -138,7 +138,7 @@ Result<SignInPolled> SignIn::ask(Entry& entry, const LoginRow& row, const Secret
     if (!polled) {
         // RFC 8628, 3.5: a provider that cannot be reached is asked half as often.
         if (polled.error().code != "provider_unreachable") return std::move(polled).error();
-        interval = std::min(2 * interval, kMaxInterval);
+        interval = std::min(2 * interval, kLongestInterval);
         BERTH_TRY(repo::slow_login(pool_, row.id, interval));
         return SignInPolled(interval);
     }
@@ -146,7 +146,7 @@ Result<SignInPolled> SignIn::ask(Entry& entry, const LoginRow& row, const Secret
         case State::kPending: return SignInPolled(interval);
         case State::kSlowDown:
             interval = std::max(interval + kSlowDown, static_cast<int>(polled->interval.count()));
-            interval = std::min(interval, kMaxInterval);
+            interval = std::min(interval, kLongestInterval);
             BERTH_TRY(repo::slow_login(pool_, row.id, interval));
             return SignInPolled(interval);
         case State::kDenied:

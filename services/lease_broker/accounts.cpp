@@ -45,8 +45,9 @@ constexpr Statement kMoneyOfOrg{
     "money_org"};
 constexpr Statement kAddSpend{
     "INSERT INTO spend (org, owner, profile, month, leases, active_ms, spent_micros) VALUES ($1, "
-    "$2, $3, $4, 1, $5, $6) ON CONFLICT (org, month, owner, profile) DO UPDATE SET leases = "
-    "spend.leases + 1, active_ms = spend.active_ms + excluded.active_ms, spent_micros = "
+    "$2, $3, $4, $5, $6, $7) ON CONFLICT (org, month, owner, profile) DO UPDATE SET leases = "
+    "spend.leases + excluded.leases, active_ms = spend.active_ms + excluded.active_ms, "
+    "spent_micros = "
     "spend.spent_micros + excluded.spent_micros",
     "add_spend"};
 constexpr Statement kUsage{
@@ -73,7 +74,7 @@ constexpr Statement kRightOf{
 constexpr Statement kShares{
     "SELECT user_name, may, by_user, at FROM shares WHERE lease = $1 ORDER BY user_name", "shares"};
 constexpr Statement kEndShares{
-    "UPDATE shares SET live = false WHERE lease = $1 AND live", "end_shares"};
+    "UPDATE shares SET live = false WHERE lease = ANY($1) AND live", "end_shares"};
 constexpr Statement kSetDrain{
     "INSERT INTO drains (org, profile, by_user, reason, active, revision) VALUES ($1, $2, $3, $4, "
     "$5, 1) ON CONFLICT (org, profile) DO UPDATE SET by_user = excluded.by_user, reason = "
@@ -131,16 +132,24 @@ Result<Budget> month_money(
     return Budget{0, rows[0].int64(0), rows[0].int64(1)};
 }
 
-void add_spend(store::Transaction& tx, const Lease& lease) {
-    tx.exec_later(
-        kAddSpend,
-        {lease.org,
-         lease.owner,
-         lease.profile,
-         month_of(lease.created_at),
-         active_time(lease).count(),
-         lease.spent}
-    );
+void add_spend(store::Transaction& tx, std::span<const Lease> leases) {
+    struct Sum {
+        std::int64_t leases = 0;
+        std::int64_t active = 0;
+        std::int64_t spent = 0;
+    };
+    // In the order of their keys: whoever else locks several of these rows does it so, too.
+    std::map<std::array<std::string, 4>, Sum> sums;
+    for (const Lease& lease : leases) {
+        Sum& sum = sums[{lease.org, lease.owner, lease.profile, month_of(lease.created_at)}];
+        ++sum.leases;
+        sum.active += active_time(lease).count();
+        sum.spent += lease.spent;
+    }
+    for (const auto& [key, sum] : sums)
+        tx.exec_later(
+            kAddSpend, {key[0], key[1], key[2], key[3], sum.leases, sum.active, sum.spent}
+        );
 }
 
 Result<std::vector<UsageRow>> usage(
@@ -201,8 +210,10 @@ Result<std::vector<Share>> shares(Reader reader, const std::string& lease) {
     return out;
 }
 
-void end_shares(store::Transaction& tx, const std::string& lease) {
-    tx.exec_later(kEndShares, {lease});
+void end_shares(store::Transaction& tx, std::span<const Lease> leases) {
+    std::vector<std::string> ids;
+    for (const Lease& lease : leases) ids.push_back(lease.id);
+    tx.exec_later(kEndShares, {Param::text_array(ids)});
 }
 
 Result<std::optional<std::int64_t>> set_drain(

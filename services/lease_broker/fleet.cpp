@@ -204,26 +204,77 @@ Result<void> Fleet::hand_over(const Work& work, Machine& machine, const Lease& l
     return {};
 }
 
-Result<void> Fleet::settle(const Work& work, const Lease& lease) {
-    repo::add_spend(work.tx, lease);
-    repo::end_shares(work.tx, lease.id);
-    return {};
+void Fleet::settle(store::Transaction& tx, std::span<const Lease> leases) {
+    repo::add_spend(tx, leases);
+    repo::end_shares(tx, leases);
 }
 
 Result<bool> Fleet::finish(
     const Work& work, Lease& lease, LeaseState to, std::string_view reason, std::string_view detail
 ) {
-    if (!end(lease, to, reason, work.context.now)) return false;
-    lease.end_detail = detail;
-    repo::move_lease(work.tx, lease);
-    work.out.push_back(lease_event(work.context, lease, state_name(lease.state)));
+    if (!lease.live()) return false;
+    std::optional<Machine> machine;
     if (!lease.machine.empty()) {
-        BERTH_ASSIGN(auto machine, repo::lock_machine(work.tx, lease.machine));
-        if (machine && machine->lease == lease.id) BERTH_TRY(after_lease(work, *machine));
+        BERTH_ASSIGN(machine, repo::lock_machine(work.tx, lease.machine));
     }
+    BERTH_TRY(end_lease(work, lease, machine ? &*machine : nullptr, to, reason, detail));
+    repo::move_lease(work.tx, lease);
     // Last: the month's row is shared by all leases of its owner.
-    BERTH_TRY(settle(work, lease));
+    settle(work.tx, {&lease, 1});
     return true;
+}
+
+Result<void> Fleet::end_lease(
+    const Work& work,
+    Lease& lease,
+    Machine* machine,
+    LeaseState to,
+    std::string_view reason,
+    std::string_view detail
+) {
+    if (!end(lease, to, reason, work.context.now))
+        return internal("not_live", "lease " + lease.id + " had ended before");
+    lease.end_detail = detail;
+    work.out.push_back(lease_event(work.context, lease, state_name(lease.state)));
+    if (machine != nullptr && machine->lease == lease.id) return after_lease(work, *machine);
+    return {};
+}
+
+Result<void> Fleet::expire(
+    store::Transaction& tx,
+    std::vector<Lease>& leases,
+    WallTime now,
+    std::vector<store::OutboxMessage>& out
+) {
+    std::vector<std::string> ids;
+    for (const Lease& lease : leases) {
+        if (!lease.machine.empty()) ids.push_back(lease.machine);
+    }
+    BERTH_ASSIGN(auto machines, repo::lock_machines(tx, ids));
+    std::map<std::string, Machine*> by_id;
+    for (Machine& machine : machines) by_id[machine.id] = &machine;
+    for (Lease& lease : leases) {
+        const auto machine = by_id.find(lease.machine);
+        const service::Context context =
+            own_context(lease.id, "expire/" + std::to_string(lease.revision), now);
+        const std::string reason(overdue(lease, now));
+        const bool waited = lease.queued();
+        BERTH_TRY(end_lease(
+            {context, tx, out},
+            lease,
+            machine == by_id.end() ? nullptr : machine->second,
+            waited ? LeaseState::LEASE_STATE_FAILED : LeaseState::LEASE_STATE_EXPIRED,
+            reason,
+            waited ? "no machine of profile '" + lease.profile + "' came free within " +
+                         format_duration(std::chrono::duration_cast<milliseconds>(
+                             lease.wait_until - lease.created_at
+                         ))
+                   : std::string()
+        ));
+    }
+    repo::end_leases(tx, leases);
+    settle(tx, leases);
+    return {};
 }
 
 Result<void> Fleet::after_lease(const Work& work, Machine& machine) {

@@ -3,6 +3,7 @@
 // keeper share, each inside its caller's transaction.
 #pragma once
 
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -62,8 +63,15 @@ public:
         std::string_view reason,
         std::string_view detail = {}
     );
-    /// Settles a lease that has just ended.
-    Result<void> settle(const Work& work, const Lease& lease);
+    /// The same for leases whose time is over at `now`, all locked, with few statements for many.
+    Result<void> expire(
+        store::Transaction& tx,
+        std::vector<Lease>& leases,
+        WallTime now,
+        std::vector<store::OutboxMessage>& out
+    );
+    /// Settles leases that have just ended.
+    static void settle(store::Transaction& tx, std::span<const Lease> leases);
     Result<void> remove(const Work& work, Machine& machine, std::string_view why);
     /// A machine was made or cleaned: it goes to who waits, or is idle, or goes.
     Result<void> put_to_use(const Work& work, Machine& machine);
@@ -93,6 +101,15 @@ public:
     static Result<v1::Lease> answer(repo::Reader reader, const Lease& lease);
 
 private:
+    /// Ends a live lease and sends its machine, locked or null, away; its rows are the caller's.
+    Result<void> end_lease(
+        const Work& work,
+        Lease& lease,
+        Machine* machine,
+        LeaseState to,
+        std::string_view reason,
+        std::string_view detail
+    );
     Result<void> after_lease(const Work& work, Machine& machine);
 
     const LeaseSettings& settings_;

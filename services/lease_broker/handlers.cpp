@@ -147,28 +147,18 @@ LeaseHandlers::Outcome LeaseHandlers::run_fact(
     return decision;
 }
 
-Result<std::vector<store::OutboxMessage>> LeaseHandlers::expire(
-    store::Transaction& tx, const std::string& org, const std::string& id, WallTime now
+Result<int> LeaseHandlers::expire(
+    store::Transaction& tx,
+    const std::vector<std::string>& ids,
+    WallTime now,
+    std::vector<store::OutboxMessage>& messages
 ) {
-    std::vector<store::OutboxMessage> messages;
-    BERTH_ASSIGN(auto lease, repo::lock_lease(tx, org, id));
-    if (!lease) return messages;
-    const std::string reason(overdue(*lease, now));
-    if (reason.empty()) return messages;  // touched meanwhile
-    const Context context = own_context(id, "expire/" + std::to_string(lease->revision), now);
-    const bool waited = lease->queued();
-    BERTH_TRY(fleet_.finish(
-        {context, tx, messages},
-        *lease,
-        waited ? LeaseState::LEASE_STATE_FAILED : LeaseState::LEASE_STATE_EXPIRED,
-        reason,
-        waited ? "no machine of profile '" + lease->profile + "' came free within " +
-                     format_duration(std::chrono::duration_cast<milliseconds>(
-                         lease->wait_until - lease->created_at
-                     ))
-               : std::string()
-    ));
-    return messages;
+    BERTH_ASSIGN(auto leases, repo::lock_live(tx, ids));
+    std::erase_if(leases, [now](const Lease& lease) {
+        return overdue(lease, now).empty();  // touched meanwhile
+    });
+    if (!leases.empty()) BERTH_TRY(fleet_.expire(tx, leases, now, messages));
+    return static_cast<int>(leases.size());
 }
 
 Result<std::vector<store::OutboxMessage>> LeaseHandlers::drop_attachment(

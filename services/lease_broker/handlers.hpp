@@ -3,6 +3,7 @@
 // (repo.hpp, pools.hpp), tell.
 #pragma once
 
+#include "berth/prov/v1/prov.pb.h"
 #include "core/random.hpp"
 #include "lease_broker/fleet.hpp"
 #include "lease_broker/repo.hpp"
@@ -26,10 +27,15 @@ public:
     /// Registers everything with `handlers`.
     void bind(service::Handlers& handlers);
 
-    /// Ends a lease whose time is over, and its machine. Used by the reaper, under its fencing
-    /// token.
-    Result<std::vector<store::OutboxMessage>> expire(
-        store::Transaction& tx, const std::string& org, const std::string& lease, WallTime now
+    /// Ends those of the leases `ids` whose time is over, and their machines, and returns how many
+    /// it ended. One that was touched meanwhile lives on; one that somebody else has locked is left
+    /// to the next look.
+    /// Used by the reaper, under its fencing token.
+    Result<int> expire(
+        store::Transaction& tx,
+        const std::vector<std::string>& ids,
+        WallTime now,
+        std::vector<store::OutboxMessage>& messages
     );
     /// Drops work that no run event ever confirmed.
     Result<std::vector<store::OutboxMessage>> drop_attachment(
@@ -63,8 +69,7 @@ private:
         std::optional<Lease>& lease,
         Machine& machine,
         bool failed,
-        const std::string& code,
-        const std::string& reason
+        const prov::v1::MachineFact& fact
     );
     // handlers_shares.cpp
     Outcome share(const Context& context, const std::string& payload, store::Transaction& tx);

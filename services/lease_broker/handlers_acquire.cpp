@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // A new lease: what may be asked for, what it may cost, and where its machine comes from.
+#include "core/text.hpp"
 #include "lease_broker/handlers.hpp"
 #include "lease_broker/request.hpp"
 #include "service/proto_time.hpp"
@@ -27,7 +28,7 @@ Error unknown_profile(const std::string& name, const Profiles::All& all) {
     for (const auto& [each, value] : all) known += (known.empty() ? "" : ", ") + each;
     return invalid(
         "unknown_profile",
-        "there is no profile '" + name.substr(0, 64) + "'; known are " + known,
+        "there is no profile '" + clipped(name, 64) + "'; known are " + known,
         "profile"
     );
 }

@@ -34,8 +34,7 @@ LeaseHandlers::Outcome LeaseHandlers::machine_fact(
     if (what == "ready") {
         BERTH_TRY(machine_ready(work, lease, *machine, fact.cleanable()));
     } else if (what == "failed" || what == "gone") {
-        BERTH_TRY(machine_lost(work, lease, *machine, what == "failed", fact.code(), fact.reason())
-        );
+        BERTH_TRY(machine_lost(work, lease, *machine, what == "failed", fact));
     }
     return decision;
 }
@@ -62,9 +61,10 @@ Result<void> LeaseHandlers::machine_lost(
     std::optional<Lease>& lease,
     Machine& machine,
     bool failed,
-    const std::string& code,
-    const std::string& reason
+    const prov::v1::MachineFact& fact
 ) {
+    const std::string& code = fact.code();
+    const std::string& reason = fact.reason();
     const bool leaving = machine.state == MachineState::MACHINE_STATE_DRAINING;
     if (failed && machine.lease.empty() && !leaving) {
         BERTH_TRY(repo::note_failure(
@@ -84,9 +84,10 @@ Result<void> LeaseHandlers::machine_lost(
             failed ? (code.empty() ? "provisioning_failed" : code) : std::string("machine_gone");
         if (end(*lease, LeaseState::LEASE_STATE_FAILED, why, work.context.now)) {
             lease->end_detail = reason;
+            lease->attempts.assign(fact.attempts().begin(), fact.attempts().end());
             repo::move_lease(work.tx, *lease);
             work.out.push_back(lease_event(work.context, *lease, "failed"));
-            BERTH_TRY(fleet_.settle(work, *lease));
+            Fleet::settle(work.tx, {&*lease, 1});
         }
     }
     // Its place in the pool is free.
@@ -107,7 +108,7 @@ LeaseHandlers::Outcome LeaseHandlers::node_fact(
     if (!machine || !machine->cleaning() || machine->lease != cleaned.lease()) return decision;
     const Work work{context, tx, decision.messages};
     if (!cleaned.error().empty()) {
-        BERTH_TRY(fleet_.remove(work, *machine, "not clean: " + cleaned.error().substr(0, 200)));
+        BERTH_TRY(fleet_.remove(work, *machine, "not clean: " + clipped(cleaned.error(), 200)));
     } else {
         BERTH_TRY(fleet_.put_to_use(work, *machine));
     }

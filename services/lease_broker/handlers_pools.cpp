@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Taking machines, profiles or the whole fleet out of service and back, and how pools stand.
+#include "core/text.hpp"
 #include "lease_broker/handlers.hpp"
 #include "lease_broker/request.hpp"
 #include "service/proto_time.hpp"
@@ -73,8 +74,7 @@ LeaseHandlers::Outcome LeaseHandlers::change_drain(
     if (!scope.profile.empty() && profiles_.find(scope.profile) == nullptr) {
         return invalid(
             "unknown_profile",
-            "there is no profile '" + scope.profile.substr(0, 64) +
-                "'; `berth profiles` shows them",
+            "there is no profile '" + clipped(scope.profile, 64) + "'; `berth profiles` shows them",
             "profile"
         );
     }
@@ -109,7 +109,7 @@ LeaseHandlers::Outcome LeaseHandlers::drain_machine(
 ) {
     BERTH_ASSIGN(auto machine, repo::lock_machine(work.tx, normal(id, "m")));
     if (!machine || machine->org != org)
-        return not_found("machine_not_found", "there is no machine '" + id.substr(0, 64) + "'");
+        return not_found("machine_not_found", "there is no machine '" + clipped(id, 64) + "'");
     BERTH_ASSIGN(const bool changed, set_drain(*machine, drain, work.context.now));
     if (changed) {
         repo::update_machine(work.tx, *machine);

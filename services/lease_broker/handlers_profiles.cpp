@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Kinds of machines as admins change them while the deployment runs.
+#include "core/text.hpp"
 #include "lease_broker/handlers.hpp"
 #include "lease_broker/request.hpp"
 #include "store/advisory.hpp"
@@ -13,7 +14,7 @@ using service::reply_with;
 Error no_such_profile(const std::string& name) {
     return not_found(
         "unknown_profile",
-        "there is no profile '" + name.substr(0, 64) + "'; `berth profiles` shows them"
+        "there is no profile '" + clipped(name, 64) + "'; `berth profiles` shows them"
     );
 }
 

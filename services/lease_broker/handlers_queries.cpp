@@ -2,6 +2,7 @@
 // What people ask about leases, machines and money.
 #include <map>
 
+#include "core/text.hpp"
 #include "lease_broker/handlers.hpp"
 #include "lease_broker/request.hpp"
 
@@ -99,7 +100,7 @@ LeaseHandlers::Outcome LeaseHandlers::get_machine(const Context&, const std::str
     );
     if (!machine) {
         return not_found(
-            "machine_not_found", "there is no machine '" + request.machine().substr(0, 64) + "'"
+            "machine_not_found", "there is no machine '" + clipped(request.machine(), 64) + "'"
         );
     }
     v1::Machine out = to_proto(*machine);

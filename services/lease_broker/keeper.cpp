@@ -38,45 +38,64 @@ Reaper::Reaper(LeaseHandlers& handlers, service::Runtime& runtime)
 }
 
 Result<void> Reaper::look(std::int64_t fence) {
+    // Where more is due than one round takes the next one follows at once.
+    for (int round = 0; round < kReapRounds; ++round) {
+        BERTH_ASSIGN(const bool all, reap(fence));
+        if (all) break;
+    }
+    return drop_stale(fence);
+}
+
+Result<bool> Reaper::reap(std::int64_t fence) {
     const WallTime now = Clock::system().now();
-    using Messages = std::vector<store::OutboxMessage>;
     BERTH_ASSIGN(const auto due, repo::leases_to_look_at(runtime_.pool(), now, kLookBatch));
     std::vector<Lease> touched;
-    int ended = 0;
+    std::vector<std::string> over;
     for (const Lease& lease : due) {
         if (overdue(lease, now).empty()) {
             touched.push_back(lease);
-            continue;
+        } else {
+            over.push_back(lease.id);
         }
-        if (ended++ == kReapBatch) break;
-        const auto done = guarded(
+    }
+    for (std::size_t at = 0; at < over.size(); at += kReapBatch) {
+        const std::size_t end = std::min(over.size(), at + kReapBatch);
+        const std::vector<std::string> batch(
+            over.begin() + static_cast<std::ptrdiff_t>(at),
+            over.begin() + static_cast<std::ptrdiff_t>(end)
+        );
+        int ended = 0;
+        BERTH_TRY(guarded(
             runtime_,
             kOffice,
             fence,
-            [&](store::Transaction& tx, Messages& out) -> Result<void> {
-                BERTH_ASSIGN(out, handlers_.expire(tx, lease.org, lease.id, now));
+            [&](store::Transaction& tx, std::vector<store::OutboxMessage>& out) -> Result<void> {
+                BERTH_ASSIGN(ended, handlers_.expire(tx, batch, Clock::system().now(), out));
                 return {};
             }
-        );
-        if (!done) return done.error();
-        expired_.add();
+        ));
+        expired_.add(ended);
     }
     if (!touched.empty()) BERTH_TRY(repo::look_later(runtime_.pool(), touched));
+    return due.size() < kLookBatch;
+}
+
+Result<void> Reaper::drop_stale(std::int64_t fence) {
+    const WallTime now = Clock::system().now();
     BERTH_ASSIGN(
         const auto stale,
-        repo::stale_attachments(runtime_.pool(), now - kUnconfirmedAttachment, kReapBatch)
+        repo::stale_attachments(runtime_.pool(), now - kUnconfirmedAttachment, kStaleBatch)
     );
     for (const std::string& work : stale) {
-        const auto done = guarded(
+        BERTH_TRY(guarded(
             runtime_,
             kOffice,
             fence,
-            [&](store::Transaction& tx, Messages& out) -> Result<void> {
+            [&](store::Transaction& tx, std::vector<store::OutboxMessage>& out) -> Result<void> {
                 BERTH_ASSIGN(out, handlers_.drop_attachment(tx, work, now));
                 return {};
             }
-        );
-        if (!done) return done.error();
+        ));
     }
     return {};
 }

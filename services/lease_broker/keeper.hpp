@@ -8,7 +8,7 @@
 
 namespace berth::lease {
 
-/// Ends what is overdue. Safety: every ending is one transaction under the leader's fence and the
+/// Ends what is overdue. Safety: every ending is in a transaction under the leader's fence and the
 /// lease's row lock, so two reapers could at worst both look. Liveness: an expiry is at most
 /// `reap_every` plus one leader change late. Nothing ended is scanned: the index is partial.
 class Reaper {
@@ -18,6 +18,10 @@ public:
     Result<void> look(std::int64_t fence);
 
 private:
+    /// Ends what is over among the first kLookBatch that are due; false where there may be more.
+    Result<bool> reap(std::int64_t fence);
+    Result<void> drop_stale(std::int64_t fence);
+
     LeaseHandlers& handlers_;
     service::Runtime& runtime_;
     metrics::Counter expired_;

@@ -165,6 +165,7 @@ v1::Lease to_proto(const Lease& lease) {
     *out.mutable_begun_at() = service::to_timestamp(lease.ttl_from());
     if (lease.queued()) *out.mutable_wait_until() = service::to_timestamp(lease.wait_until);
     out.set_end_detail(lease.end_detail);
+    out.mutable_attempts()->Add(lease.attempts.begin(), lease.attempts.end());
     out.set_price_micros_per_hour(static_cast<std::uint64_t>(lease.price_per_hour));
     out.set_reserved_micros(static_cast<std::uint64_t>(lease.reserved));
     out.set_spent_micros(static_cast<std::uint64_t>(lease.spent));

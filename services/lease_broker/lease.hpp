@@ -6,6 +6,7 @@
 #include <array>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "berth/lease/v1/lease.pb.h"
 #include "core/result.hpp"
@@ -33,13 +34,14 @@ struct Lease {
     bool one_shot = false;
     int live_runs = 0;
     std::string end_reason;
-    std::string end_detail;           // of a failure: words for people
-    WallTime begun_at{};              // ttl counts from here; the epoch: from created_at
-    WallTime wait_until{};            // in line for a machine until then; the epoch: it never was
-    WallTime activated_at{};          // the epoch: never
-    std::int64_t price_per_hour = 0;  // micros, of the profile when it was acquired
-    std::int64_t reserved = 0;        // micros: its whole ttl's price while it lives
-    std::int64_t spent = 0;           // micros, once it ended
+    std::string end_detail;             // of a failure: words for people
+    std::vector<v1::Attempt> attempts;  // of a machine that could not be made
+    WallTime begun_at{};                // ttl counts from here; the epoch: from created_at
+    WallTime wait_until{};              // in line for a machine until then; the epoch: it never was
+    WallTime activated_at{};            // the epoch: never
+    std::int64_t price_per_hour = 0;    // micros, of the profile when it was acquired
+    std::int64_t reserved = 0;          // micros: its whole ttl's price while it lives
+    std::int64_t spent = 0;             // micros, once it ended
     std::int64_t revision = 1;
     std::string recipe;  // digest of the profile as it was (Recipe::digest)
 

@@ -152,16 +152,22 @@ ALTER INDEX leases_live_expiry RENAME TO leases_live_look_at;
 ALTER TABLE leases SET (fillfactor = 70);
 )";
 
+// What a provider answered where a lease's machine could not be made.
+constexpr std::string_view kAttempts = R"(
+ALTER TABLE leases ADD COLUMN attempts text NOT NULL DEFAULT '';
+)";
+
 }  // namespace
 
 std::span<const store::Migration> migrations() {
     static const std::string first =
         std::string(store::kInboxOutboxDdl) + std::string(store::kLeaderDdl) + std::string(kLeases);
-    static const std::array<store::Migration, 4> all{
+    static const std::array<store::Migration, 5> all{
         {{1, "leases", first},
          {2, "pools", kPools},
          {3, "profiles", kProfiles},
-         {4, "look_at", kLookAt}}};
+         {4, "look_at", kLookAt},
+         {5, "attempts", kAttempts}}};
     return all;
 }
 

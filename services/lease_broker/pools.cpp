@@ -28,6 +28,9 @@ constexpr Statement kUpdateMachine{
     "update_machine"};
 constexpr Statement kLockMachine{
     "SELECT " MACHINE_COLUMNS " FROM machines WHERE id = $1 FOR UPDATE", "lock_machine"};
+constexpr Statement kLockMachines{
+    "SELECT " MACHINE_COLUMNS " FROM machines WHERE id = ANY($1) ORDER BY id FOR UPDATE",
+    "lock_machines"};
 constexpr Statement kFindMachine{
     "SELECT " MACHINE_COLUMNS " FROM machines WHERE id = $1 AND org = $2", "find_machine"};
 constexpr Statement kTakeOne{
@@ -165,6 +168,15 @@ void update_machine(store::Transaction& tx, const Machine& machine) {
 
 Result<std::optional<Machine>> lock_machine(store::Transaction& tx, const std::string& id) {
     return one_machine(tx.exec(kLockMachine, {id}));
+}
+
+Result<std::vector<Machine>> lock_machines(
+    store::Transaction& tx, const std::vector<std::string>& ids
+) {
+    BERTH_ASSIGN(const Rows rows, tx.exec(kLockMachines, {Param::text_array(ids)}));
+    std::vector<Machine> machines;
+    for (const Row row : rows) machines.push_back(to_machine(row));
+    return machines;
 }
 
 Result<std::optional<Machine>> find_machine(

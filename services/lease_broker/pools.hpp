@@ -4,6 +4,7 @@
 
 #include <map>
 #include <optional>
+#include <span>
 #include <string>
 #include <variant>
 #include <vector>
@@ -58,6 +59,9 @@ using Reader = std::variant<store::Transaction*, store::Pool*>;
 void insert_machine(store::Transaction& tx, const Machine& machine);
 void update_machine(store::Transaction& tx, const Machine& machine);
 Result<std::optional<Machine>> lock_machine(store::Transaction& tx, const std::string& id);
+Result<std::vector<Machine>> lock_machines(
+    store::Transaction& tx, const std::vector<std::string>& ids
+);
 Result<std::optional<Machine>> find_machine(
     store::Pool& pool, const std::string& org, const std::string& id
 );
@@ -126,7 +130,7 @@ Result<Budget> month_money(
     Reader reader, const std::string& org, const std::string& owner, const std::string& month
 );
 /// Adds an ended lease to its month.
-void add_spend(store::Transaction& tx, const Lease& lease);
+void add_spend(store::Transaction& tx, std::span<const Lease> leases);
 Result<std::vector<UsageRow>> usage(
     store::Pool& pool,
     const std::string& org,
@@ -144,7 +148,7 @@ Result<bool> delete_share(
 Result<std::string> right_of(Reader reader, const std::string& lease, const std::string& user);
 Result<std::vector<Share>> shares(Reader reader, const std::string& lease);
 /// The lease has ended: those it was shared with do not list it any more.
-void end_shares(store::Transaction& tx, const std::string& lease);
+void end_shares(store::Transaction& tx, std::span<const Lease> leases);
 
 // ---- drains and failures of pools
 /// The new revision, or nothing where it was so before.

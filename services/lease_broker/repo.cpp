@@ -3,6 +3,7 @@
 #include "lease_broker/repo.hpp"
 
 #include "core/id.hpp"
+#include "core/json.hpp"
 #include "lease_broker/sql.hpp"
 
 namespace berth::lease {
@@ -18,7 +19,7 @@ using store::Statement;
     "id, slug, org, owner, profile, machine, state, created_at, touched_at, ended_at, ttl_ms, "   \
     "idle_ms, label, "                                                                            \
     "one_shot, live_runs, end_reason, revision, end_detail, begun_at, wait_until, activated_at, " \
-    "price_micros, reserved_micros, spent_micros, recipe"
+    "price_micros, reserved_micros, spent_micros, recipe, attempts"
 
 constexpr Statement kInsertLease{
     "INSERT INTO leases (id, slug, org, owner, profile, machine, state, created_at, touched_at, "
@@ -37,8 +38,14 @@ constexpr Statement kUpdateLease{
 constexpr Statement kMoveLease{
     "UPDATE leases SET state = $2, touched_at = $3, look_at = $4, ended_at = $5, live_runs = "
     "$6, end_reason = $7, revision = $8, machine = $9, end_detail = $10, begun_at = $11, "
-    "activated_at = $12, reserved_micros = $13, spent_micros = $14 WHERE id = $1",
+    "activated_at = $12, reserved_micros = $13, spent_micros = $14, attempts = $15 WHERE id = $1",
     "move_lease"};
+constexpr Statement kEndLeases{
+    "UPDATE leases SET state = e.state, ended_at = $1, end_reason = e.reason, end_detail = "
+    "e.detail, revision = e.revision, reserved_micros = 0, spent_micros = e.spent FROM "
+    "unnest($2::text[], $3::text[], $4::text[], $5::text[], $6::bigint[], $7::bigint[]) AS "
+    "e(lease, state, reason, detail, revision, spent) WHERE id = e.lease",
+    "end_leases"};
 constexpr Statement kLeaseById{
     "SELECT " LEASE_COLUMNS " FROM leases WHERE id = $1 AND org = $2", "lease_by_id"};
 constexpr Statement kLeaseByIdLocked{
@@ -55,6 +62,13 @@ constexpr Statement kLeaseBySlugLocked{
     " FROM leases WHERE slug = $1 AND org = $2 ORDER BY state IN ('pending', 'active') DESC, id "
     "DESC LIMIT 1 FOR UPDATE",
     "lease_by_slug_locked"};
+// Whoever holds one of them is using it or ends it himself: the reaper waits for nobody, and comes
+// back.
+constexpr Statement kLiveLocked{
+    "SELECT " LEASE_COLUMNS
+    " FROM leases WHERE id = ANY($1) AND state IN ('pending', 'active') ORDER BY id "
+    "FOR UPDATE SKIP LOCKED",
+    "lock_live"};
 constexpr Statement kLeaseByMachine{
     "SELECT " LEASE_COLUMNS
     " FROM leases WHERE machine = $1 AND state IN ('pending', 'active') FOR UPDATE",
@@ -75,9 +89,8 @@ constexpr Statement kListLiveOfOwner{
     " FROM leases WHERE org = $1 AND owner = $2 AND ($3 = '' OR id < $3) AND state IN ('pending', "
     "'active') ORDER BY id DESC LIMIT $4) UNION ALL (SELECT " LEASE_COLUMNS
     " FROM leases WHERE org = $1 AND ($3 = '' OR id < $3) AND state IN ('pending', 'active') AND "
-    "id "
-    "= ANY(ARRAY(SELECT lease FROM shares WHERE org = $1 AND user_name = $2 AND live)) ORDER BY id "
-    "DESC LIMIT $4) ORDER BY id DESC LIMIT $4",
+    "id = ANY(ARRAY(SELECT lease FROM shares WHERE org = $1 AND user_name = $2 AND live)) "
+    "ORDER BY id DESC LIMIT $4) ORDER BY id DESC LIMIT $4",
     "list_live_owner"};
 constexpr Statement kListLiveOfOrg{
     "SELECT " LEASE_COLUMNS
@@ -116,6 +129,34 @@ constexpr Statement kOrgOfAttachment{
     "SELECT l.org FROM attachments a JOIN leases l ON l.id = a.lease WHERE a.work = $1",
     "org_of_attachment"};
 
+// A JSON list; empty for the most of leases, whose machine was made.
+std::string to_text(const std::vector<v1::Attempt>& attempts) {
+    if (attempts.empty()) return {};
+    Json list = Json::array();
+    for (const auto& attempt : attempts)
+        list.push(Json::object()
+                      .set("provider", attempt.provider())
+                      .set("target", attempt.target())
+                      .set("code", attempt.code())
+                      .set("message", attempt.message()));
+    return list.dump();
+}
+
+std::vector<v1::Attempt> to_attempts(std::string_view text) {
+    std::vector<v1::Attempt> attempts;
+    if (text.empty()) return attempts;
+    const auto list = Json::parse(text);
+    if (!list || list->as_array() == nullptr) return attempts;
+    for (const Json& item : *list->as_array()) {
+        v1::Attempt& attempt = attempts.emplace_back();
+        attempt.set_provider(item.string_or("provider", ""));
+        attempt.set_target(item.string_or("target", ""));
+        attempt.set_code(item.string_or("code", ""));
+        attempt.set_message(item.string_or("message", ""));
+    }
+    return attempts;
+}
+
 Lease to_lease(const Row& row) {
     Lease lease;
     lease.id = row.text(0);
@@ -143,6 +184,7 @@ Lease to_lease(const Row& row) {
     lease.reserved = row.int64(22);
     lease.spent = row.int64(23);
     lease.recipe = row.text(24);
+    lease.attempts = to_attempts(row.text(25));
     return lease;
 }
 
@@ -211,7 +253,32 @@ void move_lease(store::Transaction& tx, const Lease& lease) {
          or_null(lease.begun_at),
          or_null(lease.activated_at),
          lease.reserved,
-         lease.spent}
+         lease.spent,
+         to_text(lease.attempts)}
+    );
+}
+
+void end_leases(store::Transaction& tx, const std::vector<Lease>& leases) {
+    if (leases.empty()) return;
+    std::vector<std::string> ids, states, reasons, details;
+    std::vector<std::int64_t> revisions, spent;
+    for (const Lease& lease : leases) {
+        ids.push_back(lease.id);
+        states.emplace_back(state_name(lease.state));
+        reasons.push_back(lease.end_reason);
+        details.push_back(lease.end_detail);
+        revisions.push_back(lease.revision);
+        spent.push_back(lease.spent);
+    }
+    tx.exec_later(
+        kEndLeases,
+        {leases.front().ended_at,
+         Param::text_array(ids),
+         Param::text_array(states),
+         Param::text_array(reasons),
+         Param::text_array(details),
+         Param::int64_array(revisions),
+         Param::int64_array(spent)}
     );
 }
 
@@ -224,6 +291,12 @@ Result<std::optional<Lease>> lock_lease(
 }
 Result<std::optional<Lease>> lock_waiting(store::Transaction& tx, const std::string& lease) {
     return one_lease(tx.exec(kWaitingLocked, {lease}));
+}
+Result<std::vector<Lease>> lock_live(store::Transaction& tx, const std::vector<std::string>& ids) {
+    BERTH_ASSIGN(const Rows rows, tx.exec(kLiveLocked, {Param::text_array(ids)}));
+    std::vector<Lease> leases;
+    for (const Row row : rows) leases.push_back(to_lease(row));
+    return leases;
 }
 Result<std::optional<Lease>> lock_lease_by_machine(
     store::Transaction& tx, const std::string& machine

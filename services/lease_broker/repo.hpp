@@ -25,10 +25,14 @@ Result<bool> insert_lease(store::Transaction& tx, const Lease& lease);
 void update_lease(store::Transaction& tx, const Lease& lease);
 /// Of a lease whose state or machine changed.
 void move_lease(store::Transaction& tx, const Lease& lease);
+/// Of leases that ended at the same moment, by no fault of their machines.
+void end_leases(store::Transaction& tx, const std::vector<Lease>& leases);
 /// By id or slug. A slug means the live lease, else the newest ended one that had it.
 Result<std::optional<Lease>> lock_lease(
     store::Transaction& tx, const std::string& org, const std::string& id_or_slug
 );
+/// Those of `ids` that are live and that nobody else has locked.
+Result<std::vector<Lease>> lock_live(store::Transaction& tx, const std::vector<std::string>& ids);
 Result<std::optional<Lease>> lock_lease_by_machine(
     store::Transaction& tx, const std::string& machine
 );

@@ -7,6 +7,7 @@
 
 #include "berth/common/v1/common.pb.h"
 #include "core/id.hpp"
+#include "core/text.hpp"
 #include "service/request.hpp"
 
 namespace berth::lease {
@@ -18,7 +19,7 @@ using service::normal;
 inline Error no_such_lease(const std::string& id_or_slug) {
     return not_found(
         "lease_not_found",
-        "there is no lease '" + id_or_slug.substr(0, 64) + "'; `berth leases` shows yours"
+        "there is no lease '" + clipped(id_or_slug, 64) + "'; `berth leases` shows yours"
     );
 }
 

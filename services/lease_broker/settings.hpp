@@ -49,10 +49,16 @@ struct LeaseSettings {
     }
 };
 
-/// Leases ended per look, so that a flood of expiries shares the database with everyone else.
-inline constexpr int kReapBatch = 100;
-/// Leases looked at per look: most of them were touched meanwhile, and cost one statement together.
+/// Leases ended in one transaction: one commit for many, and none of their owners waits long for a
+/// lease's row or for the month's.
+inline constexpr std::size_t kReapBatch = 50;
+/// Leases looked at in a round: most of them were touched meanwhile, and cost one statement
+/// together.
 inline constexpr int kLookBatch = 1'000;
+/// Rounds of one look while there is more to do; then it is asked again who leads.
+inline constexpr int kReapRounds = 20;
+/// Attachments dropped per look.
+inline constexpr int kStaleBatch = 100;
 /// An attachment that no run event has confirmed for this long belongs to a run that never was.
 inline constexpr seconds kUnconfirmedAttachment{120};
 /// A machine's create command may wait this long in the queue while the provisioner is away.

@@ -195,16 +195,11 @@ bool BesideGuard::gone() const {
 
 void BesideGuard::loop() {
     while (!gone()) {
-        const auto own = guard_->descriptors();
-        pollfd set[4] = {
-            {words_.get(), POLLIN, 0},
-            {init_.get(), POLLIN, 0},
-            {own[0], POLLIN, 0},
-            {own[1], POLLIN, 0}};
-        if (::poll(set, 4, timeout()) < 0 && errno != EINTR) return;
+        pollfd set[3] = {
+            {words_.get(), POLLIN, 0}, {init_.get(), POLLIN, 0}, {guard_->descriptor(), POLLIN, 0}};
+        if (guard_->poll(set, 3, timeout()) < 0 && errno != EINTR) return;
         if (set[1].revents != 0) read_init();
-        if (set[2].revents != 0) guard_->on_input(0);
-        if (set[3].revents != 0) guard_->on_input(1);
+        if (set[2].revents != 0) guard_->on_input();
         if (set[0].revents != 0) read_words();
         guard_->on_timers();
         full_ = false;

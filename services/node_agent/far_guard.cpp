@@ -56,7 +56,7 @@ bool FarGuard::on_word(const RunWord& word) {
     }
 }
 
-void FarGuard::on_input(std::size_t) {
+void FarGuard::on_input() {
     constexpr int kWordsPerTurn = 64;
     for (int i = 0; i < kWordsPerTurn && words_ && !waiting_; ++i) {
         bool closed = false;

@@ -21,8 +21,8 @@ public:
     FarGuard(const Launch& launch, GuardHost& host);
 
     std::uint32_t init_flags() const override;
-    std::array<int, 2> descriptors() const override { return {waiting_ ? -1 : words_.get(), -1}; }
-    void on_input(std::size_t which) override;
+    int descriptor() const override { return waiting_ ? -1 : words_.get(); }
+    void on_input() override;
     Result<void> prepare() override;
     int for_init() const override { return theirs_.get(); }
     void handed_over() override { theirs_.reset(); }

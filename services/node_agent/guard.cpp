@@ -3,7 +3,6 @@
 #include "node_agent/guard.hpp"
 
 #include <fcntl.h>
-#include <sys/signalfd.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -19,6 +18,8 @@ namespace berth::node {
 namespace {
 
 constexpr int kDenied = 126;  // exit code of a command that was not allowed
+constexpr milliseconds kKillAgain{50};
+constexpr int kMostKills = 100;  // then the rest cannot die, as one that waits for a dead disk
 
 policy::Origin origin_of(const Launch::Guard& guard) {
     policy::Origin origin;
@@ -39,14 +40,6 @@ std::string plain(const std::string& text) {
     return shown == "'" + text + "'" ? text : shown;
 }
 
-Fd open_child_signals() {
-    sigset_t set;
-    ::sigemptyset(&set);
-    ::sigaddset(&set, SIGCHLD);
-    ::sigprocmask(SIG_BLOCK, &set, nullptr);
-    return Fd(::signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK));
-}
-
 }  // namespace
 
 Guard::Guard(const Launch& launch, Keeping keeping, GuardHost& host)
@@ -59,8 +52,7 @@ Guard::Guard(const Launch& launch, Keeping keeping, GuardHost& host)
       audit_(keeping_.folder / "audit", keeping_.mode),
       tracer_(*this),
       door_(*this, keeping_.owner),
-      environment_(launch.env),
-      signals_(open_child_signals()) {}
+      environment_(launch.env) {}
 
 Guard::~Guard() = default;
 
@@ -72,15 +64,19 @@ std::uint32_t guard_flags(policy::Level level) {
 
 std::uint32_t Guard::init_flags() const { return guard_flags(level_); }
 
-std::array<int, 2> Guard::descriptors() const {
-    return {signals_.get(), level_ == policy::Level::kShim ? door_.descriptor() : -1};
+int Guard::descriptor() const { return level_ == policy::Level::kShim ? door_.descriptor() : -1; }
+
+int Guard::poll(pollfd* set, nfds_t count, int timeout_ms) {
+    if (!children_) return ::poll(set, count, timeout_ms);
+    turn_due_ = false;
+    return children_->poll(set, count, timeout_ms, *this);
 }
 
-void Guard::on_input(std::size_t which) {
-    if (which == 1) return door_.on_ready();
-    signalfd_siginfo info;  // one of a kind is pending at most
-    (void)!::read(signals_.get(), &info, sizeof info);
-    tracer_.on_events();
+void Guard::on_child_status(pid_t pid, int wait_status) { tracer_.on_child(pid, wait_status); }
+
+bool Guard::may_sleep() {
+    (void)audit_.flush();
+    return !turn_due_ && (told_audit_ == audit_.written() || tell_audit_at_);
 }
 
 Result<void> Guard::prepare() {
@@ -93,10 +89,14 @@ Result<void> Guard::prepare(Fd channel) {
 
 Result<void> Guard::seize(pid_t pid) {
     BERTH_ASSIGN(images_, Images::of(pid, keeping_.owner));
+    if (!children_) children_.emplace();
     return tracer_.seize(pid);
 }
 
-void Guard::on_other_child(pid_t pid, int wait_status) { host_.on_child(pid, wait_status); }
+void Guard::on_other_child(pid_t pid, int wait_status) {
+    turn_due_ = true;
+    host_.on_child(pid, wait_status);
+}
 
 void Guard::on_exec(pid_t pid, const std::string& before) {
     end_watching(pid, std::nullopt);  // what it was is over
@@ -127,9 +127,8 @@ void Guard::judge_stopped(pid_t pid, const std::string& before) {
     policy::Verdict verdict = judge(image);
     const bool refuses = level_ == policy::Level::kEnforce;
     if (verdict.action == policy::Action::kAllow || !refuses) {
-        const std::string digest = policy::digest(image.plan);
-        start_watching(pid, image.plan, verdict, digest, {});
-        return tracer_.go(pid);
+        tracer_.go(pid);  // it is decided; the record need not keep it
+        return start_watching(pid, image.plan, verdict, policy::digest(image.plan), {});
     }
     if (verdict.action == policy::Action::kAsk) make_askable(pid, image, verdict, false);
     if (verdict.action == policy::Action::kDeny)
@@ -238,8 +237,11 @@ void Guard::start_watching(
     watched.entry = entry_of("exec_started", pid, plan, verdict, digest);
     watched.entry.approval = approval;
     audit_.add(watched.entry);
-    if (verdict.execution_timeout.count() > 0)
-        watched.kill_at = std::chrono::steady_clock::now() + verdict.execution_timeout;
+    if (verdict.execution_timeout.count() > 0) {
+        turn_due_ = true;
+        watched.timed = tracer_.found_family(pid);
+        timed_[watched.timed].at = std::chrono::steady_clock::now() + verdict.execution_timeout;
+    }
     watched_[pid] = std::move(watched);
 }
 
@@ -247,6 +249,9 @@ void Guard::end_watching(pid_t pid, std::optional<int> exit_code) {
     const auto found = watched_.find(pid);
     if (found == watched_.end()) return;
     AuditEntry entry = std::move(found->second.entry);
+    // Where its time was over already, what it leaves behind ends with it.
+    const auto timed = timed_.find(found->second.timed);
+    if (timed != timed_.end() && !timed->second.warned) timed_.erase(timed);
     watched_.erase(found);
     entry.fact = "exec_ended";
     entry.at_us = to_unix_micros(Clock::system().now());
@@ -282,14 +287,18 @@ void Guard::finish(int exit_code) {
 }
 
 void Guard::watch_times(Time now) {
-    for (auto& [pid, watched] : watched_) {
-        if (!watched.kill_at || *watched.kill_at > now) continue;
-        // Alive or at least not reaped: a tracee's number is nobody else's.
-        ::kill(pid, watched.warned ? SIGKILL : SIGTERM);
-        if (std::exchange(watched.warned, true))
-            watched.kill_at.reset();
-        else
-            watched.kill_at = now + grace_;
+    for (auto one = timed_.begin(); one != timed_.end();) {
+        auto& [family, timed] = *one;
+        if (timed.at > now) {
+            ++one;
+            continue;
+        }
+        const bool warned = std::exchange(timed.warned, true);
+        const std::size_t left = tracer_.signal_family(family, warned ? SIGKILL : SIGTERM);
+        timed.at = now + (warned ? kKillAgain : grace_);
+        // What one of them started while it was killed is killed the next time.
+        timed.kills += warned ? 1 : 0;
+        one = left == 0 || timed.kills > kMostKills ? timed_.erase(one) : std::next(one);
     }
 }
 

@@ -2,7 +2,6 @@
 // A run's guard inside its supervisor: judges each exec, refuses, holds, and keeps the audit.
 #pragma once
 
-#include <array>
 #include <chrono>
 #include <deque>
 #include <filesystem>
@@ -13,6 +12,7 @@
 
 #include "identity/sha256.hpp"
 #include "node_agent/audit_log.hpp"
+#include "node_agent/child_wait.hpp"
 #include "node_agent/guard_policy.hpp"
 #include "node_agent/guarding.hpp"
 #include "node_agent/image.hpp"
@@ -25,7 +25,7 @@ namespace berth::node {
 
 /// Single-threaded, on the supervisor's loop; never waits. Commands that wait for a decision stay
 /// stopped while the rest of the tree goes on.
-class Guard final : public Guarding, private TracerEvents, private ShimEvents {
+class Guard final : public Guarding, private TracerEvents, private ShimEvents, private ChildEvents {
 public:
     /// Where a guard keeps its files, and whose commands they are.
     struct Keeping {
@@ -37,8 +37,9 @@ public:
     ~Guard() override;
 
     std::uint32_t init_flags() const override;
-    std::array<int, 2> descriptors() const override;
-    void on_input(std::size_t which) override;
+    int descriptor() const override;
+    void on_input() override { door_.on_ready(); }
+    int poll(pollfd* set, nfds_t count, int timeout_ms) override;
     Result<void> prepare() override;
     /// Instead of prepare(): shims come as descriptors over `channel`, from whoever hears them.
     Result<void> prepare(Fd channel);
@@ -61,8 +62,13 @@ private:
     struct Watched {
         AuditEntry entry;
         std::string executable;
-        std::optional<Time> kill_at;
-        bool warned = false;  ///< SIGTERM was sent for its time
+        std::uint64_t timed = 0;  ///< number in timed_
+    };
+    /// A command's time, and that of all that it started.
+    struct Timed {
+        Time at;
+        bool warned = false;  ///< SIGTERM was sent: from here on it ends with the last of them
+        int kills = 0;
     };
     struct Waiting {
         Held held;
@@ -85,6 +91,10 @@ private:
     // ShimEvents
     void on_question(pid_t pid, const std::string& path) override;
     void on_hung_up(pid_t pid) override;
+
+    // ChildEvents
+    void on_child_status(pid_t pid, int wait_status) override;
+    bool may_sleep() override;
 
     void abandon(pid_t pid);
     void refuse(pid_t pid, const std::string& text);
@@ -140,9 +150,11 @@ private:
     ShimDoor door_;
     std::unique_ptr<Images> images_;
     std::vector<std::string> environment_;  ///< the run's own; what shims differ from
-    Fd signals_;
+    std::optional<ChildWait> children_;     ///< once something is traced
+    bool turn_due_ = false;                 ///< what children did gave the loop something to do
     bool baseline_known_ = false;
     std::map<pid_t, Watched> watched_;
+    std::map<std::uint64_t, Timed> timed_;  ///< by the tracer's family
     std::map<std::string, Waiting> waiting_;
     std::map<pid_t, std::string> edited_;  ///< execs that are to come, by the held id
     std::deque<std::pair<pid_t, std::string>> postponed_;  ///< until the audit has room

@@ -27,6 +27,7 @@ std::filesystem::path Guard::held_file(const std::string& id) const {
 
 void Guard::say(Word word, std::vector<std::string> texts) {
     unsaid_.emplace_back(word, pack(texts));
+    turn_due_ = true;
 }
 
 void Guard::hold(Waiting waiting, const policy::Verdict& verdict) {
@@ -53,6 +54,7 @@ void Guard::hold(Waiting waiting, const policy::Verdict& verdict) {
     const bool closed = waiting.closed;
     waiting_.emplace(id, std::move(waiting));
     if (closed) say(Word::kHeld, {id});
+    turn_due_ = true;
     if (!look_at_) look_at_ = std::chrono::steady_clock::now() + kSignalLook;
 }
 
@@ -251,8 +253,8 @@ std::optional<Guard::Time> Guard::next_timer() const {
     std::optional<Time> next = look_at_;
     if (tell_audit_at_ && (!next || *tell_audit_at_ < *next)) next = tell_audit_at_;
     if (frozen_by_ && (!next || *frozen_by_ < *next)) next = frozen_by_;
-    for (const auto& [pid, watched] : watched_) {
-        if (watched.kill_at && (!next || *watched.kill_at < *next)) next = watched.kill_at;
+    for (const auto& [family, timed] : timed_) {
+        if (!next || timed.at < *next) next = timed.at;
     }
     return next;
 }

@@ -201,12 +201,18 @@ TEST(GuardNode, AHaltStopsEveryTreeAndIsAnswered) {
     EXPECT_EQ(warden.halted[0].answer().frozen(), static_cast<unsigned>(trees));
     EXPECT_EQ(warden.halted[0].answer().mechanism(), "ptrace");
     EXPECT_EQ(warden.halted[0].answer().error(), "");
-    EXPECT_EQ(world.ended("rn_3").end().state(), run::v1::RUN_STATE_CANCELED);
+    const auto canceled = world.ended("rn_3");
+    EXPECT_EQ(canceled.end().state(), run::v1::RUN_STATE_CANCELED);
+    EXPECT_EQ(canceled.end().reason(), "halted by anna: enough");
     // Nothing new while it is in force.
     ASSERT_TRUE(world.ask("start", world.command("rn_new", "echo no")));
     const auto refused = world.ended("rn_new");
-    EXPECT_EQ(refused.end().state(), run::v1::RUN_STATE_LOST);
-    EXPECT_EQ(refused.end().reason(), "halted by anna: enough");
+    EXPECT_EQ(refused.end().state(), run::v1::RUN_STATE_CANCELED);
+    EXPECT_EQ(
+        refused.end().reason(),
+        "halted by anna: enough; somebody else ends the halt: berth resume hl_1"
+    );
+    EXPECT_EQ(refused.end().origin(), "berth");
     warden.resume();
     EXPECT_TRUE(eventually([&] {
         static int number = 0;
@@ -214,6 +220,97 @@ TEST(GuardNode, AHaltStopsEveryTreeAndIsAnswered) {
         EXPECT_TRUE(world.ask("start", world.command(run, "true")));
         return world.ended(run).end().state() == run::v1::RUN_STATE_SUCCEEDED;
     }));
+}
+
+TEST(GuardNode, AHaltOfAnOwnerOrAnAgentEndsTheirsAlone) {
+    World world("enforce");
+    BERTH_NEEDS_SANDBOX(world.machine);
+    WardenDouble warden(world);
+    warden.set_policy(kPolicy);
+    world.start_agent();
+    const auto start = [&](const std::string& run, const char* user, const char* agent) {
+        v1::Start command = world.command(run, "sleep 600; true");
+        command.set_user(user);
+        command.set_agent(agent);
+        ASSERT_TRUE(world.ask("start", command));
+    };
+    start("rn_anna", "anna", "");
+    start("rn_bert", "bert", "");
+    start("rn_agent", "bert", "fixer");
+    ASSERT_TRUE(warden.until([&] {
+        return std::count_if(warden.records.begin(), warden.records.end(), [](const auto& one) {
+                   return one.executable() == "/usr/bin/sleep";
+               }) == 3;
+    }));
+    warden.halt("hl_owner", warden::v1::HALT_SCOPE_OWNER, "anna");
+    ASSERT_TRUE(warden.until([&] { return warden.halted.size() == 1; }));
+    EXPECT_EQ(warden.halted[0].answer().killed(), 1U);
+    EXPECT_EQ(world.ended("rn_anna").end().state(), run::v1::RUN_STATE_CANCELED);
+    warden.halt("hl_agent", warden::v1::HALT_SCOPE_AGENT, "fixer");
+    ASSERT_TRUE(warden.until([&] { return warden.halted.size() == 2; }));
+    EXPECT_EQ(warden.halted[1].answer().killed(), 1U);
+    EXPECT_EQ(world.ended("rn_agent").end().state(), run::v1::RUN_STATE_CANCELED);
+    start("rn_more", "bert", "fixer");
+    EXPECT_EQ(world.ended("rn_more").end().state(), run::v1::RUN_STATE_CANCELED);
+    // Who is not meant goes on, and may start more.
+    ASSERT_TRUE(world.ask("start", world.command("rn_other", "echo ran")));
+    EXPECT_EQ(world.output("rn_other").out, "ran\n");
+    EXPECT_TRUE(fs::exists(world.machine.folder("rn_bert")));
+    v1::Signal signal;
+    signal.set_run("rn_bert");
+    signal.set_signal(SIGTERM);
+    ASSERT_TRUE(world.ask("signal", signal));
+    EXPECT_EQ(world.ended("rn_bert").end().exit_code(), 143);
+}
+
+TEST(GuardNode, NoCommandIsJudgedByHalfAPolicy) {
+    World world("enforce");
+    BERTH_NEEDS_SANDBOX(world.machine);
+    WardenDouble warden(world);
+    const auto policy = [](int which) {
+        const std::string name = which % 2 == 0 ? "even" : "odd";
+        std::string text = "version: 1\ndefault: allow\nrules:\n";
+        // Long enough that reading it takes a while.
+        for (int i = 0; i < 200; ++i)
+            text += "  - id: " + name + "-" + std::to_string(i) +
+                    "\n    action: deny\n    reason: " + name + "\n    match: {executable: tool-" +
+                    std::to_string(i) + "}\n";
+        return text + "  - id: " + name + "-id\n    action: deny\n    reason: " + name +
+               "\n    match: {executable: id}\n";
+    };
+    warden.set_policy(policy(0));
+    world.start_agent();
+    ASSERT_TRUE(world.ask("start", world.command("rn_0", "true")));
+    (void)world.output("rn_0");
+    std::atomic<bool> done{false};
+    std::thread swapping([&] {
+        for (int i = 1; !done; ++i) {
+            warden.set_policy(policy(i));
+            std::this_thread::sleep_for(milliseconds{20}
+            );  // as fast as anybody could; not waited for
+        }
+    });
+    constexpr int kCommands = 300;
+    ASSERT_TRUE(world.ask(
+        "start",
+        world.command(
+            "rn_1",
+            "i=0; while [ $i -lt " + std::to_string(kCommands) + " ]; do i=$((i+1)); id; done"
+        )
+    ));
+    const Output output = world.output("rn_1", seconds{120});
+    done = true;
+    swapping.join();
+    EXPECT_EQ(output.out, "") << "not one was let through";
+    int even = 0;
+    int odd = 0;
+    for (const auto line : split(output.err, '\n')) {
+        even += line == "berth: denied by rule even-id: even" ? 1 : 0;
+        odd += line == "berth: denied by rule odd-id: odd" ? 1 : 0;
+    }
+    EXPECT_EQ(even + odd, kCommands) << output.err;
+    EXPECT_GT(even, 0);
+    EXPECT_GT(odd, 0);
 }
 
 TEST(GuardNode, AMachineBelowTheRequiredLevelRunsNothing) {
@@ -224,7 +321,7 @@ TEST(GuardNode, AMachineBelowTheRequiredLevelRunsNothing) {
     world.start_agent();
     ASSERT_TRUE(world.ask("start", world.command("rn_1", "echo no")));
     const auto ended = world.ended("rn_1");
-    EXPECT_EQ(ended.end().state(), run::v1::RUN_STATE_LOST);
+    EXPECT_EQ(ended.end().state(), run::v1::RUN_STATE_FAILED);
     EXPECT_NE(ended.end().reason().find("requires"), std::string::npos) << ended.end().reason();
 }
 

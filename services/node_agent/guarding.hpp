@@ -3,9 +3,9 @@
 // container (FarGuard).
 #pragma once
 
+#include <poll.h>
 #include <sys/types.h>
 
-#include <array>
 #include <chrono>
 #include <cstdint>
 #include <optional>
@@ -43,9 +43,13 @@ public:
 
     /// What berth-init is told of this guard.
     virtual std::uint32_t init_flags() const = 0;
-    /// Polled for input; -1: none. on_input() is called with the place of one that has some.
-    virtual std::array<int, 2> descriptors() const = 0;
-    virtual void on_input(std::size_t which) = 0;
+    /// Polled for input; -1: none. on_input() is called when it has some.
+    virtual int descriptor() const = 0;
+    virtual void on_input() = 0;
+    /// poll(2) for the loop that this guard is on, which meanwhile does what cannot wait.
+    virtual int poll(pollfd* set, nfds_t count, int timeout_ms) {
+        return ::poll(set, count, timeout_ms);
+    }
     /// Makes what the level needs; before the command's place starts. Error "system".
     virtual Result<void> prepare() = 0;
     /// A descriptor that goes to the command's place as kInitGuardFd; -1: none. Once it is there,

@@ -7,6 +7,7 @@
 #include <linux/openat2.h>
 #include <sys/ptrace.h>
 #include <sys/syscall.h>
+#include <sys/sysmacros.h>
 #include <sys/uio.h>
 #include <sys/user.h>
 #include <unistd.h>
@@ -14,13 +15,14 @@
 #include <algorithm>
 #include <cerrno>
 #include <cstdio>
+#include <cstdlib>
 #include <cstring>
-#include <unordered_set>
 
 #include "core/text.hpp"
 #include "identity/sha256.hpp"
 #include "node_agent/elf_file.hpp"
 #include "node_agent/injection.hpp"
+#include "policy/glob.hpp"
 #include "policy/policy.hpp"
 
 namespace berth::node {
@@ -52,8 +54,6 @@ void refuse(Image& image, const char* rule, std::string reason) {
     image.refusal_reason = std::move(reason);
 }
 
-std::string_view base_name(std::string_view path) { return path.substr(path.rfind('/') + 1); }
-
 bool is_loader_name(std::string_view name) {
     return name.starts_with("ld-linux") || name.starts_with("ld-musl") ||
            name.starts_with("ld.so") || (name.starts_with("ld-2.") && name.ends_with(".so"));
@@ -75,11 +75,38 @@ std::int64_t nanoseconds_of(const timespec& time) {
 
 Result<std::unique_ptr<Images>> Images::of(pid_t first, uid_t owner) {
     Fd root(::open(ProcPath(first, "root").text, O_PATH | O_CLOEXEC));
-    struct stat mounts {};
-    if (!root || ::stat(ProcPath(first, "ns/mnt").text, &mounts) != 0)
-        return system_error("the command's root cannot be seen", errno);
-    return std::unique_ptr<Images>(new Images(std::move(root), mounts.st_ino, owner));
+    if (!root) return system_error("the command's root cannot be seen", errno);
+    BERTH_ASSIGN(const std::string mountinfo, read_file(ProcPath(first, "mountinfo").text));
+    std::unordered_set<std::uint64_t> mounts;
+    // Each line begins with the mount's id.
+    for (std::size_t at = 0; at < mountinfo.size();) {
+        mounts.insert(std::strtoull(mountinfo.c_str() + at, nullptr, 10));
+        at = std::min(mountinfo.find('\n', at), mountinfo.size() - 1) + 1;
+    }
+    return std::unique_ptr<Images>(new Images(std::move(root), std::move(mounts), owner));
 }
+
+/// A file as its process has it.
+struct Images::Seen {
+    struct stat info {};
+    std::uint64_t mount = 0;  ///< 0: the kernel does not say
+    /// Follows /proc/<pid>/<name> to what it stands for.
+    bool look(pid_t pid, const char* name) {
+        struct statx answer {};
+        constexpr unsigned kAsked = STATX_BASIC_STATS | STATX_MNT_ID;
+        if (::statx(AT_FDCWD, ProcPath(pid, name).text, 0, kAsked, &answer) != 0) return false;
+        info.st_dev = ::makedev(answer.stx_dev_major, answer.stx_dev_minor);
+        info.st_ino = answer.stx_ino;
+        info.st_nlink = answer.stx_nlink;
+        info.st_mode = answer.stx_mode;
+        info.st_uid = answer.stx_uid;
+        info.st_size = static_cast<off_t>(answer.stx_size);
+        info.st_mtim = {answer.stx_mtime.tv_sec, answer.stx_mtime.tv_nsec};
+        info.st_ctim = {answer.stx_ctime.tv_sec, answer.stx_ctime.tv_nsec};
+        mount = (answer.stx_mask & STATX_MNT_ID) != 0 ? answer.stx_mnt_id : 0;
+        return true;
+    }
+};
 
 Image Images::read(pid_t pid) {
     Image image;
@@ -160,36 +187,39 @@ bool Images::parse_stack(std::string_view stack, std::uint64_t base, bool narrow
 
 void Images::read_executable(pid_t pid, Image& image) {
     std::string path;
-    if (!read_link(pid, "exe", path) || ::stat(ProcPath(pid, "exe").text, &executable_) != 0)
+    Seen seen;
+    if (!read_link(pid, "exe", path) || !seen.look(pid, "exe"))
         return refuse(image, "image", "its executable cannot be told");
+    executable_ = seen.info;
     image.plan.executable = file_of(path, executable_);
     constexpr std::string_view kDeleted = " (deleted)";
     if (path.starts_with("/memfd:"))
         refuse(image, "memfd", "it runs from memory and not from a file");
     else if (path.ends_with(kDeleted) || executable_.st_nlink == 0)
         refuse(image, "deleted", "its file was removed");
-    if (is_loader_name(base_name(path)) || is_loader(pid, executable_))
+    if (is_loader_name(policy::basename(path)) || is_loader(pid, executable_))
         refuse(image, "loader", "a loader runs whatever it is told; call the program itself");
-    check_mounts(pid, image);
+    check_mounts(pid, seen, image);
 }
 
-/// A process may make mounts of its own in a user namespace of its own: what a path names there is
-/// not what it names for the run.
-void Images::check_mounts(pid_t pid, Image& image) const {
-    struct stat seen {};
+/// A process may make mounts of its own in a user namespace of its own, and another may reach into
+/// them by a descriptor or /proc/<pid>/root: a path there is not what it names for the run. A mount
+/// with an id that the run's namespace had from the beginning is no such; whatever else is looked
+/// up in the run's root.
+void Images::check_mounts(pid_t pid, const Seen& executable, Image& image) const {
     if (!image.refusal.empty()) return;
-    if (::stat(ProcPath(pid, "ns/mnt").text, &seen) == 0 && seen.st_ino == mounts_) return;
-    const auto is_same = [&](const std::string& path, const struct stat& real) {
+    const auto is_own = [this](const std::string& path, const Seen& real) {
+        struct stat named {};
+        if (mounts_.contains(real.mount)) return true;
         return path.size() > 1 &&
-                       ::fstatat(root_.get(), path.c_str() + 1, &seen, AT_SYMLINK_NOFOLLOW) == 0
-                   ? same_file(seen, real)
-                   : false;
+               ::fstatat(root_.get(), path.c_str() + 1, &named, AT_SYMLINK_NOFOLLOW) == 0 &&
+               same_file(named, real.info);
     };
-    if (!is_same(image.plan.executable.path, executable_))
+    if (!is_own(image.plan.executable.path, executable))
         return refuse(image, "mount", "its path names another file in the run's own root");
-    struct stat folder {};
+    Seen folder;
     if (image.plan.cwd == "/") return;
-    if (::stat(ProcPath(pid, "cwd").text, &folder) != 0 || !is_same(image.plan.cwd, folder))
+    if (!folder.look(pid, "cwd") || !is_own(image.plan.cwd, folder))
         refuse(image, "mount", "its folder was removed, or is another in the run's own root");
 }
 

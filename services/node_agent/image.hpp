@@ -11,6 +11,7 @@
 #include <string>
 #include <string_view>
 #include <unordered_map>
+#include <unordered_set>
 #include <vector>
 
 #include "core/fd.hpp"
@@ -68,7 +69,8 @@ private:
     void read_executable(pid_t pid, Image& image);
     void read_script(pid_t pid, Image& image);
     void read_environment(Image& image) const;
-    void check_mounts(pid_t pid, Image& image) const;
+    struct Seen;
+    void check_mounts(pid_t pid, const Seen& executable, Image& image) const;
     /// Facts of a file that the run cannot write are remembered; those of another are not.
     static Identity identity_of(const struct ::stat& info);
     bool is_fixed(const struct ::stat& info) const;
@@ -77,11 +79,11 @@ private:
     Fd open_inside(pid_t pid, const std::string& path, const std::string& cwd) const;
     Result<std::string> hash_file(const Fd& file, const policy::File& expected);
 
-    Images(Fd root, ino_t mounts, uid_t owner)
-        : root_(std::move(root)), mounts_(mounts), owner_(owner) {}
+    Images(Fd root, std::unordered_set<std::uint64_t> mounts, uid_t owner)
+        : root_(std::move(root)), mounts_(std::move(mounts)), owner_(owner) {}
 
     Fd root_;
-    ino_t mounts_;  ///< the run's own mount namespace
+    std::unordered_set<std::uint64_t> mounts_;  ///< ids of those of the run's own namespace
     uid_t owner_;
     struct ::stat executable_ {};
     std::unordered_map<Identity, Known, IdentityHash> known_;

@@ -295,6 +295,8 @@ void obey(pid_t command, const RunOptions& options) {
     if (message.kind == kInitStop && options.connection >= 0)
         return tell(kInitStopped, stop_tree(g_beside.pid));
     if (got == static_cast<ssize_t>(sizeof message) && message.kind == kInitSignal) {
+        // What asks to end asks everybody, also who left for a session of its own.
+        if (message.value == SIGTERM) return (void)signal_descendants(SIGTERM, g_beside.pid);
         // The leader may have moved to another group; then it alone is told.
         if (::kill(-command, message.value) != 0) ::kill(command, message.value);
     }

@@ -71,7 +71,27 @@ int list_processes(Process* into) {
     return count;
 }
 
-/// Sends a signal to every descendant but the child `spared` and counts them.
+void kill_all_of(uid_t user) {
+    const pid_t killer = ::fork();
+    if (killer != 0) return;  // it is reaped with the rest
+    if (::setgroups(0, nullptr) == 0 && ::setresgid(user, user, user) == 0 &&
+        ::setresuid(user, user, user) == 0)
+        ::kill(-1, SIGKILL);
+    ::_exit(0);
+}
+
+/// The number behind `key` in the first of the files that holds it.
+long long number_in(const char* const* paths, int count, const char* key) {
+    for (int i = 0; i < count; ++i) {
+        char text[1'024];
+        const char* at = std::strstr(slurp(paths[i], text, sizeof text), key);
+        if (at != nullptr) return std::atoll(at + std::strlen(key));
+    }
+    return 0;
+}
+
+}  // namespace
+
 int signal_descendants(int signal, pid_t spared) {
     static Process all[kMaxProcesses];
     const int count = list_processes(all);
@@ -95,27 +115,6 @@ int signal_descendants(int signal, pid_t spared) {
     }
     return found;
 }
-
-void kill_all_of(uid_t user) {
-    const pid_t killer = ::fork();
-    if (killer != 0) return;  // it is reaped with the rest
-    if (::setgroups(0, nullptr) == 0 && ::setresgid(user, user, user) == 0 &&
-        ::setresuid(user, user, user) == 0)
-        ::kill(-1, SIGKILL);
-    ::_exit(0);
-}
-
-/// The number behind `key` in the first of the files that holds it.
-long long number_in(const char* const* paths, int count, const char* key) {
-    for (int i = 0; i < count; ++i) {
-        char text[1'024];
-        const char* at = std::strstr(slurp(paths[i], text, sizeof text), key);
-        if (at != nullptr) return std::atoll(at + std::strlen(key));
-    }
-    return 0;
-}
-
-}  // namespace
 
 void end_tree(uid_t user, pid_t last) {
     const long long begun = now_ms();

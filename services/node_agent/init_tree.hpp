@@ -15,6 +15,8 @@ namespace berth::node::init {
 /// kill(-1) is one step for the kernel. A child `last` is not killed: it ends by itself when
 /// nothing else is left, or is killed after kLastMs; 0: none.
 void end_tree(uid_t user, pid_t last);
+/// Sends a signal to every descendant but the child `spared`; how many there were.
+int signal_descendants(int signal, pid_t spared);
 /// Stops every descendant but the child `spared`, looking again until nobody is new; how many.
 int stop_tree(pid_t spared);
 

@@ -20,6 +20,7 @@ namespace {
 constexpr milliseconds kReplyPause{
     1'000};  // a reply that was not stored: its command comes again after this
 constexpr milliseconds kPlacePause{250};      // a machine that is being started again
+constexpr milliseconds kRunPause{50};         // a run whose supervisor is being started
 constexpr milliseconds kConsumePause{2'000};  // a durable that is not there yet
 constexpr milliseconds kTombstoneSweep{3'600'000};
 
@@ -131,6 +132,8 @@ void Node::handle(const std::shared_ptr<bus::Delivery>& delivery) {
     const Result<void> outcome = dispatch(delivery->message());
     // Asked again until the machine is back or the command's deadline has passed.
     if (!outcome && outcome.error().code == kPlaceComing) return delivery->nak(kPlacePause);
+    // The same for a run that is just starting: nobody else would say the cancel again.
+    if (!outcome && outcome.error().code == kRunComing) return delivery->nak(kRunPause);
     if (!outcome && outcome.error().fault == Fault::kInternal) {
         log::warning(
             "a command failed",

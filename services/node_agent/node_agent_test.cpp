@@ -173,6 +173,23 @@ TEST(NodeAgent, SignalsAndCancels) {
     EXPECT_EQ(world.output("rn_1").end->state(), run::v1::RUN_STATE_CANCELED);
 }
 
+TEST(NodeAgent, ACancelThatComesRightBehindTheStartIsNotLost) {
+    QuietWorld world;
+    BERTH_NEEDS_SANDBOX(world.machine);
+    world.start_agent();
+    for (int i = 0; i < 5; ++i) {
+        const std::string run = "rn_" + std::to_string(i);
+        ASSERT_TRUE(world.ask("start", world.command(run, "sleep 600")));
+        v1::Signal signal;
+        signal.set_run(run);
+        signal.set_signal(SIGINT);
+        *signal.mutable_kill_after() = service::to_duration(milliseconds{100});
+        const auto asked = world.ask("signal", signal);
+        ASSERT_TRUE(asked) << asked.error().describe();
+        EXPECT_EQ(world.ended(run).end().state(), run::v1::RUN_STATE_CANCELED);
+    }
+}
+
 v1::Cleaned cleaned(World& world, const std::string& lease) {
     v1::Cleaned event;
     EXPECT_TRUE(world.read(

@@ -125,12 +125,15 @@ void Run::take_copy() {
     });
 }
 
-void Run::lose(std::string reason) {
-    ExitRecord lost;
-    lost.reason = std::move(reason);
-    lost.of_berth = true;
-    lost.ended_us = to_unix_micros(Clock::system().now());
-    set_end(std::move(lost));
+void Run::lose(std::string reason) { end_unstarted(EndState::kLost, std::move(reason)); }
+
+void Run::end_unstarted(EndState state, std::string reason) {
+    ExitRecord end;
+    end.state = state;
+    end.reason = std::move(reason);
+    end.of_berth = true;
+    end.ended_us = to_unix_micros(Clock::system().now());
+    set_end(std::move(end));
 }
 
 void Run::resume() {
@@ -154,7 +157,11 @@ void Run::resume() {
         lose("the machine could not start it in time" + obstacle_);
     } else if (const auto guarded = context_.warden.guard_for(spec_);
                !guarded && guarded.error().fault == Fault::kConflict) {
-        lose(guarded.error().message);
+        // Somebody's halt, or a policy that this machine cannot keep: nothing was lost.
+        end_unstarted(
+            guarded.error().code == kHalted ? EndState::kCanceled : EndState::kFailed,
+            guarded.error().message
+        );
     } else if (!has_work()) {
         take_copy();
     } else if (++attempts_ > kStartAttempts) {
@@ -364,7 +371,7 @@ Result<void> Run::signal(int number, std::optional<milliseconds> kill_after) {
     if (end_) return conflict("run_ended", "the run has ended");
     if (number < 0 || number > 64)
         return invalid("bad_signal", "a signal is a number from 1 to 64", "signal");
-    if (!socket_) return unavailable("run_starting", "the run is just starting; try again");
+    if (!socket_) return unavailable(kRunComing, "the run is just starting; try again");
     bool sent = true;
     // The cancel goes first: a command that the signal ended before it would have failed, not have
     // been canceled.
@@ -375,7 +382,7 @@ Result<void> Run::signal(int number, std::optional<milliseconds> kill_after) {
     if (number != 0 && sent)
         sent = send({Word::kSignal, static_cast<std::uint64_t>(number), 0, 0, 0, {}});
     if (!sent)
-        return unavailable("run_busy", "the run's supervisor does not take orders now; try again");
+        return unavailable(kRunComing, "the run's supervisor does not take orders now; try again");
     return {};
 }
 

@@ -21,6 +21,9 @@
 
 namespace berth::node {
 
+/// An order for a run whose supervisor does not listen yet: it is to be given again in a moment.
+inline constexpr const char* kRunComing = "run_starting";
+
 /// Lives on the loop's thread; held by shared_ptr because answers of the bus come later. All that
 /// matters is in the run's folder; this object may die at any moment and another takes over from
 /// there.
@@ -47,7 +50,7 @@ public:
     void bus_up(bus::Connection& connection);
     void bus_down();
 
-    /// Error conflict "run_ended" when it has.
+    /// Errors: conflict "run_ended" when it has, unavailable kRunComing while nobody takes it.
     Result<void> signal(int number, std::optional<milliseconds> kill_after);
     /// The guard's part of it.
     RunGuard& guard() { return *guard_; }
@@ -66,6 +69,7 @@ private:
     bool has_work() const;
     void take_copy();
     void lose(std::string reason);
+    void end_unstarted(EndState state, std::string reason);
     Result<void> start_supervisor();
     bool join();
     void on_socket(std::uint32_t events);

@@ -7,6 +7,7 @@
 #include "berth/run/v1/run.pb.h"
 #include "log/log.hpp"
 #include "node_agent/run.hpp"
+#include "node_agent/warden_link.hpp"
 #include "service/proto_time.hpp"
 
 namespace berth::node {
@@ -81,6 +82,10 @@ void Run::on_confirmed(std::uint64_t offset) {
 
 void Run::set_end(ExitRecord record) {
     if (end_) return;
+    if (record.state == EndState::kCanceled && !halting_.empty()) {
+        if (const std::string why = context_.warden.reason_of(halting_); !why.empty())
+            record.reason = why;
+    }
     publish_started();
     if (!output_) {
         const auto [first, last] = SpoolReader::extent(folder_ / "spool");

@@ -147,6 +147,10 @@ Result<void> RunGuard::decide(const v1::Decide& command) {
         decision.execution_timeout_ms =
             service::to_milliseconds(command.execution_timeout()).count();
     decision.edited_argv.assign(command.edited_argv().begin(), command.edited_argv().end());
+    // A denial says its reason itself, on the command's stderr.
+    if (decision.approve && !decision.reason.empty() && holds(decision.held))
+        (void
+        )run_.send({Word::kNotice, 0, 0, 0, 0, "approved: " + policy::show_text(decision.reason)});
     write_decision(decision);
     return {};
 }

@@ -42,11 +42,12 @@ enum class Word : char {
     kGreet = 'w',  ///< a node agent came
     // node agent -> supervisor
     kDecide = 'd',     ///< data: id of a held command whose decision is in held/<id>.decision
+    kNotice = 'n',     ///< data: a line for the run's output: what an approver said
     kClaimed = 'm',    ///< data: {id, "go" or "", reason}
     kAuditDone = 'a',  ///< a: bytes of `audit` that warden has
     kFreeze = 'z',     ///< data: {halt, reason}: stop every process where it stands
     kConfirm = 'A',    ///< a: every byte of output below this is stored on the bus
-    kSignal = 'G',     ///< a: signal for the command's process group
+    kSignal = 'G',     ///< a: signal for the command's process group; SIGTERM: for all
     kCancel =
         'K',  ///< a: grace in milliseconds, then SIGKILL to everything; the run ends as canceled
     kStdin = 'I',     ///< data

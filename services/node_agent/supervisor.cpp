@@ -146,14 +146,12 @@ void Supervisor::loop() {
         const auto first = add(room ? out_[0].fd.get() : -1, POLLIN);
         const auto second = add(room ? out_[1].fd.get() : -1, POLLIN);
         const auto input = add(stdin_buffer_.empty() ? -1 : stdin_.get(), POLLOUT);
-        const auto guarded = guard_ ? guard_->descriptors() : std::array<int, 2>{-1, -1};
-        const auto guards = add(guarded[0], POLLIN);
-        add(guarded[1], POLLIN);
-        if (::poll(set, count, poll_timeout()) < 0 && errno != EINTR) return;
+        const auto guards = add(guard_ ? guard_->descriptor() : -1, POLLIN);
+        const int timeout = poll_timeout();
+        const int ready = guard_ ? guard_->poll(set, count, timeout) : ::poll(set, count, timeout);
+        if (ready < 0 && errno != EINTR) return;
         if (set[control].revents != 0) read_control();
-        for (const std::size_t which : {0U, 1U}) {
-            if (set[guards + which].revents != 0) guard_->on_input(which);
-        }
+        if (set[guards].revents != 0) guard_->on_input();
         if (set[sandbox].revents != 0 && !sandbox_end_) sandbox_end_ = sandbox_.poll();
         if (set[first].revents != 0) read_output(out_[0]);
         if (set[second].revents != 0) read_output(out_[1]);
@@ -212,6 +210,8 @@ void Supervisor::on_timers() {
         memory_notice_due_ = false;
         store(OutStream::kBerth, memory_notice_ + "\n");
     }
+    if (!notices_.empty() && pending_.empty())
+        store(OutStream::kBerth, std::exchange(notices_, {}));
     if (cap_notice_due_ && pending_.empty()) {
         cap_notice_due_ = false;
         store(
@@ -377,7 +377,8 @@ void Supervisor::try_finish() {
         if (source.fd && source.drained) source.fd.reset();
     }
     on_timers();
-    if (out_[0].fd || out_[1].fd || !pending_.empty() || cap_notice_due_ || memory_notice_due_) {
+    if (out_[0].fd || out_[1].fd || !pending_.empty() || cap_notice_due_ || memory_notice_due_ ||
+        !notices_.empty()) {
         if (!spool_->full() && !wake_at_)
             wake_at_ = Steady::now();  // more to read: come back at once
         return;

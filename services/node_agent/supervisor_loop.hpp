@@ -95,6 +95,7 @@ private:
     bool timed_out_ = false;
     std::string memory_notice_;  // the kernel killed for want of memory
     bool memory_notice_due_ = false;
+    std::string notices_;  // lines of Berth's own that are to be stored
     bool capped_ = false;
     bool cap_notice_due_ = false;
     bool ended_ = false;

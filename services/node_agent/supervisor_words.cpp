@@ -86,6 +86,7 @@ void Supervisor::on_word(const RunWord& word) {
             break;
         }
         case Word::kDone: done_ = ended_; break;
+        case Word::kNotice: notices_.append(word.data).push_back('\n'); break;
         case Word::kFreeze: halting_ = true; [[fallthrough]];
         default:
             if (guard_ && guard_->on_word(word)) break;

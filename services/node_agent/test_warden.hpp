@@ -47,11 +47,16 @@ public:
         beat_.set_revision(beat_.revision() + 1);
         beat_now();
     }
-    void halt(const std::string& id) {
+    void halt(
+        const std::string& id,
+        warden::v1::HaltScope scope = warden::v1::HALT_SCOPE_ORG,
+        const std::string& target = {}
+    ) {
         const std::lock_guard lock(mutex_);
         auto& halt = *beat_.add_halts();
         halt.set_id(id);
-        halt.set_scope(warden::v1::HALT_SCOPE_ORG);
+        halt.set_scope(scope);
+        halt.set_target(target);
         halt.set_pressed_by("anna");
         halt.set_reason("enough");
         beat_.set_revision(beat_.revision() + 1);

@@ -29,12 +29,37 @@ bool stops_a_job(int signal) {
     return signal == SIGSTOP || signal == SIGTSTP || signal == SIGTTIN || signal == SIGTTOU;
 }
 
-/// A mask of /proc/<pid>/status.
-std::uint64_t mask_of(const std::string& status, const char* name) {
+Result<std::string> status_of(pid_t pid) {
+    return read_file("/proc/" + std::to_string(pid) + "/status");
+}
+
+/// A number of /proc/<pid>/status; 0 where it has none of that name.
+std::uint64_t number_of(const std::string& status, const char* name, int base) {
     const auto at = status.find(name);
     return at == std::string::npos
                ? 0
-               : std::strtoull(status.c_str() + at + std::strlen(name), nullptr, 16);
+               : std::strtoull(status.c_str() + at + std::strlen(name), nullptr, base);
+}
+
+std::uint64_t mask_of(const std::string& status, const char* name) {
+    return number_of(status, name, 16);
+}
+
+/// One that was killed before its parent told of it is never heard of again.
+bool is_there(pid_t pid) { return ::kill(pid, 0) == 0 || errno != ESRCH; }
+
+/// Not one more thread of a process.
+bool is_leader(pid_t pid) {
+    const auto status = status_of(pid);
+    return status && number_of(*status, "\nTgid:", 10) == static_cast<std::uint64_t>(pid);
+}
+
+/// Whoever started it; of one more thread its process. 0: gone.
+pid_t starter_of(pid_t pid) {
+    const auto status = status_of(pid);
+    if (!status) return 0;
+    const auto process = static_cast<pid_t>(number_of(*status, "\nTgid:", 10));
+    return process != pid ? process : static_cast<pid_t>(number_of(*status, "\nPPid:", 10));
 }
 
 }  // namespace
@@ -46,29 +71,18 @@ Result<void> Tracer::seize(pid_t pid) {
     return {};
 }
 
-void Tracer::on_events() {
-    for (;;) {
-        int status = 0;
-        const pid_t pid = ::waitpid(-1, &status, __WALL | WNOHANG);
-        if (pid < 0 && errno == EINTR) continue;
-        if (pid <= 0) return;
-        if (WIFSTOPPED(status)) {
-            on_stop(pid, status);
-            continue;
-        }
-        const auto found = tracees_.find(pid);
-        if (found == tracees_.end()) {
-            events_.on_other_child(pid, status);
-            continue;
-        }
-        const bool executed = found->second.executed;
-        tracees_.erase(found);
-        if (executed) events_.on_gone(pid, status);
-    }
+void Tracer::on_child(pid_t pid, int wait_status) {
+    if (WIFSTOPPED(wait_status)) return on_stop(pid, wait_status);
+    const auto found = tracees_.find(pid);
+    if (found == tracees_.end()) return events_.on_other_child(pid, wait_status);
+    const bool executed = found->second.executed;
+    tracees_.erase(found);
+    if (executed) events_.on_gone(pid, wait_status);
 }
 
 void Tracer::on_stop(pid_t pid, int status) {
-    // A child may be heard of before its parent tells of it.
+    // A child may be heard of before its parent tells of it, and start others before that too.
+    if (tracees_.try_emplace(pid).second) inherit(pid, starter_of(pid));
     Tracee& tracee = tracees_[pid];
     const int signal = WSTOPSIG(status);
     const int event = status >> 16;
@@ -98,8 +112,17 @@ void Tracer::on_event(pid_t pid, Tracee& tracee, int event, int signal) {
 void Tracer::remember_child(pid_t parent) {
     unsigned long child = 0;
     if (::ptrace(PTRACE_GETEVENTMSG, parent, nullptr, &child) != 0) return;
-    const auto executable = tracees_[parent].executable;
-    tracees_[static_cast<pid_t>(child)].executable = executable;
+    const auto [started, unheard_of] = tracees_.try_emplace(static_cast<pid_t>(child));
+    // One that was heard of has what it has of its parent, and may have become something else.
+    if (unheard_of || !started->second.family) inherit(started->first, parent);
+}
+
+void Tracer::inherit(pid_t child, pid_t parent) {
+    const auto known = tracees_.find(parent);
+    if (known == tracees_.end()) return;
+    Tracee& started = tracees_[child];
+    if (!started.executed) started.executable = known->second.executable;
+    started.family = known->second.family;
 }
 
 void Tracer::on_exec(pid_t pid, Tracee& tracee) {
@@ -148,6 +171,27 @@ void Tracer::set_executable(pid_t pid, const std::string& path) {
     const auto found = tracees_.find(pid);
     if (found != tracees_.end())
         found->second.executable = std::make_shared<const std::string>(path);
+}
+
+std::uint64_t Tracer::found_family(pid_t pid) {
+    const auto found = tracees_.find(pid);
+    if (found == tracees_.end()) return 0;
+    auto& family = found->second.family;
+    family = std::make_shared<const Family>(Family{++families_, family});
+    return families_;
+}
+
+std::size_t Tracer::signal_family(std::uint64_t number, int signal) {
+    std::size_t count = 0;
+    for (const auto& [pid, tracee] : tracees_) {
+        const Family* family = tracee.family.get();
+        while (family != nullptr && family->number != number) family = family->above.get();
+        if (family == nullptr || !is_there(pid)) continue;
+        ++count;
+        // Once per process, whatever threads it has: a handler would run as often.
+        if (is_leader(pid)) (void)::kill(pid, signal);
+    }
+    return count;
 }
 
 void Tracer::go(pid_t pid) {
@@ -211,7 +255,7 @@ bool Tracer::let_die(pid_t pid) {
     Tracee& tracee = found->second;
     int signal = std::exchange(tracee.late_signal, 0);
     if (signal == 0 || (kHarmless & bit(signal)) != 0) {
-        const auto status = read_file("/proc/" + std::to_string(pid) + "/status");
+        const auto status = status_of(pid);
         if (!status) return false;
         const std::uint64_t pending = (mask_of(*status, "SigPnd:") | mask_of(*status, "ShdPnd:")) &
                                       ~mask_of(*status, "SigBlk:") & ~mask_of(*status, "SigIgn:") &
@@ -244,11 +288,6 @@ void Tracer::thaw() {
             resume(pid, tracee, std::exchange(tracee.resume_signal, 0));
     }
 }
-
-namespace {
-/// One that was killed before its parent told of it is never heard of again.
-bool is_there(pid_t pid) { return ::kill(pid, 0) == 0 || errno != ESRCH; }
-}  // namespace
 
 std::size_t Tracer::living() const {
     return static_cast<std::size_t>(std::count_if(

@@ -16,7 +16,7 @@
 
 namespace berth::node {
 
-/// What a tracer tells. Calls come from on_events() and the orders below, on its thread.
+/// What a tracer tells. Calls come from on_child() and the orders below, on its thread.
 class TracerEvents {
 public:
     virtual ~TracerEvents() = default;
@@ -41,8 +41,8 @@ public:
     /// Takes a process that waits before its first exec, and all that will come of it. Error
     /// "system".
     Result<void> seize(pid_t pid);
-    /// After SIGCHLD, and once after seize().
-    void on_events();
+    /// What waitpid(2) said of any child.
+    void on_child(pid_t pid, int wait_status);
 
     /// Answers to on_exec(); a process that is gone meanwhile is no matter.
     void go(pid_t pid);
@@ -64,6 +64,11 @@ public:
     /// Says what a process executes now, for on_exec() of what it becomes.
     void set_executable(pid_t pid, const std::string& path);
 
+    /// A process and all that it starts from here on are a family; its number.
+    std::uint64_t found_family(pid_t pid);
+    /// To all of a family, also of those that were founded in it. How many threads it has.
+    std::size_t signal_family(std::uint64_t family, int signal);
+
     /// Stops all threads of the tree where they stand; nothing goes on until thaw().
     void freeze();
     void thaw();
@@ -83,6 +88,10 @@ private:
         kOpening,  ///< runs those that open it again
         kRefused,  ///< runs to its end
     };
+    struct Family {
+        std::uint64_t number = 0;
+        std::shared_ptr<const Family> above;  ///< the one that it was founded in
+    };
     struct Tracee {
         State state = State::kRunning;
         bool executed = false;
@@ -91,6 +100,7 @@ private:
         int late_signal = 0;  ///< came while it ran our instructions
         Injected injected;
         std::shared_ptr<const std::string> executable;
+        std::shared_ptr<const Family> family;
     };
 
     void on_stop(pid_t pid, int status);
@@ -99,6 +109,7 @@ private:
     void on_signal(pid_t pid, Tracee& tracee, int signal);
     void on_injected(pid_t pid, Tracee& tracee);
     void remember_child(pid_t parent);
+    void inherit(pid_t child, pid_t parent);
     void resume(pid_t pid, Tracee& tracee, int signal);
     void listen(pid_t pid, Tracee& tracee);
     void kill(pid_t pid);
@@ -107,6 +118,7 @@ private:
     TracerEvents& events_;
     std::unordered_map<pid_t, Tracee> tracees_;
     bool frozen_ = false;
+    std::uint64_t families_ = 0;
 };
 
 }  // namespace berth::node

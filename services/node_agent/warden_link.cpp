@@ -23,6 +23,10 @@ constexpr milliseconds kAskPauseLongest{2'000};
 constexpr milliseconds kFetchPause{500};
 constexpr milliseconds kFetchTimeout{4'000};
 
+std::string words_of(const warden::v1::Halt& halt) {
+    return "halted by " + halt.pressed_by() + (halt.reason().empty() ? "" : ": ") + halt.reason();
+}
+
 /// Whole or not at all for readers; no wait for the disk, because after a crash of the host it is
 /// asked for anew.
 Result<void> replace_file(
@@ -255,11 +259,20 @@ bool WardenLink::covers(const warden::v1::Halt& halt, const v1::Start& spec) con
     }
 }
 
+std::string WardenLink::reason_of(const std::string& id) const {
+    for (const auto& halt : halts_) {
+        if (halt.id() == id) return words_of(halt);
+    }
+    return {};
+}
+
 Result<Launch::Guard> WardenLink::guard_for(const v1::Start& spec) const {
     Launch::Guard guard;
     for (const auto& halt : halts_) {
         if (covers(halt, spec))
-            return conflict("halted", "halted by " + halt.pressed_by() + ": " + halt.reason());
+            return conflict(
+                kHalted, words_of(halt) + "; somebody else ends the halt: berth resume " + halt.id()
+            );
     }
     // What an earlier node agent heard may be long ago.
     const bool stale =

@@ -19,6 +19,7 @@
 namespace berth::node {
 
 /// The code of the error "unavailable" while warden has not said which policy is in force.
+inline constexpr const char* kHalted = "halted";
 inline constexpr const char* kNoPolicyKnown = "no_policy_known";
 
 /// Lives on the loop's thread. What it knows is in node/guard, so that the next node agent begins
@@ -33,7 +34,7 @@ public:
     void bus_down();
 
     /// How the commands of a run that starts now are guarded. Error kNoPolicyKnown until
-    /// warden said whether the org has a policy; or conflict: "halted" where a halt covers the run,
+    /// warden said whether the org has a policy; or conflict: kHalted where a halt covers the run,
     /// "level_required".
     Result<Launch::Guard> guard_for(const v1::Start& spec) const;
     /// What the guard of a run needs besides: at level shim mounts in its sandbox and its PATH's
@@ -42,6 +43,8 @@ public:
     /// True for a variable that the policy in force does not hand on to a command.
     bool drops(std::string_view variable) const;
     const std::vector<warden::v1::Halt>& halts() const { return halts_; }
+    /// A halt in force in words for people; empty for one that is not.
+    std::string reason_of(const std::string& halt) const;
     bool covers(const warden::v1::Halt& halt, const v1::Start& spec) const;
 
     /// Asks berth.cmd.warden.<verb>.<machine> until there is an answer, yes or no; `done` comes on

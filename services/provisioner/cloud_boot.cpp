@@ -42,8 +42,15 @@ Result<void> CloudBoot::replaced(const std::string& machine) {
     );
 }
 
-bool CloudBoot::wait_heard(const std::string& machine, SteadyTime since, milliseconds patience) {
-    return parts_.presences.wait_heard(machine, since, patience);
+Result<bool> CloudBoot::wait_heard(
+    const std::string& machine, SteadyTime since, milliseconds patience
+) {
+    if (parts_.presences.wait_heard(machine, since, patience)) return true;
+    // Whichever replica was told to destroy it wrote that down.
+    const auto wanted = repo::is_creating(parts_.pool, machine);
+    if (wanted && !*wanted)
+        return unavailable(std::string(kInterrupted), "the machine is wanted no more");
+    return false;
 }
 
 Result<void> CloudBoot::open(const MachineSpec& spec) {

@@ -32,7 +32,8 @@ public:
 
     Result<Secret> user_data(const MachineSpec& spec) override;
     Result<void> replaced(const std::string& machine) override;
-    bool wait_heard(const std::string& machine, SteadyTime since, milliseconds patience) override;
+    Result<bool> wait_heard(const std::string& machine, SteadyTime since, milliseconds patience)
+        override;
 
     /// Makes the machine's durable and its enrolment, before the provider hears of it.
     Result<void> open(const MachineSpec& spec);

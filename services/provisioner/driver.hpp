@@ -45,7 +45,8 @@ inline constexpr std::string_view kCapacityExhausted = "capacity_exhausted";
 /// whose other marks are not ours: it is never touched (rule 10).
 inline constexpr std::string_view kNotOurs = "not_ours";
 
-/// The code of the error of whatever interrupt() ended. It counts as no attempt.
+/// The code of the error of whatever interrupt() ended, and of a create() that is wanted no more.
+/// It counts as no attempt.
 inline constexpr std::string_view kInterrupted = "interrupted";
 
 /// What a machine that boots away from this host needs to become ours. Thread-safe.
@@ -60,8 +61,8 @@ public:
     /// may use it.
     virtual Result<void> replaced(const std::string& machine) = 0;
     /// Waits until the machine's node is heard on the bus after `since`; false when the patience
-    /// ends.
-    virtual bool wait_heard(
+    /// ends. Error kInterrupted once the machine is to be destroyed: nobody enrols as it any more.
+    virtual Result<bool> wait_heard(
         const std::string& machine, SteadyTime since, milliseconds patience
     ) = 0;
 };

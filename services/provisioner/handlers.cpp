@@ -30,6 +30,13 @@ bool signed_by(
            identity::verify(key, purpose + request.machine() + ":" + request.nonce(), *signature);
 }
 
+// What a provider says is text of a stranger: kept short, and whole characters only.
+std::string told_words(const std::string& words) {
+    if (!is_utf8(words)) return {};
+    if (words.size() <= kMostAttemptWords) return words;
+    return clipped(words, kMostAttemptWords) + "...";
+}
+
 bool may_have_user(const Resource& resource) {
     return resource.state == ResourceState::kReady || resource.state == ResourceState::kCreating;
 }
@@ -55,10 +62,12 @@ store::OutboxMessage fact(
         event.set_code(std::string(code));
     }
     for (const Attempt& attempt : attempts) {
-        v1::Attempt& told = *event.add_attempts();
+        if (event.attempts_size() == kMostAttemptsTold) break;
+        lease::v1::Attempt& told = *event.add_attempts();
+        told.set_provider(resource.driver);
         told.set_target(attempt.target);
         told.set_code(attempt.code);
-        told.set_message(attempt.message);
+        told.set_message(told_words(attempt.message));
     }
     return service::make_event(
         context,

@@ -129,6 +129,8 @@ constexpr Statement kDrift{
 constexpr Statement kWanted{
     "SELECT machine FROM resources WHERE machine = ANY($1) AND state <> 'gone'",
     "wanted_resources"};
+constexpr Statement kCreating{
+    "SELECT 1 FROM resources WHERE machine = $1 AND state = 'creating'", "is_creating"};
 constexpr Statement kTryAct{"SELECT pg_try_advisory_lock(hashtextextended($1, 0))", "try_act"};
 constexpr Statement kEndAct{"SELECT pg_advisory_unlock(hashtextextended($1, 0))", "end_act"};
 
@@ -218,6 +220,12 @@ Result<std::vector<std::string>> wanted(store::Pool& pool, std::span<const std::
         pool.exec_autocommit(kWanted, {Param::text_array(machines)}, store::OnLoss::kRetry)
     );
     return first_column(rows);
+}
+Result<bool> is_creating(store::Pool& pool, const std::string& machine) {
+    BERTH_ASSIGN(
+        const Rows rows, pool.exec_autocommit(kCreating, {machine}, store::OnLoss::kRetry)
+    );
+    return !rows.empty();
 }
 Result<void> open_enrolment(store::Pool& pool, const EnrolmentRow& row) {
     BERTH_TRY(pool.exec_autocommit(

@@ -27,6 +27,8 @@ Result<std::vector<std::string>> due(
     store::Pool& pool, std::string_view driver, WallTime now, int limit
 );
 Result<std::vector<Resource>> ready(store::Pool& pool, std::string_view driver, int limit);
+/// False once its destroy is recorded, also while its create is under way.
+Result<bool> is_creating(store::Pool& pool, const std::string& machine);
 /// Of these machines, those that should exist (known and not gone).
 Result<std::vector<std::string>> wanted(store::Pool& pool, std::span<const std::string> machines);
 

@@ -56,6 +56,10 @@ struct ProvSettings {
 
 /// A create that failed for a passing reason is tried this often in all.
 inline constexpr int kCreateAttempts = 3;
+/// Of what a provider was asked for, told with the machine's fate: every type in every location of
+/// a profile has room, and the event stays far below the bus's limit.
+inline constexpr int kMostAttemptsTold = 64;
+inline constexpr std::size_t kMostAttemptWords = 300;
 /// Retries of a destroy slow down to this.
 inline constexpr seconds kSlowestRetry{30};
 /// A machine's user lives this long and is renewed at half of it.

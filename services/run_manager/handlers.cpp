@@ -32,7 +32,7 @@ bool may_see(const common::v1::Actor& actor, const Run& run) {
 }
 Error no_such_run(const std::string& id) {
     return not_found(
-        "run_not_found", "there is no run '" + id.substr(0, 64) + "'; `berth runs` shows yours"
+        "run_not_found", "there is no run '" + clipped(id, 64) + "'; `berth runs` shows yours"
     );
 }
 

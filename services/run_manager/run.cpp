@@ -5,6 +5,7 @@
 #include <array>
 
 #include "berth/node/v1/node.pb.h"
+#include "core/text.hpp"
 #include "service/proto_time.hpp"
 
 namespace berth::run {
@@ -32,7 +33,7 @@ Result<void> check_environment(const v1::Start& start, std::size_t& bytes) {
         if (name.empty() || name.find('=') != std::string::npos || has_nul(name) ||
             has_nul(value)) {
             return invalid(
-                "bad_env", "'" + name.substr(0, 64) + "' cannot be an environment variable", "env"
+                "bad_env", "'" + clipped(name, 64) + "' cannot be an environment variable", "env"
             );
         }
         bytes += name.size() + value.size() + 2;

@@ -11,6 +11,8 @@ namespace berth::run {
 namespace {
 
 constexpr seconds kApiTimeout{5};
+// A bus that hangs for this long is away.
+constexpr seconds kBusAnswers{1};
 
 }  // namespace
 
@@ -49,7 +51,8 @@ Result<void> Watch::look(std::int64_t fence) {
     const SteadyTime now = std::chrono::steady_clock::now();
     // Deaf is not dead: while the bus is away, and until every machine had time to speak again,
     // nobody is judged.
-    const bool connected = runtime_.bus().connected();
+    // A server that hangs is away, too, long before the connection shows it.
+    const bool connected = runtime_.bus().connected() && runtime_.bus().flush(kBusAnswers);
     if (!connected || !was_connected_) began_ = now;
     was_connected_ = connected;
     if (!connected) return {};

@@ -98,7 +98,10 @@ Result<void> resume(v1::Halt& halt, const std::string& user, WallTime now) {
     if (!in_force(halt))
         return conflict("already_resumed", halt.id() + " was resumed by " + halt.resumed_by());
     if (user == halt.pressed_by())
-        return forbidden("same_person", "whoever pressed a halt does not resume it; another must");
+        return forbidden(
+            "same_person",
+            "whoever pressed a halt does not resume it; another must (`berth users` adds one)"
+        );
     halt.set_resumed_by(user);
     *halt.mutable_resumed_at() = service::to_timestamp(now);
     halt.set_revision(halt.revision() + 1);

@@ -17,6 +17,7 @@ void WardenHandlers::bind(service::Handlers& handlers) {
     handlers.command("claim", this, &WardenHandlers::claim);
     handlers.command("halted", this, &WardenHandlers::halted);
     handlers.command("record", this, &WardenHandlers::record);
+    handlers.command("refused", this, &WardenHandlers::refused);
     handlers.command("decide", this, &WardenHandlers::decide);
     handlers.command("revoke_grant", this, &WardenHandlers::revoke_grant);
     handlers.command("apply_policy", this, &WardenHandlers::apply_policy);

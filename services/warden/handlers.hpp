@@ -41,6 +41,7 @@ private:
     Outcome record(const Context& context, const std::string& payload, store::Transaction& tx);
     Outcome snapshot(const Context& context, const std::string& payload);
     // handlers_decide.cpp
+    Outcome refused(const Context& context, const std::string& payload, store::Transaction& tx);
     Outcome decide(const Context& context, const std::string& payload, store::Transaction& tx);
     Outcome revoke_grant(
         const Context& context, const std::string& payload, store::Transaction& tx

@@ -202,6 +202,32 @@ WardenHandlers::Outcome WardenHandlers::edit(
     return decision;
 }
 
+/// Who was turned away at a bridge's door is a line of the audit, and nothing else.
+WardenHandlers::Outcome WardenHandlers::refused(
+    const Context& context, const std::string& payload, store::Transaction& tx
+) {
+    BERTH_ASSIGN(const v1::Refused request, decode<v1::Refused>(payload));
+    if (!is_subject_token(request.org()))
+        return invalid("bad_org", "the refusal names no org", "org");
+    const auto plain = [](const std::string& text) {
+        return is_plain(text) ? text : policy::show_text(text, 256);
+    };
+    Work work(context, tx, request.org());
+    v1::AuditRecord& audited =
+        work.audit(request.user().empty() ? "signature_refused" : "stranger_refused");
+    audited.set_user(plain(request.user()));
+    audited.set_surface(
+        plain(request.surface() + (request.from().empty() ? "" : ":") + request.from())
+    );
+    audited.set_action("deny");
+    audited.set_reason(policy::mask(plain(request.reason())));
+    audited.set_approval(plain(request.subject()));
+    audited.set_subject(audited.approval());
+    service::Decision decision = reply_with(common::v1::Empty{});
+    BERTH_ASSIGN(decision.messages, work.finish());
+    return decision;
+}
+
 WardenHandlers::Outcome WardenHandlers::revoke_grant(
     const Context& context, const std::string& payload, store::Transaction& tx
 ) {

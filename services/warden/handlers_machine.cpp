@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // What machines ask and tell: held commands, the last word before they go on, audit, halts done.
+#include "core/text.hpp"
 #include "policy/plan.hpp"
 #include "policy/wire.hpp"
 #include "service/proto_time.hpp"
@@ -58,12 +59,10 @@ void clean(std::string& text, std::size_t most) {
     if (!is_plain(text, most)) text = policy::show_text(text, most);
 }
 
-/// Of a text that is shown already: at most `most` bytes, whole characters.
+/// Of a text that is shown already.
 void cut(std::string& text, std::size_t most) {
     if (text.size() <= most) return;
-    while (most > 0 && (static_cast<unsigned char>(text[most]) & 0xc0U) == 0x80U) --most;
-    text.resize(most);
-    text += "...";
+    text = clipped(text, most) + "...";
 }
 
 }  // namespace

@@ -157,7 +157,7 @@ WardenHandlers::Outcome WardenHandlers::halt(
     }
     HaltRow made;
     v1::Halt& body = made.body;
-    body.set_id(make_id("hl", context.now, random_));
+    body.set_id(random_id("hl"));
     body.set_org(org.org);
     body.set_scope(request.scope());
     body.set_target(request.target());
@@ -209,7 +209,7 @@ WardenHandlers::Outcome WardenHandlers::resume(
     }
     BERTH_ASSIGN(auto halt, repo::lock_halt(tx, id));
     if (!halt || halt->body.org() != org.org)
-        return not_found("halt_not_found", "there is no halt '" + id.substr(0, 64) + "'");
+        return not_found("halt_not_found", "there is no halt '" + clipped(id, 64) + "'");
     Work work(context, tx, org.org);
     const auto refuse = [&](const Error& error) -> Outcome {
         v1::AuditRecord& audited = work.audit("resume_refused");

@@ -40,7 +40,7 @@ inline bool is_plain(std::string_view text, std::size_t most = 256) {
 inline Error no_such_approval(const std::string& id) {
     return not_found(
         "approval_not_found",
-        "there is no approval '" + id.substr(0, 64) + "'; `berth approvals` shows them"
+        "there is no approval '" + clipped(id, 64) + "'; `berth approvals` shows them"
     );
 }
 

@@ -52,6 +52,37 @@ TEST_F(WardenTest, TheLoserIsToldWhoDecidedAndEveryClickIsRecorded) {
     EXPECT_EQ(audit("decision_refused").size(), 4U);
 }
 
+TEST_F(WardenTest, WhomABridgeTurnedAwayIsAudited) {
+    const auto pending = hold("h1");
+    v1::Refused stranger;
+    stranger.set_org("acme");
+    stranger.set_surface("slack");
+    stranger.set_user("U666");
+    stranger.set_from("C1");
+    stranger.set_reason("not linked to a user, clicked\nand more");
+    stranger.set_subject(pending->id());
+    ASSERT_TRUE(ask<common::v1::Empty>("berth.cmd.warden.refused", stranger));
+    const auto records = audit("stranger_refused");
+    ASSERT_EQ(records.size(), 1U);
+    EXPECT_EQ(records[0].user(), "U666");
+    EXPECT_EQ(records[0].surface(), "slack:C1");
+    EXPECT_EQ(records[0].approval(), pending->id());
+    EXPECT_NE(records[0].reason().find("not linked to a user, clicked"), std::string::npos);
+    EXPECT_EQ(records[0].reason().find('\n'), std::string::npos) << "a line is a line";
+    v1::Refused forged;
+    forged.set_org("acme");
+    forged.set_surface("whatsapp");
+    forged.set_from("203.0.113.7");
+    forged.set_reason("the signature is not the platform's, or too old");
+    ASSERT_TRUE(ask<common::v1::Empty>("berth.cmd.warden.refused", forged));
+    ASSERT_EQ(audit("signature_refused").size(), 1U);
+    EXPECT_EQ(audit("signature_refused")[0].surface(), "whatsapp:203.0.113.7");
+    forged.set_org("acme.>");
+    REFUSED(ask<common::v1::Empty>("berth.cmd.warden.refused", forged), "bad_org");
+    EXPECT_EQ(look(pending->id()).state(), ApprovalState::APPROVAL_STATE_PENDING);
+    EXPECT_TRUE(verify().whole());
+}
+
 TEST_F(WardenTest, RacingDecidersLeaveOneDecision) {
     constexpr int kRaces = 50;
     for (int i = 0; i < kRaces; ++i) {

@@ -43,20 +43,22 @@ double cpu_seconds() {
     return of(usage.ru_utime) + of(usage.ru_stime);
 }
 
-bool waits(const Json& message, const std::string& title) {
-    return message.dump().find(title) != std::string::npos;
+bool waits(const testing::Seen& message, const std::string& title) {
+    return message.text.find(title) != std::string::npos;
 }
 
-void click(testing::SlackSuite& deployment) {
+void click(testing::ChatSuite& deployment) {
     std::vector<double> started;
     std::vector<double> updated;
     for (int i = 0; i < kClicks; ++i) {
-        deployment.say("run sh -c 'uname -s >/dev/null; date +started-%s.%N'");
-        Json card;
-        const auto find = [&](const std::string& channel) {
+        deployment.say(
+            "ann", deployment.home(), "run sh -c 'uname -s >/dev/null; date +started-%s.%N'"
+        );
+        testing::Seen card;
+        const auto find = [&](const testing::Place& place) {
             return eventually(
                 [&] {
-                    for (const Json& each : deployment.bots(channel)) {
+                    for (const testing::Seen& each : deployment.seen(place)) {
                         if (!waits(each, "May this run?")) continue;
                         card = each;
                         return true;
@@ -66,25 +68,23 @@ void click(testing::SlackSuite& deployment) {
                 seconds{30}
             );
         };
-        if (!find("C0GENERAL1") || !find("C0APPROVAL"))
+        if (!find(deployment.home()) || !find(deployment.approvals()))
             throw std::runtime_error("no card" + deployment.suite().logs());
         const double at = unix_now();
-        deployment.click(card, "Approve", "U2", "C0APPROVAL");
+        deployment.click("olga", deployment.approvals(), card, "Approve");
         double begun = 0;
         double other = 0;
         (void)eventually(
             [&] {
-                for (const Json& each : deployment.bots("C0GENERAL1")) {
-                    const std::string text = each.dump();
-                    if (text.find("Approved by olga") != std::string::npos) {
-                        const double* edited = each.find("edited_at") != nullptr
-                                                   ? each.find("edited_at")->as_double()
-                                                   : nullptr;
+                for (const testing::Seen& each : deployment.seen(deployment.home())) {
+                    if (waits(each, "Approved by olga")) {
+                        const Json* time = each.raw.find("edited_at");
+                        const double* edited = time != nullptr ? time->as_double() : nullptr;
                         if (edited != nullptr && *edited >= at) other = *edited;
                     }
-                    const auto mark = text.find("\"started-");
+                    const auto mark = each.text.find("\"started-");
                     if (mark != std::string::npos)
-                        begun = std::max(begun, std::atof(text.c_str() + mark + 9));
+                        begun = std::max(begun, std::atof(each.text.c_str() + mark + 9));
                 }
                 return begun >= at && other > 0;
             },
@@ -97,7 +97,7 @@ void click(testing::SlackSuite& deployment) {
     std::printf("click to the other cards: p50 %.1f ms (limit 100)\n", median(updated));
 }
 
-void idle(testing::SlackSuite& deployment) {
+void idle(testing::ChatSuite& deployment) {
     std::this_thread::sleep_for(seconds{5});
     std::ifstream status("/proc/" + std::to_string(deployment.suite().pid("slack")) + "/status");
     for (std::string line; std::getline(status, line);) {
@@ -145,9 +145,9 @@ int main(int argc, char** argv) {
     try {
         if (asked("inbound")) inbound();
         if (asked("click") || asked("idle")) {
-            berth::testing::SlackSuite deployment;
-            if (asked("idle")) idle(deployment);
-            if (asked("click")) click(deployment);
+            const auto deployment = berth::testing::make_chat_suite();
+            if (asked("idle")) idle(*deployment);
+            if (asked("click")) click(*deployment);
         }
     } catch (const std::exception& exception) {
         std::fprintf(stderr, "%s\n", exception.what());

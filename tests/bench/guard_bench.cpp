@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // What guarding costs: the wall of 2,000 execs at enforce beside the same without a guard, in
-// interleaved pairs, and what a shim adds before a tool.
-// usage: guard_bench [pairs] [build | loop | a script] | guard_bench shim [rounds]
+// interleaved pairs; the least that it can cost on this kernel; and what a shim adds before a tool.
+// usage: guard_bench [pairs] [build | small | loop | a script]
+//        guard_bench floor [rounds] [build | small | loop | a script]
+//        guard_bench shim [rounds]
 #include <gtest/gtest.h>
 #include <unistd.h>
 
@@ -10,6 +12,8 @@
 #include <cstdio>
 #include <cstdlib>
 
+#include "guard_floor.hpp"
+#include "guard_work.hpp"
 #include "node_agent/test_guarded_machine.hpp"
 
 namespace berth::node::testing {
@@ -29,13 +33,6 @@ double percentile(std::vector<double> values, double part) {
     std::sort(values.begin(), values.end());
     return values[static_cast<std::size_t>(part * static_cast<double>(values.size() - 1))];
 }
-
-/// What a run takes, from its supervisor's start to its end: seconds on the clock, and of the
-/// processors' time of all its processes. The latter says something on a busy host, too.
-struct Cost {
-    double wall = 0;
-    double cpu = 0;
-};
 
 /// User and system time of a process and of what it and its own have waited for.
 double cpu_seconds(pid_t pid) {
@@ -76,36 +73,44 @@ Cost cost(GuardedMachine& machine, const std::string& run, const std::string& sc
     return {took, cpu};
 }
 
-/// 2,000 execs: a compiler's three for each of its files.
-constexpr const char* kBuild =
-    "cd /tmp; printf '#include <stdio.h>\\n#include <string.h>\\nint f(int x){return x+1;}\\n' > "
-    "t.c;"
-    "i=0; while [ $i -lt 667 ]; do gcc -O2 -c t.c -o t.o; i=$((i+1)); done";
-/// As many of a program that does nothing: the most that guarding can cost.
-constexpr const char* kLoop = "./probe many 2000";
+/// The script that is meant, with what it needs in the machine's workspace.
+std::string work_of(GuardedMachine& machine, const std::string& what) {
+    if (what == "build") write_project(machine.dir / "workspace/project");
+    return what == "build" ? kBuild : what == "small" ? kSmall : what == "loop" ? kLoop : what;
+}
 
 int bench(int pairs, const std::string& what) {
     GuardedMachine machine(kPolicy);
     if (!machine.usable()) return 1;
-    const std::string work = what == "build" ? kBuild : what == "loop" ? kLoop : what;
+    const std::string work = work_of(machine, what);
     std::vector<double> ratios;
     std::vector<double> plain;
     std::vector<double> guarded;
     std::vector<double> work_ratios;
-    for (int i = 0; i < pairs; ++i) {
-        const std::string name = std::to_string(i);
+    std::printf("%d pairs of: %s\n", pairs, work.c_str());
+    // One pair before the first fills caches and is not counted.
+    for (int i = -1; i < pairs; ++i) {
+        const std::string name = i < 0 ? "warm" : std::to_string(i);
         Cost costs[2];
         // Who goes first changes, so that a drift of the host favours nobody.
         for (int half = 0; half < 2; ++half) {
-            const bool guard = (half + i) % 2 == 1;
+            const bool guard = (half + i + 1) % 2 == 1;
             costs[guard ? 1 : 0] = cost(machine, (guard ? "g" : "p") + name, work, guard);
         }
+        std::printf(
+            "%s: plain %.3f s, enforce %.3f s, ratio %.3f\n",
+            name.c_str(),
+            costs[0].wall,
+            costs[1].wall,
+            costs[1].wall / costs[0].wall
+        );
+        std::fflush(stdout);  // each as it comes
+        if (i < 0) continue;
         plain.push_back(costs[0].wall);
         guarded.push_back(costs[1].wall);
         ratios.push_back(costs[1].wall / costs[0].wall);
         work_ratios.push_back(costs[1].cpu / costs[0].cpu);
     }
-    std::printf("%d pairs of: %s\n", pairs, work.c_str());
     std::printf(
         "plain %.3f s, enforce %.3f s (medians); median of ratios %.3f (p10 %.3f, p90 %.3f)\n",
         percentile(plain, 0.5),
@@ -115,6 +120,51 @@ int bench(int pairs, const std::string& what) {
         percentile(ratios, 0.9)
     );
     std::printf("of the processors' time: median of ratios %.3f\n", percentile(work_ratios, 0.5));
+    const auto entries = machine.audit("g0");
+    std::printf(
+        "execs: %ld\n",
+        std::count_if(
+            entries.begin(),
+            entries.end(),
+            [](const auto& entry) { return entry.fact == "exec_started"; }
+        )
+    );
+    return 0;
+}
+
+/// What no guard of this kind can be below: see guard_floor.hpp.
+int bench_floor(int rounds, const std::string& what) {
+    GuardedMachine machine(kPolicy);
+    const std::string work = work_of(machine, what);
+    const std::string folder = machine.dir / "workspace";
+    std::printf("%d rounds, outside of a sandbox, of: %s\n", rounds, work.c_str());
+    constexpr Floor kAll[] = {Floor::kPlain, Floor::kFiltered, Floor::kTraced};
+    std::vector<double> plain;
+    std::vector<double> walls[3];
+    std::vector<double> cpus[3];
+    for (int round = -1; round < rounds; ++round) {
+        Cost costs[3];
+        for (int i = 0; i < 3; ++i) {
+            const int which = round % 2 == 0 ? i : 2 - i;
+            costs[which] = floor_cost(folder, work, kAll[which]);
+        }
+        if (round < 0) continue;  // fills caches
+        plain.push_back(costs[0].wall);
+        for (int i = 0; i < 3; ++i) {
+            walls[i].push_back(costs[i].wall / costs[0].wall);
+            cpus[i].push_back(costs[i].cpu / costs[0].cpu);
+        }
+    }
+    std::printf("plain %.3f s (median)\n", percentile(plain, 0.5));
+    for (const int i : {1, 2})
+        std::printf(
+            "%s: median of ratios %.3f (p10 %.3f, p90 %.3f), of the processors' time %.3f\n",
+            i == 1 ? "filter" : "filter and a tracer that does nothing",
+            percentile(walls[i], 0.5),
+            percentile(walls[i], 0.1),
+            percentile(walls[i], 0.9),
+            percentile(cpus[i], 0.5)
+        );
     return 0;
 }
 
@@ -159,6 +209,10 @@ int main(int argc, char** argv) {
     berth::node::testing::become_unprivileged(argv);
     if (argc > 1 && std::string(argv[1]) == "shim")
         return berth::node::testing::bench_shim(argc > 2 ? std::atoi(argv[2]) : 20);
+    if (argc > 1 && std::string(argv[1]) == "floor")
+        return berth::node::testing::bench_floor(
+            argc > 2 ? std::atoi(argv[2]) : 20, argc > 3 ? argv[3] : "build"
+        );
     const int pairs = argc > 1 ? std::atoi(argv[1]) : 20;
     return berth::node::testing::bench(pairs > 0 ? pairs : 20, argc > 2 ? argv[2] : "build");
 }

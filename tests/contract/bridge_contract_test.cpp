@@ -294,6 +294,45 @@ TEST(Bridge, AnApprovalIsAskedInEveryPlaceAndEveryCardIsEditedWhenItIsDecided) {
     EXPECT_EQ(world.berth().decided[0].actor().user(), "olga");
 }
 
+TEST(Bridge, WhomItTurnsAwayIsToldToWarden) {
+    BridgeWorld world;
+    world.start();
+    world.tell(world.held("ap_1"), "requested");
+    const auto shown =
+        world.chat().wait_for([](const Shown& m) { return has(title(m), "May this run?"); });
+    ASSERT_TRUE(shown);
+    auto click = clicked(*shown, "Approve", "U3");
+    world.chat().tell_surely(click);
+    world.chat().tell_surely(click);  // sent again by the platform: one click
+    click.event_id += "again";
+    world.chat().tell_surely(click);
+    for (int i = 0; i < 3; ++i) world.chat().tell_surely(said("approve", "U3"));
+    for (int i = 0; i < 3; ++i) world.chat().tell_surely(said("approve", "U5", "C9"));
+    const auto refused = [&](std::size_t count) {
+        PlayedBerth& berth = world.berth();
+        std::unique_lock lock(berth.mutex);
+        return berth.changed.wait_for(lock, seconds{30}, [&] {
+            return berth.refused.size() >= count;
+        });
+    };
+    ASSERT_TRUE(refused(4));
+    world.chat().tell_surely(clicked(*shown, "Approve", "U3"));
+    ASSERT_TRUE(refused(5));
+    const std::lock_guard lock(world.berth().mutex);
+    ASSERT_EQ(world.berth().refused.size(), 5U) << "clicks one by one, words once an hour";
+    std::multiset<std::string> told;
+    for (const auto& each : world.berth().refused) {
+        EXPECT_EQ(each.org(), "acme");
+        EXPECT_EQ(each.surface(), "slack");
+        told.insert(each.user() + "|" + each.from() + "|" + each.reason() + "|" + each.subject());
+    }
+    const std::string chat = shown->conversation.chat;
+    EXPECT_EQ(told.count("U3|" + chat + "|not linked to a user, clicked|ap_1"), 3U);
+    EXPECT_EQ(told.count("U3|C1|not linked to a user, spoke|"), 1U);
+    EXPECT_EQ(told.count("U5|C9|a chat that is not in the settings, spoke|"), 1U);
+    EXPECT_TRUE(world.berth().decided.empty());
+}
+
 TEST(Bridge, AnApprovalThatExpiresElsewhereLosesItsButtonsHere) {
     BridgeWorld world;
     world.start();

@@ -7,10 +7,10 @@
 #include <atomic>
 #include <mutex>
 #include <set>
-#include <thread>
 
 #include "http/client.hpp"
 #include "support/chat/bridge_world.hpp"
+#include "support/eventually.hpp"
 #include "support/free_port.hpp"
 #include "support/has.hpp"
 
@@ -107,6 +107,44 @@ TEST(Bridge, WhatMayHaveGoneOutIsFoundOrSentOnceMoreOrNeverAgain) {
     }
 }
 
+TEST(Bridge, WhereNothingCanBeEditedARunsStepsCostNothingAndItsEndIsSaidAtOnce) {
+    BridgeWorld world;
+    world.chat().traits.edits = false;
+    // The card, an answer and the card's end; what is spent does not come back.
+    world.chat().traits.per_conversation = {0.0001, 3};
+    world.chat().on_edit([](const chat::Outgoing& message) -> std::optional<PlayedChat::Fault> {
+        EXPECT_TRUE(message.content.card.buttons.empty()) << message.content.card.title;
+        return std::nullopt;
+    });
+    world.start();
+    world.chat().tell_surely(said("run make test"));
+    run::v1::Run run = world.wait_for_run();
+    world.chat().tell_surely(said("whoami"));
+    ASSERT_TRUE(world.chat().wait_until([](const auto& all) { return all.size() == 2; }));
+    const auto number = [&](const char* query) {
+        const auto rows = world.pool().exec_autocommit(query);
+        return rows ? (*rows)[0].int64(0) : 0;
+    };
+    const auto wait_for_more = [&](const char* query, std::int64_t than) {
+        return eventually([&] { return number(query) > than; }, seconds{20});
+    };
+    ASSERT_TRUE(wait_for_more("SELECT count(*) FROM jobs WHERE state = 2", 0)) << "it is followed";
+    constexpr const char* kShown = "SELECT max(shown) FROM outbound";
+    for (std::uint64_t step = 2; step < 8; ++step) {
+        const auto before = number(kShown);
+        run.set_state(step % 2 == 0 ? run::v1::RUN_STATE_RUNNING : run::v1::RUN_STATE_HELD);
+        run.set_revision(step);
+        world.tell(run, "started");
+        ASSERT_TRUE(wait_for_more(kShown, before)) << step;
+    }
+    run.set_state(run::v1::RUN_STATE_SUCCEEDED);
+    run.set_revision(8);
+    world.tell(run, "succeeded");
+    EXPECT_TRUE(world.chat().wait_for([](const Shown& m) {
+        return title(m) == "make test: succeeded";
+    }));
+}
+
 TEST(Bridge, ATooOldMessageIsNeverSent) {
     BridgeWorld world;
     world.chat().on_post([](const chat::Outgoing&) -> std::optional<PlayedChat::Fault> {
@@ -115,20 +153,16 @@ TEST(Bridge, ATooOldMessageIsNeverSent) {
     world.start();
     world.chat().tell_surely(said("whoami"));
     ASSERT_TRUE(world.chat().wait_until([&](const auto&) { return true; }));
-    const SteadyTime until = std::chrono::steady_clock::now() + seconds{20};
     const auto state = [&] {
         const auto rows =
             world.pool().exec_autocommit("SELECT coalesce(max(state), '') FROM outbound");
         return rows ? std::string((*rows)[0].text(0)) : std::string();
     };
-    while (world.chat().posts() == 0 && std::chrono::steady_clock::now() < until)
-        std::this_thread::yield();
+    ASSERT_TRUE(eventually([&] { return world.chat().posts() > 0; }, seconds{20}));
     ASSERT_TRUE(
         world.pool().exec_autocommit("UPDATE outbound SET expires_at = now() - interval '1 s'")
     );
-    while (state() != "expired" && std::chrono::steady_clock::now() < until)
-        std::this_thread::yield();
-    EXPECT_EQ(state(), "expired");
+    EXPECT_TRUE(eventually([&] { return state() == "expired"; }, seconds{20})) << state();
     const int posts = world.chat().posts();
     world.chat().on_post({});
     world.chat().tell_surely(said("leases"));
@@ -179,6 +213,32 @@ TEST(Bridge, OfTwoInstancesOneReceivesAndTheOtherTakesOver) {
     }));
     EXPECT_EQ(world.chat().starts(), 2);
     EXPECT_EQ(world.chat().shown().size(), 2U);
+}
+
+TEST(Bridge, OfTwoBotsInOneChatOnlyTheOneWhoseChatItIsAnswers) {
+    BridgeWorld mine("orgs:\n  acme: {chats: [C1], approvals: [A1]}\n");
+    BridgeWorld other("orgs:\n  acme: {chats: [C2], approvals: [A2]}\n");
+    mine.start();
+    other.start();
+    // The platform tells both of what is said where both are, and a person talks to each alone.
+    auto here = said("whoami", "U1", "C1");
+    auto there = said("whoami", "U1", "C2");
+    auto direct = said("leases", "U1", "D1");
+    direct.direct = true;
+    for (BridgeWorld* world : {&mine, &other}) {
+        world->chat().tell_surely(here);
+        world->chat().tell_surely(there);
+    }
+    other.chat().tell_surely(direct);
+    ASSERT_TRUE(other.chat().wait_until([](const auto& all) { return all.size() == 2; }));
+    mine.tell(mine.held("ap_5"), "requested");
+    ASSERT_TRUE(mine.chat().wait_until([](const auto& all) { return all.size() == 2; }));
+    EXPECT_EQ(mine.chat().in("C1").size(), 1U);
+    EXPECT_EQ(mine.chat().in("A1").size(), 1U);
+    EXPECT_EQ(other.chat().in("C2").size(), 1U);
+    EXPECT_EQ(other.chat().in("D1").size(), 1U);
+    EXPECT_EQ(mine.chat().shown().size(), 2U);
+    EXPECT_EQ(other.chat().shown().size(), 2U);
 }
 
 TEST(Bridge, AnOutageOfTheBusLosesAndDoublesNothing) {
@@ -234,16 +294,13 @@ TEST(Bridge, SaysWhyItIsNotReady) {
         return PlayedChat::Fault{{Kind::kUnauthorized, milliseconds{0}, "token_revoked"}};
     });
     world.chat().tell_surely(said("whoami"));
-    const SteadyTime until = std::chrono::steady_clock::now() + seconds{20};
-    while (world.not_ready().empty() && std::chrono::steady_clock::now() < until)
-        std::this_thread::yield();
-    EXPECT_TRUE(has(world.not_ready(), "token_revoked"));
+    EXPECT_TRUE(eventually([&] { return has(world.not_ready(), "token_revoked"); }, seconds{20}))
+        << world.not_ready();
     revoked = false;
     ASSERT_TRUE(world.chat().wait_for([](const Shown& m) { return has(m.content.markdown, "anna"); }
     ));
-    while (!world.not_ready().empty() && std::chrono::steady_clock::now() < until)
-        std::this_thread::yield();
-    EXPECT_EQ(world.not_ready(), "");
+    EXPECT_TRUE(eventually([&] { return world.not_ready().empty(); }, seconds{20}))
+        << world.not_ready();
 }
 
 }  // namespace

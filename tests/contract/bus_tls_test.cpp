@@ -11,7 +11,7 @@
 #include "bus/connection.hpp"
 #include "core/fd.hpp"
 #include "support/nats/nats_server.hpp"
-#include "topology/temporary_folder.hpp"
+#include "support/temporary_folder.hpp"
 
 namespace berth::bus {
 namespace {
@@ -36,7 +36,7 @@ public:
     std::string ca() const { return certificate_.ca_file.string(); }
 
 private:
-    topology::TemporaryFolder folder_;
+    testing::TemporaryFolder folder_;
     topology::BusCertificate certificate_;
     std::optional<testing::NatsServer> server_;
 };

@@ -17,8 +17,8 @@
 #include "core/guarded.hpp"
 #include "core/id.hpp"
 #include "support/nats/nats_server.hpp"
+#include "support/temporary_folder.hpp"
 #include "topology/bus_tls.hpp"
-#include "topology/temporary_folder.hpp"
 
 namespace berth::bus {
 
@@ -148,7 +148,7 @@ private:
         return testing::NatsServer::start(options);
     }
 
-    topology::TemporaryFolder folder_;
+    testing::TemporaryFolder folder_;
     std::string ca_file_;
     testing::NatsServer server_;
 };

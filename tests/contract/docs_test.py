@@ -112,6 +112,22 @@ def bad_exit_codes(root, document="README.md"):
         yield f"{document}: exit code {number}, which cli/exit_codes.hpp does not know"
 
 
+def bad_verbs(root, document="docs/chat.md"):
+    """The table of what can be said in a chat is libs/chat's, word for word and in its order."""
+    table = re.findall(r'\{"([a-z]+)",\s*"([^"]*)",\s*"([^"]*)",\s*Needs::', read(os.path.join(root, "libs/chat/commands.cpp")))
+    wanted = ["| `%s` | %s |" % (" ".join(filter(None, (name, usage))), summary) for name, usage, summary in table]
+    told = re.search(r"^\| command \| what \|\n\|---\|---\|\n((?:\|.*\n)*)", read(os.path.join(root, document)), re.M)
+    told = told.group(1).splitlines() if told else []
+    for line in wanted:
+        if line not in told:
+            yield f"{document} does not have the row: {line}"
+    for line in told:
+        if line not in wanted:
+            yield f"{document}: libs/chat/commands.cpp does not know the row: {line}"
+    if not wanted or (set(told) == set(wanted) and told != wanted):
+        yield f"{document}: not in the order of libs/chat/commands.cpp"
+
+
 def bad_streams(root, document="ARCHITECTURE.md"):
     """Every stream is in the table of streams."""
     page = read(os.path.join(root, document))
@@ -125,7 +141,7 @@ def problems(root):
     for document in documents(root):
         found += bad_links(root, document)
         found += bad_paths(root, document)
-    for check in (bad_services, bad_commands, bad_exit_codes, bad_streams):
+    for check in (bad_services, bad_commands, bad_exit_codes, bad_streams, bad_verbs):
         found += check(root)
     return found
 
@@ -193,6 +209,15 @@ class Checks(unittest.TestCase):
         header = "constexpr int kExitUsage = 2;\nconstexpr int kExitA = 120;\nconstexpr int kExitB = 121;\n"
         with Tree({"README.md": "| 120 | x |\n| 126 | y |\n", "cli/exit_codes.hpp": header}) as root:
             self.assertEqual(len(list(bad_exit_codes(root))), 2)
+
+    def test_verbs(self):
+        code = '{{{"run", "COMMAND...", "runs it", Needs::kOperator, say_run},\n {"help",\n "", "these",\n Needs::kNobody, say_help}}};'
+        table = "| command | what |\n|---|---|\n%s\n"
+        good = ["| `run COMMAND...` | runs it |", "| `help` | these |"]
+        for rows, problems in ((good, 0), (good[:1], 1), (good[::-1], 1), (good + ["| `fly` | away |"], 1),
+                               (["| `run` | runs it |", good[1]], 2)):
+            with Tree({"libs/chat/commands.cpp": code, "docs/chat.md": table % "\n".join(rows)}) as root:
+                self.assertEqual(len(list(bad_verbs(root))), problems, rows)
 
     def test_streams(self):
         with Tree({"ARCHITECTURE.md": "`EVT`", "schemas/topology/streams.yaml": "streams:\n  EVT:\n  OUT:\n"}) as root:

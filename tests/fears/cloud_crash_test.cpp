@@ -9,8 +9,7 @@
 #include <cstdlib>
 #include <fstream>
 
-#include "../system/system.hpp"
-#include "core/random.hpp"
+#include "crash_client.hpp"
 #include "support/cloud/booted.hpp"
 
 namespace berth::testing {
@@ -22,7 +21,7 @@ namespace fs = std::filesystem;
 constexpr int kMostRequests = 40;
 
 template <FakeCloud::Kind kKind>
-class CloudCrash : public SystemTest {
+class CloudCrash : public CrashTest {
 public:
     static void SetUpTestSuite() {
         cloud_ = std::make_unique<FakeCloud>(kKind);
@@ -60,42 +59,13 @@ public:
     }
 
 protected:
-    static constexpr seconds kConvergence{60};
-
     void TearDown() override { EXPECT_EQ(cloud_->complaints(), ""); }
 
-    /// The same request with the same key until there is an answer: the client's half.
-    static std::string acquire_insisting() {
-        const std::string key = "crash-" + std::to_string(Random::system().next());
-        http::Response made;
-        EXPECT_TRUE(suite().eventually(
-            [&] {
-                made = suite().api("POST", "/v1/leases", "{}", {{"Idempotency-Key", key}});
-                return made.status != 0 && made.status < 500;
-            },
-            kConvergence
-        ));
-        EXPECT_LT(made.status, 300) << made.body;
-        const std::string lease = member(made, "id");
-        http::Response active;
-        EXPECT_TRUE(suite().eventually(
-            [&] {
-                active = suite().api("GET", "/v1/leases/" + lease + "?wait=active&timeout=5s");
-                return member(active, "state") == "LEASE_STATE_ACTIVE";
-            },
-            kConvergence
-        )) << active.body
-           << cloud_->inventory() << suite().logs();
-        return lease;
+    static std::string inventory() { return cloud_->inventory(); }
+    static std::string acquire() {
+        return member(acquire_insisting(inventory, kConvergence), "id");
     }
-    static void release_insisting(const std::string& lease) {
-        EXPECT_TRUE(suite().eventually(
-            [&] { return suite().api("POST", "/v1/leases/" + lease + "/release").status == 200; },
-            kConvergence
-        ));
-        EXPECT_TRUE(suite().eventually([] { return cloud_->inventory().empty(); }, kConvergence))
-            << cloud_->inventory() << suite().logs();
-    }
+    static void release(const std::string& lease) { release_insisting(lease, inventory); }
     static int machines() { return static_cast<int>(cloud_->running().size()); }
     static bool both() { return std::getenv("BERTH_CRASH_FULL") != nullptr; }
 
@@ -107,12 +77,9 @@ protected:
             part + " is killed " + (after ? "after" : "before") + " request " +
             std::to_string(request)
         );
-        EXPECT_TRUE(suite().wait_ready());
-        const pid_t before = suite().pid(part);
-        cloud_->kill_at(before, request, after);
-        action();
-        EXPECT_TRUE(suite().wait_ready());
-        const bool killed = suite().pid(part) != before;
+        const bool killed = killed_during(
+            part, [&](pid_t pid) { cloud_->kill_at(pid, request, after); }, action
+        );
         cloud_->kill_at(0, kMostRequests * 1'000, false);  // nobody, for long
         return killed;
     }
@@ -125,17 +92,17 @@ protected:
             const auto after = [&](int request) { return (request + round) % 2 == 0; };
             for (int n = 1; n < kMostRequests && !HasFailure(); n += step) {
                 std::string lease;
-                if (!with_kill(part, n, after(n), [&] { lease = acquire_insisting(); })) {
-                    release_insisting(lease);
+                if (!with_kill(part, n, after(n), [&] { lease = acquire(); })) {
+                    release(lease);
                     break;
                 }
                 ++creates;
                 EXPECT_EQ(machines(), 1) << cloud_->inventory();
-                release_insisting(lease);
+                release(lease);
             }
             for (int n = 1; n < kMostRequests && !HasFailure(); n += step) {
-                const std::string lease = acquire_insisting();
-                if (!with_kill(part, n, after(n), [&] { release_insisting(lease); })) break;
+                const std::string lease = acquire();
+                if (!with_kill(part, n, after(n), [&] { release(lease); })) break;
                 ++destroys;
             }
         }

@@ -11,6 +11,7 @@
 #include <optional>
 #include <thread>
 
+#include "../system/machine_processes.hpp"
 #include "../system/system.hpp"
 #include "core/random.hpp"
 
@@ -58,6 +59,17 @@ protected:
         )) << method
            << " " << path << " " << response.body << suite().logs();
         return response;
+    }
+
+    /// Command lines of this host's processes that hold `mark`.
+    static std::string processes_with(const std::string& mark) {
+        std::string found;
+        std::error_code error;
+        for (const auto& entry : std::filesystem::directory_iterator("/proc", error)) {
+            const auto command = read_file(entry.path() / "cmdline");
+            if (command && command->find(mark) != std::string::npos) found += *command + "\n";
+        }
+        return found;
     }
 
     pid_t victim(const std::string& part, const std::string& machine) {
@@ -155,7 +167,8 @@ TEST_P(CrashMatrix, NothingIsLostDoubledOrLeftBehind) {
 
     std::string run;
     const std::string script =
-        "cat a.txt; echo start >> starts; i=0; while [ $i -lt 20 ]; do echo line $i; i=$((i+1)); "
+        ": " + key +
+        "; cat a.txt; echo start >> starts; i=0; while [ $i -lt 20 ]; do echo line $i; i=$((i+1)); "
         "sleep 0.03; done; wc -l < starts";
     crash_at(Step::kStart, machine, [&] {
         const auto made = insist(
@@ -197,6 +210,13 @@ TEST_P(CrashMatrix, NothingIsLostDoubledOrLeftBehind) {
     });
     EXPECT_TRUE(suite().eventually([&] { return suite().machines().empty(); }, kConvergence))
         << "a machine is left behind" << suite().logs();
+    EXPECT_TRUE(suite().eventually(
+        [&] {
+            return MachineProcesses(suite(), machine).all().empty() && processes_with(key).empty();
+        },
+        kConvergence
+    )) << "a process is left behind: "
+       << processes_with(key) << suite().logs();
     EXPECT_TRUE(suite().eventually(
         [&] {
             return member(suite().api("GET", "/v1/leases/" + lease), "state") ==

@@ -53,7 +53,12 @@ public:
         ASSERT_TRUE(receiver) << receiver.error().describe();
         receiver_ = std::move(*receiver);
     }
-    void stop() { receiver_.reset(); }
+    /// Waits for the confirmations under way too: they are told to this object.
+    void stop() {
+        receiver_.reset();
+        std::unique_lock lock(mutex_);
+        ASSERT_TRUE(settled_.wait_for(lock, kPatience, [&] { return publishing_ == 0; }));
+    }
     std::map<std::string, int> effects() {
         const std::lock_guard lock(mutex_);
         return effects_;
@@ -95,16 +100,27 @@ private:
         liar.payload = "a lie";
         connection_->publish(std::move(liar), [](Result<PubAck>) {});
         auto held = std::make_shared<Delivery>(std::move(delivery));
+        {
+            const std::lock_guard lock(mutex_);
+            ++publishing_;
+        }
         connection_->publish(
             std::move(reply),
             [this, held](Result<PubAck> stored) {
-                if (dies()) return held->nak(kAckWait);  // between reply and ack
-                if (stored) return held->ack();
-                ++totals_.unheard;
-                held->nak(milliseconds{5});
+                settle(*held, stored);
+                const std::lock_guard lock(mutex_);
+                --publishing_;
+                settled_.notify_all();
             },
             milliseconds{100}
         );
+    }
+
+    void settle(Delivery& held, const Result<PubAck>& stored) {
+        if (dies()) return held.nak(kAckWait);  // between reply and ack
+        if (stored) return held.ack();
+        ++totals_.unheard;
+        held.nak(milliseconds{5});
     }
 
     bool dies() {
@@ -116,6 +132,8 @@ private:
 
     std::unique_ptr<Connection> connection_;
     std::mutex mutex_;
+    std::condition_variable settled_;
+    int publishing_ = 0;                  // by mutex_
     SeededRandom random_;                 // by mutex_
     std::set<std::string> inbox_;         // by mutex_
     std::map<std::string, int> effects_;  // by mutex_

@@ -45,7 +45,8 @@ TEST_F(CliSystem, AKilledGatewayLosesAndDoublesNoByteOfAFollowedRun) {
 TEST_F(CliSystem, ExitCode122IsNoMachine) {
     const Said broken = suite().berth({"run", "--profile", "broken", "--", "true"});
     EXPECT_EQ(broken.exit_code, 122) << broken.err;
-    EXPECT_NE(broken.err.find("unknown_driver"), std::string::npos) << "and why: " << broken.err;
+    EXPECT_NE(broken.err.find("names driver 'nonesuch'"), std::string::npos)
+        << "and why: " << broken.err;
     const Said none = suite().berth({"run", "--lease", "no-such-lease", "--", "true"});
     EXPECT_EQ(none.exit_code, 122) << none.err;
     const std::string lease = acquire();

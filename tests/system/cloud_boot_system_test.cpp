@@ -11,23 +11,13 @@
 #include "core/text.hpp"
 #include "identity/nkeys.hpp"
 #include "support/cloud/booted.hpp"
+#include "support/run_or_skip.hpp"
 #include "system.hpp"
 
 namespace berth::testing {
 namespace {
 
 namespace fs = std::filesystem;
-
-constexpr int kSkipped = 77;
-
-RealRoots& roots() {
-    static RealRoots all(
-        std::getenv("BERTH_ROOT_CACHE") != nullptr
-            ? std::getenv("BERTH_ROOT_CACHE")
-            : std::string(std::getenv("BERTH_BIN_DIR")) + "/../cloud_root"
-    );
-    return all;
-}
 
 int bus_port() {
     static const int port = free_port();
@@ -40,7 +30,7 @@ public:
         cloud_ = std::make_unique<FakeCloud>(FakeCloud::Kind::kHetzner);
         token_ = fs::temp_directory_path() / ("berth-token-" + std::to_string(cloud_->port()));
         std::ofstream(token_) << FakeCloud::kHetznerToken << "\n";
-        own_ = roots().boot_host();
+        own_ = real_roots().boot_host();
         // The suite runs as another user, who must be able to read the key it logs in with.
         key_ = token_.string() + "-key";
         std::ofstream(key_) << read_file(own_.key_file).value();
@@ -64,7 +54,7 @@ public:
                     "  own: {driver: ssh}\n";
         SystemTest::SetUpTestSuite();
         host_ = std::make_unique<CloudHost>(*cloud_, [](const std::string& user_data) {
-            return roots().boot(user_data);
+            return real_roots().boot(user_data);
         });
     }
     static void TearDownTestSuite() {
@@ -188,11 +178,7 @@ TEST_F(CloudBoot, DriftIsEmptyAndEachProviderIsLookedAt) {
 }  // namespace berth::testing
 
 int main(int argc, char** argv) {
-    ::testing::InitGoogleTest(&argc, argv);
-    const std::string why = berth::testing::roots().why_not();
-    if (!why.empty()) {
-        std::fprintf(stderr, "CLOUD BOOT SKIPPED, NOTHING WAS PROVEN: %s\n", why.c_str());
-        return berth::testing::kSkipped;
-    }
-    return RUN_ALL_TESTS();
+    return berth::testing::run_or_skip(
+        argc, argv, "CLOUD BOOT", berth::testing::real_roots().why_not()
+    );
 }

@@ -5,7 +5,10 @@
 #include <cstdlib>
 #include <fstream>
 
+#include "host_port.hpp"
+#include "net/fence.hpp"
 #include "support/engine/container_engine.hpp"
+#include "support/run_or_skip.hpp"
 #include "system.hpp"
 
 namespace berth::testing {
@@ -209,10 +212,82 @@ TEST_F(DockerSystem, LimitsOfProcessesAndOfTheCpuHold) {
     EXPECT_EQ(quota.out, "50000\n");
 }
 
+TEST_F(DockerSystem, Case8ATimeoutEndsTheWholeTreeWithACodeOfItsOwn) {
+    const Said said =
+        sh("setsid sh -c 'sleep 300; : berth-docker-marker-8' & sleep 300; : berth-docker-marker-8",
+           {"--no-sync", "--timeout", "1s"});
+    EXPECT_EQ(said.exit_code, 124) << said.err << suite().logs();
+    EXPECT_NE(said.err.find("berth: "), std::string::npos) << said.err;
+    EXPECT_EQ(marked("berth-docker-marker-8"), 0);
+    // On a machine that stays: the next command finds nothing of it.
+    const std::string lease = acquire();
+    const Said kept =
+        sh("setsid sleep 301 & sleep 301", {"--no-sync", "--timeout", "1s", "--lease", lease});
+    EXPECT_EQ(kept.exit_code, 124) << kept.err;
+    const Said after =
+        sh("cat /proc/[0-9]*/cmdline | tr '\\0' ' ' | grep -c 'sleep 30[1]'",
+           {"--no-sync", "--lease", lease});
+    EXPECT_EQ(after.out, "0\n") << after.err;
+    release(lease);
+}
+
 TEST_F(DockerSystem, ANetworkIsThereWhereTheProfileSaysSoAndOnlyThere) {
     EXPECT_EQ(sh("ls /sys/class/net").out, "lo\n");
     const Said with = sh("ls /sys/class/net | tr '\\n' ' '", {"--no-sync", "--profile", "net"});
     EXPECT_EQ(with.out, "eth0 lo ") << with.err;
+}
+
+TEST_F(DockerSystem, AMachineReachesNeitherTheHostNorTheMetadataAddressNorAnotherMachine) {
+    HostPort door;
+    const std::string settings = read_file(suite().data() / "etc" / "prov.yaml").value_or("");
+    const auto colon = settings.find(':', settings.find("nats://127.0.0.1") + 7);
+    ASSERT_NE(colon, std::string::npos) << "the bus listens on this host";
+    const std::string bus = std::to_string(std::atoi(settings.c_str() + colon + 1));
+    std::vector<std::string> addresses = net::host_addresses();
+    std::erase_if(addresses, [](const std::string& each) {
+        return each.find(':') != std::string::npos;
+    });
+    addresses.emplace_back("169.254.169.254");
+    // Another machine, in which something listens and tells of visits: the first is its own.
+    const std::string other = acquire(R"({"profile":"net"})");
+    const std::string listening = start(
+        other,
+        "ip=$(awk '/32 host/{print f} {f=$2}' /proc/net/fib_trie | grep -v 127.0.0.1 | head -1); "
+        "perl -MIO::Socket::INET -e '$s=IO::Socket::INET->new(Listen=>64,LocalPort=>7777,"
+        "ReuseAddr=>1) or die; $|=1; print \"at $ARGV[0]\\n\"; "
+        "$own=IO::Socket::INET->new(\"127.0.0.1:7777\") or die; while($c=$s->accept){print "
+        "\"visited\\n\"; close $c}' $ip"
+    );
+    std::string heard;
+    ASSERT_TRUE(suite().eventually([&] {
+        heard = suite().api("GET", "/v1/runs/" + listening + "/output?format=text").body;
+        return heard.find("at ") != std::string::npos &&
+               heard.find("visited\n") != std::string::npos;
+    })) << heard
+        << suite().logs();
+    const std::string neighbour =
+        heard.substr(heard.find("at ") + 3, heard.find('\n') - heard.find("at ") - 3);
+    ASSERT_NE(neighbour.find('.'), std::string::npos) << heard;
+    auto here = launch({"bash", "-c", try_doors({}, {bus})}, "/", {}, true);
+    const Said from_here = here->finish();
+    EXPECT_NE(from_here.out.find("REACHED 127.0.0.1 " + bus), std::string::npos) << from_here.out;
+    addresses.push_back(neighbour);
+    const Said said = suite().berth(
+        {"run",
+         "--no-sync",
+         "--profile",
+         "net",
+         "--",
+         "bash",
+         "-c",
+         try_doors(addresses, {door.port(), bus, "5432", "7777", "80"})}
+    );
+    EXPECT_NE(said.out.find("tried 1"), std::string::npos) << said.out << said.err;
+    EXPECT_EQ(said.out.find("REACHED"), std::string::npos) << said.out;
+    EXPECT_FALSE(door.reached());
+    EXPECT_EQ(suite().api("GET", "/v1/runs/" + listening + "/output?format=text").body, heard)
+        << "nobody else came";
+    release(other);
 }
 
 TEST_F(DockerSystem, Case9ANodeKilledMidRunLosesNothing) {
@@ -382,10 +457,7 @@ const std::string& why_no_engine() { return engine().why_not(); }
 }  // namespace berth::testing
 
 int main(int argc, char** argv) {
-    ::testing::InitGoogleTest(&argc, argv);
-    if (const std::string& why = berth::testing::why_no_engine(); !why.empty()) {
-        std::fprintf(stderr, "DOCKER SYSTEM TEST SKIPPED, NOTHING WAS PROVEN: %s\n", why.c_str());
-        return 77;  // ctest: skipped
-    }
-    return RUN_ALL_TESTS();
+    return berth::testing::run_or_skip(
+        argc, argv, "DOCKER SYSTEM TEST", berth::testing::why_no_engine()
+    );
 }

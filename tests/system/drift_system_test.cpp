@@ -1,8 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 // behaviours: lease 5 to 7. What a provider has and the record does not want is removed; what is
 // not provably ours is never touched and is told; where nothing can be listed nothing is done.
+#include <atomic>
 #include <fstream>
 
+#include "core/fd.hpp"
+#include "core/text.hpp"
 #include "support/cloud/booted.hpp"
 #include "system.hpp"
 
@@ -23,7 +26,9 @@ public:
             token_.string() + ", endpoint: '" + api() +
             "', list_every: 500ms}\nprofiles:\n  default: {driver: hetzner}\n";
         SystemTest::SetUpTestSuite();
-        host_ = std::make_unique<CloudHost>(*cloud_, boot_presence);
+        host_ = std::make_unique<CloudHost>(*cloud_, [](const std::string& user_data) {
+            return boots_ ? boot_presence(user_data) : nullptr;
+        });
     }
     static void TearDownTestSuite() {
         SystemTest::TearDownTestSuite();
@@ -53,6 +58,31 @@ protected:
         }
         return false;
     }
+    /// Machines of a kind that the provisioner counts on its /metrics; -1: it cannot be asked.
+    static double counted(const std::string& kind) {
+        const auto address = read_file(suite().data() / "run" / "prov.addr");
+        if (!address) return -1;
+        const std::string text =
+            suite()
+                .api_at("http://" + address->substr(0, address->find('\n')), "GET", "/metrics")
+                .body;
+        const std::string name =
+            "berth_prov_drift_machines{driver=\"hetzner\",kind=\"" + kind + "\"} ";
+        const auto at = text.find(name);
+        return at == std::string::npos ? -1 : std::atof(text.c_str() + at + name.size());
+    }
+    /// What `berth doctor` says of drift, line by line.
+    static std::string doctor_on_drift() {
+        std::string said;
+        const std::string all = suite().berth({"doctor"}).out;
+        bool told = false;  // a finding's remedy is on the line below it
+        for (const auto line : split(all, '\n')) {
+            told = line.find("  drift") != std::string_view::npos ||
+                   (told && line.find("-> ") != std::string_view::npos);
+            if (told) said += std::string(line) + "\n";
+        }
+        return said;
+    }
     static std::vector<Json> servers() {
         return *cloud_->control("GET", "state").find("servers")->as_array();
     }
@@ -76,7 +106,19 @@ protected:
     static inline std::unique_ptr<FakeCloud> cloud_;
     static inline std::unique_ptr<CloudHost> host_;
     static inline fs::path token_;
+    static inline std::atomic<bool> boots_{true};
 };
+
+TEST_F(Drift, AServerThatIsReleasedBeforeItBootedIsNotWaitedFor) {
+    boots_ = false;
+    const std::string lease = member(suite().api("POST", "/v1/leases", "{}"), "id");
+    EXPECT_TRUE(suite().eventually([] { return servers().size() == 1; })) << suite().logs();
+    release(lease);
+    // Its node cannot enrol any more, and might else be waited for until create_deadline, 180 s.
+    EXPECT_TRUE(suite().eventually([] { return cloud_->inventory().empty(); }))
+        << cloud_->inventory() << suite().logs();
+    boots_ = true;
+}
 
 TEST_F(Drift, AnOrphanIsRemovedButNotWhileNothingCanBeListed) {
     const std::string lease = acquire();
@@ -131,6 +173,45 @@ TEST_F(Drift, AServerThatTakesAnothersPlaceMayEnrolThoughThatHadDoneSo) {
     release(lease);
     EXPECT_TRUE(suite().eventually([] { return cloud_->inventory().empty(); }))
         << cloud_->inventory() << suite().logs();
+}
+
+TEST_F(Drift, ARemovalThatKeepsFailingIsToldAsStuckUntilItSucceeds) {
+    const std::string lease = acquire();
+    ASSERT_TRUE(suite().eventually([] { return counted("stuck") == 0; }))
+        << "counted from the start";
+    EXPECT_NE(doctor_on_drift().find("none at"), std::string::npos) << doctor_on_drift();
+    // Three failures are bad luck, the fourth to sixth some 30 seconds of being stuck.
+    cloud_->control(
+        "POST",
+        "faults",
+        Json::parse(R"([{"method":"DELETE","path":"/servers/{id}","kind":"error","status":403,
+                         "code":"forbidden","message":"as the test wants it","times":6}])")
+            .value()
+    );
+    const std::string machine = member(suite().api("GET", "/v1/leases/" + lease), "machine");
+    release(lease);
+    std::vector<Json> stuck;
+    ASSERT_TRUE(suite().eventually([&] {
+        stuck = items("DRIFT_KIND_STUCK");
+        return !stuck.empty();
+    })) << suite().logs();
+    EXPECT_EQ(stuck[0].string_or("machine", ""), machine);
+    EXPECT_EQ(stuck[0].string_or("lease", ""), lease);
+    EXPECT_EQ(stuck[0].string_or("driver", ""), "hetzner");
+    EXPECT_NE(stuck[0].string_or("message", "").find("as the test wants it"), std::string::npos);
+    EXPECT_TRUE(suite().eventually([] { return counted("stuck") == 1; })) << counted("stuck");
+    const std::string told = doctor_on_drift();
+    EXPECT_NE(told.find("stuck " + machine + " at hetzner"), std::string::npos) << told;
+    EXPECT_NE(told.find("removing it keeps failing"), std::string::npos) << told;
+    EXPECT_EQ(servers().size(), 1U) << "it is billed, and known";
+    // The cause is gone: so are the machine and every word about it.
+    EXPECT_TRUE(suite().eventually(
+        [] { return items("DRIFT_KIND_STUCK").empty() && cloud_->inventory().empty(); },
+        seconds{120}
+    )) << cloud_->inventory()
+       << suite().logs();
+    EXPECT_TRUE(suite().eventually([] { return counted("stuck") == 0; })) << counted("stuck");
+    EXPECT_NE(doctor_on_drift().find("none at"), std::string::npos) << doctor_on_drift();
 }
 
 TEST_F(Drift, AMachineWhoseMarksAreGoneIsNeverTouchedAndIsTold) {

@@ -12,6 +12,7 @@
 #include "engine/engine.hpp"
 #include "support/bypass/bypass_set.hpp"
 #include "support/engine/container_engine.hpp"
+#include "support/run_or_skip.hpp"
 #include "support/sanitized.hpp"
 
 namespace berth::testing {
@@ -272,6 +273,33 @@ TEST_F(GuardDocker, WhatIsAllowedIsAsIfNobodyWatched) {
     release_whole(lease);
 }
 
+TEST_F(GuardDocker, AHeldProcessIsOutOfReachAndDiesOfItsSignals) {
+    apply(kPolicy);
+    const std::string lease = lease_of("enforce-side");
+    put_files(lease);
+    const std::string run = start(
+        lease,
+        "exec 2>/dev/null; cp /home/berth/probe .; uname -s & p=$!; while ! test -e "
+        "/home/berth/go; do sleep 0.05; "
+        "done; "
+        "./probe attack $p; kill $p; wait $p; echo $?"
+    );
+    const std::string held = pending(run);
+    EXPECT_EQ(finish(lease, "touch /home/berth/go").code(), 0);
+    const Done done = said(run);
+    EXPECT_EQ(
+        done.out,
+        "mem Permission denied\nwritev Operation not permitted\nptrace Operation not permitted\n"
+        "getfd Operation not permitted\n143\n"
+    ) << done.err;
+    EXPECT_TRUE(suite().eventually([&] {
+        return member(suite().api("GET", "/v1/approvals/" + held), "state") ==
+               "APPROVAL_STATE_ABANDONED";
+    }));
+    EXPECT_TRUE(has(audit(run), "exec_abandoned"));
+    release_whole(lease);
+}
+
 TEST_F(GuardDocker, AHeldCommandSurvivesRestartsAndRunsOnceItIsApproved) {
     apply(kPolicy);
     const std::string lease = lease_of("enforce-side");
@@ -418,10 +446,7 @@ std::string why_not() {
 }  // namespace berth::testing
 
 int main(int argc, char** argv) {
-    ::testing::InitGoogleTest(&argc, argv);
-    if (const std::string why = berth::testing::why_not(); !why.empty()) {
-        std::fprintf(stderr, "GUARD IN CONTAINERS SKIPPED, NOTHING WAS PROVEN: %s\n", why.c_str());
-        return 77;  // ctest: skipped
-    }
-    return RUN_ALL_TESTS();
+    return berth::testing::run_or_skip(
+        argc, argv, "GUARD IN CONTAINERS", berth::testing::why_not()
+    );
 }

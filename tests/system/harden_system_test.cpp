@@ -2,7 +2,6 @@
 // `berth harden` against a real engine: nothing leads past the shim, upgrades keep it, and a shim
 // that lets something through is caught. Alpine and Fedora are Debian's files with another
 // /etc/os-release: what is proven of them is the recipe.
-#include <fmt/format.h>
 #include <gtest/gtest.h>
 #include <unistd.h>
 
@@ -16,13 +15,13 @@
 #include "engine/engine.hpp"
 #include "identity/sha256.hpp"
 #include "support/engine/container_engine.hpp"
+#include "support/run_or_skip.hpp"
 
 namespace berth {
 namespace {
 
 namespace fs = std::filesystem;
 
-constexpr int kSkipped = 77;  // what ctest takes for "no engine here"
 constexpr milliseconds kBuildPatience{300'000};
 constexpr milliseconds kRunPatience{120'000};
 
@@ -145,7 +144,18 @@ TEST_F(HardenTest, NothingLeadsPastTheShimAndUpgradesKeepIt) {
           "/usr/bin/mv "})
         EXPECT_NE(done.out.find(tool), std::string::npos) << tool << done.out;
     for (const char* way :
-         {"absolute path", "exec -a", "renamed copy with a byte more", "loader", "hard link"})
+         {"absolute path",
+          "exec -a",
+          "renamed copy with a byte more",
+          "loader",
+          "hard link",
+          "symbolic link",
+          "env -i",
+          "own PATH",
+          "sh -c with &&",
+          "an open file",
+          "a session of its own",
+          "perl -e"})
         EXPECT_NE(done.out.find(way), std::string::npos) << way;
     ASSERT_TRUE(has("berth-hardened:apt"));
     // An upgrade of grep whose script needs rm, by apt and by dpkg.
@@ -271,12 +281,7 @@ TEST_F(HardenTest, WhatAShimCannotStandForIsRefused) {
 }  // namespace berth
 
 int main(int argc, char** argv) {
-    ::testing::InitGoogleTest(&argc, argv);
     berth::testing::ContainerEngine real;
-    if (!real.why_not().empty()) {
-        fmt::print("HARDENED IMAGES SKIPPED, NOTHING WAS PROVEN: {}\n", real.why_not());
-        return berth::kSkipped;
-    }
     berth::host = &real;
-    return RUN_ALL_TESTS();
+    return berth::testing::run_or_skip(argc, argv, "HARDENED IMAGES", real.why_not());
 }

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // behaviours: leases, as far as the local and the simulated driver go; and every kind of bad input
 // to the API.
+#include <atomic>
 #include <thread>
 
 #include "system.hpp"
@@ -92,6 +93,71 @@ TEST_F(LeaseSystem, Case4ALeaseWithALiveRunIsNotIdle) {
         return member(suite().api("GET", "/v1/leases/" + id), "state") == "LEASE_STATE_EXPIRED";
     })) << "idle after the run";
     EXPECT_TRUE(machines_gone());
+}
+
+TEST_F(LeaseSystem, AThousandLeasesThatEndTogetherAreExpiredWithinTwoSecondsUnderAHeartbeatStorm) {
+    constexpr int kThreads = 4;
+    constexpr std::size_t kEach = 250;
+    constexpr milliseconds kPace{4};  // with which every lease beats once a second, no faster
+    const WallTime begun = Clock::system().now();
+    const WallTime end = begun + seconds{30};
+    std::vector<std::vector<std::string>> ids(kThreads);
+    std::vector<std::thread> threads;
+    for (auto& mine : ids) {
+        threads.emplace_back([&mine, end] {
+            for (std::size_t i = 0; i < kEach; ++i) {
+                const auto left =
+                    std::chrono::duration_cast<milliseconds>(end - Clock::system().now());
+                const auto made = suite().api(
+                    "POST",
+                    "/v1/leases",
+                    R"({"profile":"sim","ttl":")" + std::to_string(left.count()) + R"(ms"})"
+                );
+                if (made.status < 300) mine.push_back(member(made, "id"));
+            }
+        });
+    }
+    for (std::thread& thread : threads) thread.join();
+    const auto making = std::chrono::duration_cast<milliseconds>(Clock::system().now() - begun);
+    ASSERT_LT(making, seconds{27}) << "too slow to make them in time";
+    // Every lease is used over and over until it is over: what the reaper finds touched, too.
+    threads.clear();
+    std::atomic<int> beats = 0;
+    for (const auto& mine : ids) {
+        ASSERT_EQ(mine.size(), kEach) << suite().logs();
+        threads.emplace_back([&mine, &beats, end, kPace] {
+            for (std::size_t i = 0; Clock::system().now() < end + seconds{2}; ++i) {
+                const std::string path = "/v1/leases/" + mine[i % mine.size()] + "/heartbeat";
+                if (suite().api("POST", path).status == 200) ++beats;
+                std::this_thread::sleep_for(kPace);  // a rate, not a wait for something
+            }
+        });
+    }
+    for (std::thread& thread : threads) thread.join();
+    EXPECT_GT(beats, 1'000);
+    ASSERT_TRUE(suite().eventually([] {
+        return json_of(suite().api("GET", "/v1/leases?limit=1").body)
+            .find("leases")
+            ->as_array()
+            ->empty();
+    })) << suite().logs();
+    milliseconds latest{};
+    for (const auto& mine : ids) {
+        for (const std::string& id : mine) {
+            const auto lease = suite().api("GET", "/v1/leases/" + id);
+            ASSERT_EQ(member(lease, "end_reason"), "ttl") << lease.body;
+            latest = std::max(
+                latest,
+                std::chrono::duration_cast<milliseconds>(
+                    *parse_rfc3339(member(lease, "ended_at")) - *parse_rfc3339(expires(lease))
+                )
+            );
+        }
+    }
+    RecordProperty("making_ms", static_cast<int>(making.count()));
+    RecordProperty("latest_ms", static_cast<int>(latest.count()));
+    // Where the machine is so busy that even making them took longer, ending them may, too.
+    EXPECT_LT(latest, std::max<milliseconds>(seconds{2}, making)) << suite().logs();
 }
 
 TEST_F(LeaseSystem, Case11SlugAndIdAreAsGoodAndReleaseIsIdempotent) {

@@ -8,7 +8,9 @@
 #include <cstdlib>
 #include <fstream>
 
+#include "host_port.hpp"
 #include "machine_processes.hpp"
+#include "net/fence.hpp"
 #include "support/sanitized.hpp"
 #include "system.hpp"
 
@@ -364,6 +366,53 @@ TEST_F(RunEdges, Case8AMachineThatVanishesTakesItsRunsAndItsLeaseWithIt) {
     EXPECT_TRUE(suite().eventually([&] { return zombies_of(suite().pid("prov")) == 0; }));
 }
 
+// The bus, the database and every other door of the host stay shut for a machine, with a network
+// and without, by every address that the host has.
+TEST_F(RunEdges, AMachineReachesNeitherTheHostsBusNorItsDatabaseNorTheMetadataAddress) {
+    HostPort door;
+    const std::string settings = read_file(suite().data() / "etc" / "prov.yaml").value_or("");
+    const auto colon = settings.find(':', settings.find("nats://127.0.0.1") + 7);
+    ASSERT_NE(colon, std::string::npos) << "the bus listens on this host";
+    const std::string bus = std::to_string(std::atoi(settings.c_str() + colon + 1));
+    const std::vector<std::string> ports{door.port(), bus, "5432"};
+    std::vector<std::string> addresses = net::host_addresses();
+    std::erase_if(addresses, [](const std::string& each) {
+        return each.find(':') != std::string::npos;
+    });
+    ASSERT_FALSE(addresses.empty());
+    // From the host both answer: the test means something.
+    auto here = launch({"bash", "-c", try_doors(addresses, {door.port(), bus})}, "/", {}, true);
+    const Said from_here = here->finish();
+    EXPECT_NE(from_here.out.find("REACHED 127.0.0.1 " + bus), std::string::npos) << from_here.out;
+    EXPECT_NE(from_here.out.find("REACHED " + addresses[0] + " " + door.port()), std::string::npos)
+        << from_here.out;
+    while (door.reached()) {
+    }
+    addresses.emplace_back("169.254.169.254");
+    std::vector<std::string> profiles{"default"};
+    if (::access("/dev/net/tun", R_OK | W_OK) == 0) profiles.emplace_back("net");
+    for (const std::string& profile : profiles) {
+        const Said said = suite().berth(
+            {"run",
+             "--no-sync",
+             "--profile",
+             profile,
+             "--",
+             "bash",
+             "-c",
+             try_doors(addresses, ports) + "; ls -d " + (suite().data() / "run").string() + " " +
+                 (suite().data() / "etc").string() + " 2>/dev/null"}
+        );
+        EXPECT_EQ(said.out.find("REACHED"), std::string::npos) << profile << ": " << said.out;
+        EXPECT_EQ(said.out.find(suite().data().string()), std::string::npos)
+            << "the database's socket and the services' credentials are not even there";
+        EXPECT_NE(said.out.find(profile == "net" ? "tried 1" : "tried"), std::string::npos)
+            << said.out << said.err << suite().logs();
+        EXPECT_FALSE(door.reached()) << profile;
+    }
+    EXPECT_TRUE(machines_gone());
+}
+
 // Destroying a machine ends what it finds by its records; an agent that was just starting is in
 // none of them yet.
 TEST_F(RunEdges, AnAgentWhoseMachineIsRemovedUnderItEndsItself) {
@@ -387,6 +436,6 @@ int main(int argc, char** argv) {
         argc,
         argv,
         "profiles:\n  default: {driver: local}\n  much: {driver: local, output_cap: "
-        "1GiB}\n  side: {driver: local, parallel_runs: 3}\n"
+        "1GiB}\n  side: {driver: local, parallel_runs: 3}\n  net: {driver: local, network: true}\n"
     );
 }

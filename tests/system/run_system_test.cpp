@@ -6,6 +6,7 @@
 #include <fstream>
 
 #include "system.hpp"
+#include "terminal.hpp"
 
 namespace berth::testing {
 namespace {
@@ -38,6 +39,29 @@ TEST_F(RunSystem, Case1BothStreamsAndTheExactExitCode) {
     const Json result = json_of(*read_file(suite().folder() / "result.json"));
     EXPECT_NE(result.dump().find("\"remote\""), std::string::npos) << result.dump();
     EXPECT_TRUE(machines_gone()) << "a one-shot lease leaves nothing behind";
+}
+
+TEST_F(RunSystem, Case1TheSummaryTellsTheTimeOfEachPhase) {
+    const auto begun = std::chrono::steady_clock::now();
+    const Said said = suite().berth(run_sh("sleep 1; echo out", {"--json"}));
+    const auto took =
+        std::chrono::duration_cast<milliseconds>(std::chrono::steady_clock::now() - begun);
+    EXPECT_EQ(said.exit_code, 0) << said.err;
+    const Json result = json_of(said.out);
+    const Json* timings = result.find("timings_ms");
+    ASSERT_TRUE(timings != nullptr && timings->is_object()) << said.out;
+    std::int64_t sum = 0;
+    for (const char* phase : {"lease", "sync", "start", "run", "collect", "release"}) {
+        const std::int64_t ms = timings->int_or(phase, -1);
+        EXPECT_GE(ms, 0) << phase << " " << timings->dump();
+        sum += ms;
+    }
+    EXPECT_GE(timings->int_or("run", 0), 900) << timings->dump();
+    EXPECT_GT(timings->int_or("lease", 0), 0) << "a machine is made: " << timings->dump();
+    EXPECT_GT(timings->int_or("sync", 0), 0) << "a tree is sent: " << timings->dump();
+    EXPECT_EQ(timings->int_or("collect", -1), 0) << "nothing was wanted: " << timings->dump();
+    EXPECT_LE(milliseconds{sum}, took) << "no time is counted twice";
+    EXPECT_TRUE(machines_gone());
 }
 
 TEST_F(RunSystem, Case1EveryExitCodeIsExact) {
@@ -191,6 +215,58 @@ TEST_F(RunSystem, Case6ATerminalIsReal) {
     );
     EXPECT_EQ(said.exit_code, 0) << said.err;
     EXPECT_NE(said.out.find("a terminal"), std::string::npos) << said.out << said.err;
+}
+
+TEST_F(RunSystem, Case6AResizeOfTheTerminalReachesTheRemoteOne) {
+    Terminal terminal(30, 100);
+    auto child = terminal.start(
+        {bin("berth"),
+         "run",
+         "--no-sync",
+         "--tty",
+         "--",
+         "sh",
+         "-c",
+         "trap 'stty size; exit 9' WINCH; stty size; while :; do sleep 0.05; done"},
+        {{"BERTH_SERVER", suite().url()}, {"BERTH_TOKEN", suite().token()}},
+        suite().tree()
+    );
+    ASSERT_TRUE(terminal.wait_for("30 100")) << terminal.seen() << suite().logs();
+    terminal.resize(41, 132);
+    ASSERT_TRUE(child.signal(SIGWINCH)) << "as the kernel does to what a terminal controls";
+    EXPECT_TRUE(terminal.wait_for("41 132")) << terminal.seen();
+    const auto ended = child.wait(seconds{60});
+    ASSERT_TRUE(ended) << terminal.seen();
+    EXPECT_EQ(ended->code, 9);
+}
+
+TEST_F(RunSystem, Case5AnAttachmentBeginsWhereItIsTold) {
+    const std::string lease = acquire();
+    const std::string run = start(lease, "printf 0123456789; printf abc >&2; sleep 1; printf XYZ");
+    // While it goes on, and when it is over.
+    for (int i = 0; i < 2; ++i) {
+        const Said whole = suite().berth({"attach", run});
+        EXPECT_EQ(whole.exit_code, 0) << whole.err;
+        EXPECT_EQ(whole.out, "0123456789XYZ");
+        EXPECT_NE(whole.err.find("abc"), std::string::npos);
+        const Said late = suite().berth({"attach", "--offset", "4", run});
+        EXPECT_EQ(late.exit_code, 0) << late.err;
+        EXPECT_EQ(late.out, "456789XYZ");
+        const Said last = suite().berth({"attach", "--offset=14", run});
+        EXPECT_EQ(last.out, "YZ") << "an offset counts both streams";
+        EXPECT_EQ(last.err.find("abc"), std::string::npos);
+        EXPECT_EQ(suite().berth({"attach", "--offset", "16", run}).out, "") << "the end";
+        EXPECT_EQ(
+            suite().berth({"logs", "--offset", "12", run}).out.find("012"), std::string::npos
+        );
+        EXPECT_EQ(ended(run).string_or("state", ""), "RUN_STATE_SUCCEEDED");
+    }
+    for (const char* wrong : {"x", "-1", "4x", ""}) {
+        const Said said = suite().berth({"attach", std::string("--offset=") + wrong, run});
+        EXPECT_EQ(said.exit_code, 120) << wrong << said.err;
+        EXPECT_NE(said.err.find("--offset"), std::string::npos) << said.err;
+    }
+    release(lease);
 }
 
 TEST_F(RunSystem, Case7MuchOutputWithoutNewlinesAndWithNulBytesIsWhole) {

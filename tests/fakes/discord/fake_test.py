@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
 # The fake by itself: that it refuses what Discord refuses, and that its faults do what their names say.
+import time
 import unittest
 
 from fake_process import FakeProcess
@@ -68,9 +69,17 @@ class FakeTest(unittest.TestCase):
         self.assertEqual(faulty(kind="error", status=502, when="after"), (502, 1))
         self.assertEqual(faulty(kind="drop"), (None, 0))
         self.assertEqual(faulty(kind="drop", when="after"), (None, 1))
-        self.assertEqual(faulty(kind="429", retry_after=0.5), (429, 0))
+        self.assertEqual(faulty(kind="429", retry_after=0.5, unwatched=True), (429, 0))
         self.assertEqual(faulty(kind="cloudflare"), (429, 0))
         self.assertEqual(faulty(kind="late", seconds=0.1), (200, 1))
+
+    def test_who_does_not_wait_is_noticed(self):
+        self.fake.control("settings", {"limits": {}})
+        self.fake.control("faults", [{"method": "POST", "path": "/messages$", "kind": "429", "retry_after": 5}])
+        self.assertEqual(self.post({"content": "x"})[0], 429)
+        time.sleep(0.2)
+        self.post({"content": "x"})
+        self.assertIn("asked for 5.00 s", self.fake.control("state")["violations"][0])
 
     def test_commands_and_clicks_are_only_those_that_are_there(self):
         def says(what, order):

@@ -7,6 +7,8 @@ import time
 
 from aiohttp import WSMsgType, web
 
+from common.faults import break_off
+
 GUILDS, GUILD_MESSAGES, DIRECT_MESSAGES, MESSAGE_CONTENT = 1, 1 << 9, 1 << 12, 1 << 15
 PRIVILEGED = (1 << 1) | (1 << 8) | MESSAGE_CONTENT
 KNOWN_INTENTS = (1 << 26) - 1
@@ -65,8 +67,8 @@ class Socket:
     def drop(self):
         """The connection breaks without a word."""
         self.leave(1006)
-        if self.ws._req is not None and self.ws._req.transport is not None:
-            self.ws._req.transport.abort()
+        if self.ws._req is not None:
+            break_off(self.ws._req)
 
     def leave(self, code):
         if self.session is not None and self.session.socket is self:

@@ -8,7 +8,7 @@ import time
 
 from aiohttp import web
 
-from common.faults import next_fault
+from common.faults import Patience, break_off, next_fault
 from description import Description
 from world import EPHEMERAL, Refusal, THREAD
 
@@ -66,6 +66,7 @@ class Api:
         self.requests = []
         self.violations = []  # what clients did wrong by the description
         self.flaws = []  # what this fake did wrong by it
+        self.patience = Patience(self.violations)
 
     # --- one request ---------------------------------------------------------------------------
     async def handle(self, request):
@@ -73,7 +74,9 @@ class Api:
         entry = {"method": request.method, "path": re.sub(r"it_[\w-]+", "<token>", path), "at": time.time()}
         self.requests.append(entry)
         fault = next_fault(self.faults, lambda one: one["method"] in (request.method, "*") and re.search(one["path"], path))
-        refused = await self.before(fault, request)
+        route = (request.method, "/".join(path.split("/")[:4]))  # limits are per channel or webhook
+        self.patience.came(route, "all")
+        refused = await self.before(fault, request, route)
         if refused is not None:
             entry["status"] = refused.status
             return refused
@@ -81,7 +84,7 @@ class Api:
         entry["status"] = status
         if fault.get("when") == "after":
             if fault["kind"] == "drop":
-                request.transport.abort()
+                break_off(request)
             elif fault["kind"] == "error":
                 return web.json_response({"message": "upstream", "code": 0}, status=fault.get("status", 502))
             elif fault["kind"] == "late":
@@ -90,11 +93,12 @@ class Api:
             return web.Response(status=status, headers=headers)
         return web.json_response(body, status=status, headers=headers)
 
-    async def before(self, fault, request):
+    async def before(self, fault, request, route):
         if not fault or fault.get("when") == "after":
             return None
         if fault["kind"] in ("429", "429_global"):
             everywhere = fault["kind"] == "429_global"
+            self.patience.told("all" if everywhere else route, fault.get("retry_after", 1.0), fault)
             headers, body = Buckets.refused({}, fault.get("retry_after", 1.0), everywhere,
                                             "global" if everywhere else fault.get("scope", "user"))
             return web.json_response(body, status=429, headers=headers)
@@ -105,7 +109,7 @@ class Api:
             return web.json_response({"message": fault.get("message", "upstream"), "code": fault.get("code", 0)},
                                      status=fault.get("status", 502))
         if fault["kind"] == "drop":
-            request.transport.abort()
+            break_off(request)
             return web.Response(status=500)
         if fault["kind"] == "late":
             await asyncio.sleep(fault["seconds"])

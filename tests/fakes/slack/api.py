@@ -7,6 +7,8 @@ import time
 from aiohttp import web
 
 import blocks
+from common.faults import Patience, break_off
+from description import Description
 from world import APP, BOT_ID, BOT_USER, TEAM, Refusal
 
 LONGEST_TEXT = 40000
@@ -55,6 +57,8 @@ def typed(name, value, from_form):
 class Api:
     def __init__(self, world, delivery):
         self.world, self.delivery = world, delivery
+        self.description = Description()
+        self.patience = Patience(world.violations)
 
     def routes(self):
         return [web.route("*", "/api/{method}", self.handle), web.post("/upload/{id}", self.upload),
@@ -65,7 +69,10 @@ class Api:
         self.world.calls.append(method)
         fault = self.world.fault(method)
         kind = fault.get("kind")
+        route = (method, await self.channel_of(request))
+        self.patience.came(route)
         if kind == "429":
+            self.patience.told(route, fault.get("retry_after", 1), fault)
             return web.json_response({"ok": False, "error": "ratelimited"}, status=429,
                                      headers={"Retry-After": str(fault.get("retry_after", 1))})
         if kind == "500_before":
@@ -73,20 +80,28 @@ class Api:
         if kind == "error":
             return web.json_response({"ok": False, "error": fault["error"]})
         if kind == "drop_before":
-            request.transport.abort()
+            break_off(request)
             return web.Response()
         answer = await self.answer(method, request)
+        self.world.flaws += self.description.check_answer(method, answer)
         if kind == "late":
             await asyncio.sleep(fault.get("delay", 1.0))
         if kind == "500_after":
             return web.Response(status=fault.get("status", 500))
         if kind == "drop_after":
-            request.transport.abort()
+            break_off(request)
         return web.json_response(answer)
+
+    @staticmethod
+    async def channel_of(request):
+        """What the call is about, where it says so; its limits are per channel."""
+        body = await request.json() if request.content_type == "application/json" else await request.post()
+        return body.get("channel") or body.get("channel_id") or request.query.get("channel", "")
 
     async def answer(self, method, request):
         try:
             arguments = await self.arguments(method, request)
+            self.world.violations += self.description.check_request(method, arguments)
             return {"ok": True, **getattr(self, method.replace(".", "_"))(arguments)}
         except Refusal as refusal:
             if refusal.code in ("invalid_blocks", "invalid_blocks_format", "invalid_arguments", "unknown_field"):
@@ -268,7 +283,7 @@ class Api:
         fault = self.world.fault("response_url")
         if fault.get("kind") in ("429", "500_before", "drop_before"):
             if fault["kind"] == "drop_before":
-                request.transport.abort()
+                break_off(request)
             return web.Response(status=429 if fault["kind"] == "429" else 500, headers={"Retry-After": "1"})
         body = await request.json()
         content = {"text": body.get("text", "")}

@@ -3,6 +3,7 @@
 from aiohttp import web
 
 from common.control import Control as Common
+from common.faults import break_off
 from world import APP, BOT_USER, TEAM
 
 
@@ -50,6 +51,7 @@ class Control(Common):
                        "authorizations": [{"enterprise_id": None, "team_id": TEAM, "user_id": BOT_USER, "is_bot": True,
                                            "is_enterprise_install": False}],
                        "event": {**event, **order.get("more", {})}}
+            self.world.flaws += self.api.description.check_event(payload)
             for _ in range(2 if order.get("twice") else 1):
                 self.delivery.deliver("events_api", payload)
             sent.append(message["ts"])
@@ -125,7 +127,7 @@ class Control(Common):
 
     async def state(self, _):
         return web.json_response({"connections": len(self.delivery.lines), "events": self.world.events, "calls": len(self.world.calls),
-                                  "waiting": len(self.delivery.waiting), "flaws": self.world.flaws,
+                                  "waiting": len(self.delivery.waiting), "flaws": self.world.flaws, "violations": self.world.violations,
                                   "files": {name: file["bytes"].decode("latin-1") for name, file in self.world.files.items() if file["bytes"]}})
 
     async def views(self, _):
@@ -162,15 +164,15 @@ class Control(Common):
         return web.json_response({})
 
     async def line(self, request):
-        """{muted, silent, hold, ack_within, cut}: no pongs; no hello; nothing is delivered; seconds until an envelope comes
-        again; breaks the connections now."""
+        """{muted, silent, hold, ack_within, in_order, cut}: no pongs; no hello; nothing is delivered; seconds until an
+        envelope comes again; a channel's events one after the other; breaks the connections now."""
         order = await request.json()
-        for name in ("muted", "silent", "hold", "ack_within"):
+        for name in ("muted", "silent", "hold", "ack_within", "in_order"):
             if name in order:
                 setattr(self.delivery, name, order[name])
         if order.get("cut"):
             for line in list(self.delivery.lines.values()):
-                line._req.transport.abort()  # as a broken network does
+                break_off(line._req)
         return web.json_response({})
 
     async def webhook(self, request):

@@ -25,6 +25,8 @@ class Delivery:
         self.muted = False    # no pong
         self.silent = False   # no hello
         self.hold = False     # nothing is delivered
+        self.in_order = False  # an event waits until those before it in its channel are acknowledged
+        self.last = {}        # channel -> its newest event's entry
         self.webhook = None   # where requests go instead
         self.caller = Caller()
         self.last_answer = ""
@@ -106,12 +108,18 @@ class Delivery:
         return envelope
 
     def push(self, message):
-        entry = {"message": message, "acked": asyncio.get_running_loop().create_future(), "again": asyncio.Event(), "sent": 0}
+        entry = {"message": message, "acked": asyncio.get_running_loop().create_future(), "again": asyncio.Event(), "sent": 0, "done": asyncio.Event()}
         self.waiting[message["envelope_id"]] = entry
-        self.run(self.keep_trying(entry))
+        channel = message["payload"].get("event", {}).get("channel")
+        before = self.last.get(channel) if self.in_order and channel else None
+        if channel:
+            self.last[channel] = entry
+        self.run(self.keep_trying(entry, before))
 
-    async def keep_trying(self, entry):
+    async def keep_trying(self, entry, before=None):
         """Until it is acknowledged. (Slack itself gives up after three retries in an hour; a test waits less.)"""
+        if before is not None:
+            await before["done"].wait()
         message = entry["message"]
         while not entry["acked"].done():
             entry["again"].clear()
@@ -122,6 +130,7 @@ class Delivery:
             waits[0].cancel()
             if message["type"] == "events_api":
                 message["retry_attempt"], message["retry_reason"] = entry["sent"], "timeout"
+        entry["done"].set()
         self.waiting.pop(message["envelope_id"], None)
 
     async def send_once(self, entry):

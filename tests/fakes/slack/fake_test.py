@@ -1,18 +1,16 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
 # The fake Slack refuses what Slack refuses, and its answers and events are what Slack's description says.
+import time
 import unittest
 
 from fake_process import FakeProcess
 
 import world
-from common.openapi import read_spec
 from common.skipping import need
 
-try:
-    import jsonschema
-except ImportError:
-    jsonschema = None
+need("aiohttp", "jsonschema")
+from description import Description  # noqa: E402
 
 
 class Fake(unittest.TestCase):
@@ -81,23 +79,51 @@ class Fake(unittest.TestCase):
         self.assertIsNone(self.fake.send("POST", "/api/chat.postMessage", good, headers))
         self.assertEqual(len(self.fake.control("channel/C0GENERAL1")["messages"]), 1)
 
-    @unittest.skipIf(jsonschema is None, "python3-jsonschema is not there")
-    def test_events_and_messages_are_as_described(self):
-        wrapper = read_spec("slack_common_event_wrapper_schema.json")
-        said = self.fake.control("say", {"channel": "C0GENERAL1", "user": "U0000001", "text": "x"})
-        jsonschema.validate(said["payload"], wrapper)
-        document = read_spec("slack-web-reduced.json")
-        posted = self.api("chat.postMessage", {"channel": "C0GENERAL1", "text": "x"})
-        answer = document["paths"]["/chat.postMessage"]["post"]["responses"]["200"]["schema"]
-        self.assertEqual([], [name for name in answer.get("required", []) if name not in posted])
-        for name, given in (("/auth.test", self.api("auth.test", form="")),
-                            ("/conversations.history", self.api("conversations.history", form="channel=C0GENERAL1"))):
-            schema = document["paths"][name]["get"]["responses"]["200"]["schema"]
-            self.assertEqual([], [each for each in schema.get("required", []) if each not in given], name)
+    def test_who_does_not_wait_is_noticed(self):
+        self.fake.control("faults", {"faults": [{"method": "chat.postMessage", "kind": "429", "retry_after": 5}]})
+        headers = {"Authorization": "Bearer " + world.BOT_TOKEN}
+        good = {"channel": "C0GENERAL1", "text": "x"}
+        self.assertEqual(self.fake.send("POST", "/api/chat.postMessage", good, headers)[0], 429)
+        time.sleep(0.2)
+        self.api("chat.postMessage", {"channel": "C0ANOTHER1", "text": "x"})
+        self.assertEqual([], self.fake.control("state")["violations"])
+        self.api("chat.postMessage", good)
+        self.assertIn("asked for 5.00 s", self.fake.control("state")["violations"][0])
+
+    def test_answers_and_events_are_as_described(self):
+        for channel in ("C0GENERAL1", "D000000001"):
+            self.fake.control("say", {"channel": channel, "user": "U0000001", "text": "x"})
+        posted = self.api("chat.postMessage", {"channel": "C0GENERAL1", "text": "x", "metadata": {
+            "event_type": "berth", "event_payload": {}}, "blocks": [{"type": "divider"}]})
+        self.api("chat.postMessage", {"channel": "C0GENERAL1", "text": "y", "thread_ts": posted["ts"]})
+        self.api("chat.update", {"channel": "C0GENERAL1", "ts": posted["ts"], "text": "z"})
+        self.api("chat.postEphemeral", {"channel": "C0GENERAL1", "user": "U0000001", "text": "x"})
+        for method, form in (("auth.test", ""), ("conversations.history", "channel=C0GENERAL1&include_all_metadata=1"),
+                             ("conversations.replies", "channel=C0GENERAL1&ts=" + posted["ts"])):
+            self.assertTrue(self.api(method, form=form)["ok"], method)
+        self.refused("channel_not_found", "chat.postMessage", {"channel": "C0NOWHERE1", "text": "x"})
+        state = self.fake.control("state")
+        self.assertEqual(([], []), (state["flaws"], state["violations"]))
+
+    def test_what_the_description_forbids_is_noticed(self):
+        # By the description itself, and by the fake where a client forgets what is required.
+        self.api("chat.postEphemeral", {"channel": "C0GENERAL1", "text": "x"})
+        self.assertEqual(["chat.postEphemeral: user is missing"], self.fake.control("state")["violations"])
+        message = {"type": "message", "text": "x", "ts": "1700000000.000001"}
+        posted = {"ok": True, "channel": "C0GENERAL1", "ts": "1700000000.000001", "message": message}
+        judge = Description()
+        self.assertEqual([], judge.check_answer("chat.postMessage", posted))
+        for bad in ({**posted, "ts": 17}, {**posted, "more": 1}, {**posted, "message": {"text": "x"}},
+                    {**posted, "message": {**message, "edits": 2}}, {"ok": False, "error": "you_bore_me"}):
+            self.assertTrue(judge.check_answer("chat.postMessage", bad), bad)
+        self.assertTrue(judge.check_request("conversations.history", {"channel": "C0GENERAL1", "colour": "red"}))
+        self.assertTrue(judge.check_request("chat.shout", {}))
+        event = self.fake.control("say", {"channel": "C0GENERAL1", "user": "U0000001", "text": "x"})["payload"]
+        self.assertEqual([], judge.check_event(event))
+        for bad in ({**event, "event": {"type": "app_mention"}}, {**event, "event": {**event["event"], "type": "app_shout"}},
+                    {**event, "event_time": "now"}, {name: one for name, one in event.items() if name != "event_id"}):
+            self.assertTrue(judge.check_event(bad), bad)
 
 
 if __name__ == "__main__":
-    need("aiohttp")
-    if jsonschema is None:
-        print("python3-jsonschema is not there: the shapes were not checked")
     unittest.main()

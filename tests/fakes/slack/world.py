@@ -35,6 +35,7 @@ class World:
         self.faults = []     # {"method", "kind", "skip", "times", ...}
         self.calls = []      # methods, in order
         self.flaws = []      # what the fake itself did wrong, and what it refused as malformed
+        self.violations = []  # what its clients did against Slack's description
         self.events = []     # what happened to Socket Mode connections
         self.serial = itertools.count(1)
 

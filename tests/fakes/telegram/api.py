@@ -5,7 +5,7 @@ import json
 
 from aiohttp import web
 
-from common.faults import next_fault
+from common.faults import Patience, break_off, next_fault
 from description import Description
 from entities import BadMarkup, mentioned, parse_html, typed_entities, units
 from world import Refusal, World
@@ -23,7 +23,8 @@ class Api:
         self.world = world
         self.description = Description()
         self.faults, self.requests, self.violations, self.flaws = [], [], [], []
-        self.poll, self.polls = None, 0
+        self.patience = Patience(self.violations)
+        self.poll, self.polls, self.conflicts = None, 0, 0
 
     # --- one request -------------------------------------------------------------------------------
     async def handle(self, request):
@@ -39,10 +40,14 @@ class Api:
         parameters, files = await self.read(request, method)
         self.requests.append({"method": method["name"], "parameters": parameters})
         fault = self.next_fault(method["name"], parameters)
+        route = (method["name"], parameters.get("chat_id"))
+        self.patience.came(route)
+        if fault.get("kind") == "error" and fault.get("status") == 429:
+            self.patience.told(route, fault.get("retry_after", 0), fault)
         try:
             return await self.play(request, method, play, parameters, files, fault)
         except Dropped:
-            request.transport.abort()
+            break_off(request)
             return web.Response(status=500)
 
     async def play(self, request, method, play, parameters, files, fault):
@@ -122,24 +127,29 @@ class Api:
                                "use deleteWebhook to delete the webhook first")
         if self.poll is not None and not self.poll.done():
             self.poll.set_result("conflict")
+            self.conflicts += 1
         self.poll = mine = asyncio.get_running_loop().create_future()
         self.polls += 1
         deadline = asyncio.get_running_loop().time() + min(parameters.get("timeout", 0), 50)
         limit = max(1, min(parameters.get("limit", 100), 100))
         allowed = parameters.get("allowed_updates") or []
         token = self.world.token
-        while True:
-            found = self.world.waiting(parameters.get("offset", 0))
-            found = [u for u in found if not allowed or any(kind in u for kind in allowed)]
-            left = deadline - asyncio.get_running_loop().time()
-            if found or left <= 0:
-                return found[:limit]
-            await asyncio.wait([mine], timeout=min(left, 0.02))
-            if mine.done():
-                raise Refusal(409, "Conflict: terminated by other getUpdates request; "
-                                   "make sure that only one bot instance is running")
-            if self.world.token != token:
-                raise Refusal(401, "Unauthorized")
+        try:
+            while True:
+                found = self.world.waiting(parameters.get("offset", 0))
+                found = [u for u in found if not allowed or any(kind in u for kind in allowed)]
+                left = deadline - asyncio.get_running_loop().time()
+                if found or left <= 0:
+                    return found[:limit]
+                await asyncio.wait([mine], timeout=min(left, 0.02))
+                if mine.done():
+                    raise Refusal(409, "Conflict: terminated by other getUpdates request; "
+                                       "make sure that only one bot instance is running")
+                if self.world.token != token:
+                    raise Refusal(401, "Unauthorized")
+        finally:
+            if not mine.done():
+                mine.set_result("answered")
 
     def do_setWebhook(self, parameters, files):
         if not parameters["url"]:

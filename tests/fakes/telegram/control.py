@@ -158,6 +158,6 @@ class Control(WebhookControl):
     async def state(self, request):
         waiting = [u["update_id"] for _, u in self.world.updates]
         return web.json_response({
-            "waiting": waiting, "polls": self.api.polls, "webhook": self.world.webhook, "commands": self.world.commands,
+            "waiting": waiting, "polls": self.api.polls, "conflicts": self.api.conflicts, "webhook": self.world.webhook, "commands": self.world.commands,
             "requests": self.api.requests[-2000:], "violations": self.api.violations, "flaws": self.api.flaws,
             "faults": self.api.faults, "bot": self.world.bot, "queries": self.world.queries})

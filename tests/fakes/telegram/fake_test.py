@@ -133,10 +133,20 @@ class FakeTest(unittest.TestCase):
         self.assertEqual(self.fake.control("chat/5")["messages"][-1]["file"], {"name": "a.txt", "text": "lines"})
         self.end()
 
+    def test_who_does_not_wait_is_noticed(self):
+        self.say("hello")
+        self.fake.control("faults", [{"method": "sendMessage", "kind": "error", "status": 429, "retry_after": 5}])
+        self.refused("sendMessage", 429, "retry after 5", chat_id=5, text="1")
+        time.sleep(0.2)
+        self.fake.api("sendChatAction", {"chat_id": 5, "action": "typing"})
+        self.assertEqual([], self.fake.control("state")["violations"])
+        self.fake.api("sendMessage", {"chat_id": 5, "text": "1"})
+        self.assertIn("asked for 5.00 s", self.fake.control("state")["violations"][0])
+
     def test_ordered_faults(self):
         self.say("hello")
         self.fake.control("faults", [
-            {"method": "sendMessage", "kind": "error", "status": 429, "retry_after": 3},
+            {"method": "sendMessage", "kind": "error", "status": 429, "retry_after": 3, "unwatched": True},
             {"method": "sendMessage", "kind": "error", "status": 502, "text": "<html>Bad Gateway</html>"},
             {"method": "sendMessage", "kind": "error_after", "status": 500},
             {"method": "sendMessage", "kind": "drop"}, {"method": "sendMessage", "kind": "drop_after"},

@@ -4,7 +4,7 @@ import asyncio
 
 from aiohttp import web
 
-from common.faults import next_fault
+from common.faults import break_off, next_fault
 from description import Description
 from world import DISPLAY, Refusal
 
@@ -38,7 +38,7 @@ class Api:
         fault = self.next_fault(route)
         kind = fault.get("kind")
         if kind == "drop":
-            request.transport.abort()
+            break_off(request)
             return web.Response(status=500)
         if kind == "error":
             return self.fault_answer(fault)
@@ -52,7 +52,7 @@ class Api:
             self.flaws += self.description.check_error(body)
             return web.json_response(body, status=refusal.status)
         if kind == "drop_after":
-            request.transport.abort()
+            break_off(request)
         if kind == "error_after":
             return self.fault_answer(fault)
         return web.json_response(answer)

@@ -83,6 +83,10 @@ inline constexpr Form kForms[] = {
     {"mounts of its own",
      "unshare -rm true 2>/dev/null || { echo 'refused: no namespaces'; exit; };"
      "unshare -rm sh -c 'mount --bind /usr/bin/id /usr/bin/true; /usr/bin/true'"},
+    {"mounts of another process",
+     "unshare -rm true 2>/dev/null || { echo 'refused: no namespaces'; exit; }; mkfifo made;"
+     "unshare -rm sh -c 'mount --bind /usr/bin/id /usr/bin/true; echo $$ > made; exec sleep 60' &"
+     "read pid < made; /proc/$pid/root/usr/bin/true; code=$?; kill $pid; exit $code"},
 };
 
 }  // namespace berth::testing::bypass

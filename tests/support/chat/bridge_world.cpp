@@ -6,7 +6,6 @@
 #include <array>
 #include <atomic>
 #include <stdexcept>
-#include <thread>
 
 #include "berth/gateway/v1/chat.pb.h"
 #include "chat/store.hpp"
@@ -14,6 +13,7 @@
 #include "core/random.hpp"
 #include "service/proto_time.hpp"
 #include "service/request.hpp"
+#include "support/eventually.hpp"
 #include "topology/apply.hpp"
 
 namespace berth::testing {
@@ -178,12 +178,8 @@ store::Pool& BridgeWorld::pool() { return instances_.front()->runtime->pool(); }
 
 void BridgeWorld::start() {
     start_another();
-    const SteadyTime until = std::chrono::steady_clock::now() + seconds{20};
-    while (!not_ready().empty()) {
-        if (std::chrono::steady_clock::now() > until)
-            throw std::runtime_error("the bridge is not ready: " + not_ready());
-        std::this_thread::sleep_for(milliseconds{10});
-    }
+    if (!eventually([&] { return not_ready().empty(); }, seconds{20}))
+        throw std::runtime_error("the bridge is not ready: " + not_ready());
 }
 
 void BridgeWorld::start_another() {
@@ -307,6 +303,7 @@ void BridgeWorld::play() {
             *out.mutable_created_at() = service::to_timestamp(context.now);
             out.set_revision(1);
             berth_.runs[out.id()] = out;
+            berth_.changed.notify_all();
             return reply_with(out);
         }
     );
@@ -375,6 +372,16 @@ void BridgeWorld::play() {
             return reply_with(approval);
         }
     );
+    add<warden::v1::Refused>(
+        warden,
+        "refused",
+        [this](const auto&, const auto& told) -> Result<service::Decision> {
+            --berth_.asked;  // nothing took effect
+            berth_.refused.push_back(told);
+            berth_.changed.notify_all();
+            return reply_with(common::v1::Empty());
+        }
+    );
     warden.query(
         "approvals",
         [this](const service::Context&, const std::string&) -> Result<service::Decision> {
@@ -426,6 +433,7 @@ void BridgeWorld::tell(const run::v1::Run& run, const std::string& fact) {
     {
         const std::lock_guard lock(berth_.mutex);
         berth_.runs[run.id()] = run;
+        berth_.changed.notify_all();
     }
     run::v1::RunChanged event;
     *event.mutable_run() = run;
@@ -482,20 +490,16 @@ void BridgeWorld::write(
 }
 
 run::v1::Run BridgeWorld::wait_for_run(std::size_t count) {
-    const SteadyTime until = std::chrono::steady_clock::now() + seconds{20};
-    while (std::chrono::steady_clock::now() < until) {
-        {
-            const std::lock_guard lock(berth_.mutex);
-            if (berth_.runs.size() >= count) return berth_.runs.rbegin()->second;
-        }
-        std::this_thread::sleep_for(milliseconds{5});
-    }
-    throw std::runtime_error("no run was started");
+    std::unique_lock lock(berth_.mutex);
+    if (!berth_.changed.wait_for(lock, seconds{20}, [&] { return berth_.runs.size() >= count; }))
+        throw std::runtime_error("no run was started");
+    return berth_.runs.rbegin()->second;
 }
 
 std::vector<bus::Message> BridgeWorld::dead_letters() {
     struct State {
         std::mutex mutex;
+        std::condition_variable changed;
         std::vector<bus::Message> found;
     };
     const auto state = std::make_shared<State>();
@@ -505,16 +509,13 @@ std::vector<bus::Message> BridgeWorld::dead_letters() {
     auto reader = bus_->read(settings, [state](const bus::ReadMessage& message) {
         const std::lock_guard lock(state->mutex);
         state->found.push_back(message.message);
+        state->changed.notify_all();
         return true;
     });
     if (!reader) throw std::runtime_error(reader.error().describe());
-    const SteadyTime until = std::chrono::steady_clock::now() + seconds{5};
-    for (;;) {
-        {
-            const std::lock_guard lock(state->mutex);
-            if (!state->found.empty() || std::chrono::steady_clock::now() > until) break;
-        }
-        std::this_thread::sleep_for(milliseconds{5});
+    {
+        std::unique_lock lock(state->mutex);
+        state->changed.wait_for(lock, seconds{5}, [&] { return !state->found.empty(); });
     }
     (*reader)->stop();
     return state->found;

@@ -3,6 +3,7 @@
 // test plays.
 #pragma once
 
+#include <condition_variable>
 #include <functional>
 #include <map>
 #include <memory>
@@ -28,12 +29,14 @@ PostgresServer& chat_postgres();
 /// What the played services know; by its mutex.
 struct PlayedBerth {
     std::mutex mutex;
+    std::condition_variable changed;                  ///< there is one more of `runs` or `refused`
     std::map<std::string, common::v1::Actor> people;  ///< by person id
     std::map<std::string, std::string> codes;         ///< pairing codes: code to user
     std::vector<lease::v1::Acquire> acquired;
     std::vector<run::v1::Start> started;
     std::vector<run::v1::Cancel> canceled;
     std::vector<warden::v1::Decide> decided;
+    std::vector<warden::v1::Refused> refused;
     int asked = 0;  ///< commands that took effect
     std::map<std::string, run::v1::Run> runs;
     std::map<std::string, warden::v1::Approval> approvals;

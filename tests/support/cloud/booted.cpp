@@ -257,4 +257,12 @@ RealRoots::Host RealRoots::boot_host() {
     return host;
 }
 
+RealRoots& real_roots() {
+    const char* const cache = std::getenv("BERTH_ROOT_CACHE");
+    static RealRoots all(
+        cache != nullptr ? cache : std::string(std::getenv("BERTH_BIN_DIR")) + "/../cloud_root"
+    );
+    return all;
+}
+
 }  // namespace berth::testing

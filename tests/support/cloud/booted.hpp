@@ -67,5 +67,7 @@ private:
     const std::string cache_;
     std::atomic<int> next_{0};
 };
+/// The program's own, kept in BERTH_ROOT_CACHE or beside the build's programs.
+RealRoots& real_roots();
 
 }  // namespace berth::testing

@@ -3,7 +3,6 @@
 #include "support/fakes/fake_process.hpp"
 
 #include <stdexcept>
-#include <thread>
 
 namespace berth::testing {
 namespace {
@@ -57,15 +56,6 @@ std::string FakeProcess::complaints() {
 
 int FakeProcess::try_tell(const std::string& path, const std::string& body) {
     return send("POST", path, body).status;
-}
-
-bool eventually(const std::function<bool()>& what, milliseconds patience) {
-    const auto deadline = std::chrono::steady_clock::now() + patience;
-    while (!what()) {
-        if (std::chrono::steady_clock::now() > deadline) return false;
-        std::this_thread::sleep_for(milliseconds{5});
-    }
-    return true;
 }
 
 std::optional<Json> eventually_one(

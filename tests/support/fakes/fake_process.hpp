@@ -11,6 +11,7 @@
 #include "core/json.hpp"
 #include "core/time.hpp"
 #include "http/client.hpp"
+#include "support/eventually.hpp"
 #include "support/fakes/fake_server.hpp"
 
 namespace berth::testing {
@@ -40,8 +41,6 @@ private:
     http::Client client_;
 };
 
-/// Until `what` holds, looking every few milliseconds; false when `patience` has passed.
-bool eventually(const std::function<bool()>& what, milliseconds patience = seconds{15});
 /// The first of the messages that `look` shows which is `wanted`, as soon as there is one.
 std::optional<Json> eventually_one(
     const std::function<std::vector<Json>()>& look,

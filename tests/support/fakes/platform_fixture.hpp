@@ -4,6 +4,7 @@
 
 #include <gtest/gtest.h>
 
+#include <functional>
 #include <memory>
 #include <string>
 #include <utility>
@@ -13,6 +14,7 @@
 #include "chat/platform.hpp"
 #include "support/fakes/fake_process.hpp"
 #include "support/fakes/heard.hpp"
+#include "support/fakes/long_text.hpp"
 
 namespace berth::testing {
 
@@ -30,6 +32,14 @@ protected:
         platform_ = std::move(platform);
         ASSERT_TRUE(platform_->start(heard_));
         ASSERT_TRUE(heard_.wait_ready()) << heard_.state().reason;
+    }
+
+    /// All pieces of the text, each in the message that `in` makes of it.
+    void post_whole(
+        const LongText& text, const std::function<chat::Outgoing(const std::string&)>& in
+    ) {
+        for (const std::string& piece : text.pieces(platform_->traits()))
+            ASSERT_TRUE(platform_->post(in(piece)).value) << piece;
     }
 
     /// Opens the bridge's public listener in front of the platform, and returns its URL.

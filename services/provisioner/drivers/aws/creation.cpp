@@ -268,7 +268,10 @@ Result<std::optional<Creation::Running>> Creation::by_token(const Offer& offer) 
 Result<bool> Creation::await(const Running& running) {
     SteadyTime seen_at = estate_.clock().steady();
     while (true) {
-        if (boot_.wait_heard(spec_.machine, since_, estate_.settings().poll)) return true;
+        BERTH_ASSIGN(
+            const bool heard, boot_.wait_heard(spec_.machine, since_, estate_.settings().poll)
+        );
+        if (heard) return true;
         const auto found = estate_.instances_of(running.region, spec_.machine, until_);
         const SteadyTime now = estate_.clock().steady();
         if (now >= until_)

@@ -7,7 +7,7 @@
 #include <memory>
 #include <mutex>
 
-#include "core/random.hpp"
+#include "core/backoff.hpp"
 #include "core/text.hpp"
 #include "log/log.hpp"
 #include "provisioner/drivers/aws/ec2_codes.hpp"
@@ -35,9 +35,7 @@ std::string words_of(std::string text) {
         if (static_cast<unsigned char>(c) < 0x20) c = ' ';
     }
     if (text.size() <= kMaxWords) return text;
-    std::size_t end = kMaxWords;
-    while (end > 0 && (static_cast<unsigned char>(text[end]) & 0xC0U) == 0x80U) --end;
-    return text.substr(0, end) + "…";
+    return clipped(text, kMaxWords) + "…";
 }
 
 /// scheme://host[:port] and the path after it, which is "/" for EC2.
@@ -227,11 +225,7 @@ bool Ec2Client::correct_clock(std::string_view date) {
 }
 
 milliseconds Ec2Client::pause(int attempt) const {
-    const milliseconds most =
-        std::min<milliseconds>(settings_.backoff * (1 << (attempt - 1)), kLongestPause);
-    // Half of it at random: callers that were refused together come back apart.
-    const auto half = static_cast<std::uint64_t>(most.count() / 2);
-    return most - milliseconds{Random::system().below(half + 1)};
+    return backoff(attempt - 1, settings_.backoff, kLongestPause);
 }
 
 Result<WallTime> parse_http_date(std::string_view text) {

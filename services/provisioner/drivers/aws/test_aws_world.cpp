@@ -118,7 +118,7 @@ Servers& servers() {
 
 }  // namespace
 
-bool FakeBoot::wait_heard(const std::string&, SteadyTime, milliseconds patience) {
+Result<bool> FakeBoot::wait_heard(const std::string&, SteadyTime, milliseconds patience) {
     if (heard(++waits)) return true;
     std::this_thread::sleep_for(patience);  // what waiting for a silent node takes
     return false;

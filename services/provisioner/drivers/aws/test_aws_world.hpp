@@ -26,7 +26,8 @@ public:
         return {};
     }
     std::vector<std::string> replaced_machines;
-    bool wait_heard(const std::string& machine, SteadyTime since, milliseconds patience) override;
+    Result<bool> wait_heard(const std::string& machine, SteadyTime since, milliseconds patience)
+        override;
 
     std::string user_data_prefix = "#cloud-config\n# \xff\xfe for ";
     /// Asked at each wait; by default a node is heard at the second wait.

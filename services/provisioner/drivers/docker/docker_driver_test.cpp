@@ -16,6 +16,7 @@
 #include "core/fd.hpp"
 #include "provisioner/driver_contract.hpp"
 #include "support/engine/container_engine.hpp"
+#include "support/run_or_skip.hpp"
 
 namespace berth::prov {
 namespace testing {
@@ -359,10 +360,7 @@ TEST_F(DockerDriverTest, AnEngineThatIsAwayIsNotAnEmptyOne) {
 }  // namespace berth::prov
 
 int main(int argc, char** argv) {
-    ::testing::InitGoogleTest(&argc, argv);
-    if (const std::string& why = berth::prov::testing::engine().why_not(); !why.empty()) {
-        std::fprintf(stderr, "DOCKER DRIVER SKIPPED, NOTHING WAS PROVEN: %s\n", why.c_str());
-        return 77;  // ctest: skipped
-    }
-    return RUN_ALL_TESTS();
+    return berth::testing::run_or_skip(
+        argc, argv, "DOCKER DRIVER", berth::prov::testing::engine().why_not()
+    );
 }

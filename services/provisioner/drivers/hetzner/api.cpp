@@ -6,7 +6,7 @@
 #include <charconv>
 #include <optional>
 
-#include "core/random.hpp"
+#include "core/backoff.hpp"
 
 namespace berth::prov::hetzner {
 namespace {
@@ -108,12 +108,7 @@ double Api::budget_left() {
 }
 
 milliseconds Api::backoff(int attempt) const {
-    const milliseconds whole = std::min<milliseconds>(
-        settings_.slowest_pause, settings_.first_pause * (1 << std::clamp(attempt, 0, 16))
-    );
-    // Between half and the whole of it, so that two that collided do not collide again.
-    const auto half = static_cast<std::uint64_t>(whole.count() / 2);
-    return whole - milliseconds{static_cast<long long>(Random::system().below(half + 1))};
+    return berth::backoff(attempt, settings_.first_pause, settings_.slowest_pause);
 }
 
 Result<void> Api::pause(milliseconds span, const Call& call) {

@@ -5,6 +5,7 @@
 #include <thread>
 
 #include "provisioner/drivers/hetzner/hetzner_fixture.hpp"
+#include "support/eventually.hpp"
 
 namespace berth::prov::testing {
 namespace {
@@ -352,7 +353,7 @@ TEST_F(Hetzner, AnInterruptEndsACreateAtOnce) {
     const auto driver = world_.start_hetzner();
     Result<void> made;
     std::thread creator([&] { made = driver->create(spec_, attempts_); });
-    while (world_.machines() == 0) std::this_thread::yield();
+    EXPECT_TRUE(berth::testing::eventually([&] { return world_.machines() > 0; }));
     const auto began = std::chrono::steady_clock::now();
     driver->interrupt();
     creator.join();

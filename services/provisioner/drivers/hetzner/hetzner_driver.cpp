@@ -452,10 +452,11 @@ Result<void> HetznerDriver::label_addresses(
 Result<void> HetznerDriver::await_node(
     const std::string& machine, SteadyTime since, const Call& call
 ) {
-    while (!boot_.wait_heard(machine, since, kNodeSlice)) {
+    for (;;) {
+        BERTH_ASSIGN(const bool heard, boot_.wait_heard(machine, since, kNodeSlice));
+        if (heard) return {};
         BERTH_TRY(api_.pause(milliseconds{0}, call));  // the deadline, or an interrupt
     }
-    return {};
 }
 
 Result<void> HetznerDriver::create(const MachineSpec& spec, Attempts& attempts) {

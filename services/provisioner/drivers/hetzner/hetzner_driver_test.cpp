@@ -2,10 +2,9 @@
 // The driver contract at Hetzner; removing, listing and looking after machines.
 #include <gtest/gtest.h>
 
-#include <thread>
-
 #include "provisioner/driver_contract.hpp"
 #include "provisioner/drivers/hetzner/hetzner_fixture.hpp"
+#include "support/eventually.hpp"
 
 namespace berth::prov::testing {
 namespace {
@@ -46,7 +45,7 @@ TEST_F(Hetzner, TheKeyGoesEvenWhenTheServerIsGoneAlready) {
     expect_created();
     const std::int64_t id = world_.all("servers").at(0).int_or("id", 0);
     ASSERT_EQ(world_.ask("DELETE", "/servers/" + std::to_string(id)), 200);
-    while (world_.machines() != 0) std::this_thread::yield();
+    ASSERT_TRUE(berth::testing::eventually([&] { return world_.machines() == 0; }));
     const auto listed = world_.start_driver()->list();
     ASSERT_TRUE(listed);
     EXPECT_EQ(*listed, std::vector{spec_.machine}) << "a key is something that is there";
@@ -66,7 +65,7 @@ TEST_F(Hetzner, AnAddressThatStayedBehindIsListed) {
     world_.fault(R"({"method":"DELETE","path":"/servers/{id}","kind":"ip_stays"})");
     const std::int64_t id = world_.all("servers").at(0).int_or("id", 0);
     ASSERT_EQ(world_.ask("DELETE", "/servers/" + std::to_string(id)), 200);
-    while (world_.machines() != 0) std::this_thread::yield();
+    ASSERT_TRUE(berth::testing::eventually([&] { return world_.machines() == 0; }));
     ASSERT_EQ(
         world_.ask(
             "DELETE", "/ssh_keys/" + std::to_string(world_.all("ssh_keys").at(0).int_or("id", 0))
@@ -198,8 +197,9 @@ TEST_F(Hetzner, AServerThatIsOffIsStarted) {
     const auto driver = world_.start_driver();
     EXPECT_EQ(*driver->tend(spec_), Condition::kWorking);
     EXPECT_EQ(world_.requests("POST", "/servers/{id}/actions/poweron").size(), 1U);
-    while (world_.all("servers").at(0).string_or("status", "") != "running")
-        std::this_thread::yield();
+    ASSERT_TRUE(berth::testing::eventually([&] {
+        return world_.all("servers").at(0).string_or("status", "") == "running";
+    }));
     EXPECT_EQ(*driver->tend(spec_), Condition::kWorking);
     EXPECT_EQ(world_.requests("POST", "/servers/{id}/actions/poweron").size(), 1U);
 }

@@ -24,7 +24,7 @@ Result<Secret> FakeBoot::user_data(const MachineSpec& spec) {
     return Secret("#cloud-config\nruncmd: [[berth-node, --enrol, " + spec.machine + "]]\n");
 }
 
-bool FakeBoot::wait_heard(const std::string& machine, SteadyTime, milliseconds) {
+Result<bool> FakeBoot::wait_heard(const std::string& machine, SteadyTime, milliseconds) {
     for (const Json& server : world_.all("servers")) {
         if (!silent && hetzner::label_of(server, hetzner::kMachineLabel) == machine &&
             server.string_or("status", "") == "running")

@@ -23,7 +23,8 @@ public:
         return {};
     }
     std::vector<std::string> replaced_machines;
-    bool wait_heard(const std::string& machine, SteadyTime since, milliseconds patience) override;
+    Result<bool> wait_heard(const std::string& machine, SteadyTime since, milliseconds patience)
+        override;
     std::atomic<bool> silent{false};
 
 private:

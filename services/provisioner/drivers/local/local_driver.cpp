@@ -67,6 +67,17 @@ bool LocalDriver::node_runs(const std::string& machine) const {
     return process::FileLock::is_held(folder(machine) / "node" / "lock");
 }
 
+Result<void> LocalDriver::refuse_foreign(const std::string& machine) const {
+    std::error_code error;
+    // A folder without any mark was cut short before it held anything.
+    if (is_ours(folder(machine)) || !fs::exists(folder(machine) / "node" / "owner", error))
+        return {};
+    return conflict(
+        std::string(kNotOurs),
+        folder(machine).string() + " belongs to another deployment and is left alone"
+    );
+}
+
 Result<void> LocalDriver::write_files(const MachineSpec& spec) {
     const fs::path root = folder(spec.machine);
     BERTH_TRY(make_folder(root));
@@ -121,12 +132,13 @@ Result<void> LocalDriver::create(const MachineSpec& spec, Attempts&) {
                 "(udev's default) or use a profile without network",
             "profile"};
     }
-    BERTH_TRY(enrolment_.open(spec.machine, spec.org));
+    BERTH_TRY(refuse_foreign(spec.machine));
     const SteadyTime began = std::chrono::steady_clock::now();
-    if (!node_runs(spec.machine)) {
-        BERTH_TRY(write_files(spec));
-        BERTH_TRY(start_node(spec.machine));
-    }
+    const bool runs = node_runs(spec.machine);
+    // The mark before anything on the bus: list() shows whatever a crash leaves.
+    if (!runs) BERTH_TRY(write_files(spec));
+    BERTH_TRY(enrolment_.open(spec.machine, spec.org));
+    if (!runs) BERTH_TRY(start_node(spec.machine));
     const SteadyTime until = began + kNodePatience;
     while (!presences_.wait_heard(spec.machine, began, kNodeCheck)) {
         if (std::chrono::steady_clock::now() > until) {
@@ -147,17 +159,7 @@ Result<void> LocalDriver::destroy(const std::string& machine) {
     const fs::path root = folder(machine);
     std::error_code error;
     if (fs::exists(root, error)) {
-        if (fs::exists(root / "node", error) && !is_ours(root)) {
-            // A folder without our mark was cut short before it held anything, or is somebody
-            // else's.
-            if (fs::exists(root / "node" / "owner", error)) {
-                return Error{
-                    Fault::kForbidden,
-                    std::string(kNotOurs),
-                    root.string() + " belongs to another deployment and is left alone",
-                    {}};
-            }
-        }
+        BERTH_TRY(refuse_foreign(machine));
         process::SpawnSpec spec;
         spec.argv = {settings_.node_binary, "--destroy", "--dir", root.string()};
         spec.stdin_fd = process::kNull;
@@ -173,10 +175,11 @@ Result<void> LocalDriver::destroy(const std::string& machine) {
             return unavailable(
                 "not_stopped", "the processes of " + machine + " could not be ended"
             );
-        BERTH_TRY(remove_tree(root));
     }
     presences_.forget(machine);
-    return enrolment_.close(machine, {});
+    // The folder last: until nothing else is left, list() shows the machine.
+    BERTH_TRY(enrolment_.close(machine, {}));
+    return remove_tree(root);
 }
 
 Result<Condition> LocalDriver::tend(const MachineSpec& spec) {

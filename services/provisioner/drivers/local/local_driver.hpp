@@ -41,6 +41,8 @@ private:
         return settings_.machines_dir / machine;
     }
     bool is_ours(const std::filesystem::path& machine_folder) const;
+    /// Error kNotOurs where another deployment's mark is on the machine's folder.
+    Result<void> refuse_foreign(const std::string& machine) const;
     bool node_runs(const std::string& machine) const;
     Result<void> write_files(const MachineSpec& spec);
     Result<void> start_node(const std::string& machine);

@@ -8,6 +8,7 @@
 #include <filesystem>
 
 #include "core/fd.hpp"
+#include "core/text.hpp"
 #include "process/spawn.hpp"
 #include "provisioner/drivers/ssh/ssh_driver.hpp"
 
@@ -117,7 +118,7 @@ struct Pump {
 
 Result<SshAnswer> judge(const SshHost& host, SshAnswer answer) {
     if (answer.code != kSshFailed) return answer;
-    const std::string words = host.name + ": " + answer.err.substr(0, 512);
+    const std::string words = host.name + ": " + clipped(answer.err, 512);
     if (answer.err.find("Host key verification failed") != std::string::npos ||
         answer.err.find("REMOTE HOST IDENTIFICATION HAS CHANGED") != std::string::npos)
         return forbidden("host_key_mismatch", words);

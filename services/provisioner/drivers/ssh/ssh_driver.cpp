@@ -163,7 +163,9 @@ Result<void> SshDriver::create(const MachineSpec& spec, Attempts& attempts) {
                 answer.err.substr(answer.err.size() - std::min<std::size_t>(answer.err.size(), 512))
         );
     }
-    while (!boot_.wait_heard(spec.machine, since, kHeardSlice)) {
+    for (;;) {
+        BERTH_ASSIGN(const bool heard, boot_.wait_heard(spec.machine, since, kHeardSlice));
+        if (heard) break;
         if (*stopping_.lock())
             return unavailable(std::string(kInterrupted), "the provisioner stops");
         if (clock_.steady() >= until)
@@ -183,7 +185,7 @@ Result<void> SshDriver::remove(const SshHost& host, const std::string& machine, 
     BERTH_ASSIGN(const SshAnswer answer, run(host, "want='" + want + "'\n" + kRemove, until));
     if (answer.code == 3) return not_ours(host, machine);
     if (answer.code != 0)
-        return unavailable("not_removed", host.name + ": " + answer.err.substr(0, 512));
+        return unavailable("not_removed", host.name + ": " + clipped(answer.err, 512));
     return {};
 }
 

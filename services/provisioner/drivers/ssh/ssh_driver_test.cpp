@@ -3,37 +3,27 @@
 // that every driver keeps, and what only hosts of other people's ask for.
 #include "provisioner/drivers/ssh/ssh_driver.hpp"
 
-#include <cstdio>
-#include <cstdlib>
-
 #include "core/fd.hpp"
 #include "core/id.hpp"
 #include "core/random.hpp"
 #include "provisioner/driver_contract.hpp"
 #include "support/cloud/booted.hpp"
+#include "support/run_or_skip.hpp"
 
 namespace berth::prov::testing {
 namespace {
 
+using berth::testing::real_roots;
 using berth::testing::RealRoots;
 
 constexpr const char* kDeployment = "ADEPLOYMENT";
-
-RealRoots& roots() {
-    static RealRoots all(
-        std::getenv("BERTH_ROOT_CACHE") != nullptr
-            ? std::getenv("BERTH_ROOT_CACHE")
-            : std::string(std::getenv("BERTH_BIN_DIR")) + "/../cloud_root"
-    );
-    return all;
-}
 
 /// Two hosts for all tests of this program: a Debian boots in a second, but not for each of forty.
 std::vector<RealRoots::Host>& hosts() {
     static std::vector<RealRoots::Host> both = [] {
         std::vector<RealRoots::Host> made;
-        made.push_back(roots().boot_host());
-        made.push_back(roots().boot_host());
+        made.push_back(real_roots().boot_host());
+        made.push_back(real_roots().boot_host());
         return made;
     }();
     return both;
@@ -54,7 +44,7 @@ public:
         );
     }
     Result<void> replaced(const std::string&) override { return {}; }
-    bool wait_heard(const std::string&, SteadyTime, milliseconds patience) override {
+    Result<bool> wait_heard(const std::string&, SteadyTime, milliseconds patience) override {
         if (heard) return true;
         std::this_thread::sleep_for(patience);  // what waiting for a silent node takes
         return false;
@@ -275,13 +265,9 @@ TEST_F(Ssh, AnInstallationThatFailsSaysWhyAndIsRemoved) {
 }  // namespace berth::prov::testing
 
 int main(int argc, char** argv) {
-    ::testing::InitGoogleTest(&argc, argv);
-    const std::string why = berth::prov::testing::roots().why_not();
-    if (!why.empty()) {
-        std::fprintf(stderr, "SSH DRIVER SKIPPED, NOTHING WAS PROVEN: %s\n", why.c_str());
-        return 77;
-    }
-    const int code = RUN_ALL_TESTS();
+    const int code = berth::testing::run_or_skip(
+        argc, argv, "SSH DRIVER", berth::testing::real_roots().why_not()
+    );
     berth::prov::testing::hosts().clear();
     return code;
 }

@@ -7,13 +7,13 @@
 #include <stdexcept>
 #include <string>
 
-namespace berth::topology {
+namespace berth::testing {
 
 class TemporaryFolder {
 public:
     TemporaryFolder() {
         std::string pattern =
-            (std::filesystem::temp_directory_path() / "berth-topology-XXXXXX").string();
+            (std::filesystem::temp_directory_path() / "berth-test-XXXXXX").string();
         if (::mkdtemp(pattern.data()) == nullptr) throw std::runtime_error("mkdtemp failed");
         path_ = pattern;
     }
@@ -29,4 +29,4 @@ private:
     std::filesystem::path path_;
 };
 
-}  // namespace berth::topology
+}  // namespace berth::testing

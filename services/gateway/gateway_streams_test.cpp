@@ -1,0 +1,344 @@
+// SPDX-License-Identifier: Apache-2.0
+// What the gateway keeps open, in the world of gateway_test.cpp: events, outputs, attachments to
+// runs, and file sync.
+#include <gtest/gtest.h>
+
+#include <condition_variable>
+#include <future>
+#include <latch>
+#include <mutex>
+
+#include "berth/node/v1/node.pb.h"
+#include "berth/run/v1/run.pb.h"
+#include "bus/byte_channel.hpp"
+#include "core/json.hpp"
+#include "gateway/gateway.hpp"
+#include "gateway/test_world.hpp"
+#include "net/http_client.hpp"
+#include "net/ws_client.hpp"
+
+namespace berth::gateway {
+namespace {
+
+using namespace std::chrono_literals;
+
+// Collects what a WebSocket gives, and waits for it.
+struct Listener {
+    std::mutex mutex;
+    std::condition_variable changed;
+    std::vector<std::string> messages;
+    int code = 0;
+    std::string reason;
+    std::unique_ptr<net::WsClient> client;
+    net::WsRefusal refusal;
+
+    Listener(World& world, const std::string& path, bool by_protocol = false) {
+        net::WsClientEvents events;
+        events.on_message = [this](std::string_view bytes, bool) {
+            const std::lock_guard lock(mutex);
+            messages.emplace_back(bytes);
+            changed.notify_all();
+        };
+        events.on_closed = [this](int c, const std::string& r) {
+            const std::lock_guard lock(mutex);
+            code = c;
+            reason = r;
+            changed.notify_all();
+        };
+        net::WsClientOptions options;
+        if (by_protocol) {
+            options.headers.add(
+                "Sec-WebSocket-Protocol", "berth.v1, berth.bearer." + world.admin.reveal()
+            );
+        } else {
+            options.headers.add("Authorization", "Bearer " + world.admin.reveal());
+        }
+        auto connected = net::WsClient::connect(
+            world.gateway->url(), path, options, std::move(events), &refusal
+        );
+        if (connected) client = std::move(*connected);
+    }
+    bool wait(const std::function<bool()>& done, milliseconds limit = 8s) {
+        std::unique_lock lock(mutex);
+        return changed.wait_for(lock, limit, done);
+    }
+};
+
+TEST(GatewayTest, StreamsTheOrgsEventsAndResumes) {
+    World world;
+    run::v1::RunChanged change;
+    change.mutable_run()->set_id("rn_1");
+    world.publish_event("berth.evt.default.run.run.created.rn_1", change, "one");
+    world.publish_event("berth.evt.other.run.run.created.rn_2", change, "foreign");
+    world.publish_event("berth.evt.default.run.run.started.rn_1", change, "two");
+    const auto read = [&](net::HeaderMap headers, const std::string& path, const std::string& last
+                      ) {
+        net::HttpClient client(world.gateway->url());
+        headers.add("Authorization", "Bearer " + world.admin.reveal());
+        std::string text;
+        auto done = client.stream({"GET", path, headers, "", 8s}, [&](std::string_view bytes) {
+            text += bytes;
+            return text.find(last) == std::string::npos;
+        });
+        EXPECT_TRUE(done) << done.error().describe();
+        return text;
+    };
+    const auto all = read({{"Last-Event-ID", "0"}}, "/v1/events", "\"two\"");
+    EXPECT_NE(
+        all.find(
+            "id: 1\nevent: berth.run.v1.RunChanged\ndata: {\"specversion\":\"1.0\",\"id\":\"one\""
+        ),
+        std::string::npos
+    ) << all;
+    EXPECT_NE(all.find("\"data\":{\"run\":{\"id\":\"rn_1\""), std::string::npos) << all;
+    EXPECT_EQ(all.find("foreign"), std::string::npos);
+    const auto rest = read({{"Last-Event-ID", "1"}}, "/v1/events", "\"two\"");
+    EXPECT_EQ(rest.find("\"one\""), std::string::npos);
+    const auto narrow = read(
+        {{"Last-Event-ID", "0"}},
+        "/v1/events?subject=berth.evt.default.run.run.started.*",
+        "\"two\""
+    );
+    EXPECT_EQ(narrow.find("\"one\""), std::string::npos);
+}
+
+TEST(GatewayTest, GivesTheRawOutput) {
+    World world;
+    world.publish_frame(0, run::v1::STREAM_STDOUT, "out1");
+    world.publish_frame(4, run::v1::STREAM_STDERR, std::string("e\0r", 3));
+    world.publish_frame(7, run::v1::STREAM_STDOUT, "out2");
+    const std::string path = "/v1/runs/" + world.run.id() + "/output";
+    EXPECT_EQ(world.get(path).body, std::string("out1e\0rout2", 11));
+    EXPECT_EQ(world.get(path + "?stream=stderr").body, std::string("e\0r", 3));
+    EXPECT_EQ(world.get(path + "?stream=stdout&offset=2").body, "t1out2");
+    auto following =
+        std::async(std::launch::async, [&] { return world.get(path + "?follow=1&offset=7").body; });
+    world.publish_frame(11, run::v1::STREAM_STDOUT, "out3");
+    world.publish_frame(15, run::v1::STREAM_UNSPECIFIED, "", true);
+    EXPECT_EQ(following.get(), "out2out3");
+}
+
+TEST(GatewayTest, AttachReplaysFollowsAndEnds) {
+    World world;
+    world.publish_frame(0, run::v1::STREAM_STDOUT, "before");
+    {
+        Listener listener(world, "/v1/runs/" + world.run.id() + "/attach");
+        ASSERT_TRUE(listener.client);
+        ASSERT_TRUE(listener.wait([&] { return listener.messages.size() == 1; }));
+        world.publish_frame(6, run::v1::STREAM_STDERR, "after");
+        world.publish_frame(11, run::v1::STREAM_UNSPECIFIED, "", true);
+        ASSERT_TRUE(listener.wait([&] { return listener.code != 0; }));
+        EXPECT_EQ(listener.code, 1000);
+        ASSERT_EQ(listener.messages.size(), 3U);
+        run::v1::OutputFrame frame;
+        ASSERT_TRUE(frame.ParseFromString(listener.messages[2]));
+        EXPECT_EQ(frame.end().exit_code(), 37);
+    }
+    // A browser's way in, from an offset on.
+    Listener late(world, "/v1/runs/" + world.run.id() + "/attach?offset=6", true);
+    ASSERT_TRUE(late.client) << late.refusal.body;
+    ASSERT_TRUE(late.wait([&] { return late.code != 0; }));
+    ASSERT_EQ(late.messages.size(), 2U);
+    run::v1::OutputFrame frame;
+    ASSERT_TRUE(frame.ParseFromString(late.messages[0]));
+    EXPECT_EQ(frame.data(), "after");
+}
+
+TEST(GatewayTest, AttachEndsThoughTheLastFrameWasLost) {
+    World world;
+    world.publish_frame(0, run::v1::STREAM_STDOUT, "partial");
+    Listener listener(world, "/v1/runs/" + world.run.id() + "/attach");
+    ASSERT_TRUE(listener.client);
+    ASSERT_TRUE(listener.wait([&] { return listener.messages.size() == 1; }));
+    run::v1::RunChanged change;
+    {
+        const std::lock_guard lock(world.mutex);
+        world.run.set_state(run::v1::RUN_STATE_LOST);
+        world.run.set_reason("the machine died");
+        world.run.set_failure_origin("berth");
+        world.run.set_revision(2);
+        *change.mutable_run() = world.run;
+    }
+    world.publish_event("berth.evt.default.run.run.lost." + world.run.id(), change);
+    ASSERT_TRUE(listener.wait([&] { return listener.code != 0; }, 12s));
+    EXPECT_EQ(listener.code, 1000);
+    ASSERT_EQ(listener.messages.size(), 2U);
+    run::v1::OutputFrame frame;
+    ASSERT_TRUE(frame.ParseFromString(listener.messages[1]));
+    EXPECT_EQ(frame.end().state(), run::v1::RUN_STATE_LOST);
+    EXPECT_EQ(frame.end().reason(), "the machine died");
+    EXPECT_EQ(frame.end().origin(), "berth");
+}
+
+TEST(GatewayTest, AttachIsRefusedBeforeItIsOpened) {
+    World world;
+    {
+        const std::lock_guard lock(world.mutex);
+        world.decide = [](const bus::Message&) -> Reply {
+            return not_found("run_not_found", "there is no such run");
+        };
+    }
+    Listener listener(world, "/v1/runs/" + world.run.id() + "/attach");
+    EXPECT_FALSE(listener.client);
+    EXPECT_EQ(listener.refusal.status, 404);
+    EXPECT_NE(listener.refusal.body.find("run_not_found"), std::string::npos);
+}
+
+// The other end of a byte channel, as a machine has it.
+struct Machine {
+    std::mutex mutex;
+    std::condition_variable changed;
+    std::string got;
+    bool eof = false;
+    unsigned rows = 0;
+    std::string unsent;  // the channel's thread
+    std::unique_ptr<bus::ByteChannel> channel;
+    std::latch opened{1};
+    bool echo = false;
+
+    Machine(bus::Connection& bus, const std::string& name, bool echoes) : echo(echoes) {
+        bus::ByteChannel::Events events;
+        events.on_data = [this](std::string_view bytes) {
+            opened.wait();
+            if (echo)
+                answer(bytes);
+            else
+                channel->consume(bytes.size());
+            const std::lock_guard lock(mutex);
+            got.append(bytes);
+            changed.notify_all();
+        };
+        events.on_writable = [this] { answer({}); };
+        events.on_eof = [this] {
+            opened.wait();
+            {
+                const std::lock_guard lock(mutex);
+                eof = true;
+                changed.notify_all();
+            }
+            if (echo) answer({});
+        };
+        events.on_resize = [this](unsigned r, unsigned) {
+            const std::lock_guard lock(mutex);
+            rows = r;
+            changed.notify_all();
+        };
+        const std::string base = "berth.io.m_1." + name;
+        channel =
+            std::move(*bus::ByteChannel::open(bus, {base + ".out", base + ".in"}, std::move(events))
+            );
+        opened.count_down();
+    }
+    bool wait(const std::function<bool()>& done) {
+        std::unique_lock lock(mutex);
+        return changed.wait_for(lock, 8s, done);
+    }
+    /// On the channel's thread, which must not wait here for room: it is the one that learns of it.
+    void answer(std::string_view bytes) {
+        unsent.append(bytes);
+        const std::size_t taken = channel->send(unsent);
+        unsent.erase(0, taken);
+        channel->consume(taken);
+        if (eof && unsent.empty()) channel->finish(0);
+    }
+};
+
+TEST(GatewayTest, AttachFeedsStdin) {
+    World world;
+    Machine machine(*world.owner_bus, world.run.id(), false);
+    Listener listener(world, "/v1/runs/" + world.run.id() + "/attach?stdin=1");
+    ASSERT_TRUE(listener.client) << listener.refusal.body;
+    const auto feed = [&](const std::function<void(node::v1::ChannelFrame&)>& fill) {
+        node::v1::ChannelFrame frame;
+        fill(frame);
+        ASSERT_TRUE(listener.client->send_binary(frame.SerializeAsString()));
+    };
+    feed([](auto& frame) { frame.set_data("hello "); });
+    feed([](auto& frame) {
+        frame.set_rows(50);
+        frame.set_cols(100);
+    });
+    feed([](auto& frame) {
+        frame.set_data("world");
+        frame.set_eof(true);
+    });
+    EXPECT_TRUE(machine.wait([&] { return machine.eof && machine.rows == 50; }));
+    EXPECT_EQ(machine.got, "hello world");
+    world.publish_frame(0, run::v1::STREAM_UNSPECIFIED, "", true);
+    ASSERT_TRUE(listener.wait([&] { return listener.code != 0; }));
+    EXPECT_EQ(listener.code, 1000);
+}
+
+TEST(GatewayTest, InputToAnAttachmentWithoutIsAnError) {
+    World world;
+    Listener listener(world, "/v1/runs/" + world.run.id() + "/attach");
+    ASSERT_TRUE(listener.client);
+    ASSERT_TRUE(listener.client->send_binary(std::string("\x12\x01x", 3)));
+    ASSERT_TRUE(listener.wait([&] { return listener.code != 0; }));
+    EXPECT_EQ(listener.code, 1008);
+}
+
+TEST(GatewayTest, SyncCarriesBytesBothWaysAndEndsInOrder) {
+    World world;
+    {
+        const std::lock_guard lock(world.mutex);
+        world.decide = [](const bus::Message& message) -> Reply {
+            if (message.subject != "berth.cmd.run.open_sync") return internal("default", "");
+            run::v1::SyncOpened opened;
+            opened.set_channel("ch_1");
+            opened.set_machine("m_1");
+            return ok(opened);
+        };
+    }
+    Machine machine(*world.owner_bus, "ch_1", true);
+    Listener listener(world, "/v1/leases/calm-otter/sync?delete=1");
+    ASSERT_TRUE(listener.client) << listener.refusal.body;
+    run::v1::OpenSync command;
+    ASSERT_TRUE(command.ParseFromString(world.last().payload));
+    EXPECT_TRUE(command.delete_extraneous());
+    // Several windows' worth, so that credit has to come back.
+    constexpr std::size_t kTotal = 12U << 20U;
+    std::string block(32U << 10U, '\0');
+    std::string sent;
+    for (std::size_t at = 0; at < kTotal; at += block.size()) {
+        for (std::size_t i = 0; i < block.size(); i += 512) block[i] = static_cast<char>(at >> 15U);
+        sent += block;
+        ASSERT_TRUE(listener.client->send_binary(block));
+    }
+    ASSERT_TRUE(listener.client->send_text("eof"));
+    ASSERT_TRUE(listener.wait([&] { return listener.code != 0; }, 60s));
+    EXPECT_EQ(listener.code, 1000) << listener.reason;
+    std::string back;
+    for (const auto& piece : listener.messages) back += piece;
+    EXPECT_TRUE(back == sent) << back.size();
+}
+
+TEST(GatewayTest, OneUserHoldsOnlySoManyStreams) {
+    World world([](GatewaySettings& settings) { settings.streams_per_user = 2; });
+    Listener a(world, "/v1/runs/" + world.run.id() + "/attach");
+    Listener b(world, "/v1/runs/" + world.run.id() + "/attach");
+    ASSERT_TRUE(a.client && b.client);
+    Listener c(world, "/v1/runs/" + world.run.id() + "/attach");
+    EXPECT_FALSE(c.client);
+    EXPECT_EQ(c.refusal.status, 429);
+    a.client.reset();
+    const auto until = std::chrono::steady_clock::now() + 5s;
+    bool again = false;
+    while (!again && std::chrono::steady_clock::now() < until) {
+        again = Listener(world, "/v1/runs/" + world.run.id() + "/attach").client != nullptr;
+    }
+    EXPECT_TRUE(again);
+}
+
+TEST(GatewayTest, StopsWithOpenStreams) {
+    World world;
+    Listener listener(world, "/v1/runs/" + world.run.id() + "/attach");
+    ASSERT_TRUE(listener.client);
+    const auto begun = std::chrono::steady_clock::now();
+    world.gateway->stop();
+    EXPECT_LT(std::chrono::steady_clock::now() - begun, 4s);
+    EXPECT_TRUE(listener.wait([&] { return listener.code == 1001; }));
+}
+
+}  // namespace
+}  // namespace berth::gateway
