@@ -70,13 +70,19 @@ endfunction()
 
 # berth_support(NAME nats SOURCES nats_server.cpp [DEPS berth::core] [PRIVATE_DEPS berth::net])
 # What tests and benchmarks are given, linked as berth::test_<NAME>; its headers are included as support/<folder>/x.hpp.
+# Compiled as tests are, but where benchmarks load the suite with it.
 function(berth_support)
   cmake_parse_arguments(A "" "NAME" "SOURCES;DEPS;PRIVATE_DEPS" ${ARGN})
   add_library(berth_test_${A_NAME} STATIC ${A_SOURCES})
   add_library(berth::test_${A_NAME} ALIAS berth_test_${A_NAME})
   target_include_directories(berth_test_${A_NAME} PUBLIC ${CMAKE_SOURCE_DIR}/tests)
   target_link_libraries(berth_test_${A_NAME} PUBLIC ${A_DEPS} PRIVATE berth_flags ${A_PRIVATE_DEPS})
-  target_precompile_headers(berth_test_${A_NAME} REUSE_FROM berth_product_headers)
+  if(BERTH_BENCH)
+    target_precompile_headers(berth_test_${A_NAME} REUSE_FROM berth_product_headers)
+  else()
+    target_compile_options(berth_test_${A_NAME} PRIVATE -O0)
+    target_precompile_headers(berth_test_${A_NAME} REUSE_FROM berth_test_headers)
+  endif()
 endfunction()
 
 # berth_test(NAME core_test SOURCES a_test.cpp DEPS berth::core [LABELS unit] [TIMEOUT 60] [ENV A=b])

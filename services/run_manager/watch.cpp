@@ -2,7 +2,6 @@
 // Silence means lost; a full stream means the oldest ended outputs go.
 #include "run_manager/watch.hpp"
 
-#include "berth/node/v1/node.pb.h"
 #include "core/json.hpp"
 #include "log/log.hpp"
 #include "run_manager/settings.hpp"
@@ -17,7 +16,7 @@ constexpr seconds kBusAnswers{1};
 }  // namespace
 
 Watch::Watch(RunHandlers& handlers, service::Runtime& runtime)
-    : handlers_(handlers), runtime_(runtime), began_(std::chrono::steady_clock::now()) {
+    : handlers_(handlers), runtime_(runtime) {
     lost_ = runtime.metrics().counter(
         "berth_run_runs_lost_total", "Runs declared lost because their machine fell silent."
     );
@@ -26,56 +25,27 @@ Watch::Watch(RunHandlers& handlers, service::Runtime& runtime)
     );
 }
 
-Result<void> Watch::listen() {
-    BERTH_ASSIGN(
-        receiver_,
-        runtime_.bus().subscribe(
-            "berth.live.node.*",
-            [this](bus::Message message) {
-                node::v1::Presence presence;
-                if (!presence.ParseFromString(message.payload)) return;
-                // The subject is what the machine's rights allow; the payload may lie about the
-                // rest only to itself.
-                const std::string machine = message.subject.substr(message.subject.rfind('.') + 1);
-                const std::lock_guard lock(mutex_);
-                heard_[machine] = {
-                    std::chrono::steady_clock::now(),
-                    {presence.runs().begin(), presence.runs().end()}};
-            }
-        )
-    );
-    return {};
-}
-
 Result<void> Watch::look(std::int64_t fence) {
     const SteadyTime now = std::chrono::steady_clock::now();
     // Deaf is not dead: while the bus is away, and until every machine had time to speak again,
     // nobody is judged.
     // A server that hangs is away, too, long before the connection shows it.
-    const bool connected = runtime_.bus().connected() && runtime_.bus().flush(kBusAnswers);
-    if (!connected || !was_connected_) began_ = now;
-    was_connected_ = connected;
-    if (!connected) return {};
+    if (!runtime_.bus().connected() || !runtime_.bus().flush(kBusAnswers)) {
+        presences_.forget_all();
+        return {};
+    }
 
     BERTH_ASSIGN(const auto live, repo::live_runs(runtime_.pool()));
     for (const repo::LiveRun& run : live) {
         if (!run.placed) continue;
-        SteadyTime heard = began_;
-        bool listed = false;
-        {
-            const std::lock_guard lock(mutex_);
-            if (const auto it = heard_.find(run.machine); it != heard_.end()) {
-                heard = std::max(heard, it->second.at);
-                listed = it->second.runs.contains(run.id);
-            }
-        }
-        if (now - heard > kMachineSilence) {
+        const Presences::Verdict verdict = presences_.judge(run.machine, run.id, now);
+        if (verdict == Presences::Verdict::kSilent) {
             BERTH_TRY(lose(
                 fence,
                 run.id,
                 "its machine has not been heard for " + format_duration(kMachineSilence)
             ));
-        } else if (!listed && Clock::system().now() > run.created_at + kStartBy + kStartGrace && now - began_ > kMachineSilence) {
+        } else if (verdict == Presences::Verdict::kHasNoSuchRun && Clock::system().now() > run.created_at + kStartBy + kStartGrace) {
             // The machine lives and does not know it: its start never arrived there, or its end was
             // reported and is on its way to us; an end that comes first wins.
             const auto current = repo::find(runtime_.pool(), run.id);

@@ -3,12 +3,8 @@
 // nobody has room for.
 #pragma once
 
-#include <map>
-#include <memory>
-#include <mutex>
-#include <set>
-
 #include "run_manager/handlers.hpp"
+#include "run_manager/presences.hpp"
 #include "service/runtime.hpp"
 
 namespace berth::run {
@@ -17,22 +13,18 @@ namespace berth::run {
 ///
 /// Safety: a run is ended under its row lock and the leader's fence; an end that the machine
 /// reports later changes nothing any more. Liveness: a dead machine's run is `lost` at most
-/// kMachineSilence + kLookEvery after its last word. Gap: a machine that is cut off for longer than
-/// that and comes back finds its run declared lost; its process is then ended by the node's own
-/// reading of the lease's end.
+/// kMachineSilence + kLookEvery after its last word, or after the look that first saw a run on it.
+/// Gap: a machine that is cut off for longer than that and comes back finds its run declared lost;
+/// its process is then ended by the node's own reading of the lease's end.
 class Watch {
 public:
     Watch(RunHandlers& handlers, service::Runtime& runtime);
-    Result<void> listen();
+    Result<void> listen() { return presences_.listen(runtime_.bus()); }
     Result<void> look(std::int64_t fence);
     /// Before what it uses goes.
-    void stop() { receiver_.reset(); }
+    void stop() { presences_.stop(); }
 
 private:
-    struct Heard {
-        SteadyTime at;
-        std::set<std::string> runs;
-    };
     Result<void> lose(std::int64_t fence, const std::string& run, std::string_view reason);
     Result<void> make_room();
 
@@ -40,12 +32,8 @@ private:
     service::Runtime& runtime_;
     metrics::Counter lost_;
     metrics::Counter purged_;
-    SteadyTime began_;           // the look's thread
-    bool was_connected_ = true;  // the look's thread
-    SteadyTime next_purge_{};    // the look's thread
-    std::mutex mutex_;
-    std::map<std::string, Heard> heard_;  // by mutex_
-    std::unique_ptr<bus::Receiver> receiver_;
+    SteadyTime next_purge_{};  // the look's thread
+    Presences presences_;
 };
 
 }  // namespace berth::run

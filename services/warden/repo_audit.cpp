@@ -36,15 +36,15 @@ constexpr Statement kAppend{
 #define AUDIT_USER "AND username = $6 AND ($7 = '' OR fact = $7) "
 #define AUDIT_FACT "AND fact = $6 "
 // One for each index, newest and oldest first: the planner sees no OR where it has to choose.
-constexpr Statement kListAll[] = {
+constexpr Statement kAuditAll[] = {
     {AUDIT_LIST AUDIT_DOWN, "list_audit_down"}, {AUDIT_LIST AUDIT_UP, "list_audit_up"}};
-constexpr Statement kListRun[] = {
+constexpr Statement kAuditOfRun[] = {
     {AUDIT_LIST AUDIT_RUN AUDIT_DOWN, "list_audit_run_down"},
     {AUDIT_LIST AUDIT_RUN AUDIT_UP, "list_audit_run_up"}};
-constexpr Statement kListUser[] = {
+constexpr Statement kAuditOfUser[] = {
     {AUDIT_LIST AUDIT_USER AUDIT_DOWN, "list_audit_user_down"},
     {AUDIT_LIST AUDIT_USER AUDIT_UP, "list_audit_user_up"}};
-constexpr Statement kListFact[] = {
+constexpr Statement kAuditOfFact[] = {
     {AUDIT_LIST AUDIT_FACT AUDIT_DOWN, "list_audit_fact_down"},
     {AUDIT_LIST AUDIT_FACT AUDIT_UP, "list_audit_fact_up"}};
 constexpr Statement kPage{
@@ -124,16 +124,16 @@ Result<std::vector<v1::AuditRecord>> list_audit(store::Pool& pool, const AuditFi
         until,
         from,
         filter.limit};
-    const Statement* statements = kListAll;
+    const Statement* statements = kAuditAll;
     if (!filter.run.empty()) {
-        statements = kListRun;
+        statements = kAuditOfRun;
         for (const auto* each : {&filter.run, &filter.user, &filter.fact})
             params.emplace_back(*each);
     } else if (!filter.user.empty()) {
-        statements = kListUser;
+        statements = kAuditOfUser;
         for (const auto* each : {&filter.user, &filter.fact}) params.emplace_back(*each);
     } else if (!filter.fact.empty()) {
-        statements = kListFact;
+        statements = kAuditOfFact;
         params.emplace_back(filter.fact);
     }
     const Statement& statement = statements[filter.oldest_first ? 1 : 0];
