@@ -45,6 +45,17 @@ std::string trimmed(std::string text) {
 
 }  // namespace
 
+Error already_up(const Layout& layout) {
+    return conflict(
+        "already_up",
+        fmt::format(
+            "a deployment is running on {} already; see 'berth status', or stop it with 'berth "
+            "down'",
+            layout.data.string()
+        )
+    );
+}
+
 Result<void> make_folders(const Layout& layout) {
     if (layout.data.string().size() > kMaxDataPath) {
         return invalid(

@@ -59,6 +59,9 @@ inline constexpr std::array<ServiceName, 4> kBridges = {
 /// cannot be read.
 Result<std::vector<ServiceName>> services_of(const Layout& layout);
 
+/// What is said where somebody holds the deployment's lock.
+Error already_up(const Layout& layout);
+
 /// Makes the folders, private. Error "bad_data_folder" says what is wrong with the place.
 Result<void> make_folders(const Layout& layout);
 

@@ -56,15 +56,7 @@ public:
 
     Result<void> run() {
         auto lock = process::FileLock::acquire(layout_.lock());
-        if (!lock)
-            return conflict(
-                "already_up",
-                fmt::format(
-                    "a deployment is running on {} already; see 'berth status', or stop it with "
-                    "'berth down'",
-                    layout_.data.string()
-                )
-            );
+        if (!lock) return lock.error().code == "locked" ? already_up(layout_) : lock.error();
         const auto self = process::ProcessId::self();
         BERTH_TRY(write_file_atomic(layout_.pid_file(), self.to_text() + "\n", 0600));
         Result<void> result = prepare();

@@ -262,19 +262,8 @@ int run_detached(const Context& context, up::SupervisorOptions options) {
 int run_up(Context& context, const Arguments& arguments) {
     auto options = options_of(arguments);
     if (!options) return fail(context, options.error());
-    if (process::FileLock::is_held(options->layout.lock())) {
-        return fail(
-            context,
-            conflict(
-                "already_up",
-                fmt::format(
-                    "a deployment is running on {} already; see 'berth status', or stop it with "
-                    "'berth down'",
-                    options->layout.data.string()
-                )
-            )
-        );
-    }
+    if (process::FileLock::is_held(options->layout.lock()))
+        return fail(context, up::already_up(options->layout));
     if (const auto prepared = prepare(*options); !prepared) return fail(context, prepared.error());
     // The first start on another port makes it this user's default: what is told counts from now.
     auto now = Context::make(arguments);

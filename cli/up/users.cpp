@@ -11,6 +11,7 @@
 
 #include "cli/capture.hpp"
 #include "cli/paths.hpp"
+#include "process/file_lock.hpp"
 #include "process/privileges.hpp"
 
 namespace berth::cli::up {
@@ -18,6 +19,7 @@ namespace fs = std::filesystem;
 namespace {
 
 constexpr const char* kUser = "berth";
+constexpr const char* kUserLock = "/run/berth-user.lock";
 constexpr seconds kUseraddPatience{30};
 
 Result<passwd> find_user() {
@@ -27,6 +29,9 @@ Result<passwd> find_user() {
 }
 
 Result<passwd> find_or_create_user() {
+    if (auto user = find_user()) return user;
+    // Two useradd at once both succeed, and the second changes the numbers the first one chose.
+    BERTH_ASSIGN(const auto lock, process::FileLock::acquire(kUserLock, kUseraddPatience));
     if (auto user = find_user()) return user;
     process::SpawnSpec spec;
     spec.argv = {
@@ -41,7 +46,7 @@ Result<passwd> find_or_create_user() {
         kUser};
     if (auto program = process::find_program("useradd")) spec.executable = *program;
     auto made = capture(std::move(spec), kUseraddPatience);
-    if (auto user = find_user()) return user;  // also when another 'berth up' was faster
+    if (auto user = find_user()) return user;
     const std::string why = made ? made->err : made.error().message;
     return unavailable(
         "no_user",

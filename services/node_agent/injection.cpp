@@ -11,6 +11,8 @@
 #include <cstdint>
 #include <cstring>
 
+#include "core/text.hpp"
+
 namespace berth::node {
 namespace {
 
@@ -97,12 +99,12 @@ void block_sigpipe(pid_t pid) {
 
 }  // namespace
 
-bool inject_refusal(pid_t pid, std::string_view text, int code) {
+bool inject_refusal(pid_t pid, std::string_view reason, int code) {
     user_regs_struct registers{};
     if (!get_registers(pid, registers)) return false;
-    text = text.substr(0, kMostText);
+    std::string text = clipped(reason, kMostText);
     const unsigned long at = registers.rsp - kBelowStack;
-    if (!write_data(pid, at, text)) text = {};
+    if (!write_data(pid, at, text)) text.clear();
     block_sigpipe(pid);
     Code program(registers.cs == kCodeSegment32);
     program.call(1, 4, {2, at, text.size()})

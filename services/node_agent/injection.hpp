@@ -17,8 +17,8 @@ inline constexpr unsigned long kCodeSegment32 = 0x23;
 /// All take a tracee that is stopped at its exec and leave it stopped; false where its memory
 /// cannot be written. The caller lets it go on.
 
-/// From here on it writes `text` on its stderr and exits with `code`, whatever the image was.
-bool inject_refusal(pid_t pid, std::string_view text, int code);
+/// From here on it writes `reason` on its stderr and exits with `code`, whatever the image was.
+bool inject_refusal(pid_t pid, std::string_view reason, int code);
 
 /// What was overwritten, to be put back.
 struct Injected {

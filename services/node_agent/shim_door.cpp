@@ -13,6 +13,7 @@
 #include <cstdio>
 #include <cstring>
 
+#include "core/text.hpp"
 #include "node_agent/init_link.hpp"
 #include "node_agent/shim_protocol.hpp"
 
@@ -123,7 +124,7 @@ void ShimDoor::answer(pid_t pid, char kind, std::string_view text) {
     const auto found = shims_.find(pid);
     if (found == shims_.end()) return;
     std::string bytes(1, kind);
-    bytes += text.substr(0, kShimMostReply - 1);
+    bytes += clipped(text, kShimMostReply - 1);
     (void)!::send(found->second.fd.get(), bytes.data(), bytes.size(), MSG_DONTWAIT | MSG_NOSIGNAL);
     if (kind != kShimWait) shims_.erase(found);
 }

@@ -223,4 +223,71 @@ void bench_fleet() {
     }
 }
 
+/// How late leases end while a thousand others are kept alive as fast as they can be.
+void bench_expiry() {
+    Suite suite(
+        {"profiles:\n  default: {driver: local}\n  sim: {driver: simulated, idle_timeout: 2h}\n"}
+    );
+    constexpr int kKept = 1'000;
+    constexpr int kEnding = 50;
+    const auto ids = [&](int count, const std::string& body) {
+        std::vector<std::string> out;
+        for (int i = 0; i < count; ++i) {
+            const auto made = suite.api("POST", "/v1/leases", body);
+            out.push_back(Json::parse(made.body).value().string_or("id", ""));
+        }
+        return out;
+    };
+    const std::vector<std::string> kept = ids(kKept, R"({"profile":"sim"})");
+    (void)until_pool(suite, "sim", "leased", kKept);
+    for (const bool storm : {false, true}) {
+        std::atomic<bool> over{false};
+        std::atomic<int> sent{0};
+        std::atomic<int> failed{0};
+        std::vector<std::thread> threads;
+        const auto began = Steady::now();
+        for (int t = 0; storm && t < 16; ++t) {
+            threads.emplace_back([&] {
+                net::HttpClient client(suite.url());
+                while (!over) {
+                    const std::size_t number = static_cast<std::size_t>(sent++);
+                    auto request = post("/v1/leases/" + kept[number % kept.size()] + "/heartbeat");
+                    request.headers.set("Authorization", "Bearer " + suite.token());
+                    const auto response = client.send(request);
+                    failed += response && response->status == 200 ? 0 : 1;
+                }
+            });
+        }
+        // Their ends lie within the storm, some 10 ms apart.
+        const std::vector<std::string> ending =
+            ids(kEnding, R"({"profile":"sim","idle_timeout":"10s"})");
+        std::vector<double> late;
+        for (const std::string& id : ending) {
+            Json lease;
+            while (lease.string_or("ended_at", "").empty()) {
+                if (since(began) > 60) throw std::runtime_error("no end: " + lease.dump());
+                ::usleep(100'000);
+                lease = Json::parse(suite.api("GET", "/v1/leases/" + id).body).value();
+            }
+            const auto at = parse_rfc3339(lease.string_or("ended_at", ""));
+            const auto due = parse_rfc3339(lease.string_or("expires_at", ""));
+            late.push_back(std::chrono::duration<double>(*at - *due).count());
+        }
+        const double seconds = since(began);
+        over = true;
+        for (std::thread& thread : threads) thread.join();
+        std::sort(late.begin(), late.end());
+        std::printf(
+            "%d leases end%s: median %.2f s, last %.2f s after their time (limit 2 s)\n",
+            kEnding,
+            storm ? (", " + std::to_string(static_cast<int>(sent / seconds)) + " heartbeats/s (" +
+                     std::to_string(failed) + " failed) for 1,000 others")
+                        .c_str()
+                  : ", nothing else happens",
+            late[late.size() / 2],
+            late.back()
+        );
+    }
+}
+
 }  // namespace berth::bench

@@ -125,6 +125,7 @@ inline std::string acquire(Suite& suite, const std::string& profile) {
 void bench_leases(bool heartbeats, bool acquires);
 void bench_pool();
 void bench_fleet();
+void bench_expiry();
 // decision_bench.cpp
 void bench_decisions();
 

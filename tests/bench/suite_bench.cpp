@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // The suite's numbers, each beside its limit or its peer in the same run: heartbeats and
 // acquisitions through HTTP, the warm loop against rsync and ssh by hand, 1 GiB of output against
-// bare libnats, memory and start. usage: suite_bench [heartbeat] [acquire] [pool] [fleet] [warm]
-// [output] [idle] [decide] (none: all)
+// bare libnats, memory and start. usage: suite_bench [heartbeat] [acquire] [pool] [fleet] [expiry]
+// [warm] [output] [idle] [decide] (none: all)
 #include <nats/nats.h>
 #include <signal.h>
 #include <unistd.h>
@@ -357,6 +357,7 @@ int main(int argc, char** argv) {
         berth::bench::bench_leases(want("heartbeat"), want("acquire"));
     if (want("pool")) berth::bench::bench_pool();
     if (want("fleet")) berth::bench::bench_fleet();
+    if (want("expiry")) berth::bench::bench_expiry();
     if (want("warm")) berth::bench::bench_warm();
     if (want("output")) berth::bench::bench_output();
     if (want("idle")) berth::bench::bench_idle();

@@ -3,8 +3,10 @@
 // read, a machine that is gone.
 #include <fcntl.h>
 #include <signal.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
+#include <cstdio>
 #include <cstdlib>
 #include <fstream>
 
@@ -390,7 +392,12 @@ TEST_F(RunEdges, AMachineReachesNeitherTheHostsBusNorItsDatabaseNorTheMetadataAd
     }
     addresses.emplace_back("169.254.169.254");
     std::vector<std::string> profiles{"default"};
-    if (::access("/dev/net/tun", R_OK | W_OK) == 0) profiles.emplace_back("net");
+    // As root the suite runs as another user, to whom it may be closed.
+    struct stat tun {};
+    if (::stat("/dev/net/tun", &tun) == 0 && (tun.st_mode & 0006) == 0006)
+        profiles.emplace_back("net");
+    else
+        std::fprintf(stderr, "NOT SHOWN for a profile with network: /dev/net/tun is closed here\n");
     for (const std::string& profile : profiles) {
         const Said said = suite().berth(
             {"run",
