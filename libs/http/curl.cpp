@@ -47,8 +47,9 @@ std::unique_ptr<const Curl> load() {
 }  // namespace
 
 const Curl* Curl::get() {
-    static const std::unique_ptr<const Curl> loaded = load();
-    return loaded.get();
+    // Never destroyed: a static Client, which knows it from its first request on, ends after it.
+    static const Curl* const loaded = load().release();
+    return loaded;
 }
 
 Error no_libcurl() {
