@@ -119,11 +119,11 @@ NatsCore::~NatsCore() {
     close();
     if (connection_ == nullptr) return;
     loop_.flush();  // the last verdicts, which may still be gathering
+    loop_.stop();
     natsConnection_Close(connection_);
     // libnats calls the closed callback from a thread of its own; this object must outlive that
     // call.
     while (!nats_closed_.load()) std::this_thread::sleep_for(milliseconds{1});
-    loop_.stop();
     free_retired();
     natsConnection_Destroy(connection_);
 }

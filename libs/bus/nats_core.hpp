@@ -25,8 +25,6 @@ using NatsOptionsPtr = std::unique_ptr<natsOptions, NatsDeleter<natsOptions, nat
 /// Thread-safe.
 void retire(natsMsg* message);
 using NatsMsgPtr = std::unique_ptr<natsMsg, NatsDeleter<natsMsg, retire>>;
-using NatsSubPtr =
-    std::unique_ptr<natsSubscription, NatsDeleter<natsSubscription, natsSubscription_Destroy>>;
 using RawHandler = std::function<void(natsMsg*)>;
 
 /// The connection's shared heart. Receivers and the publisher hold it; the handle dies with the
@@ -73,6 +71,8 @@ public:
     Result<std::shared_ptr<NatsLoop::Listener>> listen(
         const std::string& subject, RawHandler handler, std::function<void()> unheard
     );
+    /// Ends a subscription made on handle(), which no thread uses any more.
+    void bury(natsSubscription* subscription) { loop_.bury(subscription); }
     /// Returns when the listener's handler does not run any more.
     void hush(const std::shared_ptr<NatsLoop::Listener>& listener) { loop_.forget(listener); }
 

@@ -66,6 +66,12 @@ Result<void> NatsLoop::attach_to(natsOptions* options, bool tls) {
     return {};
 }
 
+NatsLoop::~NatsLoop() {
+    stop();
+    listeners_.lock()->reset();
+    free_buried();
+}
+
 void NatsLoop::start() {
     thread_ = std::thread([this] { run(); });
 }
@@ -75,6 +81,7 @@ void NatsLoop::stop() {
     stopping_.store(true);
     wake();
     thread_.join();
+    free_buried();
 }
 
 void NatsLoop::wake() {
@@ -86,7 +93,7 @@ class NatsLoop::Listener {
 public:
     Listener(natsSubscription* subscription, std::function<void(natsMsg*)> handler)
         : subscription_(subscription), handler_(std::move(handler)) {}
-    ~Listener() { natsSubscription_Destroy(subscription_); }
+    ~Listener() { natsSubscription_Destroy(subscription_); }  // null once it has ended
     Listener(const Listener&) = delete;
     Listener& operator=(const Listener&) = delete;
 
@@ -105,15 +112,16 @@ public:
                 return;
         }
     }
-    void end() {
-        natsSubscription_Unsubscribe(subscription_);
+    /// Returns the subscription, of which nothing is handed out any more; null the second time.
+    natsSubscription* end() {
         const std::lock_guard lock(mutex_);
         handler_ = nullptr;
+        return std::exchange(subscription_, nullptr);
     }
 
 private:
-    natsSubscription* const subscription_;
     std::mutex mutex_;                       // held while the handler runs
+    natsSubscription* subscription_;         // by mutex_
     std::function<void(natsMsg*)> handler_;  // by mutex_; empty: ended
 };
 
@@ -138,7 +146,20 @@ void NatsLoop::forget(const std::shared_ptr<Listener>& listener) {
         std::erase(*next, listener);
         *lock = std::move(next);
     }
-    listener->end();
+    bury(listener->end());
+}
+
+void NatsLoop::bury(natsSubscription* subscription) {
+    if (subscription == nullptr) return;
+    natsSubscription_Unsubscribe(subscription);
+    buried_.lock()->push_back(subscription);
+    wake();
+}
+
+void NatsLoop::free_buried() {
+    std::vector<natsSubscription*> buried;
+    buried.swap(*buried_.lock());
+    for (natsSubscription* subscription : buried) natsSubscription_Destroy(subscription);
 }
 
 void NatsLoop::hand_out() {
@@ -257,6 +278,7 @@ void NatsLoop::run() {
             std::uint64_t times = 0;
             (void)!::read(wake_.get(), &times, sizeof times);
             hand_out();
+            free_buried();
             continue;
         }
         natsConnection* const connection = connection_.load();

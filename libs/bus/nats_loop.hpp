@@ -21,14 +21,15 @@ struct NatsParser;  // libnats' own
 
 namespace berth::bus {
 
-/// One per connection. Lives from before natsConnection_Connect until after natsConnection_Close;
-/// stop() comes before natsConnection_Destroy.
+/// One per connection. Lives from before natsConnection_Connect until after natsConnection_Close,
+/// before which stop() comes: libnats frees subscriptions as it closes, also one that a read under
+/// way has just found.
 class NatsLoop {
 public:
     /// A subscription whose messages the loop hands out.
     class Listener;
 
-    ~NatsLoop() { stop(); }
+    ~NatsLoop();
 
     /// Makes the options use this loop. With `tls` nothing reads while somebody writes: a session
     /// of libssl is one thread's at a time, and libnats reads without its lock.
@@ -47,6 +48,11 @@ public:
     );
     /// Ends the subscription. Returns when its handler does not run any more; not from the handler.
     void forget(const std::shared_ptr<Listener>& listener);
+
+    /// Ends a subscription that no thread uses any more and leaves freeing it to the loop's thread.
+    /// libnats 3.4 looks a message's subscription up, lets go of the lock under which it found it,
+    /// and goes on with it: freed by another thread in that moment, it is used after its end.
+    void bury(natsSubscription* subscription);
 
     /// Writes what libnats has; where the socket does not take all of it, the loop goes on. Any
     /// thread that does not hold libnats' lock.
@@ -85,17 +91,19 @@ private:
     void wake();
     void read(natsConnection* connection);
     void hand_out();
+    void free_buried();
     bool busy() const;
     /// Asks the loop to write as soon as the socket takes bytes. Any thread.
     void arm(bool write);
 
     bool tls_ = false;
     Fd epoll_;
-    Fd wake_;  // stop, or a listener that may have missed its first message
+    Fd wake_;  // stop, a listener that may have missed its first message, something to free
     std::atomic<bool> stopping_{false};
     std::thread thread_;
     using Listeners = std::vector<std::shared_ptr<Listener>>;
     Guarded<std::shared_ptr<const Listeners>> listeners_{std::make_shared<const Listeners>()};
+    Guarded<std::vector<natsSubscription*>> buried_;
     std::atomic<natsConnection*> connection_{nullptr};
     std::atomic<int> socket_{-1};
     // Writes that libnats asked for and writes that emptied its buffer: the difference is at most

@@ -4,6 +4,7 @@
 #include <condition_variable>
 #include <mutex>
 #include <thread>
+#include <utility>
 
 #include "bus/nats_core.hpp"
 
@@ -31,11 +32,9 @@ public:
 
     Result<void> start() {
         inbox_ = core_->new_inbox();
-        natsSubscription* raw = nullptr;
         const natsStatus status =
-            natsConnection_SubscribeSync(&raw, core_->handle(), inbox_.c_str());
+            natsConnection_SubscribeSync(&subscription_, core_->handle(), inbox_.c_str());
         if (status != NATS_OK) return nats_error("cannot subscribe to " + inbox_, status);
-        subscription_.reset(raw);
         BERTH_TRY(create()
         );  // the first one in the caller's thread: a refusal is an error of read()
         loop_ = std::thread([this] { run(); });
@@ -48,7 +47,7 @@ public:
             stopping_ = true;
         }
         changed_.notify_all();
-        if (subscription_) natsSubscription_Unsubscribe(subscription_.get());
+        if (subscription_ != nullptr) natsSubscription_Unsubscribe(subscription_);
         if (loop_.joinable()) {
             // A handler that returns false ends the loop itself and may drop the reader from there.
             if (loop_.get_id() == std::this_thread::get_id()) {
@@ -63,7 +62,7 @@ public:
             );
             consumer_.clear();
         }
-        subscription_.reset();
+        core_->bury(std::exchange(subscription_, nullptr));
     }
 
 private:
@@ -112,7 +111,7 @@ private:
             if (asked_ <= settings_.batch / 2) pull();
             natsMsg* raw = nullptr;
             const natsStatus status =
-                natsSubscription_NextMsg(&raw, subscription_.get(), kReaderTick.count());
+                natsSubscription_NextMsg(&raw, subscription_, kReaderTick.count());
             if (status == NATS_OK) {
                 const NatsMsgPtr message(raw);
                 if (!take(raw)) return;
@@ -198,7 +197,7 @@ private:
     std::mutex mutex_;
     std::condition_variable changed_;
     bool stopping_ = false;  // by mutex_
-    NatsSubPtr subscription_;
+    natsSubscription* subscription_ = nullptr;
     std::thread loop_;
 };
 

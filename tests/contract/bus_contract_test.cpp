@@ -3,10 +3,13 @@
 // held by a real nats-server and by the memory bus, the latter also with faults.
 #include <gtest/gtest.h>
 
+#include <atomic>
 #include <condition_variable>
 #include <fstream>
 #include <map>
 #include <set>
+#include <thread>
+#include <vector>
 
 #include "berth/common/v1/common.pb.h"
 #include "bus/asker.hpp"
@@ -391,6 +394,36 @@ TEST_P(BusContract, AByteChannelCarriesBothStreamsWholeAndTellsTheExitCode) {
     EXPECT_TRUE(*b.bytes.lock() == text);
     a.channel.reset();
     b.channel.reset();
+}
+
+// libnats 3.4 goes on with a subscription that another thread may be freeing: what comes meanwhile
+// must not find it gone. Two threads subscribe and end as fast as they can while a third publishes.
+TEST_P(BusContract, SubscribersMayEndWhileTheirMessagesCome) {
+    constexpr int kRounds = 100;
+    const auto speaker = world_->connect("speaker");
+    const auto hearer = world_->connect("hearer");
+    std::atomic<bool> over{false};
+    std::atomic<int> heard{0};
+    std::thread speaking([&] {
+        while (!over)
+            EXPECT_TRUE(speaker->publish_plain("berth.live.node.m", std::string(512, 'x')));
+    });
+    std::vector<std::thread> ending;
+    for (int i = 0; i < 2; ++i) {
+        ending.emplace_back([&] {
+            for (int round = 0; round < kRounds; ++round) {
+                const int before = heard;
+                auto receiver = hearer->subscribe("berth.live.node.*", [&](Message) { ++heard; });
+                ASSERT_TRUE(receiver);
+                // Not before something came: it is in the middle of a stream of messages.
+                while (heard == before) std::this_thread::yield();
+            }
+        });
+    }
+    for (std::thread& thread : ending) thread.join();
+    over = true;
+    speaking.join();
+    EXPECT_GE(heard, kRounds);
 }
 
 INSTANTIATE_TEST_SUITE_P(

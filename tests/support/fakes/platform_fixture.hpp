@@ -6,6 +6,8 @@
 
 #include <functional>
 #include <memory>
+#include <mutex>
+#include <shared_mutex>
 #include <string>
 #include <utility>
 #include <vector>
@@ -29,7 +31,10 @@ protected:
     }
     /// Until it is ready.
     void start(std::unique_ptr<chat::Platform> platform) {
-        platform_ = std::move(platform);
+        {
+            const std::lock_guard lock(replacing_);
+            platform_ = std::move(platform);
+        }
         ASSERT_TRUE(platform_->start(heard_));
         ASSERT_TRUE(heard_.wait_ready()) << heard_.state().reason;
     }
@@ -46,13 +51,15 @@ protected:
     std::string listen() {
         listener_ =
             std::move(chat::Listener::start("127.0.0.1:0", [this](const chat::WebRequest& request) {
+                          const std::shared_lock lock(replacing_);
                           return platform_->web(request);
                       }).value());
         return "http://" + listener_->address();
     }
 
     FakeProcess fake_;
-    Heard heard_;  // outlives each platform, as a database does
+    Heard heard_;                  // outlives each platform, as a database does
+    std::shared_mutex replacing_;  // of platform_ by start(), while requests come
     std::unique_ptr<chat::Platform> platform_;
     std::unique_ptr<chat::Listener> listener_;
 };
