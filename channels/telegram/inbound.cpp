@@ -4,6 +4,7 @@
 #include <cctype>
 
 #include "chat/length.hpp"
+#include "core/text.hpp"
 #include "net/http_types.hpp"
 #include "telegram/wire.hpp"
 
@@ -43,13 +44,6 @@ std::vector<Entity> entities_of(const Json& message, std::string_view text) {
         found.push_back(std::move(entity));
     }
     return found;
-}
-
-std::string trimmed(std::string_view text) {
-    constexpr std::string_view kBlank = " \t\r\n";
-    const std::size_t from = text.find_first_not_of(kBlank);
-    if (from == std::string_view::npos) return {};
-    return std::string(text.substr(from, text.find_last_not_of(kBlank) - from + 1));
 }
 
 chat::Person person_of(const Json& user) {

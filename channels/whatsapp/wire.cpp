@@ -7,6 +7,7 @@
 
 #include "chat/length.hpp"
 #include "chat/markdown.hpp"
+#include "core/text.hpp"
 #include "whatsapp/markup.hpp"
 
 namespace berth::whatsapp {
@@ -51,12 +52,6 @@ std::string token_of(const Json& message) {
         }
     }
     return button == nullptr ? std::string() : button->string_or("payload", "");
-}
-
-std::string trimmed(std::string_view text) {
-    const std::size_t from = text.find_first_not_of(" \t\r\n");
-    if (from == std::string_view::npos) return {};
-    return std::string(text.substr(from, text.find_last_not_of(" \t\r\n") - from + 1));
 }
 
 WallTime time_of(const Json& message) {

@@ -41,6 +41,8 @@ void fill_actor(const Principal& principal, common::v1::Actor& actor) {
     for (const auto& role : principal.roles) actor.add_roles(role);
 }
 
+Error bad_reply() { return internal("bad_reply", "the owner's answer could not be read"); }
+
 Error no_such_lease() { return not_found("lease_not_found", "there is no such lease"); }
 
 Result<void> read_page(const net::Query& query, common::v1::Page& page) {

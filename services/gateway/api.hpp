@@ -186,6 +186,15 @@ void ask_raw(
     std::string command_id,
     std::function<void(Result<std::string> reply)> then
 );
+/// An owner's answer that is not what it must be.
+Error bad_reply();
+template <typename Reply>
+Result<Reply> read_reply(const Result<std::string>& bytes) {
+    if (!bytes) return bytes.error();
+    Reply reply;
+    if (!reply.ParseFromString(*bytes)) return bad_reply();
+    return reply;
+}
 template <typename Reply>
 void ask(
     Api& api,
@@ -202,11 +211,9 @@ void ask(
         payload,
         std::move(command_id),
         [call, then = std::move(then)](Result<std::string> bytes) {
-            if (!bytes) return call->fail(bytes.error());
-            Reply reply;
-            if (!reply.ParseFromString(*bytes))
-                return call->fail(internal("bad_reply", "the owner's answer could not be read"));
-            then(reply);
+            const auto reply = read_reply<Reply>(bytes);
+            if (!reply) return call->fail(reply.error());
+            then(*reply);
         }
     );
 }

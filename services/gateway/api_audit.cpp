@@ -65,26 +65,24 @@ public:
 
     void next() {
         ask_raw(api_, call_, kSubject, query_, {}, [self = shared_from_this()](auto bytes) {
-            self->take(std::move(bytes));
+            self->take(bytes);
         });
     }
 
 private:
-    void take(Result<std::string> bytes) {
-        AuditReply reply;
-        if (bytes && !reply.ParseFromString(*bytes))
-            bytes = internal("bad_reply", "the owner's answer could not be read");
-        if (!bytes) {
+    void take(const Result<std::string>& bytes) {
+        const auto reply = read_reply<AuditReply>(bytes);
+        if (!reply) {
             // Cut off, not ended: the reader can tell.
             if (begun_) return stream_.abort();
-            return call_->fail(bytes.error());
+            return call_->fail(reply.error());
         }
         if (!begun_) {
             begun_ = true;
             stream_ = call_->stream("application/x-ndjson", {{"Cache-Control", "no-store"}});
         }
-        for (const auto& record : reply.records()) lines_ += to_json(record) + "\n";
-        query_.mutable_page()->set_cursor(reply.next_cursor());
+        for (const auto& record : reply->records()) lines_ += to_json(record) + "\n";
+        query_.mutable_page()->set_cursor(reply->next_cursor());
         write();
     }
 

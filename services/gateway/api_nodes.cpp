@@ -151,11 +151,9 @@ void enrol_node(Api& api, const CallPtr& call) {
         [&api, call, machine = *machine](const Result<std::string>& bytes) {
             if (!bytes && bytes.error().fault == Fault::kForbidden)
                 audit_stranger(api, call, "enrolment of " + machine + ": " + bytes.error().message);
-            if (!bytes) return call->fail(bytes.error());
-            prov::v1::NodeCredential credential;
-            if (!credential.ParseFromString(*bytes))
-                return call->fail(internal("bad_reply", "the owner's answer could not be read"));
-            call->json(200, credential, {{"Cache-Control", "no-store"}});
+            const auto credential = read_reply<prov::v1::NodeCredential>(bytes);
+            if (!credential) return call->fail(credential.error());
+            call->json(200, *credential, {{"Cache-Control", "no-store"}});
         }
     );
 }

@@ -63,17 +63,14 @@ private:
             subject_,
             query_,
             {},
-            [self = this->shared_from_this()](Result<std::string> bytes) {
-                self->heard(std::move(bytes));
-            }
+            [self = this->shared_from_this()](Result<std::string> bytes) { self->heard(bytes); }
         );
     }
 
-    void heard(Result<std::string> bytes) {
-        Reply reply;
-        if (!bytes) return answer(bytes.error());
-        if (!reply.ParseFromString(*bytes))
-            return answer(internal("bad_reply", "the owner's answer could not be read"));
+    void heard(const Result<std::string>& bytes) {
+        const auto read = read_reply<Reply>(bytes);
+        if (!read) return answer(read.error());
+        const Reply& reply = *read;
         const bool over = satisfied_(reply) || std::chrono::steady_clock::now() >= until_;
         bool first = false;
         bool again = false;

@@ -199,7 +199,7 @@ void with_run(Api& api, const CallPtr& call, std::function<void(const run::v1::R
         {},
         [&api, call, then = std::move(then)](const run::v1::Run& run) {
             if (!is_subject_token(run.id()) || !is_subject_token(run.org())) {
-                return call->fail(internal("bad_reply", "the owner's answer could not be read"));
+                return call->fail(bad_reply());
             }
             if (!api.workers.run([then, run] { then(run); })) {
                 call->fail(

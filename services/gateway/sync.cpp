@@ -142,7 +142,7 @@ void sync_lease(Api& api, const CallPtr& call) {
         {},
         [&api, call, bridge](const run::v1::SyncOpened& opened) {
             if (!is_subject_token(opened.channel()) || !is_subject_token(opened.machine())) {
-                return call->fail(internal("bad_reply", "the owner's answer could not be read"));
+                return call->fail(bad_reply());
             }
             if (!api.workers.run([call, bridge, opened] { bridge->open(call, opened); })) {
                 call->fail(

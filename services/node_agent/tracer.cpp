@@ -82,8 +82,9 @@ void Tracer::on_child(pid_t pid, int wait_status) {
 
 void Tracer::on_stop(pid_t pid, int status) {
     // A child may be heard of before its parent tells of it, and start others before that too.
-    if (tracees_.try_emplace(pid).second) inherit(pid, starter_of(pid));
-    Tracee& tracee = tracees_[pid];
+    const auto [found, unheard_of] = tracees_.try_emplace(pid);
+    if (unheard_of) inherit(pid, starter_of(pid));
+    Tracee& tracee = found->second;
     const int signal = WSTOPSIG(status);
     const int event = status >> 16;
     if (event != 0) return on_event(pid, tracee, event, signal);

@@ -2,23 +2,20 @@
 // Heard, judged, forgotten.
 #include "run_manager/presences.hpp"
 
-#include "berth/node/v1/node.pb.h"
 #include "run_manager/settings.hpp"
+#include "service/machine_presence.hpp"
 
 namespace berth::run {
 
 Result<void> Presences::listen(bus::Connection& bus) {
-    BERTH_ASSIGN(receiver_, bus.subscribe("berth.live.node.*", [this](bus::Message message) {
-        node::v1::Presence presence;
-        if (!presence.ParseFromString(message.payload)) return;
-        // The subject is what the machine's rights allow; the payload may lie about the rest only
-        // to itself.
+    const auto hear_one = [this](const std::string& machine, const node::v1::Presence& presence) {
         hear(
-            message.subject.substr(message.subject.rfind('.') + 1),
+            machine,
             {presence.runs().begin(), presence.runs().end()},
             std::chrono::steady_clock::now()
         );
-    }));
+    };
+    BERTH_ASSIGN(receiver_, service::hear_machines(bus, hear_one));
     return {};
 }
 

@@ -2,22 +2,18 @@
 // Heard, kept for a minute, forgotten.
 #include "warden/presences.hpp"
 
-#include "berth/node/v1/node.pb.h"
 #include "core/id.hpp"
+#include "service/machine_presence.hpp"
 #include "warden/settings.hpp"
 
 namespace berth::warden {
 
 Result<void> Presences::listen(bus::Connection& bus) {
-    BERTH_ASSIGN(receiver_, bus.subscribe("berth.live.node.*", [this](bus::Message message) {
-        node::v1::Presence presence;
-        if (!presence.ParseFromString(message.payload) || !is_subject_token(presence.org())) return;
-        hear(
-            message.subject.substr(message.subject.rfind('.') + 1),
-            presence.org(),
-            std::chrono::steady_clock::now()
-        );
-    }));
+    const auto hear_one = [this](const std::string& machine, const node::v1::Presence& presence) {
+        if (is_subject_token(presence.org()))
+            hear(machine, presence.org(), std::chrono::steady_clock::now());
+    };
+    BERTH_ASSIGN(receiver_, service::hear_machines(bus, hear_one));
     return {};
 }
 

@@ -66,6 +66,18 @@ double cpu_seconds(pid_t pid) {
     return sum;
 }
 
+net::HttpRequest heartbeat(const std::string& lease) {
+    return post("/v1/leases/" + lease + "/heartbeat");
+}
+
+/// One heartbeat; false where it failed.
+bool beat(net::HttpClient& client, const Suite& suite, const std::string& lease) {
+    auto request = heartbeat(lease);
+    request.headers.set("Authorization", "Bearer " + suite.token());
+    const auto response = client.send(request);
+    return response && response->status == 200;
+}
+
 }  // namespace
 
 void bench_leases(bool heartbeats, bool acquires) {
@@ -79,9 +91,7 @@ void bench_leases(bool heartbeats, bool acquires) {
             std::vector<std::string> ids{id};
             for (int i = 1; i < 100; ++i) ids.push_back(acquire(suite, "sim"));
             const auto beat = [&](int i) {
-                return post(
-                    "/v1/leases/" + ids[static_cast<std::size_t>(i) % ids.size()] + "/heartbeat"
-                );
+                return heartbeat(ids[static_cast<std::size_t>(i) % ids.size()]);
             };
             (void)drive(suite, 4, 2'000, beat);  // warm
             const Load one = drive(suite, 1, 3'000, beat);
@@ -172,14 +182,8 @@ void bench_fleet() {
                     ::usleep(500);
                     continue;
                 }
-                const int number = sent++;
-                auto request = post(
-                    "/v1/leases/" + ids[static_cast<std::size_t>(number) % ids.size()] +
-                    "/heartbeat"
-                );
-                request.headers.set("Authorization", "Bearer " + suite.token());
-                const auto response = client.send(request);
-                failed += response && response->status == 200 ? 0 : 1;
+                const auto number = static_cast<std::size_t>(sent++);
+                failed += beat(client, suite, ids[number % ids.size()]) ? 0 : 1;
             }
         });
     }
@@ -250,11 +254,8 @@ void bench_expiry() {
             threads.emplace_back([&] {
                 net::HttpClient client(suite.url());
                 while (!over) {
-                    const std::size_t number = static_cast<std::size_t>(sent++);
-                    auto request = post("/v1/leases/" + kept[number % kept.size()] + "/heartbeat");
-                    request.headers.set("Authorization", "Bearer " + suite.token());
-                    const auto response = client.send(request);
-                    failed += response && response->status == 200 ? 0 : 1;
+                    const auto number = static_cast<std::size_t>(sent++);
+                    failed += beat(client, suite, kept[number % kept.size()]) ? 0 : 1;
                 }
             });
         }

@@ -192,11 +192,12 @@ missing() {
   done
 }
 for _ in $(seq 40); do
-  [ -z "$(missing)" ] && break
+  down=$(missing)
+  [ -z "$down" ] && break
   sleep 1
 done
 targets
-[ -z "$(missing)" ] || fail "Prometheus does not find up: $(missing)"
+[ -z "$down" ] || fail "Prometheus does not find up: $down"
 
 step "Isolation"
 ids=$($compose ps -q)
