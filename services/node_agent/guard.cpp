@@ -233,25 +233,22 @@ void Guard::start_watching(
     const std::string& digest,
     const std::string& approval
 ) {
-    Watched watched;
-    watched.entry = entry_of("exec_started", pid, plan, verdict, digest);
-    watched.entry.approval = approval;
-    audit_.add(watched.entry);
+    AuditEntry entry = entry_of("exec_started", pid, plan, verdict, digest);
+    entry.approval = approval;
+    audit_.add(entry);
     if (verdict.execution_timeout.count() > 0) {
         turn_due_ = true;
-        watched.timed = tracer_.found_family(pid);
-        timed_[watched.timed].at = std::chrono::steady_clock::now() + verdict.execution_timeout;
+        Timed& timed = timed_[tracer_.found_family(pid)];
+        timed.pid = pid;
+        timed.at = std::chrono::steady_clock::now() + verdict.execution_timeout;
     }
-    watched_[pid] = std::move(watched);
+    watched_[pid] = std::move(entry);
 }
 
 void Guard::end_watching(pid_t pid, std::optional<int> exit_code) {
     const auto found = watched_.find(pid);
     if (found == watched_.end()) return;
-    AuditEntry entry = std::move(found->second.entry);
-    // Where its time was over already, what it leaves behind ends with it.
-    const auto timed = timed_.find(found->second.timed);
-    if (timed != timed_.end() && !timed->second.warned) timed_.erase(timed);
+    AuditEntry entry = std::move(found->second);
     watched_.erase(found);
     entry.fact = "exec_ended";
     entry.at_us = to_unix_micros(Clock::system().now());
@@ -263,6 +260,10 @@ void Guard::end_watching(pid_t pid, std::optional<int> exit_code) {
 
 void Guard::on_gone(pid_t pid, int wait_status) {
     end_watching(pid, process::to_exit_status(wait_status).code);
+    // Where its time was over already, what it leaves behind ends with it.
+    std::erase_if(timed_, [pid](const auto& one) {
+        return one.second.pid == pid && !one.second.warned;
+    });
     edited_.erase(pid);
     std::erase_if(postponed_, [pid](const auto& one) { return one.first == pid; });
     abandon(pid);

@@ -58,14 +58,9 @@ public:
     std::vector<std::string> tools() { return policy_.tools(); }
 
 private:
-    /// One process between its exec and its end.
-    struct Watched {
-        AuditEntry entry;
-        std::string executable;
-        std::uint64_t timed = 0;  ///< number in timed_
-    };
     /// A command's time, and that of all that it started.
     struct Timed {
+        pid_t pid = 0;  ///< until it ends, whatever it executes meanwhile
         Time at;
         bool warned = false;  ///< SIGTERM was sent: from here on it ends with the last of them
         int kills = 0;
@@ -153,7 +148,7 @@ private:
     std::optional<ChildWait> children_;     ///< once something is traced
     bool turn_due_ = false;                 ///< what children did gave the loop something to do
     bool baseline_known_ = false;
-    std::map<pid_t, Watched> watched_;
+    std::map<pid_t, AuditEntry> watched_;   ///< what began, between its exec and its end
     std::map<std::uint64_t, Timed> timed_;  ///< by the tracer's family
     std::map<std::string, Waiting> waiting_;
     std::map<pid_t, std::string> edited_;  ///< execs that are to come, by the held id
