@@ -6,13 +6,16 @@
 #include <google/protobuf/util/json_util.h>
 
 #include <algorithm>
+#include <thread>
 
 #include "cli/words.hpp"
+#include "core/id.hpp"
 #include "net/http_types.hpp"
 
 namespace berth::cli {
 namespace {
 
+constexpr milliseconds kAskAgain{200};
 constexpr milliseconds kLongPoll{50'000};  // below the 55 s the gateway holds a question at most
 
 Fault fault_of(int status) {
@@ -127,13 +130,18 @@ Error Api::explain(Error error) const {
 }
 
 Result<std::string> Api::call(
-    std::string_view method, const std::string& path, std::string body, milliseconds timeout
+    std::string_view method,
+    const std::string& path,
+    std::string body,
+    milliseconds timeout,
+    const std::string& key
 ) {
     net::HttpRequest request;
     request.method = method;
     request.path = path;
     request.headers = headers();
     request.headers.set("Accept", "application/json");
+    if (!key.empty()) request.headers.set("Idempotency-Key", key);
     if (!body.empty()) request.headers.set("Content-Type", "application/json");
     request.body = std::move(body);
     request.timeout = timeout.count() > 0 ? timeout : patience_;
@@ -154,8 +162,28 @@ Result<void> Api::exchange(
     return parse(text, out);
 }
 
+template <typename Message>
+Result<Message> Api::make(const std::string& path, const google::protobuf::Message& body) {
+    const std::string key = make_ulid(Clock::system().now(), Random::system());
+    const SteadyTime until = std::chrono::steady_clock::now() + patience_;
+    const std::string text = to_json(body);
+    for (bool asked = false;; asked = true) {
+        const auto answer = call("POST", path, text, {}, key);
+        Message out;
+        if (answer) {
+            BERTH_TRY(parse(*answer, out));
+            return out;
+        }
+        const Error& error = answer.error();
+        const bool lost = error.fault == Fault::kDeadline || error.code == "connection_lost" ||
+                          error.code == "timeout" || (asked && error.code == "connect_failed");
+        if (!lost || std::chrono::steady_clock::now() > until) return error;
+        std::this_thread::sleep_for(kAskAgain);
+    }
+}
+
 Result<lease::v1::Lease> Api::acquire(const gateway::v1::AcquireBody& body) {
-    auto lease = ask<lease::v1::Lease>("POST", "/v1/leases", to_json(body));
+    auto lease = make<lease::v1::Lease>("/v1/leases", body);
     if (lease || lease.error().code != "pool_exhausted") return lease;
     Error error = std::move(lease).error();
     error.message = fmt::format(
@@ -215,7 +243,7 @@ Result<lease::v1::ListReply> Api::leases(bool all, int pages) {
 }
 
 Result<run::v1::Run> Api::start(const gateway::v1::RunBody& body) {
-    return ask<run::v1::Run>("POST", "/v1/runs", to_json(body));
+    return make<run::v1::Run>("/v1/runs", body);
 }
 
 Result<run::v1::Run> Api::run(std::string_view id) {

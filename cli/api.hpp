@@ -91,8 +91,13 @@ private:
         std::string_view method,
         const std::string& path,
         std::string body,
-        milliseconds timeout = milliseconds{0}
+        milliseconds timeout = milliseconds{0},
+        const std::string& key = {}
     );
+    /// A POST that makes what costs something: an answer that was lost is asked for again under the
+    /// same Idempotency-Key, for as long as the patience lasts, so that it is made once and known.
+    template <typename Message>
+    Result<Message> make(const std::string& path, const google::protobuf::Message& body);
     Result<void> exchange(
         std::string_view method,
         const std::string& path,

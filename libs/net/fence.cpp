@@ -36,6 +36,7 @@ std::string fence_rules(
         "  icmpv6 type { nd-neighbor-solicit, nd-neighbor-advert, nd-router-solicit } accept\n";
     rules +=
         "  ip daddr { 0.0.0.0/8, 10.0.0.0/8, 100.64.0.0/10, 127.0.0.0/8, 169.254.0.0/16, "
+        "168.63.129.16, "  // Azure's metadata, among public addresses
         "172.16.0.0/12, "
         "192.0.0.0/24, 192.168.0.0/16, 198.18.0.0/15, 224.0.0.0/4, 240.0.0.0/4 } drop\n";
     // Also the forms of IPv6 that carry an IPv4 address: mapped, NAT64, 6to4.

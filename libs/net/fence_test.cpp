@@ -15,7 +15,8 @@ namespace {
 
 /// Neighbours, metadata of the clouds, carriers' and the host's own addresses.
 constexpr const char* kInside =
-    "10.0.0.1 172.16.0.1 192.168.1.1 100.64.0.1 100.100.100.200 169.254.169.254 192.0.0.192 "
+    "10.0.0.1 172.16.0.1 192.168.1.1 100.64.0.1 100.100.100.200 169.254.169.254 168.63.129.16 "
+    "192.0.0.192 "
     "198.18.0.1 203.0.113.1 fd00:ec2::254 fc00::1 fec0::1 2002:a00:1::1 64:ff9b::a9fe:a9fe "
     "2001:db8:1::1";
 constexpr const char* kPublic = "8.8.8.8 2001:4860:4860::8888";

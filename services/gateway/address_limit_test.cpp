@@ -48,6 +48,8 @@ TEST(AddressLimit, WhatNeedsNoTokenMayNotBeAskedWithoutEnd) {
     EXPECT_NE(ask("POST", "/v1/nodes/enrol", "203.0.113.8"), 429) << "another address";
     EXPECT_LT(until_refused("GET", "/v1/nodes/bundle", 1'000), 1'000);
     EXPECT_NE(ask("GET", "/v1/nodes/bundle", "203.0.113.8"), 429);
+    EXPECT_LT(until_refused("POST", "/v1/sign_in/github", 1'000), 1'000);
+    EXPECT_NE(ask("POST", "/v1/sign_in/github", "203.0.113.8"), 429);
 }
 
 TEST(Strangers, WhoEnrolsAMachineThatIsNotTheirsIsAudited) {

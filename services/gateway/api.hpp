@@ -42,6 +42,7 @@ struct Api {
     const Secret& key;                 ///< the gateway's own: repo::load_key
     AddressLimit& enrolments;          ///< of addresses: POST /v1/nodes/enrol
     AddressLimit& bundles;             ///< GET /v1/nodes/bundle
+    AddressLimit& sign_ins;            ///< POST /v1/sign_in/{provider}
     service::RefusalCount& strangers;  ///< as the audit is told of them
 };
 

@@ -2,8 +2,10 @@
 // /v1/sign_in: open to anybody, so it tells nothing but what the one signing in may know, and the
 // number of sign-ins under way is limited.
 #include "berth/gateway/v1/gateway.pb.h"
+#include "gateway/address_limit.hpp"
 #include "gateway/api.hpp"
 #include "gateway/sign_in.hpp"
+#include "net/peer.hpp"
 #include "service/proto_time.hpp"
 
 namespace berth::gateway {
@@ -38,6 +40,8 @@ void list_sign_in(Api& api, const CallPtr& call) {
 }
 
 void begin_sign_in(Api& api, const CallPtr& call) {
+    if (!api.sign_ins.take(net::peer_address(call->request), std::chrono::steady_clock::now()))
+        return call->fail(too_often());
     if (!known_provider(api, call)) return;
     on_sign_in_thread(api, call, [&api, call] {
         const auto begun = api.sign_in.begin(call->param("provider"));

@@ -76,6 +76,7 @@ struct Gateway::Impl {
     StreamLimit streams;
     AddressLimit enrolments{kEnrolBurst, kEnrolPerMinute};
     AddressLimit bundles{kBundleBurst, kBundlePerMinute};
+    AddressLimit sign_ins{kSignInBurst, kSignInPerMinute};
     service::RefusalCount strangers;
     Presences presences;
     Authenticator auth;
@@ -156,6 +157,7 @@ Result<void> Gateway::Impl::prepare() {
         key,
         enrolments,
         bundles,
+        sign_ins,
         strangers});
     return import_bootstrap_token();
 }

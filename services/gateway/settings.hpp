@@ -73,6 +73,9 @@ inline constexpr double kEnrolPerMinute = 120;
 /// Each is some 20 MiB; curl repeats a 429 by itself.
 inline constexpr double kBundleBurst = 40;
 inline constexpr double kBundlePerMinute = 40;
+/// Each asks the provider for a code and is kept until it is used or over.
+inline constexpr double kSignInBurst = 30;
+inline constexpr double kSignInPerMinute = 30;
 /// Threads and queue for asking sign-in providers, which may be slow: apart from the others, so
 /// that a provider that hangs holds up nothing but sign-ins.
 inline constexpr std::size_t kSignInThreads = 2;

@@ -41,6 +41,12 @@ int everywhere(const repo::PoolCounts& counts) {
     return sum;
 }
 
+bool is_leaving(const repo::PoolCounts& counts) {
+    return std::any_of(counts.begin(), counts.end(), [](const auto& one) {
+        return one.second.draining > one.second.cleaning || one.second.failed > 0;
+    });
+}
+
 }  // namespace
 
 store::OutboxMessage lease_event(
@@ -329,16 +335,19 @@ Result<void> Fleet::serve_line(const Work& work, const std::string& name) {
     BERTH_ASSIGN(const Turns last, repo::turns(&work.tx, name));
     int served = 0;
     for (const Waiter& waiter : line_order(std::move(waiting), last)) {
-        if (++served > kServeBatch) break;
+        if (served == kServeBatch) break;
         BERTH_ASSIGN(const auto drained, repo::drain_of(&work.tx, waiter.org, name));
         if (drained) continue;  // they wait until it is resumed, or their time is over
+        ++served;
         BERTH_ASSIGN(auto lease, repo::lock_waiting(work.tx, waiter.lease));
         if (!lease) continue;  // it left by itself
         BERTH_ASSIGN(auto idle, repo::take_one_idle(work.tx, waiter.org, name, wanted->machine));
         if (idle.empty()) {
             BERTH_ASSIGN(const auto counts, repo::count_machines(&work.tx, name));
             if (everywhere(counts) >= static_cast<int>(wanted->profile.max_machines())) {
-                // An idle machine of another org cannot change hands, but can make room.
+                // An idle machine of another org cannot change hands, but can make room; one at a
+                // time, however long its removal takes.
+                if (is_leaving(counts)) return {};
                 BERTH_ASSIGN(auto others, repo::take_idle(work.tx, waiter.org, name, 1, true));
                 for (Machine& other : others) BERTH_TRY(remove(work, other, kRemoving));
                 return {};

@@ -42,6 +42,15 @@ public:
         store::Transaction& tx, const std::string& work, WallTime now
     );
 
+    /// Looks again after a machine of which nothing was heard (is_silent): one that did not come
+    /// has failed, and what should be gone is destroyed once more.
+    Result<void> press_on(
+        store::Transaction& tx,
+        const std::string& machine,
+        WallTime now,
+        std::vector<store::OutboxMessage>& messages
+    );
+
 private:
     using Context = service::Context;
     using Outcome = Result<service::Decision>;

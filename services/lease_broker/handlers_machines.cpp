@@ -95,6 +95,32 @@ Result<void> LeaseHandlers::machine_lost(
     return {};
 }
 
+Result<void> LeaseHandlers::press_on(
+    store::Transaction& tx,
+    const std::string& id,
+    WallTime now,
+    std::vector<store::OutboxMessage>& messages
+) {
+    BERTH_ASSIGN(auto lease, repo::lock_lease_by_machine(tx, id));
+    BERTH_ASSIGN(auto machine, repo::lock_machine(tx, id));
+    if (!machine || !is_silent(*machine, now)) return {};
+    const Context context =
+        own_context(id, "press/" + std::to_string(to_unix_micros(machine->changed_at)), now);
+    const Work work{context, tx, messages};
+    if (machine->state == MachineState::MACHINE_STATE_PROVISIONING) {
+        prov::v1::MachineFact fact;
+        fact.set_code("provisioning_timeout");
+        fact.set_reason(
+            "the provisioner said nothing of it within " + format_duration(kCreatePatience)
+        );
+        return machine_lost(work, lease, *machine, true, fact);
+    }
+    machine->changed_at = now;
+    repo::update_machine(tx, *machine);
+    messages.push_back(destroy_command(context, *machine));
+    return {};
+}
+
 LeaseHandlers::Outcome LeaseHandlers::node_fact(
     const Context& context, const std::string& payload, store::Transaction& tx
 ) {

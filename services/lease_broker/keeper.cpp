@@ -43,7 +43,8 @@ Result<void> Reaper::look(std::int64_t fence) {
         BERTH_ASSIGN(const bool all, reap(fence));
         if (all) break;
     }
-    return drop_stale(fence);
+    BERTH_TRY(drop_stale(fence));
+    return press_on(fence);
 }
 
 Result<bool> Reaper::reap(std::int64_t fence) {
@@ -81,6 +82,8 @@ Result<bool> Reaper::reap(std::int64_t fence) {
 }
 
 Result<void> Reaper::drop_stale(std::int64_t fence) {
+    // After an outage the runs' own events come first.
+    if (std::chrono::steady_clock::now() < began_ + kUnconfirmedAttachment) return {};
     const WallTime now = Clock::system().now();
     BERTH_ASSIGN(
         const auto stale,
@@ -94,6 +97,27 @@ Result<void> Reaper::drop_stale(std::int64_t fence) {
             [&](store::Transaction& tx, std::vector<store::OutboxMessage>& out) -> Result<void> {
                 BERTH_ASSIGN(out, handlers_.drop_attachment(tx, work, now));
                 return {};
+            }
+        ));
+    }
+    return {};
+}
+
+Result<void> Reaper::press_on(std::int64_t fence) {
+    const WallTime now = Clock::system().now();
+    BERTH_ASSIGN(
+        const auto silent,
+        repo::silent_machines(
+            runtime_.pool(), now - kCreatePatience, now - kDestroyAgain, kSilentBatch
+        )
+    );
+    for (const std::string& machine : silent) {
+        BERTH_TRY(guarded(
+            runtime_,
+            kOffice,
+            fence,
+            [&](store::Transaction& tx, std::vector<store::OutboxMessage>& out) {
+                return handlers_.press_on(tx, machine, now, out);
             }
         ));
     }

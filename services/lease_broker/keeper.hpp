@@ -21,7 +21,10 @@ private:
     /// Ends what is over among the first kLookBatch that are due; false where there may be more.
     Result<bool> reap(std::int64_t fence);
     Result<void> drop_stale(std::int64_t fence);
+    /// What a command that was lost or came too late has left: machines that neither come nor go.
+    Result<void> press_on(std::int64_t fence);
 
+    const SteadyTime began_ = std::chrono::steady_clock::now();
     LeaseHandlers& handlers_;
     service::Runtime& runtime_;
     metrics::Counter expired_;

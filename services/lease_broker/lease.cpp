@@ -54,7 +54,8 @@ bool may_move(LeaseState from, LeaseState to) {
 WallTime Lease::expires_at() const {
     const WallTime by_ttl = ttl_from() + ttl;
     if (queued()) return wait_until;
-    // While the machine is being made nobody can use it: idle time begins with activation.
+    // Idle time begins anew with activation (activate()); while the machine is being made, whoever
+    // does not wait for it has gone.
     if (live_runs > 0) return by_ttl;
     return std::min(by_ttl, touched_at + idle_timeout);
 }

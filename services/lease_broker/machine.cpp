@@ -4,6 +4,7 @@
 
 #include <algorithm>
 
+#include "lease_broker/settings.hpp"
 #include "service/proto_time.hpp"
 
 namespace berth::lease {
@@ -106,6 +107,17 @@ Result<bool> set_drain(Machine& machine, bool drain, WallTime now) {
     machine.changed_at = now;
     ++machine.revision;
     return true;
+}
+
+bool is_silent(const Machine& machine, WallTime now) {
+    switch (machine.state) {
+        case MachineState::MACHINE_STATE_PROVISIONING:
+            return machine.changed_at + kCreatePatience <= now;
+        case MachineState::MACHINE_STATE_DRAINING:
+        case MachineState::MACHINE_STATE_FAILED:
+            return !machine.cleaning() && machine.changed_at + kDestroyAgain <= now;
+        default: return false;
+    }
 }
 
 int machines_to_make(const PoolRule& rule, const PoolCount& count, int everywhere) {

@@ -103,6 +103,10 @@ struct PoolRule {
     bool draining = false;
 };
 
+/// Whether so long nothing was heard of a machine that is on its way in or out that its command
+/// must have been lost.
+bool is_silent(const Machine& machine, WallTime now);
+
 /// How many machines are to be made now to be idle. `everywhere`: the profile's machines of all
 /// orgs.
 int machines_to_make(const PoolRule& rule, const PoolCount& count, int everywhere);

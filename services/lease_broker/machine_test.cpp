@@ -4,6 +4,8 @@
 
 #include <gtest/gtest.h>
 
+#include "lease_broker/settings.hpp"
+
 namespace berth::lease {
 namespace {
 
@@ -63,6 +65,22 @@ TEST(Machine, NothingLeavesGoneAndOnlyCleaningLeadsBackToIdle) {
     EXPECT_TRUE(become_idle(cleaned, kNow));
     EXPECT_EQ(cleaned.lease, "") << "nobody's any more";
     EXPECT_FALSE(cleaned.cleaning());
+}
+
+TEST(Machine, OnItsWayInOrOutItIsSilentAfterAWhile) {
+    for (const MachineState state : kStates) {
+        Machine machine = machine_in(state);
+        machine.changed_at = kNow - kDestroyAgain;
+        const bool leaves = state == S::MACHINE_STATE_DRAINING || state == S::MACHINE_STATE_FAILED;
+        EXPECT_EQ(is_silent(machine, kNow), leaves) << state_name(state);
+        EXPECT_FALSE(is_silent(machine, kNow - seconds{1})) << state_name(state);
+        machine.changed_at = kNow - kCreatePatience;
+        EXPECT_EQ(is_silent(machine, kNow), leaves || state == S::MACHINE_STATE_PROVISIONING)
+            << state_name(state);
+    }
+    Machine cleaning = machine_in(S::MACHINE_STATE_DRAINING, true);
+    cleaning.changed_at = kNow - kCreatePatience;
+    EXPECT_FALSE(is_silent(cleaning, kNow)) << "that has a time of its own";
 }
 
 TEST(Machine, ALeasedMachineIsTakenByNobodyElse) {

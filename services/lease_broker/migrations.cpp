@@ -157,17 +157,25 @@ constexpr std::string_view kAttempts = R"(
 ALTER TABLE leases ADD COLUMN attempts text NOT NULL DEFAULT '';
 )";
 
+// A machine of which nothing is heard is looked for all the time.
+constexpr std::string_view kSilentMachines = R"(
+UPDATE machines SET changed_at = created_at WHERE changed_at IS NULL;
+CREATE INDEX machines_moving ON machines (changed_at)
+    WHERE state IN ('provisioning', 'draining', 'failed');
+)";
+
 }  // namespace
 
 std::span<const store::Migration> migrations() {
     static const std::string first =
         std::string(store::kInboxOutboxDdl) + std::string(store::kLeaderDdl) + std::string(kLeases);
-    static const std::array<store::Migration, 5> all{
+    static const std::array<store::Migration, 6> all{
         {{1, "leases", first},
          {2, "pools", kPools},
          {3, "profiles", kProfiles},
          {4, "look_at", kLookAt},
-         {5, "attempts", kAttempts}}};
+         {5, "attempts", kAttempts},
+         {6, "silent_machines", kSilentMachines}}};
     return all;
 }
 

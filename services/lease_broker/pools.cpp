@@ -68,6 +68,11 @@ constexpr Statement kOverdueCleanings{
     "SELECT id FROM machines WHERE clean_by IS NOT NULL AND clean_by <= $1 ORDER BY clean_by LIMIT "
     "$2",
     "overdue_cleanings"};
+constexpr Statement kSilent{
+    "SELECT id FROM machines WHERE state IN ('provisioning', 'draining', 'failed') AND clean_by IS "
+    "NULL AND changed_at <= CASE WHEN state = 'provisioning' THEN $1::timestamptz ELSE "
+    "$2::timestamptz END ORDER BY changed_at LIMIT $3",
+    "silent_machines"};
 constexpr Statement kCountAll{
     "SELECT profile, org, state, lease = '' AS free, clean_by IS NOT NULL AS cleaning, count(*), "
     "CASE WHEN state = 'idle' THEN recipe ELSE '' END AS made_by FROM machines WHERE state <> "
@@ -85,7 +90,9 @@ constexpr Statement kWaiters{
     "machine = ''",
     "waiters"};
 constexpr Statement kCountWaiters{
-    "SELECT count(*) FROM leases WHERE profile = $1 AND state = 'pending' AND machine = ''",
+    "SELECT count(*) FROM leases l WHERE profile = $1 AND state = 'pending' AND machine = '' AND "
+    "NOT EXISTS (SELECT FROM drains d WHERE d.org = l.org AND d.profile IN ('', l.profile) AND "
+    "d.active)",
     "count_waiters"};
 constexpr Statement kTurns{"SELECT org, owner, turn FROM turns WHERE profile = $1", "turns"};
 constexpr Statement kNoteTurn{
@@ -120,6 +127,13 @@ Result<std::optional<Machine>> one_machine(Result<Rows> rows) {
     if (!rows) return std::move(rows).error();
     if (rows->empty()) return std::optional<Machine>{};
     return std::optional<Machine>(to_machine((*rows)[0]));
+}
+
+Result<std::vector<std::string>> ids_of(const Result<Rows>& rows) {
+    if (!rows) return rows.error();
+    std::vector<std::string> ids;
+    for (const Row row : *rows) ids.emplace_back(row.text(0));
+    return ids;
 }
 
 std::vector<Machine> machines_of(const Rows& rows) {
@@ -231,14 +245,16 @@ Result<std::vector<Machine>> list_machines(store::Pool& pool, const MachineFilte
     return machines_of(rows);
 }
 
+Result<std::vector<std::string>> silent_machines(
+    store::Pool& pool, WallTime created_before, WallTime removed_before, int limit
+) {
+    return ids_of(pool.exec_autocommit(
+        kSilent, {created_before, removed_before, limit}, store::OnLoss::kRetry
+    ));
+}
+
 Result<std::vector<std::string>> overdue_cleanings(store::Pool& pool, WallTime now, int limit) {
-    BERTH_ASSIGN(
-        const Rows rows,
-        pool.exec_autocommit(kOverdueCleanings, {now, limit}, store::OnLoss::kRetry)
-    );
-    std::vector<std::string> ids;
-    for (const Row row : rows) ids.emplace_back(row.text(0));
-    return ids;
+    return ids_of(pool.exec_autocommit(kOverdueCleanings, {now, limit}, store::OnLoss::kRetry));
 }
 
 Result<PoolCounts> count_machines(Reader reader, const std::string& profile) {

@@ -99,6 +99,11 @@ struct MachineFilter {
 };
 Result<std::vector<Machine>> list_machines(store::Pool& pool, const MachineFilter& filter);
 /// Cleanings that have not been told to be done in time.
+/// Machines that have been on their way since `created_before`, or out since `removed_before`, and
+/// of which nothing was heard.
+Result<std::vector<std::string>> silent_machines(
+    store::Pool& pool, WallTime created_before, WallTime removed_before, int limit
+);
 Result<std::vector<std::string>> overdue_cleanings(store::Pool& pool, WallTime now, int limit);
 /// By profile and org; `profile` empty: all.
 using PoolCounts = std::map<std::pair<std::string, std::string>, PoolCount>;

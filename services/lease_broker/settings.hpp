@@ -65,6 +65,13 @@ inline constexpr seconds kUnconfirmedAttachment{120};
 inline constexpr seconds kCreateDeadline{600};
 /// A destroy must happen, however late.
 inline constexpr seconds kDestroyDeadline{24 * 3'600};
+/// A machine of which nothing was heard for so long after its create will not be: the command was
+/// not taken in time. Longer than any driver takes with all its attempts.
+inline constexpr seconds kCreatePatience{1'800};
+/// A machine that is still not gone so long after its destroy is asked for again.
+inline constexpr seconds kDestroyAgain{600};
+/// Machines of which nothing was heard, per look.
+inline constexpr int kSilentBatch = 100;
 
 /// From the end of a lease to its machine being clean: past it the machine is removed instead.
 inline constexpr seconds kCleanDeadline{60};

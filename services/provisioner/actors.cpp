@@ -125,10 +125,15 @@ Result<void> Actors::carry_out(const Resource& resource) {
     Attempts attempts;
     const auto done = driver->second->create(spec, attempts);
     if (!done && done.error().code == kInterrupted) return {};
-    (done ? created_ : failures_).add();
+    const bool waits = !done && done.error().code == kImagePulling;
+    if (!waits) (done ? created_ : failures_).add();
     const auto change = [&](Resource& current) -> std::optional<std::string> {
         if (done)
             return created(current) ? std::optional<std::string>(std::string()) : std::nullopt;
+        if (waits) {
+            create_waits(current, done.error().message, Clock::system().now());
+            return std::nullopt;
+        }
         create_failed(
             current,
             done.error().message,

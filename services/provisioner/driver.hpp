@@ -21,6 +21,7 @@ struct MachineSpec {
     std::string lease;
     std::string slug;
     lease::v1::Profile profile;
+    std::string command{};  ///< id of the create command; a mark for people on what is made
 };
 
 /// node.yaml's line about how commands are guarded.
@@ -48,6 +49,10 @@ inline constexpr std::string_view kNotOurs = "not_ours";
 /// The code of the error of whatever interrupt() ended, and of a create() that is wanted no more.
 /// It counts as no attempt.
 inline constexpr std::string_view kInterrupted = "interrupted";
+
+/// The code of the error of a create() whose image is still being fetched, however long that takes.
+/// It counts as no attempt: the fetching itself ends, with the image or with an error of its own.
+inline constexpr std::string_view kImagePulling = "image_pulling";
 
 /// What a machine that boots away from this host needs to become ours. Thread-safe.
 class Boot {

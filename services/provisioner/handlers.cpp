@@ -88,7 +88,12 @@ Result<MachineSpec> spec_of(const Resource& resource) {
             "bad_spec", "the stored command of " + resource.machine + " cannot be read"
         );
     return MachineSpec{
-        create.machine(), create.org(), create.lease(), create.slug(), create.profile()};
+        create.machine(),
+        create.org(),
+        create.lease(),
+        create.slug(),
+        create.profile(),
+        create.command()};
 }
 
 void ProvHandlers::bind(service::Handlers& handlers) {
@@ -102,7 +107,7 @@ void ProvHandlers::bind(service::Handlers& handlers) {
 ProvHandlers::Outcome ProvHandlers::create(
     const Context& context, const std::string& payload, store::Transaction& tx
 ) {
-    BERTH_ASSIGN(const auto request, service::decode<v1::Create>(payload));
+    BERTH_ASSIGN(auto request, service::decode<v1::Create>(payload));
     if (!is_id("m", request.machine()) || !is_subject_token(request.org()))
         return invalid("bad_id", "machine or org is malformed", "machine");
     Resource resource;
@@ -110,7 +115,8 @@ ProvHandlers::Outcome ProvHandlers::create(
     resource.org = request.org();
     resource.lease = request.lease();
     resource.driver = request.profile().driver();
-    resource.spec = payload;
+    request.set_command(context.command_id);
+    resource.spec = request.SerializeAsString();
     resource.next_at = context.now;
     const auto driver = drivers_.find(resource.driver);
     std::string_view code;
@@ -159,6 +165,9 @@ ProvHandlers::Outcome ProvHandlers::destroy(
         decision.messages.push_back(fact(context, tombstone, {}));
         return decision;
     }
+    // Asked again although it is gone: whoever asks has not heard so.
+    if (resource->state == ResourceState::kGone)
+        decision.messages.push_back(fact(context, *resource, {}));
     if (!want_destroyed(*resource, context.now)) return decision;
     const auto driver = drivers_.find(resource->driver);
     const bool nowhere =

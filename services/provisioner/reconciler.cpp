@@ -43,7 +43,7 @@ Reconciler::Reconciler(std::string name, Driver& driver, const Parts& parts)
         );
 }
 
-void Reconciler::tend_ready(std::vector<DriftItem>& items) {
+void Reconciler::tend_ready(bool listed, std::vector<DriftItem>& items) {
     const auto ready = repo::ready(parts_.pool, name_, kTendBatch);
     if (!ready) return;
     for (const Resource& resource : *ready) {
@@ -56,7 +56,7 @@ void Reconciler::tend_ready(std::vector<DriftItem>& items) {
                 "a machine could not be tended",
                 {{"machine", resource.machine}, {"error", condition.error()}}
             );
-        } else if (*condition == Condition::kMissing) {
+        } else if (*condition == Condition::kMissing && listed) {
             log::warning("a machine is not there any more", {{"machine", resource.machine}});
             items.push_back(
                 {DriftKind::kMissing, name_, resource.machine, {}, {}, {}, "not at the provider"}
@@ -140,10 +140,10 @@ Result<void> Reconciler::look() {
     // Not fenced: tending restarts a node agent, whose own lock admits one, and what is removed is
     // looked up again under its machine's lock.
     std::vector<DriftItem> items;
-    tend_ready(items);
     DriverLook look;
     look.driver = name_;
     const auto present = driver_.list();
+    tend_ready(present.has_value(), items);
     look.looked_at = Clock::system().now();
     look.ok = present.has_value();
     if (!present) {

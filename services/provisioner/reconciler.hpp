@@ -23,7 +23,8 @@ public:
     Result<void> look();
 
 private:
-    void tend_ready(std::vector<DriftItem>& items);
+    /// `listed`: the provider can be seen, so that what is missing there is gone.
+    void tend_ready(bool listed, std::vector<DriftItem>& items);
     Result<void> remove_orphans(
         const std::vector<std::string>& present, std::vector<DriftItem>& items
     );

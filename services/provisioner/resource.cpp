@@ -18,6 +18,7 @@ constexpr std::array<std::pair<std::string_view, ResourceState>, 5> kNames{{
     {"failed", ResourceState::kFailed},
 }};
 constexpr milliseconds kFirstRetry{250};
+constexpr seconds kWaitingLook{2};
 
 WallTime later(WallTime now, int attempts, milliseconds slowest) {
     const milliseconds wait = kFirstRetry * (1LL << std::min(attempts, 16));
@@ -69,6 +70,12 @@ void create_failed(
         return;
     }
     resource.next_at = later(now, resource.attempts, seconds{5});
+}
+
+void create_waits(Resource& resource, std::string_view why, WallTime now) {
+    if (resource.state != ResourceState::kCreating) return;
+    resource.error = why;
+    resource.next_at = now + kWaitingLook;
 }
 
 void destroyed(Resource& resource) {

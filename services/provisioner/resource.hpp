@@ -38,6 +38,8 @@ bool created(Resource& resource);
 void create_failed(
     Resource& resource, std::string_view error, bool is_final, int max_attempts, WallTime now
 );
+/// create() waits for what goes on by itself: it is tried again soon, and no attempt is counted.
+void create_waits(Resource& resource, std::string_view why, WallTime now);
 void destroyed(Resource& resource);
 /// destroy() failed: again after a growing wait, for ever: a machine is never forgotten.
 void destroy_failed(Resource& resource, std::string_view error, seconds slowest, WallTime now);

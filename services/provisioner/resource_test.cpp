@@ -39,6 +39,17 @@ TEST(Resource, APassingFailureIsTriedAgainLaterAndNotForEver) {
     EXPECT_TRUE(want_destroyed(resource, kNow)) << "whatever was half made can still be removed";
 }
 
+TEST(Resource, WhatWaitsForAnImageHasNotFailedHoweverOftenItLooks) {
+    Resource resource = in(ResourceState::kCreating);
+    for (int i = 0; i < 1'000; ++i) create_waits(resource, "still being fetched", kNow);
+    EXPECT_EQ(resource.state, ResourceState::kCreating);
+    EXPECT_EQ(resource.attempts, 0);
+    EXPECT_GT(resource.next_at, kNow);
+    ASSERT_TRUE(want_destroyed(resource, kNow));
+    create_waits(resource, "still being fetched", kNow);
+    EXPECT_EQ(resource.next_at, kNow) << "its removal does not wait";
+}
+
 TEST(Resource, AFinalFailureIsFinalAtOnce) {
     Resource resource = in(ResourceState::kCreating);
     create_failed(resource, "no such image", true, 3, kNow);

@@ -14,13 +14,15 @@ namespace {
 
 /// Ended leases, written as the broker would have.
 void add_ended(const Suite& suite, int count) {
-    sql(suite,
-        "INSERT INTO lease.leases SELECT 'ls_' || lpad(i::text, 26, '0'), 'old-' || i, 'default', "
+    suite.sql(
+        "INSERT INTO lease.leases SELECT 'ls_' || lpad(i::text, 26, '0'), 'old-' || i % 3000, "
+        "'default', "
         "'admin', 'sim', 'm_' || lpad(i::text, 26, '0'), 'released', "
         "now() - interval '2 days', now() - interval '2 days', now() - interval '1 day', now() - "
         "interval '1 day', 3600000, 600000, '', false, 0, 'released', 3 "
         "FROM generate_series(1, " +
-            std::to_string(count) + ") i ON CONFLICT DO NOTHING; ANALYZE lease.leases");
+        std::to_string(count) + ") i ON CONFLICT DO NOTHING; ANALYZE lease.leases"
+    );
 }
 
 long pool_count(Suite& suite, const std::string& profile, const char* what) {

@@ -91,29 +91,6 @@ inline net::HttpRequest post(const std::string& path, const std::string& body = 
     return request;
 }
 
-inline void sql(const Suite& suite, const std::string& statement) {
-    const fs::path data = suite.data();
-    const std::string password = read_file(data / "etc" / "postgres-admin.secret").value();
-    const Said said = testing::launch(
-                          {"psql",
-                           "-qAt",
-                           "-h",
-                           (data / "run").string(),
-                           "-U",
-                           "berth_admin",
-                           "-d",
-                           "berth",
-                           "-c",
-                           statement},
-                          "/",
-                          {{"PATH", std::getenv("PATH")},
-                           {"PGPASSWORD", password.substr(0, password.find('\n'))}},
-                          true
-    )
-                          ->finish(seconds{120});
-    if (said.exit_code != 0) throw std::runtime_error("psql: " + said.err);
-}
-
 inline std::string acquire(Suite& suite, const std::string& profile) {
     const auto made = suite.api("POST", "/v1/leases", "{\"profile\":\"" + profile + "\"}");
     const std::string id = Json::parse(made.body).value().string_or("id", "");

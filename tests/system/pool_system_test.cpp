@@ -428,6 +428,45 @@ TEST_F(PoolSystem, Case15KilledAtAnyMomentThePoolIsWholeAgainAndNothingIsTakenTw
     EXPECT_EQ(suite().machines().size(), 1U) << "one folder for the one machine of the pool";
 }
 
+// What lost commands leave: a create or a destroy that was not taken in its time, an end that was
+// not heard.
+TEST_F(PoolSystem, AMachineOfWhichNothingIsHeardIsLookedAfterAgain) {
+    const auto age = [](const std::string& machine, const std::string& state) {
+        (void)suite().sql(
+            "UPDATE lease.machines SET state = '" + state +
+            "', changed_at = now() - interval '1 hour' WHERE id = '" + machine + "'"
+        );
+    };
+    const auto is_gone = [](const std::string& machine) {
+        return suite().eventually([&] { return machine_state(machine) == "MACHINE_STATE_GONE"; });
+    };
+    const std::string lease = acquire(R"({"profile":"sim"})");
+    const std::string machine = member(suite().api("GET", "/v1/leases/" + lease), "machine");
+    release(lease);
+    ASSERT_TRUE(is_gone(machine));
+    age(machine, "draining");
+    EXPECT_TRUE(is_gone(machine)) << "its end was not heard: " << suite().logs();
+
+    const std::string lost = acquire(R"({"profile":"sim"})");
+    const std::string kept = member(suite().api("GET", "/v1/leases/" + lost), "machine");
+    age(kept, "draining");
+    EXPECT_TRUE(is_gone(kept)) << "its destroy was lost: " << suite().logs();
+    EXPECT_EQ(
+        suite().sql("SELECT state FROM prov.resources WHERE machine = '" + kept + "'"), "gone\n"
+    );
+    EXPECT_EQ(member(suite().api("GET", "/v1/leases/" + lost), "end_reason"), "machine_gone");
+
+    const std::string never = "m_01j0000000000000000000000a";
+    (void)suite().sql(
+        "INSERT INTO lease.machines (id, org, profile, driver, state, lease, created_at, revision, "
+        "changed_at) VALUES ('" +
+        never + "', 'default', 'sim', 'sim', 'provisioning', '', now(), 1, now())"
+    );
+    EXPECT_EQ(machine_state(never), "MACHINE_STATE_PROVISIONING");
+    age(never, "provisioning");
+    EXPECT_TRUE(is_gone(never)) << "its create was not taken in time: " << suite().logs();
+}
+
 TEST_F(PoolSystem, APoolThatCannotBeFilledSaysWhyAndDoesNotHammerItsProvider) {
     ASSERT_TRUE(suite().eventually([] {
         return pool("cursed").string_or("last_error", "").find("unknown_driver") == 0;

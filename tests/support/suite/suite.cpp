@@ -363,6 +363,29 @@ std::vector<std::string> Suite::machines() const {
     return found;
 }
 
+std::string Suite::sql(const std::string& statement) const {
+    const std::string password = read_file(data() / "etc" / "postgres-admin.secret").value();
+    Said said = launch(
+                    {"psql",
+                     "-qAt",
+                     "-h",
+                     (data() / "run").string(),
+                     "-U",
+                     "berth_admin",
+                     "-d",
+                     "berth",
+                     "-c",
+                     statement},
+                    "/",
+                    {{"PATH", std::getenv("PATH")},
+                     {"PGPASSWORD", password.substr(0, password.find('\n'))}},
+                    true
+    )
+                    ->finish(seconds{120});
+    if (said.exit_code != 0) throw std::runtime_error("psql: " + said.err);
+    return std::move(said.out);
+}
+
 std::string Suite::logs() const {
     std::string text;
     std::error_code error;

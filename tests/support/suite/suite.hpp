@@ -118,6 +118,8 @@ public:
     /// Folders of machines that are still there.
     std::vector<std::string> machines() const;
     std::string logs() const;
+    /// What the suite's database answers its administrator, as psql prints it unaligned. Throws.
+    std::string sql(const std::string& statement) const;
     /// What `berth up` printed.
     const std::string& greeting() const { return greeting_; }
     /// `berth up --detach` on this deployment again, after a down().

@@ -36,6 +36,7 @@ TEST_F(Aws, AMachineIsOneGuardedInstanceAndSaysWhoseItIs) {
     ASSERT_EQ(volumes.size(), 1U);
     EXPECT_EQ(volumes.at(0).string_or("size", ""), "40");
     EXPECT_EQ(AwsWorld::tag(volumes.at(0), "berth:machine"), spec_.machine);
+    EXPECT_EQ(AwsWorld::tag(instance, "berth:command"), spec_.command);
     const auto groups = world_.things("groups");
     ASSERT_EQ(groups.size(), 1U) << "the one that all machines share";
     EXPECT_EQ(groups[0].find("ports")->dump(), "[]") << "nobody comes in";
@@ -63,6 +64,10 @@ TEST_F(Aws, WithSshItHasAKeyAndAGroupOfItsOwnAndBothGoWithIt) {
         return group.string_or("name", "") == name;
     });
     ASSERT_EQ(own.size(), 1U);
+    for (const Json& made : {keys[0], own[0]}) {
+        EXPECT_EQ(AwsWorld::tag(made, "berth:lease"), spec_.lease);
+        EXPECT_EQ(AwsWorld::tag(made, "berth:command"), spec_.command);
+    }
     for (const Json& port : *own[0].find("ports")->as_array()) EXPECT_EQ(*port.as_string(), "2222");
     const Json rule = world_.requests("AuthorizeSecurityGroupIngress").at(0);
     EXPECT_EQ(rule.string_or("IpPermissions.1.IpRanges.1.CidrIp", ""), "192.0.2.0/24");

@@ -212,12 +212,17 @@ Params Creation::request(const Offer& offer, const Place& place) const {
         if (const int gib = std::max(wanted, device.gib); gib > 0)
             params.add(prefix + ".Ebs.VolumeSize", std::to_string(gib));
     }
+    return params.tags("instance", tags()).tags("volume", tags());
+}
+
+Tags Creation::tags() const {
     Tags tags = estate_.tags(spec_.machine);
     tags["Name"] = "berth-" + (spec_.slug.empty() ? spec_.machine : spec_.slug);
     tags["berth:org"] = spec_.org;
     tags["berth:lease"] = spec_.lease;
+    tags["berth:command"] = spec_.command;
     tags["berth:profile"] = spec_.profile.name();
-    return params.tags("instance", tags).tags("volume", tags);
+    return tags;
 }
 
 Result<std::optional<Creation::Running>> Creation::launch(const Offer& offer, Place& place) {

@@ -70,6 +70,8 @@ private:
 
     Result<std::optional<Running>> launch(const Offer& offer, Place& place);
     Params request(const Offer& offer, const Place& place) const;
+    /// The marks of all that is made for the machine.
+    Tags tags() const;
     Result<std::optional<Running>> by_token(const Offer& offer);
     /// True: heard. False: it died, and that is among the attempts.
     Result<bool> await(const Running& running);

@@ -95,7 +95,7 @@ Result<std::string> Creation::ensure_group(
     params.add("GroupName", name)
         .add("GroupDescription", machine.empty() ? "Berth machines" : "Berth ssh " + machine)
         .add("VpcId", vpc)
-        .tags("security-group", estate_.tags(machine));
+        .tags("security-group", machine.empty() ? estate_.tags(machine) : tags());
     std::optional<SteadyTime> exists_since;
     while (true) {
         BERTH_ASSIGN(const auto found, estate_.groups_named(region, name, vpc, machine, until_));
@@ -136,7 +136,7 @@ Result<void> Creation::ensure_key(const std::string& region) {
     Params params("ImportKeyPair");
     params.add("KeyName", Estate::own_name(spec_.machine))
         .add("PublicKeyMaterial", base64(estate_.settings().ssh_public_key))
-        .tags("key-pair", estate_.tags(spec_.machine));
+        .tags("key-pair", tags());
     std::optional<SteadyTime> exists_since;
     while (true) {
         BERTH_ASSIGN(const auto found, estate_.keys_of(region, spec_.machine, until_));

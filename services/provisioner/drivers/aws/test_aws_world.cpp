@@ -162,6 +162,7 @@ MachineSpec AwsWorld::make_spec() {
     spec.machine = make_id("m", Clock::system().now(), Random::system());
     spec.org = "default";
     spec.lease = "ls_1";
+    spec.command = "01arz3ndektsv4rrffq69g5faw";
     spec.slug = "calm-otter";
     spec.profile.set_name("big");
     spec.profile.set_driver("aws");

@@ -63,6 +63,7 @@ Json labels_of(const MachineSpec& spec, const std::string& deployment) {
     Json labels;
     labels.set(kLabelDeployment, deployment).set(kLabelMachine, spec.machine);
     labels.set("berth.org", spec.org).set("berth.lease", spec.lease);
+    labels.set("berth.command", spec.command);
     return labels.set("berth.profile", spec.profile.name());
 }
 

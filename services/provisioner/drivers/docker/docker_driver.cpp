@@ -223,9 +223,8 @@ Result<void> DockerDriver::wait_door(const std::string& machine) {
     return {};
 }
 
-Result<void> DockerDriver::ensure_serving(const MachineSpec& spec) {
+Result<void> DockerDriver::ensure_serving(const MachineSpec& spec, bool runs) {
     const fs::path door = folder(spec.machine) / "door";
-    BERTH_ASSIGN(const bool runs, is_running(spec.machine));
     if (runs && door_answers(door)) return {};
     if (!runs) {
         // A word that an earlier start did not use up would open this one before its fence stands.
@@ -253,7 +252,10 @@ Result<void> DockerDriver::create(const MachineSpec& spec, Attempts& attempts) {
     BERTH_TRY(puller_.ensure(spec.profile.image()));
     BERTH_TRY(write_folder(spec));
     auto made = make_container(spec);
-    if (made) made = ensure_serving(spec);
+    if (made) {
+        const auto running = is_running(spec.machine);
+        made = running ? ensure_serving(spec, *running) : running.error();
+    }
     attempts.push_back(
         {spec.profile.image(),
          made ? std::string("created") : made.error().code,
@@ -298,10 +300,11 @@ Result<void> DockerDriver::destroy(const std::string& machine) {
 Result<Condition> DockerDriver::tend(const MachineSpec& spec) {
     BERTH_ASSIGN(const Condition node, node_->tend(spec));
     if (node == Condition::kMissing) return node;
-    const auto serving = ensure_serving(spec);
-    if (serving) return Condition::kWorking;
-    if (serving.error().code == "engine_not_found") return Condition::kMissing;
-    return serving.error();
+    const auto running = is_running(spec.machine);
+    if (!running && running.error().code == "engine_not_found") return Condition::kMissing;
+    if (!running) return running.error();
+    BERTH_TRY(ensure_serving(spec, *running));
+    return Condition::kWorking;
 }
 
 Result<std::vector<std::string>> DockerDriver::list() {

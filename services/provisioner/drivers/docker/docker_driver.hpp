@@ -39,7 +39,7 @@ public:
     explicit ImagePuller(Engine& engine) : engine_(engine) {}
     ~ImagePuller();
 
-    /// Success when the image is there. kUnavailable "image_pulling" while it is being fetched;
+    /// Success when the image is there. kUnavailable kImagePulling while it is being fetched;
     /// "no_image" when it cannot be.
     Result<void> ensure(const std::string& image);
 
@@ -82,7 +82,7 @@ private:
     Result<void> write_folder(const MachineSpec& spec) const;
     Result<void> make_container(const MachineSpec& spec);
     /// Starts the container where it does not run and opens its door.
-    Result<void> ensure_serving(const MachineSpec& spec);
+    Result<void> ensure_serving(const MachineSpec& spec, bool runs);
     Result<void> load_fence(const MachineSpec& spec);
     /// As the engine sees it, which is a moment behind.
     Result<bool> is_running(const std::string& machine);

@@ -329,6 +329,22 @@ TEST_F(DockerDriverTest, ADeadContainerIsStartedAgainWithItsWorkspace) {
     EXPECT_EQ(world_.leftovers(), 0) << "volumes go even where the container is gone";
 }
 
+TEST_F(DockerDriverTest, AContainerThatCannotStartIsNotAMissingOne) {
+    const auto driver = world_.start_driver();
+    MachineSpec spec = world_.make_spec();
+    spec.profile.set_network(true);
+    create(*driver, spec);
+    (void)inside(spec, "echo kept > /workspace/file");
+    (void)engine().call("POST", path_of(spec) + "/kill");
+    (void)engine().call("POST", path_of(spec) + "/wait");
+    const std::string network = "/networks" + path_of(spec).substr(path_of(spec).rfind('/'));
+    (void)engine().call("DELETE", network);
+    const auto tended = driver->tend(spec);
+    EXPECT_FALSE(tended) << "its workspace is there";
+    EXPECT_TRUE(driver->destroy(spec.machine));
+    EXPECT_EQ(world_.leftovers(), 0);
+}
+
 TEST_F(DockerDriverTest, WithoutAnImageItSaysSoAtOnceOrAfterTrying) {
     const auto driver = world_.start_driver();
     MachineSpec spec = world_.make_spec();

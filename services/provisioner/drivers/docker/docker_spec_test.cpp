@@ -13,6 +13,7 @@ MachineSpec make_spec() {
     spec.machine = "m_01arz3ndektsv4rrffq69g5fav";
     spec.org = "acme";
     spec.lease = "ls_01arz3ndektsv4rrffq69g5fav";
+    spec.command = "01arz3ndektsv4rrffq69g5faw";
     spec.slug = "calm-otter";
     spec.profile.set_name("box");
     spec.profile.set_image("debian:bookworm-slim");
@@ -77,6 +78,7 @@ TEST(ContainerSpec, EverythingCarriesTheMarksOfItsOwner) {
     EXPECT_EQ(labels.string_or("berth.machine", ""), spec.machine);
     EXPECT_EQ(labels.string_or("berth.org", ""), "acme");
     EXPECT_EQ(labels.string_or("berth.lease", ""), spec.lease);
+    EXPECT_EQ(labels.string_or("berth.command", ""), spec.command);
     const Json request = request_of(spec);
     EXPECT_EQ(request.find("Labels")->dump(), labels.dump());
     int volumes = 0;

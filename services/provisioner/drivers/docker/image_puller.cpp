@@ -31,7 +31,7 @@ Result<void> ImagePuller::ensure(const std::string& image) {
     std::unique_lock lock(mutex_);
     if (!pulls_.contains(image)) {
         if (pulls_.size() >= kMaxPulls)
-            return unavailable("image_pulling", "other images are being fetched first");
+            return unavailable(std::string(kImagePulling), "other images are being fetched first");
         log::info("an image is fetched", {{"image", image}});
         pulls_[image].thread = std::thread([this, image] {
             auto outcome = engine_.pull(image, [&](std::function<void()> cancel) {
@@ -52,7 +52,7 @@ Result<void> ImagePuller::ensure(const std::string& image) {
     });
     if (!done)
         return unavailable(
-            "image_pulling", "the image " + image + " is still being fetched; ask again in a minute"
+            std::string(kImagePulling), "the image " + image + " is still being fetched"
         );
     const auto pull = pulls_.find(image);
     if (pull == pulls_.end()) return {};  // another who waited has seen its end; create will tell

@@ -21,6 +21,7 @@ TEST_F(Hetzner, EverythingMadeIsMarkedAndNothingIsOpen) {
             EXPECT_TRUE(hetzner::is_ours(item, world_.deployment_label(), spec_.machine)) << kind;
             EXPECT_EQ(hetzner::label_of(item, hetzner::kLeaseLabel), spec_.lease);
             EXPECT_EQ(hetzner::label_of(item, hetzner::kOrgLabel), spec_.org);
+            EXPECT_EQ(hetzner::label_of(item, hetzner::kCommandLabel), spec_.command);
         }
     }
     const Json order = *orders().at(0).find("body");

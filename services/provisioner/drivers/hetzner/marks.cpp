@@ -65,6 +65,7 @@ Json machine_labels(const std::string& deployment_label, const MachineSpec& spec
     labels.set(kMachineLabel, spec.machine);
     labels.set(kLeaseLabel, label_value(spec.lease));
     labels.set(kOrgLabel, label_value(spec.org));
+    labels.set(kCommandLabel, label_value(spec.command));
     return labels;
 }
 

@@ -16,6 +16,7 @@ inline constexpr std::string_view kDeploymentLabel = "berth-deployment";
 inline constexpr std::string_view kMachineLabel = "berth-machine";
 inline constexpr std::string_view kLeaseLabel = "berth-lease";
 inline constexpr std::string_view kOrgLabel = "berth-org";
+inline constexpr std::string_view kCommandLabel = "berth-command";
 
 /// A text as a label's value: itself where Hetzner takes it (at most 63 of letters, digits, "-",
 /// "_" and ".", the ends alphanumeric), else a digest of it.

@@ -84,6 +84,7 @@ std::unique_ptr<Driver> HetznerWorld::start_driver(CrashPoint crash) {
 MachineSpec HetznerWorld::make_spec() {
     MachineSpec spec;
     spec.machine = make_id("m", Clock::system().now(), Random::system());
+    spec.command = make_ulid(Clock::system().now(), Random::system());
     spec.lease = make_id("ls", Clock::system().now(), Random::system());
     spec.org = "default";
     spec.slug = "calm-otter";

@@ -63,6 +63,16 @@ bool LocalDriver::is_ours(const fs::path& machine_folder) const {
     return owner && *owner == settings_.deployment;
 }
 
+Result<bool> LocalDriver::is_there(const std::string& machine) const {
+    const fs::path mark = folder(machine) / "node" / "owner";
+    if (is_ours(folder(machine))) return true;
+    std::error_code error;
+    const bool marked = fs::exists(mark, error);
+    if (marked && read_file(mark)) return false;  // another's
+    if (!marked && !error && fs::is_directory(settings_.machines_dir, error)) return false;
+    return unavailable("cannot_look", mark.string() + " cannot be read");
+}
+
 bool LocalDriver::node_runs(const std::string& machine) const {
     return process::FileLock::is_held(folder(machine) / "node" / "lock");
 }
@@ -183,8 +193,8 @@ Result<void> LocalDriver::destroy(const std::string& machine) {
 }
 
 Result<Condition> LocalDriver::tend(const MachineSpec& spec) {
-    std::error_code error;
-    if (!is_ours(folder(spec.machine))) return Condition::kMissing;
+    BERTH_ASSIGN(const bool there, is_there(spec.machine));
+    if (!there) return Condition::kMissing;
     if (!node_runs(spec.machine)) {
         // Its user may have expired while it was away: a fresh credential for the same key.
         BERTH_ASSIGN(

@@ -41,6 +41,8 @@ private:
         return settings_.machines_dir / machine;
     }
     bool is_ours(const std::filesystem::path& machine_folder) const;
+    /// Error "cannot_look" where that cannot be known: nothing may be concluded from it.
+    Result<bool> is_there(const std::string& machine) const;
     /// Error kNotOurs where another deployment's mark is on the machine's folder.
     Result<void> refuse_foreign(const std::string& machine) const;
     bool node_runs(const std::string& machine) const;

@@ -322,9 +322,19 @@ TEST_F(Local, ListOfAFolderThatCannotBeReadIsAnErrorAndNotAnEmptyList) {
     const auto driver = world_.start_driver();
     fs::permissions(world_.dir(), fs::perms::none);
     const auto listed = driver->list();
+    const auto tended = driver->tend(spec);
     fs::permissions(world_.dir(), fs::perms::owner_all);
     EXPECT_FALSE(listed);
+    EXPECT_FALSE(tended) << "what cannot be seen is not missing";
     EXPECT_EQ(driver->list().value().size(), 1U);
+    const fs::path node = world_.dir() / spec.machine / "node";
+    fs::permissions(node / "owner", fs::perms::none);
+    EXPECT_FALSE(driver->tend(spec));
+    fs::permissions(node / "owner", fs::perms::owner_read);
+    EXPECT_EQ(driver->tend(spec).value(), Condition::kWorking);
+    fs::rename(world_.dir() / spec.machine, world_.dir() / "elsewhere");
+    EXPECT_EQ(driver->tend(spec).value(), Condition::kMissing);
+    fs::rename(world_.dir() / "elsewhere", world_.dir() / spec.machine);
     destroy(spec);
 }
 
