@@ -146,7 +146,12 @@ Result<void> Actors::carry_out(const Resource& resource) {
                    : std::nullopt;
     };
     return record(
-        parts_.pool, parts_.relay, resource.machine, attempts, change, driver->second->cleanable()
+        parts_.pool,
+        parts_.relay,
+        resource.machine,
+        attempts,
+        change,
+        driver->second->cleanable(spec.profile)
     );
 }
 

@@ -52,6 +52,8 @@ public:
         : provider_(std::move(provider)), boot_(boot) {}
 
     std::string_view name() const override { return provider_->name(); }
+    /// Commands run in the same sandboxes as on this host. Who came by ssh was outside of them.
+    bool cleanable(const lease::v1::Profile& profile) const override { return !profile.ssh(); }
     int parallel() const override { return provider_->parallel(); }
     void interrupt() override { provider_->interrupt(); }
     Result<void> create(const MachineSpec& spec, Attempts& attempts) override;

@@ -81,9 +81,9 @@ public:
     virtual std::string_view name() const = 0;
     /// True when create() has no effect outside the database: it is then not queued.
     virtual bool instant() const { return false; }
-    /// True when the node's `clean` leaves nothing of one owner to the next; else a machine is
-    /// removed and made anew between owners.
-    virtual bool cleanable() const { return false; }
+    /// True when the node's `clean` leaves nothing of one owner to the next on a machine of
+    /// `profile`; else it is removed and made anew between owners.
+    virtual bool cleanable(const lease::v1::Profile&) const { return false; }
     /// How many machines are made and removed at once.
     virtual int parallel() const { return 4; }
     /// Ends every call under way and to come with the passing error kInterrupted, so that the

@@ -137,7 +137,11 @@ ProvHandlers::Outcome ProvHandlers::create(
     if (!inserted) return decision;
     if (resource.state != ResourceState::kCreating) {
         decision.messages.push_back(fact(
-            context, resource, code, {}, driver != drivers_.end() && driver->second->cleanable()
+            context,
+            resource,
+            code,
+            {},
+            driver != drivers_.end() && driver->second->cleanable(request.profile())
         ));
     } else {
         wake_();

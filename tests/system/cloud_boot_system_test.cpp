@@ -51,7 +51,8 @@ public:
                     "'}}}\n"
                     "profiles:\n"
                     "  default: {driver: hetzner}\n"
-                    "  own: {driver: ssh}\n";
+                    "  own: {driver: ssh}\n"
+                    "  pooled: {driver: hetzner, max_machines: 1}\n";
         SystemTest::SetUpTestSuite();
         host_ = std::make_unique<CloudHost>(*cloud_, [](const std::string& user_data) {
             return real_roots().boot(user_data);
@@ -132,6 +133,39 @@ TEST_F(CloudBoot, AMachineThatBootsElsewhereInstallsEnrolsOnceAndRuns) {
     release((*leases.find("leases")->as_array())[0].string_or("id", ""));
     ASSERT_TRUE(suite().eventually([] { return cloud_->inventory().empty(); }));
     EXPECT_EQ(member(enrol(machine, token), "code"), "bad_token") << "the machine is gone";
+}
+
+TEST_F(CloudBoot, ABootedMachineIsCleanedForWhoeverWaits) {
+    Suite::CommandOptions options;
+    options.patience = seconds{150};
+    const Said first = suite().berth(
+        run_sh(
+            "echo mine | tee /tmp/mine ~/mine > mine; setsid -f sleep 600",
+            {"--keep", "--no-sync", "--profile", "pooled"}
+        ),
+        options
+    );
+    ASSERT_EQ(first.exit_code, 0) << first.err << suite().logs();
+    const Json leases = json_of(suite().api("GET", "/v1/leases").body);
+    const Json& mine = (*leases.find("leases")->as_array())[0];
+    const auto next = suite().api("POST", "/v1/leases", R"({"profile":"pooled","wait":"5m"})");
+    const std::string id = member(next, "id");
+    EXPECT_EQ(member(next, "state"), "LEASE_STATE_PENDING");
+    release(mine.string_or("id", ""));
+    ASSERT_TRUE(suite().eventually([&] {
+        return member(suite().api("GET", "/v1/leases/" + id), "state") == "LEASE_STATE_ACTIVE";
+    })) << suite().logs();
+    EXPECT_EQ(
+        member(suite().api("GET", "/v1/leases/" + id), "machine"), mine.string_or("machine", "")
+    );
+    EXPECT_EQ(cloud_->running().size(), 1U);
+    const Said second = suite().berth(run_sh(
+        "ls -A . ~ /tmp; cat /proc/[0-9]*/cmdline | tr '\\0' ' ' | grep -c 'sleep 60[0]'",
+        {"--lease", id, "--no-sync"}
+    ));
+    EXPECT_EQ(second.out.find("mine"), std::string::npos) << second.out;
+    EXPECT_TRUE(second.out.ends_with("\n0\n")) << second.out << second.err;
+    release(id);
 }
 
 TEST_F(CloudBoot, AHostThatSomebodyHasRunsCommandsAndIsGivenBackAsItWas) {

@@ -30,7 +30,7 @@ public:
         : settings_(std::move(settings)), enrolment_(enrolment), presences_(presences) {}
 
     std::string_view name() const override { return "local"; }
-    bool cleanable() const override { return true; }
+    bool cleanable(const lease::v1::Profile&) const override { return true; }
     Result<void> create(const MachineSpec& spec, Attempts& attempts) override;
     Result<void> destroy(const std::string& machine) override;
     Result<Condition> tend(const MachineSpec& spec) override;
