@@ -129,6 +129,22 @@ function(berth_fake_tests name)
   endforeach()
 endfunction()
 
+# berth_proxied_test(whatsapp SPEC whatsapp-cloud-reduced.json [PREFIX /v1] [ANSWERS] PROGRAM whatsapp_bridge_test
+#   TESTS A.B:A.C)
+# Tests of PROGRAM once more, with an implementation of OpenAPI by others (npm) between client and fake, which holds both
+# to the official description. ANSWERS: only what the fake says.
+function(berth_proxied_test name)
+  if(NOT BERTH_TESTS)
+    return()
+  endif()
+  cmake_parse_arguments(A "ANSWERS" "SPEC;PREFIX;PROGRAM;TESTS" "" ${ARGN})
+  add_test(NAME ${name}_proxied_test COMMAND /usr/bin/python3 -B ${CMAKE_SOURCE_DIR}/tests/fakes/common/proxied_test.py
+    $<$<BOOL:${A_ANSWERS}>:--answers> --prefix=${A_PREFIX} ${CMAKE_BINARY_DIR}/sdk/prism ${A_SPEC} $<TARGET_FILE:${A_PROGRAM}>
+    --gtest_filter=${A_TESTS} COMMAND_EXPAND_LISTS)
+  set_tests_properties(${name}_proxied_test PROPERTIES LABELS contract TIMEOUT 400 SKIP_RETURN_CODE 77 RESOURCE_LOCK prism
+    ENVIRONMENT "BERTH_BIN_DIR=${CMAKE_BINARY_DIR}/bin;BERTH_SOURCE_DIR=${CMAKE_SOURCE_DIR}")
+endfunction()
+
 # berth_service(NAME lease_broker BINARY berth-lease SOURCES a.cpp DEPS berth::service)
 # An object library <NAME>_objects shared by the executable and its tests, and the executable of
 # main.cpp under the name BINARY.

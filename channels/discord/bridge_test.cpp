@@ -22,9 +22,9 @@ protected:
         const Json state = fake_.look("state");
         const std::string general = state.find("channels")->string_or("general", "");
         world_ = std::make_unique<BridgeWorld>(
-            "api_url: " + fake_.url() + "/api/v10\ntoken_file: " + secrets_.file("token", kToken) +
-                "\norgs:\n  acme: {chats: [\"" + general + "\"], approvals: [\"" + general +
-                "\"]}\n",
+            "api_url: " + fake_.api_url() + "/api/v10\ntoken_file: " +
+                secrets_.file("token", kToken) + "\norgs:\n  acme: {chats: [\"" + general +
+                "\"], approvals: [\"" + general + "\"]}\n",
             "discord",
             read_platform
         );

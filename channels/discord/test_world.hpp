@@ -45,7 +45,7 @@ protected:
             const std::lock_guard lock(token_mutex_);
             return Secret(token_);
         };
-        options.api_url = fake_.url() + "/api/v10";
+        options.api_url = fake_.api_url() + "/api/v10";
         options.verbs = {{"run", "Runs a command", "COMMAND…"}, {"status", "How it is", ""}};
         platform_ = make_platform(std::move(options));
     }

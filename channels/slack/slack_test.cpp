@@ -21,7 +21,7 @@ constexpr const char* kChannel = "C0GENERAL1";
 class SlackPlatform : public PlatformTest {
 protected:
     SlackPlatform() : PlatformTest("slack", {}) {
-        settings_.api_url = fake_.url() + "/api";
+        settings_.api_url = fake_.api_url() + "/api";
         settings_.bot_token = Secret("xoxb-of-the-tests-only-0123456789");
         settings_.app_token = Secret("xapp-of-the-tests-only-0123456789");
         settings_.signing_secret = Secret("signing-secret-of-the-tests-only");

@@ -23,7 +23,7 @@ protected:
     TelegramBridge() : BridgeTest("telegram", {"--token", kToken}) {
         fake_.tell("chat", std::string(R"({"id":)") + kGroup + R"(,"title":"ops"})");
         world_ = std::make_unique<BridgeWorld>(
-            "api_url: " + fake_.url() + "\ntoken_file: " + secrets_.file("token", kToken) +
+            "api_url: " + fake_.api_url() + "\ntoken_file: " + secrets_.file("token", kToken) +
                 "\norgs:\n  acme: {chats: [\"-1007\"], approvals: [\"-1007\"]}\n",
             "telegram",
             read_platform

@@ -22,7 +22,7 @@ constexpr const char* kSecret = "a-webhook_secret-of-the-tests";
 class TelegramPlatform : public PlatformTest {
 protected:
     TelegramPlatform() : PlatformTest("telegram", {"--token", kToken}) {
-        settings_.api_url = fake_.url();
+        settings_.api_url = fake_.api_url();
         settings_.token = Secret(kToken);
         settings_.menu = {{"berth", "Berth"}, {"run", "Run a command"}};
         settings_.poll = seconds{1};

@@ -28,7 +28,7 @@ protected:
           ),
           listen_("127.0.0.1:" + std::to_string(berth::testing::free_port())) {
         world_ = std::make_unique<BridgeWorld>(
-            "api_url: " + fake_.url() + "\nphone_number_id: \"" + kPhone +
+            "api_url: " + fake_.api_url() + "\nphone_number_id: \"" + kPhone +
                 "\"\nweb_listen: " + listen_ + "\ntoken_file: " + secrets_.file("token", kToken) +
                 "\napp_secret_file: " + secrets_.file("secret", kSecret) +
                 "\nverify_token_file: " + secrets_.file("verify", "a-verify-token") +

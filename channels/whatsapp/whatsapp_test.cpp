@@ -25,7 +25,7 @@ protected:
         : PlatformTest(
               "whatsapp", {"--token", kToken, "--app-secret", kSecret, "--phone-id", kPhone}
           ) {
-        settings_.api_url = fake_.url();
+        settings_.api_url = fake_.api_url();
         settings_.token = Secret(kToken);
         settings_.app_secret = Secret(kSecret);
         settings_.verify_token = Secret("a-verify-token");

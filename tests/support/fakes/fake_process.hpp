@@ -25,6 +25,7 @@ public:
         : server_(name + "/fake.py", arguments) {}
 
     const std::string& url() const { return server_.url(); }
+    const std::string& api_url() const { return server_.api_url(); }
     /// GET /_fake/<path>.
     Json look(const std::string& path);
     /// POST /_fake/<path> with a body of JSON text.

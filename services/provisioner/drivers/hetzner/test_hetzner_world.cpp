@@ -11,9 +11,9 @@ namespace berth::prov::testing {
 namespace {
 
 /// It dies with the thread that started it: the main one.
-const std::string& fake_url() {
+const berth::testing::FakeServer& fake() {
     static berth::testing::FakeServer fake("hetzner/fake.py", {"--token", HetznerWorld::kToken});
-    return fake.url();
+    return fake;
 }
 
 Json object(const std::string& text) { return Json::parse(text).value(); }
@@ -34,7 +34,7 @@ Result<bool> FakeBoot::wait_heard(const std::string& machine, SteadyTime, millis
 }
 
 HetznerWorld::HetznerWorld() {
-    settings.api.endpoint = fake_url() + "/v1";
+    settings.api.endpoint = fake().api_url() + "/v1";
     settings.api.token = Secret(kToken);
     settings.api.request_timeout = milliseconds{3'000};
     settings.api.first_pause = milliseconds{2};
@@ -55,7 +55,7 @@ Json HetznerWorld::control(
     const std::lock_guard lock(mutex_);
     http::Request request;
     request.method = method;
-    request.url = fake_url() + "/_control/" + name;
+    request.url = fake().url() + "/_control/" + name;
     request.body = body;
     const auto response = client_.send(request);
     if (!response || response->status != 200)
