@@ -118,17 +118,35 @@ protected:
         return member(active, "id");
     }
     static void release(const std::string& lease) { release_insisting(lease, inventory); }
-    /// Kills the provisioner at the n-th login of `action`; false where there was none.
-    static bool with_kill(int login, bool after, const std::function<void()>& action) {
+    /// Kills the service at the n-th login of `action`; false where there was none.
+    static bool with_kill(
+        const std::string& service, int login, bool after, const std::function<void()>& action
+    ) {
         SCOPED_TRACE(
-            std::string("killed ") + (after ? "after" : "before") + " login " +
-            std::to_string(login)
+            service + " killed " + (after ? "after" : "before") + " login " + std::to_string(login)
         );
         const bool killed = killed_during(
-            "prov", [&](pid_t pid) { order(pid, login, after); }, action
+            service, [&](pid_t pid) { order(pid, login, after); }, action
         );
         fs::remove(folder_ / "order");
         return killed;
+    }
+
+    /// Kills it at each login there is; in how many creates and destroys.
+    static std::pair<int, int> kill_at_each_login(const std::string& service, bool after) {
+        std::pair<int, int> kills;
+        for (int n = 1; n < kMostLogins && !HasFailure(); ++n) {
+            std::string lease;
+            const bool killed = with_kill(service, n, after, [&] { lease = acquire(); });
+            const bool killed_again = with_kill(service, n, after, [&] { release(lease); });
+            kills.first += killed;
+            kills.second += killed_again;
+            if (!killed && !killed_again) break;
+        }
+        std::printf(
+            "%s killed in %d creates and %d destroys\n", service.c_str(), kills.first, kills.second
+        );
+        return kills;
     }
 
     static inline RealRoots::Host own_;
@@ -137,21 +155,16 @@ protected:
 };
 
 TEST_F(SshCrash, OfTheProvisionerLeavesNothingAndMakesNothingTwice) {
-    int creates = 0;
-    int destroys = 0;
-    for (const bool after : {false, true}) {
-        for (int n = 1; n < kMostLogins && !HasFailure(); ++n) {
-            std::string lease;
-            const bool killed = with_kill(n, after, [&] { lease = acquire(); });
-            const bool killed_again = with_kill(n, after, [&] { release(lease); });
-            creates += killed;
-            destroys += killed_again;
-            if (!killed && !killed_again) break;
-        }
-    }
-    EXPECT_GT(creates, 2);
-    EXPECT_GT(destroys, 1);
-    std::printf("killed in %d creates and %d destroys\n", creates, destroys);
+    const auto before = kill_at_each_login("prov", false);
+    const auto after = kill_at_each_login("prov", true);
+    EXPECT_GT(before.first + after.first, 2);
+    EXPECT_GT(before.second + after.second, 1);
+}
+
+TEST_F(SshCrash, OfTheBrokerLeavesNothingAndMakesNothingTwice) {
+    const auto kills = kill_at_each_login("lease", true);
+    EXPECT_GT(kills.first, 1);
+    EXPECT_GT(kills.second, 0);
 }
 
 }  // namespace

@@ -156,8 +156,10 @@ TEST_F(LeaseSystem, AThousandLeasesThatEndTogetherAreExpiredWithinTwoSecondsUnde
     }
     RecordProperty("making_ms", static_cast<int>(making.count()));
     RecordProperty("latest_ms", static_cast<int>(latest.count()));
-    // Where the machine is so busy that even making them took longer, ending them may, too.
-    EXPECT_LT(latest, std::max<milliseconds>(seconds{2}, making)) << suite().logs();
+    // Where the machine is so busy that even making them took so long, nothing is shown.
+    if (making > seconds{10})
+        GTEST_SKIP() << "NOTHING PROVEN: making them took " << making.count() << " ms";
+    EXPECT_LT(latest, seconds{2}) << suite().logs();
 }
 
 TEST_F(LeaseSystem, Case11SlugAndIdAreAsGoodAndReleaseIsIdempotent) {
