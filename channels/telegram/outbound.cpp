@@ -173,7 +173,8 @@ chat::SendError error_of(int status, const Json& body) {
     // 502 and 503 are said by what stands before the service: it was not reached. Another 5xx may
     // come after the message was sent.
     if (status == 502 || status == 503 || status == 409) return {Kind::kLater, {}, why};
-    if (status >= 500 || status < 400) return {Kind::kUnknown, {}, why};
+    if (status >= 500) return {Kind::kFailed, {}, why};
+    if (status < 400) return {Kind::kUnknown, {}, why};
     return refused_with(status, why);
 }
 

@@ -287,7 +287,7 @@ TEST_F(TelegramPlatform, SaysWhereItIsNotKnownWhetherAMessageWent) {
     fault(R"({"method":"sendMessage","kind":"drop_after"})");
     EXPECT_EQ(platform_->post(words("dropped")).error.kind, Kind::kUnknown);
     fault(R"({"method":"sendMessage","kind":"error_after","status":500})");
-    EXPECT_EQ(platform_->post(words("failed")).error.kind, Kind::kUnknown);
+    EXPECT_EQ(platform_->post(words("failed")).error.kind, Kind::kFailed);
     EXPECT_EQ(seen().size(), 4U) << "each of them once";
     fault(R"({"method":"sendMessage","kind":"late","ms":300})");
     EXPECT_TRUE(platform_->post(words("late")).value);

@@ -208,7 +208,7 @@ TEST_F(WhatsAppPlatform, UnderstandsRefusals) {
     EXPECT_EQ(platform_->post(words("x")).error.kind, Kind::kLater);
     ASSERT_TRUE(platform_->post(words("1")).value) << "the connection is kept from here on";
     fault(R"({"route":"messages","kind":"error_after","status":500,"code":131000})");
-    EXPECT_EQ(platform_->post(words("2")).error.kind, Kind::kUnknown);
+    EXPECT_EQ(platform_->post(words("2")).error.kind, Kind::kFailed);
     fault(R"({"route":"messages","kind":"drop_after"})");
     EXPECT_EQ(platform_->post(words("3")).error.kind, Kind::kUnknown);
     EXPECT_EQ(seen().size(), 4U) << "each of them once";

@@ -277,7 +277,8 @@ chat::SendError error_of(int status, const Json& body) {
     // Said before anything was done; another 5xx may come after the message was sent.
     if (status == 502 || status == 503 || code == 131'016 || code == 2)
         return {Kind::kLater, {}, why};
-    if (status >= 500 || status < 400 || code == 131'000) return {Kind::kUnknown, {}, why};
+    if (status >= 500 || code == 131'000) return {Kind::kFailed, {}, why};
+    if (status < 400) return {Kind::kUnknown, {}, why};
     return {Kind::kRefused, {}, why};
 }
 

@@ -74,6 +74,7 @@ struct SendError {
     enum class Kind {
         kLater,  ///< try again after `retry_after` (429, 5xx, timeouts that prove nothing was done)
         kUnknown,       ///< it may have been done: the connection broke after the request went out
+        kFailed,        ///< the platform answers that it failed (5xx), hardly ever after doing it
         kBadMarkup,     ///< the platform refuses the markup: again as plain text
         kUnchanged,     ///< an edit that changes nothing: as good as done
         kGone,          ///< the message to be edited is no longer there

@@ -16,6 +16,8 @@ namespace berth::chat {
 // Limits, each with its reason.
 /// A message is not retried beyond this age: who asked has gone on.
 inline constexpr std::chrono::minutes kReplyTtl{10};
+/// A message that cannot be changed is tried this long: a decision is worth showing late.
+inline constexpr std::chrono::hours kEditTtl{24};
 /// A message that came in and cannot be carried out (the bus or a service is away) is told so then.
 inline constexpr std::chrono::minutes kGiveUp{10};
 /// Longer than any platform sends an event again (Telegram: a day).
