@@ -65,6 +65,7 @@ struct Outgoing {
     std::string answers;  ///< the message it answers, where the platform shows that; or empty
     std::string
         only_for;  ///< a person's id: nobody else sees it, where the platform can (else it is not)
+    WallTime since{};    ///< it was not posted before
     std::string handle;  ///< of the Inbound it answers; may have ended, then it is not used
     bool plain = false;  ///< the platform refused the markup before: send plain text
 };
@@ -84,6 +85,7 @@ struct SendError {
     Kind kind = Kind::kLater;
     milliseconds retry_after{0};  ///< kLater: what the platform asked; 0: the bridge's own backoff
     std::string reason;           ///< the platform's code and words, without secrets
+    bool everywhere = false;      ///< `retry_after` is the route's, not only this chat's
 };
 
 /// What a successful post is known by, for edits.

@@ -19,7 +19,7 @@ namespace {
 constexpr milliseconds kSenderPoll{500};  // what nobody rang for: rows of another instance
 constexpr milliseconds kFirstRetry{500};
 constexpr milliseconds kLongestRetry{30'000};
-constexpr milliseconds kLongestPause{300'000};  // whatever the platform says
+constexpr milliseconds kLongestPause{std::chrono::hours{24}};  // longer is no answer
 constexpr milliseconds kRefusedRetry{5'000};
 constexpr milliseconds kDatabaseRetry{200};
 constexpr int kDoubtfulAtOnce = 16;
@@ -124,7 +124,7 @@ bool Sender::give_posts() {
         const std::lock_guard lock(mutex_);
         const SteadyTime now = std::chrono::steady_clock::now();
         held = limiter_.held_back("post", now);
-        limit = std::min(limit, limiter_.available(now));
+        limit = std::min(limit, limiter_.available("post", now));
     }
     if (limit == 0) return false;
     auto rows = repo::claim_outbound(parts_.pool(), held, limit);
@@ -163,7 +163,7 @@ bool Sender::give_edits() {
         const Rate& rate = own.per_second > 0 ? own : platform_.traits().per_conversation;
         const double reserve = in_place ? std::max(0.0, (rate.burst - 1.0) / 2) : 0.0;
         low = edits().held_back("edit", now, reserve);
-        limit = std::min(limit, edits().available(now));
+        limit = std::min(limit, edits().available("edit", now));
     }
     if (limit == 0) return false;
     auto rows = repo::changed_outbound(parts_.pool(), under_way, held, low, limit);
@@ -265,8 +265,7 @@ void Sender::settle(const OutboundRow& row, const SendResult<Sent>& result) {
             }
             [[fallthrough]];
         case SendError::Kind::kLater:
-            if (error.retry_after.count() > 0)
-                pause(row.outgoing.conversation.chat, "post", error.retry_after);
+            pause(row, "post", error);
             retry(row, error, row.outgoing.plain, row.doubts);
             break;
     }
@@ -301,19 +300,34 @@ void Sender::doubt(const OutboundRow& row, const std::string& reason) {
     }
 }
 
+SendResult<std::optional<Sent>> Sender::look_for(const OutboundRow& row) {
+    {
+        const std::lock_guard lock(mutex_);
+        const SteadyTime now = std::chrono::steady_clock::now();
+        if (limiter_.paused(row.outgoing.conversation.chat, "find", now))
+            return {std::nullopt, {SendError::Kind::kLater, {}, "the platform asked to wait"}};
+    }
+    auto found = platform_.find(row.outgoing);
+    if (!found.value) pause(row, "find", found.error);
+    return found;
+}
+
 void Sender::resolve(OutboundRow row) {
     if (!platform_.traits().can_find) {
         doubt(row, "the bridge ended while it was being sent");
         return;
     }
-    const auto found = platform_.find(row.outgoing);
+    const auto found = look_for(row);
     if (!found.value) {
         if (found.error.kind == SendError::Kind::kUnauthorized) {
             refuse(found.error.reason);
-        } else if (found.error.kind == SendError::Kind::kRefused) {
-            fail(row, found.error.reason);
         }
-        return;  // asked again at the next look
+        if (found.error.kind == SendError::Kind::kRefused) {
+            fail(row, found.error.reason);
+        } else if (row.expires_at <= parts_.now()) {  // what comes behind it waits no longer
+            fail(row, kNotTwice + found.error.reason);
+        }
+        return;  // else asked again at the next look
     }
     if (*found.value) {
         // What it shows is not known: drawn anew.
@@ -388,10 +402,10 @@ void Sender::postpone(const OutboundRow& row, const SendError& error, int doubts
     if (failing > (platform_.traits().edits ? milliseconds{kEditTtl} : milliseconds{kReplyTtl}))
         return give_up_edit(row, error.reason);
     parts_.metrics.retried.add();
-    if (error.retry_after.count() > 0)
-        pause(row.outgoing.conversation.chat, "edit", error.retry_after);
-    const milliseconds wait =
-        std::max(error.retry_after, std::clamp(failing, kFirstRetry, kLongestRetry));
+    pause(row, "edit", error);
+    const milliseconds wait = std::max(
+        std::min(error.retry_after, kLongestPause), std::clamp(failing, kFirstRetry, kLongestRetry)
+    );
     persist([&] { return repo::mark_edit(parts_.pool(), row, parts_.now() + wait, doubts); });
 }
 
@@ -465,10 +479,17 @@ void Sender::bury(
     });
 }
 
-void Sender::pause(const std::string& chat, std::string_view route, milliseconds time) {
+void Sender::pause(const OutboundRow& row, std::string_view route, const SendError& error) {
+    if (error.retry_after.count() <= 0) return;
     const std::lock_guard lock(mutex_);
-    (route == "edit" ? edits() : limiter_)
-        .pause(chat, route, std::chrono::steady_clock::now() + std::min(time, kLongestPause));
+    Limiter& limiter = route == "edit" ? edits() : limiter_;
+    const SteadyTime until =
+        std::chrono::steady_clock::now() + std::min(error.retry_after, kLongestPause);
+    if (error.everywhere) {
+        limiter.pause_all(route, until);
+    } else {
+        limiter.pause(row.outgoing.conversation.chat, route, until);
+    }
 }
 
 void Sender::persist(const std::function<Result<void>()>& write) {

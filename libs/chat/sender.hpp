@@ -65,7 +65,9 @@ private:
     void refuse(const std::string& reason);
     /// Until the database takes it, or this stops: then the row stays marked and is resolved later.
     void persist(const std::function<Result<void>()>& write);
-    void pause(const std::string& chat, std::string_view route, milliseconds time);
+    /// As the platform asked, if it did.
+    void pause(const OutboundRow& row, std::string_view route, const SendError& error);
+    SendResult<std::optional<Sent>> look_for(const OutboundRow& row);
 
     Parts& parts_;
     Platform& platform_;

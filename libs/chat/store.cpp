@@ -18,7 +18,7 @@ namespace {
 #define OUTBOUND_COLUMNS                                                                           \
     "o.id, o.key, o.kind, o.chat, o.thread, o.follows, o.content, o.file, o.answers, o.only_for, " \
     "o.handle, o.revision, o.message, o.plain, o.attempts, o.doubts, o.state = 'expired', "        \
-    "o.expires_at, coalesce(o.edit_since, now()), o.edit_doubts"
+    "o.expires_at, coalesce(o.edit_since, now()), o.edit_doubts, o.created_at"
 
 constexpr Statement kInsertInbound{
     "INSERT INTO inbound (event_id, command_id, conversation, body) "
@@ -163,6 +163,7 @@ Result<std::vector<OutboundRow>> to_outbound(Result<Rows> rows) {
         one.outgoing.only_for = row.text(9);
         one.outgoing.handle = row.text(10);
         one.outgoing.plain = row.boolean(13);
+        one.outgoing.since = row.time(20);
         out.push_back(std::move(one));
     }
     return out;

@@ -249,6 +249,56 @@ TEST(Bridge, AnEditThatIsRefusedIsADeadLetterAndOneOfNothingIsNone) {
     }
 }
 
+TEST(Bridge, AWaitThatTheRouteAskedForEverywhereHoldsEveryChat) {
+    std::atomic<int> refused{0};
+    BridgeWorld world;
+    world.chat().on_post([&](const chat::Outgoing&) -> std::optional<PlayedChat::Fault> {
+        if (refused.fetch_add(1) > 0) return std::nullopt;
+        return PlayedChat::Fault{{Kind::kLater, std::chrono::minutes{30}, "429", true}};
+    });
+    world.start();
+    world.chat().tell_surely(said("whoami"));
+    ASSERT_TRUE(eventually([&] { return world.chat().posts() == 1; }, seconds{20}));
+    ASSERT_TRUE(eventually(
+        [&] {  // longer than an answer lives: it is not asked for earlier all the same
+            const auto rows = world.pool().exec_autocommit(
+                "SELECT count(*) FROM outbound WHERE due_at > now() + interval '29 min'"
+            );
+            return rows && (*rows)[0].int64(0) == 1;
+        },
+        seconds{20}
+    ));
+    world.chat().tell_surely(said("whoami", "U1", "C2"));
+    EXPECT_FALSE(world.chat().wait_until([](const auto& all) { return !all.empty(); }, seconds{2}));
+}
+
+TEST(Bridge, ThePlatformIsNotAskedForAMessageBeforeItsWaitIsOver) {
+    std::atomic<int> asked{0};
+    BridgeWorld world;
+    world.chat().on_post([](const chat::Outgoing& message) -> std::optional<PlayedChat::Fault> {
+        if (!has(message.content.markdown, "anna")) return std::nullopt;
+        return PlayedChat::Fault{{Kind::kUnknown, milliseconds{0}, "broken pipe"}};
+    });
+    world.chat().on_find([&]() -> std::optional<chat::SendError> {
+        ++asked;
+        return chat::SendError{Kind::kLater, seconds{600}, "429"};
+    });
+    world.start();
+    world.chat().tell_surely(said("whoami"));
+    world.chat().tell_surely(said("leases"));
+    ASSERT_TRUE(eventually([&] { return asked == 1; }, seconds{20}));
+    EXPECT_FALSE(world.chat().wait_until([](const auto& all) { return !all.empty(); }, seconds{3}));
+    EXPECT_EQ(asked, 1);
+    // What nobody can say anything about holds up its conversation no longer than it lives.
+    ASSERT_TRUE(world.pool().exec_autocommit(
+        "UPDATE outbound SET expires_at = now() - interval '1 s' WHERE state = 'sending'"
+    ));
+    EXPECT_TRUE(world.chat().wait_for([](const Shown& m) {
+        return has(m.content.markdown, "No machine");
+    }));
+    EXPECT_EQ(world.dead_letters().size(), 1U);
+}
+
 TEST(Bridge, ATooOldMessageIsNeverSent) {
     BridgeWorld world;
     world.chat().on_post([](const chat::Outgoing&) -> std::optional<PlayedChat::Fault> {
