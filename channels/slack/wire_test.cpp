@@ -187,6 +187,7 @@ TEST(SlackBlocks, AreWithinTheLimits) {
 TEST(SlackErrors, AreWhatTheyMeanForTheMessage) {
     using Kind = chat::SendError::Kind;
     EXPECT_EQ(error_of("token_revoked").kind, Kind::kUnauthorized);
+    EXPECT_EQ(error_of("missing_scope").kind, Kind::kRefused) << "of one method";
     EXPECT_EQ(error_of("invalid_blocks").kind, Kind::kBadMarkup);
     EXPECT_EQ(error_of("message_not_found").kind, Kind::kGone);
     EXPECT_EQ(error_of("is_archived").kind, Kind::kRefused);
