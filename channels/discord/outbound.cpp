@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // To Discord: cards as embeds, Markdown as content, buttons, commands, files.
 #include <algorithm>
+#include <limits>
 
 #include "chat/length.hpp"
 #include "chat/markdown.hpp"
@@ -16,6 +17,8 @@ constexpr std::string_view kCutMark = "…";
 
 enum ButtonKind { kSecondary = 2, kSuccess = 3, kDanger = 4 };
 constexpr int kEphemeralFlag = 1 << 6;
+
+constexpr std::size_t kNoLimit = std::numeric_limits<std::size_t>::max();
 
 std::size_t size_of(std::string_view text) { return chat::length(text, kUnit); }
 std::string cut(std::string_view text, std::size_t max) { return chat::cut(text, max, kUnit); }
@@ -140,6 +143,11 @@ std::string card_text(const chat::Card& card) {
     return out;
 }
 
+bool shows_code(const chat::Card& card, bool plain) {
+    const std::string text = plain ? card_text(card) : embed_of(card).string_or("description", "");
+    return card.code.empty() || text.find(fenced(card.code, kNoLimit)) != std::string::npos;
+}
+
 /// What an embed says, without what Discord adds to it.
 Json words_of(const Json* embeds) {
     Json out = Json::array();
@@ -200,11 +208,13 @@ Json body_of(const chat::Outgoing& message) {
     Json components = Json::array();
     std::string text;
     if (content.is_card) {
-        components = components_of(content.card.buttons);
+        const chat::Card card =
+            chat::shown_card(content.card, shows_code(content.card, message.plain));
+        components = components_of(card.buttons);
         if (message.plain) {
-            text = card_text(content.card);
+            text = card_text(card);
         } else {
-            embeds.push(embed_of(content.card));
+            embeds.push(embed_of(card));
         }
     } else {
         text = markdown_text(content.markdown, message.plain);
