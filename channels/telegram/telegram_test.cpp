@@ -280,6 +280,13 @@ TEST_F(TelegramPlatform, UnderstandsRefusals) {
     EXPECT_EQ(seen("-1007").size(), 2U);
 }
 
+TEST_F(TelegramPlatform, AGroupHearsTwentyMessagesAMinute) {
+    start();
+    const chat::Rate group = platform_->traits().rate_of("-1007");
+    EXPECT_LE(group.burst + 60 * group.per_second, 20.0);
+    EXPECT_EQ(platform_->traits().rate_of("7").per_second, 1.0);
+}
+
 TEST_F(TelegramPlatform, SaysWhereItIsNotKnownWhetherAMessageWent) {
     start();
     say("hello");

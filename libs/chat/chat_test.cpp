@@ -89,6 +89,18 @@ TEST(Limiter, EachChatHasItsBudget) {
     EXPECT_TRUE(limiter.held_back("post", at(1.01)).empty());
 }
 
+TEST(Limiter, ChatsMayDiffer) {
+    Limiter limiter({100.0, 100.0}, {100.0, 100.0}, [](std::string_view chat) {
+        return chat == "group" ? Rate{0.25, 1.0} : Rate{1.0, 1.0};
+    });
+    limiter.take("group", at(0));
+    limiter.take("person", at(0));
+    EXPECT_EQ(limiter.next(at(0), seconds{5}), seconds{1});
+    EXPECT_EQ(limiter.held_back("post", at(1.01)), Words{"group"});
+    EXPECT_EQ(limiter.next(at(1.01), seconds{5}), milliseconds{2'990});
+    EXPECT_TRUE(limiter.held_back("post", at(4.01)).empty());
+}
+
 TEST(Limiter, AllChatsTogetherHaveOne) {
     Limiter limiter({100.0, 100.0}, {10.0, 3.0});
     for (const char* chat : {"a", "b", "c"}) {

@@ -25,7 +25,7 @@ void Limiter::Bucket::fill(const Rate& rate, SteadyTime now) {
     at = now;
 }
 
-bool Limiter::Chat::idle(const Rate& rate, SteadyTime now) const {
+bool Limiter::Chat::idle(SteadyTime now) const {
     Bucket filled = bucket;
     filled.fill(rate, now);
     return filled.tokens >= std::max(1.0, rate.burst) &&
@@ -52,27 +52,33 @@ std::vector<std::string> Limiter::held_back(
 ) {
     std::vector<std::string> out;
     for (auto& [name, chat] : chats_) {
-        chat.bucket.fill(per_chat_, now);
+        chat.bucket.fill(chat.rate, now);
         if (chat.bucket.tokens < 1.0 + reserve || holds(chat.paused, route, now))
             out.push_back(name);
     }
     return out;
 }
 
+Limiter::Chat& Limiter::chat_of(const std::string& chat, SteadyTime now) {
+    const auto [at, made] = chats_.try_emplace(chat);
+    if (made) {
+        const Rate rate = rate_of_ == nullptr ? per_chat_ : rate_of_(chat);
+        at->second = {rate, {std::max(1.0, rate.burst), now}, {}};
+    }
+    return at->second;
+}
+
 void Limiter::take(const std::string& chat, SteadyTime now) {
     if (chats_.size() >= kLookForIdle) forget(now);
-    const auto [at, made] = chats_.try_emplace(chat);
-    if (made) at->second.bucket = {std::max(1.0, per_chat_.burst), now};
-    at->second.bucket.fill(per_chat_, now);
-    at->second.bucket.tokens -= 1.0;
+    Chat& taken = chat_of(chat, now);
+    taken.bucket.fill(taken.rate, now);
+    taken.bucket.tokens -= 1.0;
     (void)left(now);
     all_.tokens -= 1.0;
 }
 
 void Limiter::pause(const std::string& chat, std::string_view route, SteadyTime until) {
-    const auto [at, made] = chats_.try_emplace(chat);
-    if (made) at->second.bucket = {std::max(1.0, per_chat_.burst), until - seconds{1}};
-    SteadyTime& paused = at->second.paused[std::string(route)];
+    SteadyTime& paused = chat_of(chat, until - seconds{1}).paused[std::string(route)];
     paused = std::max(paused, until);
 }
 
@@ -105,15 +111,15 @@ milliseconds Limiter::next(SteadyTime now, milliseconds idle) {
     };
     then(paused_);
     for (auto& [name, chat] : chats_) {
-        chat.bucket.fill(per_chat_, now);
-        if (chat.bucket.tokens < 1.0) sooner(until_one(chat.bucket.tokens, per_chat_));
+        chat.bucket.fill(chat.rate, now);
+        if (chat.bucket.tokens < 1.0) sooner(until_one(chat.bucket.tokens, chat.rate));
         then(chat.paused);
     }
     return out;
 }
 
 void Limiter::forget(SteadyTime now) {
-    std::erase_if(chats_, [&](const auto& each) { return each.second.idle(per_chat_, now); });
+    std::erase_if(chats_, [&](const auto& each) { return each.second.idle(now); });
 }
 
 }  // namespace berth::chat

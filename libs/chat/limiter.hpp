@@ -16,7 +16,10 @@ namespace berth::chat {
 /// Pure but for the time it is given. One thread.
 class Limiter {
 public:
-    Limiter(Rate per_chat, Rate overall) : per_chat_(per_chat), overall_(overall) {}
+    using RateOf = Rate (*)(std::string_view chat);
+    /// `rate_of` where chats differ.
+    Limiter(Rate per_chat, Rate overall, RateOf rate_of = nullptr)
+        : per_chat_(per_chat), overall_(overall), rate_of_(rate_of) {}
 
     /// How many messages may go out now on the route, over all chats; 0 while the platform asked
     /// for silence.
@@ -45,16 +48,19 @@ private:
     };
     using Pauses = std::unordered_map<std::string, SteadyTime>;  // by route
     struct Chat {
+        Rate rate;
         Bucket bucket;
         Pauses paused;
-        bool idle(const Rate& rate, SteadyTime now) const;
+        bool idle(SteadyTime now) const;
     };
     void forget(SteadyTime now);
+    Chat& chat_of(const std::string& chat, SteadyTime now);
     std::size_t left(SteadyTime now);
     static bool holds(const Pauses& pauses, std::string_view route, SteadyTime now);
 
     const Rate per_chat_;
     const Rate overall_;
+    const RateOf rate_of_;
     Bucket all_;
     Pauses paused_;
     bool begun_ = false;

@@ -119,6 +119,8 @@ struct Traits {
     /// find() can say whether a message was posted, or the platform drops a repeated key.
     bool can_find = false;
     Rate per_conversation;
+    /// Of posts in one chat, where chats differ; else per_conversation.
+    Rate (*rate_of)(std::string_view chat) = nullptr;
     /// Of changes in one conversation; 0 a second: they count among per_conversation.
     Rate edits_per_conversation{0.0, 0.0};
     Rate overall;

@@ -51,7 +51,9 @@ std::string new_token() {
 Sender::Sender(Parts& parts, Platform& platform)
     : parts_(parts),
       platform_(platform),
-      limiter_(platform.traits().per_conversation, platform.traits().overall),
+      limiter_(
+          platform.traits().per_conversation, platform.traits().overall, platform.traits().rate_of
+      ),
       crew_([this](const Task& task) {
           task();
           parts_.outbound.ring();
