@@ -307,6 +307,21 @@ TEST_F(WebhookTest, ARotatedSecretSignsBesideTheNewOneForADay) {
     EXPECT_EQ(signature_of(++count), 1);
 }
 
+TEST_F(WebhookTest, NobodysEventStandsForAnothersOfTheSameId) {
+    add(sink.url("/ok"), {"berth.evt.acme.run.>"});
+    const auto event = publish("rn_forged");
+    publish("rn_real", "acme", "changed", event);
+    ASSERT_TRUE(sink.wait("/ok", 2));
+    publish("rn_real", "acme", "changed", event);  // the same again
+    publish("rn_last");
+    ASSERT_TRUE(sink.wait("/ok", 3));
+    const auto posts = sink.posts("/ok");
+    EXPECT_EQ(posts[0].headers.get("webhook-id"), event);
+    EXPECT_TRUE(posts[1].headers.get("webhook-id").starts_with(event + "."));
+    EXPECT_NE(posts[1].body.find("rn_real"), std::string::npos);
+    EXPECT_NE(posts[2].body.find("rn_last"), std::string::npos);
+}
+
 TEST_F(WebhookTest, NoSecretLiesOpenInTheDatabaseOrOnTheBus) {
     std::vector<std::string> said;
     std::mutex mutex;
