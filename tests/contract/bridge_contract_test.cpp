@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <set>
 
+#include "chat/settings.hpp"
 #include "service/proto_time.hpp"
 #include "support/chat/bridge_world.hpp"
 #include "support/has.hpp"
@@ -134,6 +135,21 @@ TEST(Bridge, HelpAndWrongCodesAreAnsweredOnceAnHourWhereSomebodyIsNotLinked) {
     for (const auto& each : all) EXPECT_EQ(each.only_for, "U3");
     for (int i = 0; i < 2; ++i) world.chat().tell_surely(said("help", "U3"));
     EXPECT_TRUE(world.chat().wait_until([](const auto& shown) { return shown.size() == 5; }));
+}
+
+TEST(Bridge, WhatWasSaidLongAgoIsNotDoneAnyMore) {
+    BridgeWorld world;
+    world.start();
+    auto old = said("leases");
+    old.at -= chat::kInboundKept;
+    world.chat().tell_surely(old);
+    auto late = said("history");
+    late.at -= chat::kInboundKept - std::chrono::hours{1};
+    world.chat().tell_surely(late);
+    world.chat().tell_surely(said("whoami"));
+    ASSERT_TRUE(world.chat().wait_for([](const Shown& m) { return has(m.content.markdown, "anna"); }
+    ));
+    EXPECT_EQ(world.chat().shown().size(), 2U);
 }
 
 TEST(Bridge, AListOfPeopleIsKeptAlsoInPrivate) {
