@@ -104,7 +104,8 @@ Json embed_of(const chat::Card& card) {
     return embed;
 }
 
-Json components_of(const std::vector<chat::Button>& buttons) {
+/// The buttons' ids tell, too, which message they are of: history gives them, and no nonces.
+Json components_of(const std::vector<chat::Button>& buttons, const std::string& nonce) {
     Json rows = Json::array();
     Json row = Json::array();
     std::size_t in_row = 0;
@@ -118,7 +119,10 @@ Json components_of(const std::vector<chat::Button>& buttons) {
         item.set("type", 2)
             .set("style", style)
             .set("label", never_empty(cut(button.label, kMaxLabel)));
-        item.set("custom_id", (button.asks_comment ? "c:" : "b:") + button.token);
+        item.set(
+            "custom_id",
+            (button.asks_comment ? "c:" : "b:") + button.token + (nonce.empty() ? "" : ":" + nonce)
+        );
         row.push(std::move(item));
         if (++in_row == kMaxButtonsInRow) {
             rows.push(
@@ -210,7 +214,7 @@ Json body_of(const chat::Outgoing& message) {
     if (content.is_card) {
         const chat::Card card =
             chat::shown_card(content.card, shows_code(content.card, message.plain));
-        components = components_of(card.buttons);
+        components = components_of(card.buttons, nonce_of(message.key));
         if (message.plain) {
             text = card_text(card);
         } else {
@@ -240,6 +244,17 @@ Json body_of(const chat::Outgoing& message) {
 std::string nonce_of(std::string_view key) {
     // A ULID's first character changes once in a thousand years.
     return std::string(key.size() > kMaxNonce ? key.substr(key.size() - kMaxNonce) : key);
+}
+
+std::string marked_with(const Json& shown) {
+    const Json* rows = shown.find("components");
+    const Json* row = rows == nullptr || rows->as_array() == nullptr || rows->as_array()->empty()
+                          ? nullptr
+                          : rows->as_array()->front().find("components");
+    if (row == nullptr || row->as_array() == nullptr || row->as_array()->empty()) return {};
+    const std::string id = row->as_array()->front().string_or("custom_id", "");
+    const auto mark = id.rfind(':');
+    return mark == std::string::npos || mark < 2 ? std::string() : id.substr(mark + 1);
 }
 
 bool says_the_same(const Json& shown, const Json& body) {
