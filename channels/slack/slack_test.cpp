@@ -148,6 +148,22 @@ TEST_F(SlackPlatform, OpensTheNewConnectionBeforeTheOldOneEnds) {
     }
 }
 
+TEST_F(SlackPlatform, SaysThatSocketModeWasSwitchedOffAndGoesOnWhenItIsOn) {
+    start();
+    fault(
+        R"({"method":"apps.connections.open","kind":"error","error":"link_disabled","times":1000})"
+    );
+    fake_.tell("disconnect", R"({"reason":"link_disabled","close_after":0.05})");
+    ASSERT_TRUE(eventually([&] {
+        return !heard_.state().ready &&
+               heard_.state().reason.find("link_disabled") != std::string::npos;
+    })) << heard_.state().reason;
+    fake_.tell("faults", R"({"faults":[]})");
+    ASSERT_TRUE(heard_.wait_ready());
+    say("hello");
+    EXPECT_TRUE(heard_.wait_events(1));
+}
+
 TEST_F(SlackPlatform, FindsADeadConnectionAndLosesNothing) {
     fake_.tell("line", R"({"ack_within":0.2})");
     start();

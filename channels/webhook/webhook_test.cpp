@@ -163,6 +163,24 @@ TEST_F(WebhookTest, DisabledAfterADayWithAnEventAndGoesOnWhenEnabled) {
     (void)other;
 }
 
+TEST_F(WebhookTest, DisabledWhereTooMuchWaits) {
+    const auto id = add(sink.url("/hook"), {"berth.evt.acme.run.>"});
+    add(sink.url("/other"), {"berth.evt.acme.webhook.>"});
+    ASSERT_TRUE(pool->exec_autocommit(store::Statement(
+        "UPDATE subscribers SET pending = " + std::to_string(kMaxBacklog + 1) + " WHERE id = '" +
+        id + "'"
+    )));
+    sender->wake();
+    ASSERT_TRUE(eventually([&] { return look(id).state() == v1::SUBSCRIBER_STATE_DISABLED; }));
+    EXPECT_EQ(look(id).reason(), "backlog");
+    EXPECT_TRUE(eventually([&] {
+        const auto posts = sink.posts("/other");
+        return std::any_of(posts.begin(), posts.end(), [&](const auto& post) {
+            return post.body.find("webhook.subscriber.disabled." + id) != std::string::npos;
+        });
+    }));
+}
+
 TEST_F(WebhookTest, GoneDisablesAtOnceAndRetryAfterIsObeyed) {
     const auto gone = add(sink.url("/status/410"), {"berth.evt.acme.run.>"});
     publish("rn_1");
