@@ -113,19 +113,24 @@ function(berth_test)
     ENVIRONMENT "BERTH_BIN_DIR=${CMAKE_BINARY_DIR}/bin;BERTH_SOURCE_DIR=${CMAKE_SOURCE_DIR};${A_ENV}")
 endfunction()
 
-# berth_fake_tests(slack fake_test sdk_test TIMEOUT 360)
+# berth_fake_tests(slack fake_test sdk_test TIMEOUT 360 FOR slack_platform_test)
 # The tests of tests/fakes/<name>, by Debian's own Python, which has the distribution's libraries. A missing one skips.
+# Those of FOR are run against a fake that passed them (or where they were skipped) only.
 function(berth_fake_tests name)
   if(NOT BERTH_TESTS)
     return()
   endif()
-  cmake_parse_arguments(A "" "TIMEOUT" "" ${ARGN})
+  cmake_parse_arguments(A "" "TIMEOUT" "FOR" ${ARGN})
   foreach(test ${A_UNPARSED_ARGUMENTS})
     # An sdk_test installs others' libraries into its folder.
     set(folder $<$<STREQUAL:${test},sdk_test>:${CMAKE_BINARY_DIR}/sdk/${name}>)
     add_test(NAME ${name}_${test} COMMAND /usr/bin/python3 -B ${CMAKE_SOURCE_DIR}/tests/fakes/${name}/${test}.py ${folder}
       COMMAND_EXPAND_LISTS)
-    set_tests_properties(${name}_${test} PROPERTIES LABELS contract TIMEOUT ${A_TIMEOUT} SKIP_RETURN_CODE 77)
+    set_tests_properties(${name}_${test} PROPERTIES LABELS contract TIMEOUT ${A_TIMEOUT} SKIP_RETURN_CODE 77
+      FIXTURES_SETUP ${name}_${test})
+    foreach(user ${A_FOR})
+      set_property(TEST ${user} APPEND PROPERTY FIXTURES_REQUIRED ${name}_${test})
+    endforeach()
   endforeach()
 endfunction()
 

@@ -311,9 +311,9 @@ chat::SendResult<chat::Sent> Discord::edit(
 }
 
 /// Discord drops a nonce it has seen, so a post that may have been made is simply made again: but
-/// it forgets nonces after some minutes, and its history need not tell them. Cards, which are
-/// unlike any other, are therefore looked for by what they say as well; the same words twice are
-/// two messages.
+/// it forgets nonces after some minutes, and its history need not tell them. Cards are therefore
+/// looked for by the mark of their buttons, and where they have none by what they say; the same
+/// words twice are two messages.
 chat::SendResult<std::optional<chat::Sent>> Discord::find(const chat::Outgoing& message) {
     using Found = chat::SendResult<std::optional<chat::Sent>>;
     const auto found = [](const Json& shown) {
@@ -344,9 +344,11 @@ chat::SendResult<std::optional<chat::Sent>> Discord::find(const chat::Outgoing& 
         for (const Json& shown : *list) {
             const Json* author = shown.find("author");
             const std::string said = shown.string_or("nonce", "");
-            const bool same = said.empty() && message.content.is_card && author != nullptr &&
-                              author->bool_or("bot", false) && says_the_same(shown, body);
-            if (said == nonce || same) return found(shown);
+            const std::string mark = marked_with(shown);
+            const bool mine = author != nullptr && author->bool_or("bot", false);
+            const bool same = said.empty() && mark.empty() && message.content.is_card && mine &&
+                              says_the_same(shown, body);
+            if (said == nonce || (mine && mark == nonce) || same) return found(shown);
         }
         if (list->size() < kPage) break;
         before = "&before=" + list->back().string_or("id", "0");  // the oldest comes last

@@ -232,6 +232,25 @@ TEST_F(Posting, WhatMayHaveGoneOutIsFoundOrPostedOnce) {
     EXPECT_TRUE(found.value->has_value());
 }
 
+TEST_F(Posting, OfTwoEqualCardsEachIsFoundAsItself) {
+    start();
+    chat::Outgoing first = card("make: starting");
+    first.content.card.buttons = {{"tok1", "Cancel", chat::ButtonStyle::kDanger, false}};
+    first.key = "01hzzzzzzzzzzzzzzzzzzzzz90";
+    chat::Outgoing second = first;
+    second.content.card.buttons[0].token = "tok2";
+    second.key = "01hzzzzzzzzzzzzzzzzzzzzz91";
+    const auto sent = platform_->post(first);
+    ASSERT_TRUE(sent.value);
+    const auto none = platform_->find(second);
+    ASSERT_TRUE(none.value);
+    EXPECT_FALSE(none.value->has_value()) << "the other's is not adopted";
+    first.content.card.buttons[0].token = "tok3";  // drawn anew after a crash
+    const auto found = platform_->find(first);
+    ASSERT_TRUE(found.value && *found.value);
+    EXPECT_EQ((*found.value)->message, sent.value->message);
+}
+
 TEST_F(Posting, BudgetsAreKeptPerRouteAndInAll) {
     start();
     tell("settings", "{'limits':{'POST /channels/{channel_id}/messages':[2,3.0]}}");

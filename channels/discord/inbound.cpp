@@ -243,7 +243,8 @@ Told interaction_of(const Json& data) {
     Handle handle{
         Handle::Kind::kClick, application, told.inbound->person.id, told.interaction, told.token};
     const std::string custom_id = inner->string_or("custom_id", "");
-    const std::string token = custom_id.size() > 2 ? custom_id.substr(2) : std::string();
+    const std::string token =
+        custom_id.size() > 2 ? custom_id.substr(2, custom_id.find(':', 2) - 2) : std::string();
     if (kind == kCommand && inner->string_or("name", "") == "berth") {
         handle.kind = Handle::Kind::kCommand;
         told.inbound->kind = chat::InboundKind::kCommand;

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // To Discord: cards as embeds, Markdown as content, buttons, commands, files.
 #include <algorithm>
+#include <limits>
 
 #include "chat/length.hpp"
 #include "chat/markdown.hpp"
@@ -16,6 +17,8 @@ constexpr std::string_view kCutMark = "…";
 
 enum ButtonKind { kSecondary = 2, kSuccess = 3, kDanger = 4 };
 constexpr int kEphemeralFlag = 1 << 6;
+
+constexpr std::size_t kNoLimit = std::numeric_limits<std::size_t>::max();
 
 std::size_t size_of(std::string_view text) { return chat::length(text, kUnit); }
 std::string cut(std::string_view text, std::size_t max) { return chat::cut(text, max, kUnit); }
@@ -101,7 +104,8 @@ Json embed_of(const chat::Card& card) {
     return embed;
 }
 
-Json components_of(const std::vector<chat::Button>& buttons) {
+/// The buttons' ids tell, too, which message they are of: history gives them, and no nonces.
+Json components_of(const std::vector<chat::Button>& buttons, const std::string& nonce) {
     Json rows = Json::array();
     Json row = Json::array();
     std::size_t in_row = 0;
@@ -115,7 +119,10 @@ Json components_of(const std::vector<chat::Button>& buttons) {
         item.set("type", 2)
             .set("style", style)
             .set("label", never_empty(cut(button.label, kMaxLabel)));
-        item.set("custom_id", (button.asks_comment ? "c:" : "b:") + button.token);
+        item.set(
+            "custom_id",
+            (button.asks_comment ? "c:" : "b:") + button.token + (nonce.empty() ? "" : ":" + nonce)
+        );
         row.push(std::move(item));
         if (++in_row == kMaxButtonsInRow) {
             rows.push(
@@ -138,6 +145,11 @@ std::string card_text(const chat::Card& card) {
     std::string out = escaped_within(text, card.code.empty() ? kMaxContent : kWords);
     if (!card.code.empty()) out += "\n" + fenced(card.code, kMaxContent - size_of(out) - 1);
     return out;
+}
+
+bool shows_code(const chat::Card& card, bool plain) {
+    const std::string text = plain ? card_text(card) : embed_of(card).string_or("description", "");
+    return card.code.empty() || text.find(fenced(card.code, kNoLimit)) != std::string::npos;
 }
 
 /// What an embed says, without what Discord adds to it.
@@ -200,11 +212,13 @@ Json body_of(const chat::Outgoing& message) {
     Json components = Json::array();
     std::string text;
     if (content.is_card) {
-        components = components_of(content.card.buttons);
+        const chat::Card card =
+            chat::shown_card(content.card, shows_code(content.card, message.plain));
+        components = components_of(card.buttons, nonce_of(message.key));
         if (message.plain) {
-            text = card_text(content.card);
+            text = card_text(card);
         } else {
-            embeds.push(embed_of(content.card));
+            embeds.push(embed_of(card));
         }
     } else {
         text = markdown_text(content.markdown, message.plain);
@@ -230,6 +244,17 @@ Json body_of(const chat::Outgoing& message) {
 std::string nonce_of(std::string_view key) {
     // A ULID's first character changes once in a thousand years.
     return std::string(key.size() > kMaxNonce ? key.substr(key.size() - kMaxNonce) : key);
+}
+
+std::string marked_with(const Json& shown) {
+    const Json* rows = shown.find("components");
+    const Json* row = rows == nullptr || rows->as_array() == nullptr || rows->as_array()->empty()
+                          ? nullptr
+                          : rows->as_array()->front().find("components");
+    if (row == nullptr || row->as_array() == nullptr || row->as_array()->empty()) return {};
+    const std::string id = row->as_array()->front().string_or("custom_id", "");
+    const auto mark = id.rfind(':');
+    return mark == std::string::npos || mark < 2 ? std::string() : id.substr(mark + 1);
 }
 
 bool says_the_same(const Json& shown, const Json& body) {

@@ -74,6 +74,8 @@ Json commands_of(const std::vector<Verb>& verbs);
 Json body_of(const chat::Outgoing& message);
 /// A text of at most 25 characters that is another for each key.
 std::string nonce_of(std::string_view key);
+/// The nonce of the message that its buttons bear; empty for none.
+std::string marked_with(const Json& shown);
 /// True where `shown` (a message as Discord tells it) says what `body` (by body_of) says.
 bool says_the_same(const Json& shown, const Json& body);
 /// A body and its file.

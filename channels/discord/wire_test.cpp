@@ -251,6 +251,24 @@ std::size_t units(const Json* text) {
                : chat::length(*text->as_string(), chat::Unit::kUtf16);
 }
 
+TEST(Outbound, NobodyApprovesWhatIsNotShownWhole) {
+    for (const bool plain : {false, true}) {
+        for (const std::size_t size : {900U, 4'000U}) {
+            chat::Outgoing out = card();
+            out.plain = plain;
+            out.content.card.text = std::string(800, 't');
+            out.content.card.code = std::string(size, 'c') + "``";
+            out.content.card.buttons = {
+                {"tok1", "Approve", chat::ButtonStyle::kGood, false, true},
+                {"tok2", "Deny", chat::ButtonStyle::kDanger, false}};
+            const std::string body = body_of(out).dump();
+            EXPECT_EQ(body.find("tok1") != std::string::npos, size == 900U) << plain;
+            EXPECT_NE(body.find("tok2"), std::string::npos);
+            EXPECT_EQ(body.find("berth approvals") == std::string::npos, size == 900U) << plain;
+        }
+    }
+}
+
 TEST(Outbound, NoCardIsTooLarge) {
     for (const std::string piece : {"x", "*", "é", "\U0001F600", "`", "\n", "@"}) {
         chat::Outgoing out = card();

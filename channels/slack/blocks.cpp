@@ -180,7 +180,8 @@ std::string to_mrkdwn(std::string_view markdown) {
 Message to_message(const chat::Content& content, bool plain) {
     Message out;
     if (content.is_card) {
-        const chat::Card& card = content.card;
+        const bool whole = chat::length(content.card.code, Unit::kCodePoints) <= kPreformatted;
+        const chat::Card card = chat::shown_card(content.card, whole);
         std::string text = card.title;
         if (!card.text.empty()) text += "\n" + card.text;
         if (plain && !card.code.empty()) text += "\n" + card.code;

@@ -2,6 +2,7 @@
 // The platform: what goes out by the Web API, what comes in by either way.
 #include "slack/slack.hpp"
 
+#include <algorithm>
 #include <condition_variable>
 #include <deque>
 #include <mutex>
@@ -23,6 +24,7 @@ using Kind = SendError::Kind;
 
 constexpr std::size_t kMaxModals = 64;  // waiting to be opened; a trigger lives 3 s
 constexpr int kFindPages = 3;
+constexpr std::chrono::minutes kClocksDiffer{5};  // Slack's and ours
 constexpr const char* kEventType = "berth_message";
 
 chat::Traits traits_of() {
@@ -37,6 +39,13 @@ chat::Traits traits_of() {
     out.edits_per_conversation = {1.0, 12.0};
     out.overall = {20.0, 40.0};
     return out;
+}
+
+/// As Slack counts: seconds and six digits.
+std::string timestamp_of(WallTime time) {
+    const std::int64_t micros = std::max<std::int64_t>(to_unix_micros(time), 0);
+    const std::string part = std::to_string(1'000'000 + micros % 1'000'000).substr(1);
+    return std::to_string(micros / 1'000'000) + "." + part;
 }
 
 std::string user_of(const std::string& person) { return person.substr(person.find('/') + 1); }
@@ -96,9 +105,12 @@ public:
         body.set("channel", conversation.chat).set("ts", message);
         // Without this an update without blocks would leave the old ones.
         if (body.find("blocks") == nullptr) body.set("blocks", Json::array());
-        return sent(api_.call("chat.update", body), "ts");
+        auto answer = api_.call("chat.update", body);
+        answer.error.everywhere = true;  // unlike chat.postMessage, which counts by channel
+        return sent(answer, "ts");
     }
 
+    /// A thread is told from its oldest message on, which may be long ago.
     SendResult<std::optional<Sent>> find(const Outgoing& message) override {
         using Found = std::optional<Sent>;
         // Nobody can look for a whisper: it is said once more.
@@ -108,14 +120,16 @@ public:
             Json query = Json::object();
             query.set("channel", message.conversation.chat)
                 .set("limit", std::int64_t{200})
+                .set("oldest", timestamp_of(message.since - kClocksDiffer))
                 .set("include_all_metadata", true);
             if (!message.conversation.thread.empty()) query.set("ts", message.conversation.thread);
             if (!cursor.empty()) query.set("cursor", cursor);
-            const auto answer = api_.call_form(
+            auto answer = api_.call_form(
                 message.conversation.thread.empty() ? "conversations.history"
                                                     : "conversations.replies",
                 query
             );
+            answer.error.everywhere = true;
             if (!answer.value) return {std::nullopt, answer.error};
             if (const auto ts = look_for(message, *answer.value); !ts.empty())
                 return {Found(Sent{ts}), {}};
@@ -271,7 +285,7 @@ private:
     }
 
     void check_token() {
-        const auto answer = api_.call_form("auth.test", Json::object());
+        const auto answer = api_.auth_test();
         std::string refused;
         if (!answer.value) {
             if (answer.error.kind != Kind::kUnauthorized) {

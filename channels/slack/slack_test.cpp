@@ -148,6 +148,22 @@ TEST_F(SlackPlatform, OpensTheNewConnectionBeforeTheOldOneEnds) {
     }
 }
 
+TEST_F(SlackPlatform, SaysThatSocketModeWasSwitchedOffAndGoesOnWhenItIsOn) {
+    start();
+    fault(
+        R"({"method":"apps.connections.open","kind":"error","error":"link_disabled","times":1000})"
+    );
+    fake_.tell("disconnect", R"({"reason":"link_disabled","close_after":0.05})");
+    ASSERT_TRUE(eventually([&] {
+        return !heard_.state().ready &&
+               heard_.state().reason.find("link_disabled") != std::string::npos;
+    })) << heard_.state().reason;
+    fake_.tell("faults", R"({"faults":[]})");
+    ASSERT_TRUE(heard_.wait_ready());
+    say("hello");
+    EXPECT_TRUE(heard_.wait_events(1));
+}
+
 TEST_F(SlackPlatform, FindsADeadConnectionAndLosesNothing) {
     fake_.tell("line", R"({"ack_within":0.2})");
     start();
@@ -269,6 +285,63 @@ TEST_F(SlackPlatform, AFailureMeansWhatItDid) {
     result = platform_->post(words("x"));
     EXPECT_EQ(result.error.kind, Kind::kRefused);
     EXPECT_EQ(result.error.reason, "is_archived");
+}
+
+TEST_F(SlackPlatform, FindsAMessageAtTheEndOfALongThread) {
+    start();
+    auto message = words("x", "filler");
+    message.conversation.thread = say("hello");
+    std::string before;
+    for (int i = 0; i < 610; ++i) before = platform_->post(message).value->message;
+    message.key = "wanted";
+    const auto sent = platform_->post(message);
+    // What is older than the row by more than the clocks may differ is not looked at.
+    const auto point = before.find('.');
+    message.since =
+        from_unix_micros(
+            std::stoll(before.substr(0, point)) * 1'000'000 + std::stoll(before.substr(point + 1))
+        ) +
+        std::chrono::minutes{5};
+    const auto found = platform_->find(message);
+    ASSERT_TRUE(found.value && *found.value);
+    EXPECT_EQ((*found.value)->message, sent.value->message);
+}
+
+TEST_F(SlackPlatform, AWaitIsOfTheMethodButForPosts) {
+    start();
+    const auto sent = platform_->post(words("x"));
+    const auto refused = [&](const std::string& method) {
+        fault(R"({"method":")" + method + R"(","kind":"429","retry_after":7,"unwatched":true})");
+    };
+    refused("chat.postMessage");
+    EXPECT_FALSE(platform_->post(words("x")).error.everywhere);
+    refused("chat.update");
+    auto error = platform_->edit({kChannel, ""}, sent.value->message, words("y")).error;
+    EXPECT_TRUE(error.everywhere);
+    EXPECT_EQ(error.retry_after, seconds{7});
+    refused("conversations.history");
+    error = platform_->find(words("x")).error;
+    EXPECT_TRUE(error.everywhere);
+    EXPECT_EQ(error.retry_after, seconds{7});
+}
+
+TEST_F(SlackPlatform, AScopeThatOneMethodLacksIsNotTheTokensEnd) {
+    fault(R"({"method":"files.getUploadURLExternal","kind":"error","error":"missing_scope"})");
+    start();
+    auto file = words("");
+    file.content.file_name = "output.txt";
+    file.content.file_bytes = "x";
+    EXPECT_EQ(platform_->post(file).error.kind, Kind::kRefused);
+    EXPECT_TRUE(platform_->post(words("x")).value);
+    fault(R"({"method":"auth.test","kind":"error","error":"missing_scope","times":100})");
+    ASSERT_TRUE(eventually([&] { return !heard_.state().ready; }));
+}
+
+TEST_F(SlackPlatform, WaitsForANewConnectionAsLongAsSlackAsks) {
+    fault(R"({"method":"apps.connections.open","kind":"429","retry_after":2})");
+    const SteadyTime began = std::chrono::steady_clock::now();
+    start();
+    EXPECT_GE(std::chrono::steady_clock::now() - began, seconds{2});
 }
 
 class SlackHttp : public SlackPlatform {

@@ -44,12 +44,14 @@ bool SocketMode::rest(milliseconds time) {
     return !changed_.wait_for(lock, time, [this] { return stopping_; });
 }
 
-std::unique_ptr<SocketMode::Line> SocketMode::connect(std::string& why) {
+std::unique_ptr<SocketMode::Line> SocketMode::connect(chat::SendError& why) {
     const auto address = api_.open_connection();
     if (!address.value) {
-        why = address.error.kind == chat::SendError::Kind::kUnauthorized
-                  ? "Slack refuses the app token: " + address.error.reason
-                  : "Slack gives no connection: " + address.error.reason;
+        why = address.error;
+        why.reason =
+            (why.kind == chat::SendError::Kind::kUnauthorized ? "Slack refuses the app token: "
+                                                              : "Slack gives no connection: ") +
+            why.reason;
         return nullptr;
     }
     const std::string& url = *address.value;  // wss://host/path?ticket: the path is a secret
@@ -78,7 +80,7 @@ std::unique_ptr<SocketMode::Line> SocketMode::connect(std::string& why) {
         const std::lock_guard setting(line->ready);
         auto client = net::WsClient::connect(base, target, options, events);
         if (!client) {
-            why = "no connection to Slack: " + client.error().code;
+            why.reason = "no connection to Slack: " + client.error().code;
             return nullptr;
         }
         line->client = std::move(*client);
@@ -89,7 +91,7 @@ std::unique_ptr<SocketMode::Line> SocketMode::connect(std::string& why) {
             return stopping_ || line->state != Line::State::kOpening;
         });
         if (line->state == Line::State::kOpen || line->state == Line::State::kLeaving) return line;
-        why = line->reason.empty() ? "Slack did not say hello" : line->reason;
+        why.reason = line->reason.empty() ? "Slack did not say hello" : line->reason;
     }
     line.reset();
     return nullptr;
@@ -125,16 +127,17 @@ void SocketMode::keep() {
     std::unique_ptr<Line> line;
     int failures = 0;
     for (;;) {
-        std::string why;
+        chat::SendError why;
         auto next = connect(why);
         if (!next) {
             const bool listening = [&] {
                 const std::lock_guard lock(mutex_);
                 return line && line->state != Line::State::kClosed;
             }();
-            if (!listening) tell_({false, why});
-            log::info("no new connection to Slack", {{"why", why}});
-            if (!rest(backoff(failures++, settings_.first_retry, kLongestRetry))) return;
+            if (!listening) tell_({false, why.reason});
+            log::info("no new connection to Slack", {{"why", why.reason}});
+            const auto time = backoff(failures++, settings_.first_retry, kLongestRetry);
+            if (!rest(std::max(time, why.retry_after))) return;
             continue;
         }
         failures = 0;
@@ -162,10 +165,12 @@ void SocketMode::keep() {
         if (closed) {
             line.reset();
             tell_({false, "the connection to Slack ended: " + reason});
-            if (!rest(backoff(failures++, settings_.first_retry, kLongestRetry))) return;
+            const auto time = backoff(failures++, settings_.first_retry, kLongestRetry);
+            if (!rest(std::max(time, why.retry_after))) return;
         } else if (reason == "link_disabled") {
             tell_({false, "Socket Mode is switched off for this app (link_disabled)"});
-            if (!rest(backoff(failures++, settings_.first_retry, kLongestRetry))) return;
+            const auto time = backoff(failures++, settings_.first_retry, kLongestRetry);
+            if (!rest(std::max(time, why.retry_after))) return;
         }
     }
 }

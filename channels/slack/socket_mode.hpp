@@ -38,7 +38,7 @@ public:
 private:
     struct Line;  // one connection
     void keep();
-    std::unique_ptr<Line> connect(std::string& why);
+    std::unique_ptr<Line> connect(chat::SendError& why);
     void hear(Line& line, std::string_view text);
     /// False when stopping.
     bool rest(milliseconds time);

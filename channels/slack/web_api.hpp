@@ -21,6 +21,7 @@ public:
     chat::SendResult<Json> call(std::string_view method, const Json& arguments);
     /// With form arguments, for methods that take no JSON.
     chat::SendResult<Json> call_form(std::string_view method, const Json& arguments);
+    chat::SendResult<Json> auth_test();
     /// apps.connections.open: the address of a new Socket Mode connection.
     chat::SendResult<std::string> open_connection();
     /// The bytes of a file to the address that Slack gave for them.

@@ -184,9 +184,22 @@ TEST(SlackBlocks, AreWithinTheLimits) {
     EXPECT_EQ(message.blocks.as_array()->at(3).find("fields")->as_array()->size(), 10U);
 }
 
+TEST(SlackBlocks, NobodyApprovesWhatIsNotShownWhole) {
+    chat::Content content;
+    content.is_card = true;
+    content.card.buttons = {{"tok1", "Approve", chat::ButtonStyle::kGood, false, true}};
+    for (const std::size_t size : {3'000U, 3'001U}) {
+        content.card.code = std::string(size, 'c');
+        const std::string blocks = to_message(content, false).blocks.dump();
+        EXPECT_EQ(blocks.find("tok1") != std::string::npos, size == 3'000U);
+        EXPECT_EQ(blocks.find("berth approvals") == std::string::npos, size == 3'000U);
+    }
+}
+
 TEST(SlackErrors, AreWhatTheyMeanForTheMessage) {
     using Kind = chat::SendError::Kind;
     EXPECT_EQ(error_of("token_revoked").kind, Kind::kUnauthorized);
+    EXPECT_EQ(error_of("missing_scope").kind, Kind::kRefused) << "of one method";
     EXPECT_EQ(error_of("invalid_blocks").kind, Kind::kBadMarkup);
     EXPECT_EQ(error_of("message_not_found").kind, Kind::kGone);
     EXPECT_EQ(error_of("is_archived").kind, Kind::kRefused);

@@ -172,6 +172,12 @@ std::string markdown_text(std::string_view markdown, bool plain, std::size_t max
     return fits ? chat::render(blocks, html) : escape(chat::cut(seen, max, Unit::kUtf16));
 }
 
+chat::Card card_shown(const chat::Card& card, bool plain) {
+    const std::string code = chat::to_text(card.code);
+    const std::string text = card_text(card, plain);
+    return chat::shown_card(card, text.find(plain ? code : escape(code)) != std::string::npos);
+}
+
 std::string card_text(const chat::Card& card, bool plain) {
     Lines lines(plain, kMaxText);
     lines.add(std::string(mark(card.tone)) + card.title, kMaxTitle, "b");

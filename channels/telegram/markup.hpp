@@ -18,6 +18,8 @@ inline constexpr std::size_t kMaxCaption = 1'024;
 /// A message's text: parse_mode HTML, or none where `plain`. What is longer than `max` when shown
 /// is cut with a mark.
 std::string markdown_text(std::string_view markdown, bool plain, std::size_t max = kMaxText);
+/// The card with the buttons that its text allows.
+chat::Card card_shown(const chat::Card& card, bool plain);
 std::string card_text(const chat::Card& card, bool plain);
 
 /// `<`, `>`, `&` and quotes as entities.

@@ -60,13 +60,16 @@ Json keyboard(const std::vector<chat::Button>& buttons) {
     return Json::object().set("inline_keyboard", std::move(rows));
 }
 
+/// Text and buttons.
 void say(Json& parameters, const chat::Outgoing& message) {
     const chat::Content& content = message.content;
-    parameters.set(
-        "text",
-        content.is_card ? card_text(content.card, message.plain)
-                        : markdown_text(content.markdown, message.plain)
-    );
+    if (content.is_card) {
+        const chat::Card card = card_shown(content.card, message.plain);
+        parameters.set("text", card_text(card, message.plain));
+        if (!card.buttons.empty()) parameters.set("reply_markup", keyboard(card.buttons));
+    } else {
+        parameters.set("text", markdown_text(content.markdown, message.plain));
+    }
     if (!message.plain) parameters.set("parse_mode", "HTML");
     parameters.set("link_preview_options", Json::object().set("is_disabled", true));
 }
@@ -106,9 +109,6 @@ std::optional<Call> post_call(const chat::Outgoing& message) {
         return call;
     }
     say(call.parameters, message);
-    if (content.is_card && !content.card.buttons.empty()) {
-        call.parameters.set("reply_markup", keyboard(content.card.buttons));
-    }
     return call;
 }
 
@@ -121,11 +121,7 @@ std::optional<Call> edit_call(
     const auto id = number(message);
     if (!id || !address(call.parameters, {conversation.chat, {}})) return std::nullopt;
     call.parameters.set("message_id", *id);
-    say(call.parameters, content);
-    // Buttons that are not sent are taken away.
-    if (content.content.is_card && !content.content.card.buttons.empty()) {
-        call.parameters.set("reply_markup", keyboard(content.content.card.buttons));
-    }
+    say(call.parameters, content);  // buttons that are not sent are taken away
     return call;
 }
 
@@ -173,7 +169,8 @@ chat::SendError error_of(int status, const Json& body) {
     // 502 and 503 are said by what stands before the service: it was not reached. Another 5xx may
     // come after the message was sent.
     if (status == 502 || status == 503 || status == 409) return {Kind::kLater, {}, why};
-    if (status >= 500 || status < 400) return {Kind::kUnknown, {}, why};
+    if (status >= 500) return {Kind::kFailed, {}, why};
+    if (status < 400) return {Kind::kUnknown, {}, why};
     return refused_with(status, why);
 }
 

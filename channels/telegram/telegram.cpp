@@ -29,12 +29,21 @@ using chat::Sent;
 constexpr std::size_t kMaxClicks = 1'000;  // that wait to be settled; the oldest goes unanswered
 constexpr int kMaxUpdates = 100;           // what Telegram gives at once at most
 
+constexpr chat::Rate kOnePerson{1.0, 5.0};
+
+/// Twenty messages a minute, burst and all, in a group: its id is negative.
+chat::Rate rate_of(std::string_view chat) {
+    return chat.starts_with('-') ? chat::Rate{0.25, 5.0} : kOnePerson;
+}
+
 chat::Traits make_traits() {
     chat::Traits traits;
     traits.name = "telegram";
     traits.max_text = kMaxText;
     traits.counts_utf16 = true;
-    traits.per_conversation = {1.0, 5.0};
+    traits.per_conversation = kOnePerson;
+    traits.rate_of = rate_of;
+    traits.edits_per_conversation = kOnePerson;  // a group's minute counts what is sent
     traits.overall = {30.0, 30.0};
     return traits;
 }

@@ -280,6 +280,13 @@ TEST_F(TelegramPlatform, UnderstandsRefusals) {
     EXPECT_EQ(seen("-1007").size(), 2U);
 }
 
+TEST_F(TelegramPlatform, AGroupHearsTwentyMessagesAMinute) {
+    start();
+    const chat::Rate group = platform_->traits().rate_of("-1007");
+    EXPECT_LE(group.burst + 60 * group.per_second, 20.0);
+    EXPECT_EQ(platform_->traits().rate_of("7").per_second, 1.0);
+}
+
 TEST_F(TelegramPlatform, SaysWhereItIsNotKnownWhetherAMessageWent) {
     start();
     say("hello");
@@ -287,7 +294,7 @@ TEST_F(TelegramPlatform, SaysWhereItIsNotKnownWhetherAMessageWent) {
     fault(R"({"method":"sendMessage","kind":"drop_after"})");
     EXPECT_EQ(platform_->post(words("dropped")).error.kind, Kind::kUnknown);
     fault(R"({"method":"sendMessage","kind":"error_after","status":500})");
-    EXPECT_EQ(platform_->post(words("failed")).error.kind, Kind::kUnknown);
+    EXPECT_EQ(platform_->post(words("failed")).error.kind, Kind::kFailed);
     EXPECT_EQ(seen().size(), 4U) << "each of them once";
     fault(R"({"method":"sendMessage","kind":"late","ms":300})");
     EXPECT_TRUE(platform_->post(words("late")).value);

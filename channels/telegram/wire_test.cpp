@@ -353,6 +353,27 @@ TEST(TelegramMarkup, CutsACardAndKeepsItsEnds) {
         << "what would be run is still shown";
 }
 
+TEST(TelegramMarkup, NobodyApprovesWhatIsNotShownWhole) {
+    for (const bool plain : {false, true}) {
+        for (const std::size_t size : {3'000U, 4'000U}) {
+            chat::Outgoing out = say("", "-1007", "3");
+            out.plain = plain;
+            out.content.is_card = true;
+            out.content.card.text = std::string(500, 't');
+            out.content.card.code = std::string(size, 'c') + "<&";
+            out.content.card.buttons = {
+                {"tok1", "Approve", chat::ButtonStyle::kGood, false, true},
+                {"tok2", "Deny", chat::ButtonStyle::kDanger, false}};
+            for (const auto& call : {post_call(out), edit_call({"-1007", ""}, "5", out)}) {
+                const std::string sent = call->parameters.dump();
+                EXPECT_EQ(sent.find("tok1") != std::string::npos, size == 3'000U) << plain;
+                EXPECT_NE(sent.find("tok2"), std::string::npos);
+                EXPECT_EQ(sent.find("berth approvals") == std::string::npos, size == 3'000U);
+            }
+        }
+    }
+}
+
 struct ErrorCase {
     int status;
     const char* body;
@@ -382,8 +403,8 @@ INSTANTIATE_TEST_SUITE_P(
         ErrorCase{429, "", Kind::kLater, 0},
         ErrorCase{502, "<html>", Kind::kLater, 0},
         ErrorCase{503, "", Kind::kLater, 0},
-        ErrorCase{500, "{}", Kind::kUnknown, 0},
-        ErrorCase{504, "", Kind::kUnknown, 0},
+        ErrorCase{500, "{}", Kind::kFailed, 0},
+        ErrorCase{504, "", Kind::kFailed, 0},
         ErrorCase{200, "<html>", Kind::kUnknown, 0},
         ErrorCase{401, R"({"description":"Unauthorized"})", Kind::kUnauthorized, 0},
         ErrorCase{404, R"({"description":"Not Found"})", Kind::kUnauthorized, 0},

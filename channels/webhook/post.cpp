@@ -11,12 +11,12 @@ namespace berth::webhook {
 http::Request make_post(
     const Destination& to,
     const bus::Message& event,
+    const std::string& webhook_id,
     const std::string& address,
     WallTime now,
     milliseconds timeout
 ) {
     const service::CloudEvent told = service::to_cloud_event(event);
-    const std::string id(event.header(bus::kCeId));
     http::Request out;
     out.method = "POST";
     out.url = to.url;
@@ -35,9 +35,9 @@ http::Request make_post(
     const Secret none;
     const Secret& old = now < to.old_secret_until ? to.old_secret : none;
     out.headers.emplace_back("User-Agent", "berth-webhook");
-    out.headers.emplace_back("webhook-id", id);
+    out.headers.emplace_back("webhook-id", webhook_id);
     out.headers.emplace_back("webhook-timestamp", std::to_string(to_unix_micros(now) / 1'000'000));
-    out.headers.emplace_back("webhook-signature", sign(to.secret, old, id, now, out.body));
+    out.headers.emplace_back("webhook-signature", sign(to.secret, old, webhook_id, now, out.body));
     return out;
 }
 

@@ -23,6 +23,7 @@ struct Destination {
 http::Request make_post(
     const Destination& to,
     const bus::Message& event,
+    const std::string& webhook_id,
     const std::string& address,
     WallTime now,
     milliseconds timeout

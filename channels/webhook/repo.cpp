@@ -67,6 +67,13 @@ CREATE INDEX deliveries_pending ON deliveries (subscriber, id) WHERE state = 1;
 CREATE INDEX deliveries_of_event ON deliveries (event);
 )";
 
+// A machine may publish below its own subjects with any id: it must not stand for another's event.
+constexpr std::string_view kTwins = R"(
+ALTER TABLE events DROP CONSTRAINT events_ce_id_key,
+    ADD COLUMN twin boolean NOT NULL DEFAULT false,
+    ADD CONSTRAINT events_of_subject UNIQUE (ce_id, subject);
+)";
+
 #define COLUMNS                                                                               \
     "id, org, url, subjects, binary_mode, enabled, reason, description, secret, old_secret, " \
     "old_secret_until, created_by, created_at, failing_since, pending, revision"
@@ -142,7 +149,8 @@ Error no_such() { return not_found("webhook_not_found", "there is no such webhoo
 std::span<const store::Migration> migrations() {
     static const std::string first =
         std::string(store::kInboxOutboxDdl) + std::string(store::kLeaderDdl) + std::string(kTables);
-    static const std::array<store::Migration, 1> all{{{1, "subscribers and deliveries", first}}};
+    static const std::array<store::Migration, 2> all{
+        {{1, "subscribers and deliveries", first}, {2, "an id for each subject", kTwins}}};
     return all;
 }
 

@@ -44,6 +44,7 @@ v1::Subscriber to_proto(const SubscriberRow& row);
 struct PendingRow {
     std::int64_t id = 0;
     bus::Message event;
+    std::string webhook_id;  ///< the event's id; with its subject's digest, where another has that
     Attempts attempts;
 };
 

@@ -2,6 +2,8 @@
 // The SQL of events and deliveries: many rows a statement, since each event passes here.
 #include <map>
 
+#include "core/text.hpp"
+#include "identity/sha256.hpp"
 #include "service/proto_time.hpp"
 #include "webhook/repo.hpp"
 #include "webhook/settings.hpp"
@@ -15,10 +17,12 @@ using store::Row;
 using store::Statement;
 
 constexpr Statement kAddEvents{
-    "INSERT INTO events (ce_id, type, subject, headers, payload) SELECT e.ce_id, e.type, "
-    "e.subject, e.headers, e.payload FROM unnest($1::text[], $2::text[], $3::text[], $4::bytea[], "
+    "INSERT INTO events (ce_id, type, subject, headers, payload, twin) SELECT e.ce_id, e.type, "
+    "e.subject, e.headers, e.payload, e.ord > min(e.ord) OVER (PARTITION BY e.ce_id) OR EXISTS "
+    "(SELECT FROM events k WHERE k.ce_id = e.ce_id) FROM unnest($1::text[], $2::text[], "
+    "$3::text[], $4::bytea[], "
     "$5::bytea[]) WITH ORDINALITY AS e (ce_id, type, subject, headers, payload, ord) ORDER BY "
-    "e.ord ON CONFLICT (ce_id) DO NOTHING RETURNING id, ce_id",
+    "e.ord ON CONFLICT (ce_id, subject) DO NOTHING RETURNING id, ce_id, subject",
     "add_events"};
 constexpr Statement kAddDeliveries{
     "INSERT INTO deliveries (subscriber, event) SELECT d.subscriber, d.event FROM "
@@ -33,8 +37,9 @@ constexpr Statement kMorePending{
 static_assert(v1::DELIVERY_STATE_PENDING == 1);
 
 constexpr Statement kLoad{
-    "SELECT d.id, e.ce_id, e.type, e.subject, e.headers, e.payload, d.attempts, d.first_at, "
-    "d.next_at FROM deliveries d JOIN events e ON e.id = d.event WHERE d.subscriber = $1 AND "
+    "SELECT d.id, e.ce_id, e.type, e.subject, e.headers, e.payload, e.twin, d.attempts, "
+    "d.first_at, d.next_at FROM deliveries d JOIN events e ON e.id = d.event WHERE d.subscriber = "
+    "$1 AND "
     "d.state = " PENDING_STATE " AND d.id > $2::bigint ORDER BY d.id LIMIT $3::bigint",
     "load_deliveries"};
 // What a stopped leader writes late meets no pending row of one that was delivered.
@@ -132,13 +137,15 @@ Result<std::int64_t> take_in(store::Transaction& tx, std::span<const IncomingRow
              Param::bytes_array(columns.payloads)}
         )
     );
-    std::map<std::string, std::int64_t, std::less<>> numbers;
-    for (const Row row : added) numbers.emplace(row.text("ce_id"), row.int64("id"));
+    std::map<std::pair<std::string, std::string>, std::int64_t> numbers;
+    for (const Row row : added)
+        numbers[{std::string(row.text("ce_id")), std::string(row.text("subject"))}] =
+            row.int64("id");
     std::vector<std::string> subscribers;
     std::vector<std::int64_t> ids;
     std::map<std::string, std::int64_t> more;
     for (const auto& each : events) {
-        const auto number = numbers.find(each.ce_id);
+        const auto number = numbers.find({each.ce_id, each.event.subject});
         if (number == numbers.end()) continue;  // it was taken in before
         for (const auto& subscriber : each.subscribers) {
             subscribers.push_back(subscriber);
@@ -172,6 +179,9 @@ Result<std::vector<PendingRow>> load(
         next.event.subject = row.text("subject");
         next.event.headers = store::Outbox::decode_headers(row.bytes("headers"));
         next.event.payload = row.bytes("payload");
+        next.webhook_id = row.text("ce_id");
+        if (row.boolean("twin"))
+            next.webhook_id += "." + hex(identity::sha256(row.text("subject"))).substr(0, 16);
         next.attempts.made = static_cast<int>(row.int64("attempts"));
         next.attempts.first_at = row.optional_time("first_at");
         next.attempts.next_at = row.time("next_at");

@@ -4,7 +4,10 @@
 
 #include <gtest/gtest.h>
 
+#include <atomic>
 #include <future>
+
+#include "webhook/settings.hpp"
 
 namespace berth::webhook {
 namespace {
@@ -37,6 +40,32 @@ TEST(Resolver, ASlowNameDoesNotHoldUpTheNext) {
     }
     EXPECT_FALSE(resolver.known("slow.test"));
     go.set_value();
+}
+
+TEST(Resolver, WhoeverWantsOneNameWaitsForOneAnswer) {
+    std::promise<void> go;
+    const auto gone = go.get_future().share();
+    std::atomic<int> asked{0};
+    std::atomic<std::size_t> told{0};
+    std::promise<void> quick;
+    std::promise<void> all;
+    Resolver resolver([&](const std::string& host) -> Result<Resolver::Addresses> {
+        if (host == "quick.test") return Resolver::Addresses{"192.0.2.2"};
+        ++asked;
+        gone.wait();
+        return unavailable("no_answer", "nobody answers");
+    });
+    constexpr std::size_t kMany = 10 * kResolverThreads;
+    for (std::size_t i = 0; i < kMany; ++i)
+        resolver.ask("black-hole.test", [&](const Result<Resolver::Addresses>& addresses) {
+            if (!addresses && ++told == kMany) all.set_value();
+        });
+    resolver.ask("quick.test", [&](const Result<Resolver::Addresses>&) { quick.set_value(); });
+    EXPECT_EQ(quick.get_future().wait_for(seconds{20}), std::future_status::ready)
+        << "many of one name do not delay another";
+    go.set_value();
+    EXPECT_EQ(all.get_future().wait_for(seconds{20}), std::future_status::ready);
+    EXPECT_EQ(asked, 1);
 }
 
 }  // namespace

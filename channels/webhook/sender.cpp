@@ -320,6 +320,7 @@ void Sender::post(
         make_post(
             subscriber.destination,
             item->row.event,
+            item->row.webhook_id,
             addresses[which],
             parts_.clock.now(),
             parts_.settings.timeout

@@ -65,7 +65,9 @@ inline constexpr std::size_t kMaxError = 200;
 /// A name's addresses are believed this long; names are asked for by a few threads, because the
 /// system's resolver waits.
 inline constexpr milliseconds kResolved{60'000};
-inline constexpr std::size_t kResolverThreads = 4;
+/// What was believed serves on while it is asked for anew: the guard looks at each post anyway.
+inline constexpr milliseconds kStale{600'000};
+inline constexpr std::size_t kResolverThreads = 16;
 inline constexpr std::size_t kMaxResolved = 1'000;
 
 /// The log is kept as long as the bus keeps events.

@@ -214,15 +214,17 @@ protected:
         if (!found) return {};
         return {found->deliveries().begin(), found->deliveries().end()};
     }
-    /// Publishes an event about `entity`; its ce-id.
+    /// Publishes an event about `entity`; its ce-id, which is `chosen` where that is given.
     std::string publish(
         const std::string& entity = "rn_1",
         const std::string& org = "acme",
-        const std::string& fact = "changed"
+        const std::string& fact = "changed",
+        const std::string& chosen = {}
     ) {
         v1::SubscriberTested payload;
         payload.set_user("n" + std::to_string(++published));
-        const std::string id = make_ulid(Clock::system().now(), Random::system());
+        const std::string own = make_ulid(Clock::system().now(), Random::system());
+        const std::string id = chosen.empty() ? own : chosen;
         bus::Message message{
             "berth.evt." + org + ".run.run." + fact + "." + entity,
             {{"ce-specversion", "1.0"},
@@ -230,7 +232,7 @@ protected:
              {"ce-type", payload.GetTypeName()},
              {"ce-source", "berth/run"},
              {"ce-time", to_rfc3339(Clock::system().now())},
-             {std::string(bus::kMsgId), id}},
+             {std::string(bus::kMsgId), own}},
             payload.SerializeAsString()};
         const auto stored = asker_bus->publish_wait(std::move(message));
         if (!stored) throw std::runtime_error(stored.error().describe());

@@ -163,6 +163,24 @@ TEST_F(WebhookTest, DisabledAfterADayWithAnEventAndGoesOnWhenEnabled) {
     (void)other;
 }
 
+TEST_F(WebhookTest, DisabledWhereTooMuchWaits) {
+    const auto id = add(sink.url("/hook"), {"berth.evt.acme.run.>"});
+    add(sink.url("/other"), {"berth.evt.acme.webhook.>"});
+    ASSERT_TRUE(pool->exec_autocommit(store::Statement(
+        "UPDATE subscribers SET pending = " + std::to_string(kMaxBacklog + 1) + " WHERE id = '" +
+        id + "'"
+    )));
+    sender->wake();
+    ASSERT_TRUE(eventually([&] { return look(id).state() == v1::SUBSCRIBER_STATE_DISABLED; }));
+    EXPECT_EQ(look(id).reason(), "backlog");
+    EXPECT_TRUE(eventually([&] {
+        const auto posts = sink.posts("/other");
+        return std::any_of(posts.begin(), posts.end(), [&](const auto& post) {
+            return post.body.find("webhook.subscriber.disabled." + id) != std::string::npos;
+        });
+    }));
+}
+
 TEST_F(WebhookTest, GoneDisablesAtOnceAndRetryAfterIsObeyed) {
     const auto gone = add(sink.url("/status/410"), {"berth.evt.acme.run.>"});
     publish("rn_1");
@@ -305,6 +323,21 @@ TEST_F(WebhookTest, ARotatedSecretSignsBesideTheNewOneForADay) {
     ASSERT_TRUE(eventually([&] { return signature_of(++count) == 2; }));
     clock.advance(kOldSecretLife + std::chrono::minutes{1});
     EXPECT_EQ(signature_of(++count), 1);
+}
+
+TEST_F(WebhookTest, NobodysEventStandsForAnothersOfTheSameId) {
+    add(sink.url("/ok"), {"berth.evt.acme.run.>"});
+    const auto event = publish("rn_forged");
+    publish("rn_real", "acme", "changed", event);
+    ASSERT_TRUE(sink.wait("/ok", 2));
+    publish("rn_real", "acme", "changed", event);  // the same again
+    publish("rn_last");
+    ASSERT_TRUE(sink.wait("/ok", 3));
+    const auto posts = sink.posts("/ok");
+    EXPECT_EQ(posts[0].headers.get("webhook-id"), event);
+    EXPECT_TRUE(posts[1].headers.get("webhook-id").starts_with(event + "."));
+    EXPECT_NE(posts[1].body.find("rn_real"), std::string::npos);
+    EXPECT_NE(posts[2].body.find("rn_last"), std::string::npos);
 }
 
 TEST_F(WebhookTest, NoSecretLiesOpenInTheDatabaseOrOnTheBus) {

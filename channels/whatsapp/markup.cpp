@@ -154,4 +154,9 @@ std::string card_text(const chat::Card& card, bool plain, std::size_t max) {
     return head + "\n" + (plain ? shown : "```\n" + shown + "\n```") + foot;
 }
 
+bool shows_code(const chat::Card& card, bool plain, std::size_t max) {
+    const std::string code = chat::to_text(card.code);
+    return card_text(card, plain, max).find(plain ? code : ticked(code)) != std::string::npos;
+}
+
 }  // namespace berth::whatsapp

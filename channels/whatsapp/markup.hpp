@@ -18,6 +18,8 @@ inline constexpr std::size_t kMaxBody = 1'024;  ///< of a message with buttons, 
 /// At most `max` units; with no markup where `plain`.
 std::string markdown_text(std::string_view markdown, bool plain, std::size_t max = kMaxText);
 std::string card_text(const chat::Card& card, bool plain, std::size_t max);
+/// True where that text holds the card's code whole.
+bool shows_code(const chat::Card& card, bool plain, std::size_t max);
 
 /// Text in which *, _, ~ and ` mark nothing.
 std::string literal(std::string_view text);

@@ -49,6 +49,14 @@ struct Reply {
     bool ok = false;
 };
 
+/// Of an upload that nobody sends, or words before a card: another one may follow.
+Reply harmless(Reply reply) {
+    const auto kind = reply.error.kind;
+    if (!reply.ok && (kind == SendError::Kind::kUnknown || kind == SendError::Kind::kFailed))
+        reply.error.kind = SendError::Kind::kLater;
+    return reply;
+}
+
 class WhatsApp final : public chat::Platform {
 public:
     explicit WhatsApp(Settings settings) : settings_(std::move(settings)) {}
@@ -141,11 +149,7 @@ Reply WhatsApp::upload(const chat::Content& file) const {
     const http::Form form = form_of(file);
     request.headers = {{"Content-Type", form.content_type()}};
     request.body = form.body();
-    Reply reply = send(std::move(request), "/media");
-    // An upload that nobody sends does nothing: another one may follow.
-    if (!reply.ok && reply.error.kind == SendError::Kind::kUnknown)
-        reply.error.kind = SendError::Kind::kLater;
-    return reply;
+    return harmless(send(std::move(request), "/media"));
 }
 
 SendResult<Sent> WhatsApp::post(const Outgoing& message) {
@@ -161,6 +165,10 @@ SendResult<Sent> WhatsApp::post(const Outgoing& message) {
         return {
             std::nullopt,
             {SendError::Kind::kRefused, {}, "the conversation is none of WhatsApp's"}};
+    if (const auto plan = plan_body(message)) {
+        Reply told = send_json(*plan);
+        if (!told.ok && !window_closed(told.body)) return {std::nullopt, harmless(told).error};
+    }
     Reply reply = send_json(*body);
     if (!reply.ok && window_closed(reply.body) && !settings_.window_template.empty()) {
         reply = send_json(*template_body(message, settings_.window_template));

@@ -198,6 +198,24 @@ TEST_F(WhatsAppPlatform, ACardThatEndedIsSaidAnew) {
     EXPECT_EQ(seen().back().find("buttons")->dump(), "[]");
 }
 
+TEST_F(WhatsAppPlatform, ShowsAPlanWholeBeforeItMayBeApproved) {
+    start();
+    say("hello");
+    chat::Outgoing message = card(2);
+    message.content.card.buttons[0].needs_code = true;
+    message.content.card.code = std::string(1'200, 'x') + "; rm -rf /";
+    ASSERT_TRUE(platform_->post(message).value);
+    ASSERT_EQ(seen().size(), 3U);
+    EXPECT_NE(seen()[1].string_or("text", "").find("rm -rf /"), std::string::npos);
+    EXPECT_EQ(seen()[2].find("buttons")->as_array()->size(), 2U);
+    // Nor is there a button where no message would hold it.
+    message.content.card.code = std::string(4'500, 'x') + "; rm -rf /";
+    ASSERT_TRUE(platform_->post(message).value);
+    ASSERT_EQ(seen().size(), 4U);
+    EXPECT_EQ(seen()[3].find("buttons")->as_array()->size(), 1U);
+    EXPECT_NE(seen()[3].string_or("text", "").find("berth approvals"), std::string::npos);
+}
+
 TEST_F(WhatsAppPlatform, UnderstandsRefusals) {
     start();
     EXPECT_EQ(platform_->post(words("a stranger")).error.kind, Kind::kRefused);
@@ -208,7 +226,7 @@ TEST_F(WhatsAppPlatform, UnderstandsRefusals) {
     EXPECT_EQ(platform_->post(words("x")).error.kind, Kind::kLater);
     ASSERT_TRUE(platform_->post(words("1")).value) << "the connection is kept from here on";
     fault(R"({"route":"messages","kind":"error_after","status":500,"code":131000})");
-    EXPECT_EQ(platform_->post(words("2")).error.kind, Kind::kUnknown);
+    EXPECT_EQ(platform_->post(words("2")).error.kind, Kind::kFailed);
     fault(R"({"route":"messages","kind":"drop_after"})");
     EXPECT_EQ(platform_->post(words("3")).error.kind, Kind::kUnknown);
     EXPECT_EQ(seen().size(), 4U) << "each of them once";

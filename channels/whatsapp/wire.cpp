@@ -156,7 +156,9 @@ Json list_rows(const std::vector<chat::Button>& buttons) {
 }
 
 std::optional<Json> card_body(const chat::Outgoing& message) {
-    const chat::Card& card = message.content.card;
+    const chat::Card card = chat::shown_card(
+        message.content.card, shows_code(message.content.card, message.plain, kMaxText)
+    );
     auto body = envelope(message, "interactive");
     if (!body) return body;
     const bool few = card.buttons.size() <= kMaxButtons;
@@ -201,6 +203,17 @@ std::vector<chat::Inbound> inbound_of(const Json& payload, std::string_view phon
         }
     }
     return events;
+}
+
+std::optional<Json> plan_body(const chat::Outgoing& message) {
+    const chat::Content& content = message.content;
+    if (!content.is_card || content.card.buttons.empty() ||
+        shows_code(content.card, message.plain, kMaxBody) ||
+        !shows_code(content.card, message.plain, kMaxText))
+        return std::nullopt;
+    chat::Outgoing plan = message;
+    plan.content.card.buttons.clear();
+    return message_body(plan, "");
 }
 
 std::optional<Json> message_body(const chat::Outgoing& message, std::string_view media) {
@@ -277,7 +290,8 @@ chat::SendError error_of(int status, const Json& body) {
     // Said before anything was done; another 5xx may come after the message was sent.
     if (status == 502 || status == 503 || code == 131'016 || code == 2)
         return {Kind::kLater, {}, why};
-    if (status >= 500 || status < 400 || code == 131'000) return {Kind::kUnknown, {}, why};
+    if (status >= 500 || code == 131'000) return {Kind::kFailed, {}, why};
+    if (status < 400) return {Kind::kUnknown, {}, why};
     return {Kind::kRefused, {}, why};
 }
 

@@ -22,6 +22,9 @@ std::vector<chat::Inbound> inbound_of(const Json& payload, std::string_view phon
 /// of WhatsApp's.
 std::optional<Json> message_body(const chat::Outgoing& message, std::string_view media);
 
+/// A card whose code is too long to stand beside its buttons, as the text before it; else nothing.
+std::optional<Json> plan_body(const chat::Outgoing& message);
+
 /// A message template with one text of its body: the only thing that may be said first, and after
 /// 24 hours of silence.
 struct Template {

@@ -266,7 +266,7 @@ INSTANTIATE_TEST_SUITE_P(
         ErrorCase{400, R"({"error":{"code":131056,"message":"pair rate"}})", Kind::kLater},
         ErrorCase{503, R"({"error":{"code":131016,"message":"unavailable"}})", Kind::kLater},
         ErrorCase{502, "<html>", Kind::kLater},
-        ErrorCase{500, R"({"error":{"code":131000,"message":"went wrong"}})", Kind::kUnknown},
+        ErrorCase{500, R"({"error":{"code":131000,"message":"went wrong"}})", Kind::kFailed},
         ErrorCase{200, "<html>", Kind::kUnknown}
     )
 );

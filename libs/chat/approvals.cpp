@@ -122,7 +122,7 @@ Card approval_card(const Approval& approval) {
             field("Approvals needed", std::to_string(approval.terms().quorum()));
         field("So far", votes_of(approval));
         card.buttons = {
-            {kApprove, "Approve", ButtonStyle::kGood, false},
+            {kApprove, "Approve", ButtonStyle::kGood, false, true},
             {kDeny, "Deny", ButtonStyle::kDanger, false},
             {kDenyWithComment, "Deny with comment", ButtonStyle::kPlain, true}};
     } else {

@@ -33,7 +33,15 @@ constexpr seconds kCountEvery{5};
 class Inbox final : public Sink {
 public:
     explicit Inbox(Parts& parts) : parts_(parts) {}
-    Result<void> accept(const std::vector<Inbound>& events) override {
+    Result<void> accept(const std::vector<Inbound>& told) override {
+        std::vector<Inbound> events;
+        for (const Inbound& event : told) {
+            if (event.at == WallTime{} || event.at + kInboundKept > parts_.now()) {
+                events.push_back(event);
+            } else {
+                log::warning("something too old was told", {{"event", event.event_id}});
+            }
+        }
         if (events.empty()) return {};
         auto stored = repo::insert_inbound(parts_.pool(), parts_.token(), events);
         if (!stored) return stored.error();

@@ -23,6 +23,8 @@ struct Button {
     /// conversation where it has none, see Traits::modals) and hands it over as the click's
     /// comment.
     bool asks_comment = false;
+    /// Stands only under a card's code that is shown whole (shown_card).
+    bool needs_code = false;
 };
 
 struct Field {
@@ -42,6 +44,10 @@ struct Card {
     std::vector<Button> buttons;
     std::string footer;  ///< plain and small
 };
+
+/// The card as a platform may show it that can, or cannot, show its code whole: then without the
+/// buttons that need it, and it says why.
+Card shown_card(Card card, bool whole);
 
 /// A message: Markdown (CommonMark's paragraphs, emphasis, code, fences, lists, links), or a card,
 /// or a file with a line of text. Exactly one of the three is used: `is_card`, a non-empty

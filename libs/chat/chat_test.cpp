@@ -78,7 +78,7 @@ SteadyTime at(double second) {
 
 TEST(Limiter, EachChatHasItsBudget) {
     Limiter limiter({1.0, 2.0}, {100.0, 100.0});
-    EXPECT_EQ(limiter.available(at(0)), 100U);
+    EXPECT_EQ(limiter.available("post", at(0)), 100U);
     limiter.take("a", at(0));
     EXPECT_TRUE(limiter.held_back("post", at(0)).empty());
     limiter.take("a", at(0));
@@ -89,15 +89,27 @@ TEST(Limiter, EachChatHasItsBudget) {
     EXPECT_TRUE(limiter.held_back("post", at(1.01)).empty());
 }
 
+TEST(Limiter, ChatsMayDiffer) {
+    Limiter limiter({100.0, 100.0}, {100.0, 100.0}, [](std::string_view chat) {
+        return chat == "group" ? Rate{0.25, 1.0} : Rate{1.0, 1.0};
+    });
+    limiter.take("group", at(0));
+    limiter.take("person", at(0));
+    EXPECT_EQ(limiter.next(at(0), seconds{5}), seconds{1});
+    EXPECT_EQ(limiter.held_back("post", at(1.01)), Words{"group"});
+    EXPECT_EQ(limiter.next(at(1.01), seconds{5}), milliseconds{2'990});
+    EXPECT_TRUE(limiter.held_back("post", at(4.01)).empty());
+}
+
 TEST(Limiter, AllChatsTogetherHaveOne) {
     Limiter limiter({100.0, 100.0}, {10.0, 3.0});
     for (const char* chat : {"a", "b", "c"}) {
-        EXPECT_GT(limiter.available(at(0)), 0U);
+        EXPECT_GT(limiter.available("post", at(0)), 0U);
         limiter.take(chat, at(0));
     }
-    EXPECT_EQ(limiter.available(at(0)), 0U);
+    EXPECT_EQ(limiter.available("post", at(0)), 0U);
     EXPECT_EQ(limiter.next(at(0), seconds{5}), milliseconds{100});
-    EXPECT_EQ(limiter.available(at(0.21)), 2U);
+    EXPECT_EQ(limiter.available("post", at(0.21)), 2U);
 }
 
 TEST(Limiter, APauseIsOfOneRouteOfOneChat) {
@@ -107,6 +119,18 @@ TEST(Limiter, APauseIsOfOneRouteOfOneChat) {
     EXPECT_EQ(limiter.held_back("post", at(29)), Words{"a"});
     EXPECT_TRUE(limiter.held_back("edit", at(29)).empty());
     EXPECT_TRUE(limiter.held_back("post", at(30)).empty());
+}
+
+TEST(Limiter, APauseMayBeOfARouteEverywhere) {
+    Limiter limiter({100.0, 100.0}, {100.0, 100.0});
+    const SteadyTime t = std::chrono::steady_clock::now();
+    limiter.pause_all("edit", t + seconds{30});
+    EXPECT_EQ(limiter.available("edit", t), 0U);
+    EXPECT_EQ(limiter.available("post", t), 100U);
+    EXPECT_TRUE(limiter.paused("C1", "edit", t));
+    EXPECT_FALSE(limiter.paused("C1", "find", t));
+    EXPECT_EQ(limiter.next(t, seconds{60}), seconds{30});
+    EXPECT_EQ(limiter.available("edit", t + seconds{31}), 100U);
 }
 
 TEST(Limiter, AReserveIsKeptForWhatIsUrgent) {

@@ -36,6 +36,7 @@ struct Call {
 struct Answer {
     Content content;        ///< empty: nothing is said
     bool only_for = false;  ///< for who asked alone, where the platform can
+    bool links = false;     ///< somebody is known from now on: never too often said
     std::function<Result<void>(store::Transaction&)> store;
 };
 

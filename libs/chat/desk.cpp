@@ -192,24 +192,38 @@ Result<Answer> Desk::command(
             true
         );
     }
-    const auto with_usage = [&](const std::string& why) {
-        return say(why + ". Usage: " + usage_of(*verb, traits_.command_prefix), true);
-    };
-    auto words = split_words(first.rest);
-    if (!words) return with_usage(words.error().message);
+    auto answer = carry_out(row, speaker, *verb, first.rest);
+    if (!answer && answer.error().code == "usage")
+        answer =
+            say(answer.error().message + ". Usage: " + usage_of(*verb, traits_.command_prefix),
+                true);
+    if (speaker.standing == Speaker::Standing::kKnown || (!answer && is_outage(answer.error())) ||
+        (answer && answer->links))
+        return answer;
+    return hourly(
+        row,
+        speaker,
+        std::string(verb->name) + "/" + row.inbound.person.id,
+        answer ? answer->content.markdown : answer.error().message
+    );
+}
+
+Result<Answer> Desk::carry_out(
+    const InboundRow& row, const Speaker& speaker, const Verb& verb, const std::string& rest
+) {
+    auto words = split_words(rest);
+    if (!words) return bad_usage(words.error().message);
     const std::vector<std::string> roles(
         speaker.actor.roles().begin(), speaker.actor.roles().end()
     );
-    if (!may(roles, verb->needs))
+    if (!may(roles, verb.needs))
         return say(
-            code(verb->name) +
+            code(verb.name) +
                 " needs the role operator, which you do not have. An admin of your org gives it.",
             true
         );
-    Call call{parts_, people_, row, speaker, std::move(*words), first.rest, traits_.command_prefix};
-    auto answer = verb->handler(call);
-    if (!answer && answer.error().code == "usage") return with_usage(answer.error().message);
-    return answer;
+    Call call{parts_, people_, row, speaker, std::move(*words), rest, traits_.command_prefix};
+    return verb.handler(call);
 }
 
 /// What a button means stands in the database; its text proves only who was shown it.
@@ -270,7 +284,6 @@ Result<Answer> Desk::click(
     return answer;
 }
 
-/// Once an hour, for the person alone: who floods the bridge does not flood the chat.
 Answer Desk::refusal(const InboundRow& row, const Speaker& speaker) {
     parts_.metrics.refused.add();
     const bool stranger = speaker.standing == Speaker::Standing::kStranger;
@@ -281,17 +294,23 @@ Answer Desk::refusal(const InboundRow& row, const Speaker& speaker) {
             : "You are not linked to a user of Berth. Run `berth chat pair` on your computer, and "
               "say " +
                   code(traits_.command_prefix + "pair CODE") + " here.";
+    return hourly(row, speaker, row.inbound.person.id, words);
+}
+
+/// For the person alone: who floods the bridge does not flood the chat.
+Answer Desk::hourly(
+    const InboundRow& row, const Speaker& speaker, const std::string& what, const std::string& words
+) {
+    const bool stranger = speaker.standing == Speaker::Standing::kStranger;
     Answer answer;
-    answer.store = [this, &row, words, stranger, org = speaker.org->org](store::Transaction& tx
+    answer.store = [this, &row, what, words, stranger, org = speaker.org->org](
+                       store::Transaction& tx
                    ) -> Result<void> {
         BERTH_TRY(refusals_.person(
             tx, row, org, stranger ? "not on the list of people" : "not linked to a user"
         ));
         const WallTime now = parts_.now();
-        BERTH_ASSIGN(
-            const bool allowed,
-            repo::may_refuse(tx, row.inbound.person.id, now, now - kRefusalEvery)
-        );
+        BERTH_ASSIGN(const bool allowed, repo::may_refuse(tx, what, now, now - kRefusalEvery));
         if (!allowed) return {};
         Content content;
         content.markdown = words;

@@ -46,7 +46,17 @@ private:
         const std::string& comment,
         bool commented
     );
+    Result<Answer> carry_out(
+        const InboundRow& row, const Speaker& speaker, const Verb& verb, const std::string& rest
+    );
     Answer refusal(const InboundRow& row, const Speaker& speaker);
+    /// Somebody who is not known: told `words` once an hour for each `what`.
+    Answer hourly(
+        const InboundRow& row,
+        const Speaker& speaker,
+        const std::string& what,
+        const std::string& words
+    );
     Result<bool> store(const InboundRow& row, const Answer& answer);
     std::vector<OutboundRow> replies(const InboundRow& row, const Content& content, bool only_for);
 

@@ -25,7 +25,7 @@ void Limiter::Bucket::fill(const Rate& rate, SteadyTime now) {
     at = now;
 }
 
-bool Limiter::Chat::idle(const Rate& rate, SteadyTime now) const {
+bool Limiter::Chat::idle(SteadyTime now) const {
     Bucket filled = bucket;
     filled.fill(rate, now);
     return filled.tokens >= std::max(1.0, rate.burst) &&
@@ -34,7 +34,11 @@ bool Limiter::Chat::idle(const Rate& rate, SteadyTime now) const {
            });
 }
 
-std::size_t Limiter::available(SteadyTime now) {
+std::size_t Limiter::available(std::string_view route, SteadyTime now) {
+    return holds(paused_, route, now) ? 0 : left(now);
+}
+
+std::size_t Limiter::left(SteadyTime now) {
     if (!begun_) {
         begun_ = true;
         all_ = {std::max(1.0, overall_.burst), now};
@@ -48,30 +52,50 @@ std::vector<std::string> Limiter::held_back(
 ) {
     std::vector<std::string> out;
     for (auto& [name, chat] : chats_) {
-        chat.bucket.fill(per_chat_, now);
-        const auto pause = chat.paused.find(std::string(route));
-        if (chat.bucket.tokens < 1.0 + reserve ||
-            (pause != chat.paused.end() && pause->second > now))
+        chat.bucket.fill(chat.rate, now);
+        if (chat.bucket.tokens < 1.0 + reserve || holds(chat.paused, route, now))
             out.push_back(name);
     }
     return out;
 }
 
+Limiter::Chat& Limiter::chat_of(const std::string& chat, SteadyTime now) {
+    const auto [at, made] = chats_.try_emplace(chat);
+    if (made) {
+        const Rate rate = rate_of_ == nullptr ? per_chat_ : rate_of_(chat);
+        at->second = {rate, {std::max(1.0, rate.burst), now}, {}};
+    }
+    return at->second;
+}
+
 void Limiter::take(const std::string& chat, SteadyTime now) {
     if (chats_.size() >= kLookForIdle) forget(now);
-    const auto [at, made] = chats_.try_emplace(chat);
-    if (made) at->second.bucket = {std::max(1.0, per_chat_.burst), now};
-    at->second.bucket.fill(per_chat_, now);
-    at->second.bucket.tokens -= 1.0;
-    (void)available(now);
+    Chat& taken = chat_of(chat, now);
+    taken.bucket.fill(taken.rate, now);
+    taken.bucket.tokens -= 1.0;
+    (void)left(now);
     all_.tokens -= 1.0;
 }
 
 void Limiter::pause(const std::string& chat, std::string_view route, SteadyTime until) {
-    const auto [at, made] = chats_.try_emplace(chat);
-    if (made) at->second.bucket = {std::max(1.0, per_chat_.burst), until - seconds{1}};
-    SteadyTime& paused = at->second.paused[std::string(route)];
+    SteadyTime& paused = chat_of(chat, until - seconds{1}).paused[std::string(route)];
     paused = std::max(paused, until);
+}
+
+void Limiter::pause_all(std::string_view route, SteadyTime until) {
+    SteadyTime& paused = paused_[std::string(route)];
+    paused = std::max(paused, until);
+}
+
+bool Limiter::paused(const std::string& chat, std::string_view route, SteadyTime now) const {
+    const auto at = chats_.find(chat);
+    return holds(paused_, route, now) ||
+           (at != chats_.end() && holds(at->second.paused, route, now));
+}
+
+bool Limiter::holds(const Pauses& pauses, std::string_view route, SteadyTime now) {
+    const auto pause = pauses.find(std::string(route));
+    return pause != pauses.end() && pause->second > now;
 }
 
 milliseconds Limiter::next(SteadyTime now, milliseconds idle) {
@@ -79,19 +103,23 @@ milliseconds Limiter::next(SteadyTime now, milliseconds idle) {
     const auto sooner = [&](milliseconds wait) {
         out = std::min(out, std::max(wait, milliseconds{1}));
     };
-    if (begun_ && available(now) == 0) sooner(until_one(all_.tokens, overall_));
-    for (auto& [name, chat] : chats_) {
-        chat.bucket.fill(per_chat_, now);
-        if (chat.bucket.tokens < 1.0) sooner(until_one(chat.bucket.tokens, per_chat_));
-        for (const auto& [route, until] : chat.paused) {
+    if (begun_ && left(now) == 0) sooner(until_one(all_.tokens, overall_));
+    const auto then = [&](const Pauses& pauses) {
+        for (const auto& [route, until] : pauses) {
             if (until > now) sooner(std::chrono::ceil<milliseconds>(until - now));
         }
+    };
+    then(paused_);
+    for (auto& [name, chat] : chats_) {
+        chat.bucket.fill(chat.rate, now);
+        if (chat.bucket.tokens < 1.0) sooner(until_one(chat.bucket.tokens, chat.rate));
+        then(chat.paused);
     }
     return out;
 }
 
 void Limiter::forget(SteadyTime now) {
-    std::erase_if(chats_, [&](const auto& each) { return each.second.idle(per_chat_, now); });
+    std::erase_if(chats_, [&](const auto& each) { return each.second.idle(now); });
 }
 
 }  // namespace berth::chat

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <optional>
 
+#include "chat/fence.hpp"
 #include "chat/inlines.hpp"
 #include "core/text.hpp"
 
@@ -26,27 +27,6 @@ std::string_view trim(std::string_view text) {
     std::size_t from = text.find_first_not_of(" \t");
     if (from == std::string_view::npos) return {};
     return text.substr(from, text.find_last_not_of(" \t") - from + 1);
-}
-
-struct Fence {
-    char mark = 0;
-    std::size_t count = 0;
-    std::string_view info;
-};
-
-std::optional<Fence> fence_of(std::string_view line) {
-    std::string_view rest = trim(line);
-    if (rest.empty() || (rest[0] != '`' && rest[0] != '~')) return std::nullopt;
-    std::size_t count = std::min(rest.find_first_not_of(rest[0]), rest.size());
-    std::string_view info = trim(rest.substr(count));
-    if (count < 3 || (rest[0] == '`' && info.find('`') != std::string_view::npos))
-        return std::nullopt;
-    return Fence{rest[0], count, info.substr(0, info.find_first_of(" \t"))};
-}
-
-bool closes(std::string_view line, const Fence& open) {
-    auto fence = fence_of(line);
-    return fence && fence->mark == open.mark && fence->count >= open.count && fence->info.empty();
 }
 
 bool rule(std::string_view line) {
@@ -323,6 +303,22 @@ std::string normal(std::string_view markdown) {
 }
 
 }  // namespace
+
+std::optional<Fence> fence_of(std::string_view line) {
+    std::string_view rest = trim(line);
+    if (rest.empty() || (rest[0] != '`' && rest[0] != '~')) return std::nullopt;
+    std::size_t count = std::min(rest.find_first_not_of(rest[0]), rest.size());
+    std::string_view info = trim(rest.substr(count));
+    if (count < 3 || count > Fence::kMaxCount ||
+        (rest[0] == '`' && info.find('`') != std::string_view::npos))
+        return std::nullopt;
+    return Fence{rest[0], count, info.substr(0, info.find_first_of(" \t"))};
+}
+
+bool closes(std::string_view line, const Fence& open) {
+    auto fence = fence_of(line);
+    return fence && fence->mark == open.mark && fence->count >= open.count && fence->info.empty();
+}
 
 std::vector<Block> parse_markdown(std::string_view markdown) {
     std::string text = normal(markdown);

@@ -177,6 +177,35 @@ TEST(Chunker, ClosesAndReopensFences) {
     EXPECT_TRUE(pieces.back().ends_with("```\nafter"));
 }
 
+/// Lines that the reader takes for code.
+std::vector<std::string> code_lines(const std::vector<std::string>& pieces) {
+    std::vector<std::string> lines;
+    for (const std::string& piece : pieces) {
+        for (const Block& block : parse_markdown(piece)) {
+            if (block.kind != BlockKind::kCode) continue;
+            for (const auto line : split(block.spans[0].text, '\n')) lines.emplace_back(line);
+        }
+    }
+    return lines;
+}
+
+TEST(Chunker, TakesForFencesWhatTheReaderDoes) {
+    std::string lines;
+    for (int i = 0; i < 60; ++i) lines += "line number " + std::to_string(i) + "\n";
+    const std::string words(60, 'w');
+    for (const std::string& text : {
+             "````\n  ```\n" + lines + "````\n" + lines,          // shorter, though further in
+             "  ```\n" + lines + "```\n" + lines,                 // closed further out
+             "```" + words + "\n" + lines + "```\n" + lines,      // many words
+             "~~~ a`b\n" + lines + "~~~\n" + lines,               // a back-tick in them
+             "```\n> ```\n" + lines + "```\n" + lines,            // no quote within code
+             std::string(17, '`') + "\n" + lines + "\n" + lines,  // too long for one
+         }) {
+        EXPECT_EQ(code_lines(split_markdown(text, 400, Unit::kCodePoints)), code_lines({text}))
+            << text.substr(0, 20);
+    }
+}
+
 TEST(Chunker, PartsAtParagraphsThenWordsThenCharacters) {
     std::string paragraph(300, 'a');
     auto pieces = split_markdown(paragraph + "\n\n" + paragraph + "\nx", 400, Unit::kCodePoints);

@@ -107,12 +107,21 @@ CREATE INDEX jobs_run ON jobs (run) WHERE run <> '';
 CREATE INDEX jobs_conversation ON jobs (conversation, created_at) WHERE state <> 4;
 )";
 
+// Changes of a message that went out: since when they fail, and how many may have been made.
+constexpr std::string_view kEdits = R"(
+ALTER TABLE outbound
+  ADD COLUMN edit_since timestamptz,
+  ADD COLUMN edit_due_at timestamptz NOT NULL DEFAULT '-infinity',
+  ADD COLUMN edit_doubts integer NOT NULL DEFAULT 0;
+)";
+
 }  // namespace
 
 std::span<const store::Migration> migrations() {
     static const std::string first =
         std::string(store::kInboxOutboxDdl) + std::string(store::kLeaderDdl) + std::string(kTables);
-    static const std::array<store::Migration, 1> all{{{1, "chat", first}}};
+    static const std::array<store::Migration, 2> all{
+        {{1, "chat", first}, {2, "chat_edits", kEdits}}};
     return all;
 }
 

@@ -4,6 +4,11 @@
 
 namespace berth::chat {
 
+namespace {
+// Said anew every few seconds while there is something to send; after that the connection knows.
+constexpr seconds kRefusedFor{30};
+}  // namespace
+
 void HealthBoard::set_connection(Health health) {
     const std::lock_guard lock(mutex_);
     connection_ = std::move(health);
@@ -12,6 +17,7 @@ void HealthBoard::set_connection(Health health) {
 void HealthBoard::set_refused(std::string reason) {
     const std::lock_guard lock(mutex_);
     refused_ = std::move(reason);
+    refused_at_ = std::chrono::steady_clock::now();
 }
 
 void HealthBoard::set_leading(bool leading, std::string reason) {
@@ -25,7 +31,8 @@ void HealthBoard::set_leading(bool leading, std::string reason) {
 std::string HealthBoard::not_ready() const {
     const std::lock_guard lock(mutex_);
     if (!leading_) return reason_;
-    if (!refused_.empty()) return "the platform refuses the credential: " + refused_;
+    if (!refused_.empty() && std::chrono::steady_clock::now() < refused_at_ + kRefusedFor)
+        return "the platform refuses the credential: " + refused_;
     if (connection_.ready) return {};
     return connection_.reason.empty() ? "not connected to the platform" : connection_.reason;
 }

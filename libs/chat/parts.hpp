@@ -21,7 +21,7 @@ namespace berth::chat {
 class HealthBoard {
 public:
     void set_connection(Health health);
-    /// The platform refuses the credential; empty: it took it.
+    /// The platform refuses the credential, for a while; empty: it took it.
     void set_refused(std::string reason);
     /// Nobody receives here: another instance leads, or none does yet.
     void set_leading(bool leading, std::string reason);
@@ -34,6 +34,7 @@ private:
     std::string reason_;    // why not leading
     Health connection_{false, "connecting to the platform"};
     std::string refused_;
+    SteadyTime refused_at_{};
 };
 
 /// Lives as long as the app.

@@ -65,6 +65,7 @@ struct Outgoing {
     std::string answers;  ///< the message it answers, where the platform shows that; or empty
     std::string
         only_for;  ///< a person's id: nobody else sees it, where the platform can (else it is not)
+    WallTime since{};    ///< it was not posted before
     std::string handle;  ///< of the Inbound it answers; may have ended, then it is not used
     bool plain = false;  ///< the platform refused the markup before: send plain text
 };
@@ -74,6 +75,7 @@ struct SendError {
     enum class Kind {
         kLater,  ///< try again after `retry_after` (429, 5xx, timeouts that prove nothing was done)
         kUnknown,       ///< it may have been done: the connection broke after the request went out
+        kFailed,        ///< the platform answers that it failed (5xx), hardly ever after doing it
         kBadMarkup,     ///< the platform refuses the markup: again as plain text
         kUnchanged,     ///< an edit that changes nothing: as good as done
         kGone,          ///< the message to be edited is no longer there
@@ -83,6 +85,7 @@ struct SendError {
     Kind kind = Kind::kLater;
     milliseconds retry_after{0};  ///< kLater: what the platform asked; 0: the bridge's own backoff
     std::string reason;           ///< the platform's code and words, without secrets
+    bool everywhere = false;      ///< `retry_after` is the route's, not only this chat's
 };
 
 /// What a successful post is known by, for edits.
@@ -116,6 +119,8 @@ struct Traits {
     /// find() can say whether a message was posted, or the platform drops a repeated key.
     bool can_find = false;
     Rate per_conversation;
+    /// Of posts in one chat, where chats differ; else per_conversation.
+    Rate (*rate_of)(std::string_view chat) = nullptr;
     /// Of changes in one conversation; 0 a second: they count among per_conversation.
     Rate edits_per_conversation{0.0, 0.0};
     Rate overall;

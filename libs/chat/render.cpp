@@ -2,6 +2,7 @@
 // Blocks into a platform's markup, plain text, and the parting of long Markdown.
 #include <algorithm>
 
+#include "chat/fence.hpp"
 #include "chat/markdown.hpp"
 #include "core/text.hpp"
 
@@ -85,7 +86,7 @@ public:
             add(line);
         }
         // A fence that opens at the text's end is text; one that was only opened again is nothing.
-        if (!reopened_ && only_opened()) fence_.clear();
+        if (!reopened_ && only_opened()) closing_.clear();
         flush(piece_.size());
         return std::move(pieces_);
     }
@@ -93,7 +94,7 @@ public:
 private:
     /// Room that a line may take now: the fence must still be closed.
     std::size_t room(std::size_t used) const {
-        std::size_t closing = fence_.empty() ? 0 : measure_(fence_) + 1;
+        std::size_t closing = closing_.empty() ? 0 : measure_(closing_) + 1;
         return used + closing < max_ ? max_ - used - closing : 0;
     }
 
@@ -107,13 +108,13 @@ private:
                 std::size_t head = part(line, room(used_) - 1);
                 push(line.substr(0, head));
                 line.remove_prefix(head);
-                if (fence_.empty() && !line.empty() && line.front() == ' ') line.remove_prefix(1);
+                if (closing_.empty() && !line.empty() && line.front() == ' ') line.remove_prefix(1);
                 flush(piece_.size());
             }
         }
         track(line);
         push(line);
-        if (fence_.empty() && line.find_first_not_of(" \t>") == std::string_view::npos) {
+        if (closing_.empty() && line.find_first_not_of(" \t>") == std::string_view::npos) {
             break_ = piece_.size();
         }
     }
@@ -145,7 +146,7 @@ private:
             }
         }
         std::string_view head = line.substr(0, low);
-        std::size_t space = fence_.empty() ? head.rfind(' ') : std::string_view::npos;
+        std::size_t space = closing_.empty() ? head.rfind(' ') : std::string_view::npos;
         if (space != std::string_view::npos && space > head.size() / 2) return space;
         std::size_t whole = fitting(line, length(head, Unit::kCodePoints), Unit::kCodePoints);
         while (whole > low) {
@@ -158,22 +159,23 @@ private:
 
     /// Nothing stands behind the open fence yet.
     bool only_opened() const {
-        return !fence_.empty() && piece_.size() == fence_at_ + opening_.size() + 1;
+        return !closing_.empty() && piece_.size() == fence_at_ + opening_size_ + 1;
     }
 
     /// Ends the piece at byte `end`; what is behind it, and an open fence, begin the next.
     void flush(std::size_t end) {
         std::string rest = piece_.substr(end);
         std::string done = piece_.substr(0, end);
-        bool cut_fence = !fence_.empty() && fence_at_ < end;
+        bool cut_fence = !closing_.empty() && fence_at_ < end;
         bool moves = cut_fence && end == piece_.size() && only_opened();
         if (moves) done.resize(fence_at_);  // a fence with nothing in it yet moves on whole
-        if (cut_fence && !moves) done += fence_;
+        if (cut_fence && !moves) done += closing_;
         reopened_ = cut_fence && (!moves || reopened_);
         while (!done.empty() && done.back() == '\n') done.pop_back();
         if (done.find_first_not_of(" \t\n") != std::string::npos)
             pieces_.push_back(std::move(done));
         piece_ = cut_fence ? opening_ + "\n" + rest : rest;
+        if (cut_fence) opening_size_ = opening_.size();
         fence_at_ = cut_fence ? 0 : fence_at_ - std::min(fence_at_, end);
         used_ = measure_(piece_);
         break_ = 0;
@@ -181,38 +183,40 @@ private:
 
     /// Follows fences, in lists and quotes too.
     void track(std::string_view line) {
-        std::size_t first = line.find_first_not_of(" \t>");
-        std::string_view rest =
-            first == std::string_view::npos ? std::string_view() : line.substr(first);
-        if (rest.empty() || (rest[0] != '`' && rest[0] != '~')) return;
-        std::size_t count = std::min(rest.find_first_not_of(rest[0]), rest.size());
-        std::string_view info = rest.substr(count);
-        if (count < 3 || count > kMaxFence) return;
-        if (fence_.empty()) {
-            if (info.find('`') != std::string_view::npos || line.size() > kMaxOpening) return;
-            fence_ = std::string(line.substr(0, first)).append(rest.substr(0, count));
-            opening_ = std::string(line);
-            fence_at_ = piece_.size();
-            reopened_ = false;
-        } else if (rest[0] == fence_.back() && first + count >= fence_.size() && info.find_first_not_of(" \t") == std::string_view::npos) {
-            fence_.clear();
+        // In code that is in no quote, > is code.
+        const bool quotes = closing_.empty() || closing_.find('>') != std::string::npos;
+        const std::size_t first =
+            std::min(line.find_first_not_of(quotes ? " \t>" : " \t"), line.size());
+        const std::string_view rest = line.substr(first);
+        if (!closing_.empty()) {
+            if (closes(rest, fence_)) closing_.clear();
+            return;
         }
+        const auto fence = fence_of(rest);
+        if (!fence || first + fence->count > kMaxOpening) return;
+        fence_ = {fence->mark, fence->count, {}};
+        closing_ = std::string(line.substr(0, first + fence->count));
+        opening_ = line.size() > kMaxOpening ? closing_ : std::string(line);
+        opening_size_ = line.size();
+        fence_at_ = piece_.size();
+        reopened_ = false;
     }
 
     static constexpr std::size_t kBytesPerUnit = 4;  // of UTF-8 per code point, at most
-    static constexpr std::size_t kMaxFence = 16;  // longer runs are text: a fence must fit a piece
-    static constexpr std::size_t kMaxOpening = 32;  // likewise its info string
+    static constexpr std::size_t kMaxOpening = 32;   // a longer one is opened again without words
 
     std::size_t max_;
     const std::function<std::size_t(std::string_view)>& measure_;
     std::vector<std::string> pieces_;
     std::string piece_;
     std::size_t used_ = 0;
-    std::size_t break_ = 0;     ///< bytes of piece_ up to behind its last blank line
-    std::string fence_;         ///< what closes the open fence, or empty
-    std::string opening_;       ///< its first line
-    bool reopened_ = false;     ///< the open fence is one that a cut closed
-    std::size_t fence_at_ = 0;  ///< where that stands in piece_
+    std::size_t break_ = 0;  ///< bytes of piece_ up to behind its last blank line
+    Fence fence_;
+    std::string closing_;           ///< what closes the open fence, or empty
+    std::string opening_;           ///< what opens it again
+    std::size_t opening_size_ = 0;  ///< bytes of its first line
+    bool reopened_ = false;         ///< the open fence is one that a cut closed
+    std::size_t fence_at_ = 0;      ///< where that stands in piece_
 };
 
 }  // namespace

@@ -19,11 +19,13 @@ namespace {
 constexpr milliseconds kSenderPoll{500};  // what nobody rang for: rows of another instance
 constexpr milliseconds kFirstRetry{500};
 constexpr milliseconds kLongestRetry{30'000};
-constexpr milliseconds kLongestPause{300'000};  // whatever the platform says
+constexpr milliseconds kLongestPause{std::chrono::hours{24}};  // longer is no answer
 constexpr milliseconds kRefusedRetry{5'000};
 constexpr milliseconds kDatabaseRetry{200};
 constexpr int kDoubtfulAtOnce = 16;
 constexpr milliseconds kDoubtEvery{1'000};
+constexpr const char* kNotTwice =
+    "it is not known whether it was posted, and it is not posted twice: ";
 constexpr int kMaxDoubts = 1;  // one message may be doubled once, not more
 // Cards whose buttons are remembered in clear text, so that an edit leaves them as they are.
 constexpr std::size_t kMaxRemembered = 2'000;
@@ -49,7 +51,9 @@ std::string new_token() {
 Sender::Sender(Parts& parts, Platform& platform)
     : parts_(parts),
       platform_(platform),
-      limiter_(platform.traits().per_conversation, platform.traits().overall),
+      limiter_(
+          platform.traits().per_conversation, platform.traits().overall, platform.traits().rate_of
+      ),
       crew_([this](const Task& task) {
           task();
           parts_.outbound.ring();
@@ -122,7 +126,7 @@ bool Sender::give_posts() {
         const std::lock_guard lock(mutex_);
         const SteadyTime now = std::chrono::steady_clock::now();
         held = limiter_.held_back("post", now);
-        limit = std::min(limit, limiter_.available(now));
+        limit = std::min(limit, limiter_.available("post", now));
     }
     if (limit == 0) return false;
     auto rows = repo::claim_outbound(parts_.pool(), held, limit);
@@ -161,7 +165,7 @@ bool Sender::give_edits() {
         const Rate& rate = own.per_second > 0 ? own : platform_.traits().per_conversation;
         const double reserve = in_place ? std::max(0.0, (rate.burst - 1.0) / 2) : 0.0;
         low = edits().held_back("edit", now, reserve);
-        limit = std::min(limit, edits().available(now));
+        limit = std::min(limit, edits().available("edit", now));
     }
     if (limit == 0) return false;
     auto rows = repo::changed_outbound(parts_.pool(), under_way, held, low, limit);
@@ -249,24 +253,31 @@ void Sender::settle(const OutboundRow& row, const SendResult<Sent>& result) {
                 );
             }
             break;
-        case SendError::Kind::kUnauthorized: {
-            parts_.health.set_refused(error.reason);
-            {
-                const std::lock_guard lock(mutex_);
-                refused_until_ = std::chrono::steady_clock::now() + kRefusedRetry;
-            }
+        case SendError::Kind::kUnauthorized:
+            refuse(error.reason);
             retry(row, error, row.outgoing.plain, row.doubts);
             break;
-        }
         case SendError::Kind::kRefused:
         case SendError::Kind::kGone:
         case SendError::Kind::kUnchanged: fail(row, error.reason); break;
+        case SendError::Kind::kFailed:
+            if (platform_.traits().can_find || row.kind == OutboundKind::kApproval) {
+                doubt(row, error.reason);
+                break;
+            }
+            [[fallthrough]];
         case SendError::Kind::kLater:
-            if (error.retry_after.count() > 0)
-                pause(row.outgoing.conversation.chat, "post", error.retry_after);
+            pause(row, "post", error);
             retry(row, error, row.outgoing.plain, row.doubts);
             break;
     }
+}
+
+/// The credential is refused.
+void Sender::refuse(const std::string& reason) {
+    parts_.health.set_refused(reason);
+    const std::lock_guard lock(mutex_);
+    refused_until_ = std::chrono::steady_clock::now() + kRefusedRetry;
 }
 
 /// It may have gone out.
@@ -280,7 +291,7 @@ void Sender::doubt(const OutboundRow& row, const std::string& reason) {
         return;
     }
     if (row.kind == OutboundKind::kApproval || row.doubts >= kMaxDoubts) {
-        fail(row, "it is not known whether it was posted, and it is not posted twice: " + reason);
+        fail(row, kNotTwice + reason);
     } else {
         retry(
             row,
@@ -291,21 +302,34 @@ void Sender::doubt(const OutboundRow& row, const std::string& reason) {
     }
 }
 
+SendResult<std::optional<Sent>> Sender::look_for(const OutboundRow& row) {
+    {
+        const std::lock_guard lock(mutex_);
+        const SteadyTime now = std::chrono::steady_clock::now();
+        if (limiter_.paused(row.outgoing.conversation.chat, "find", now))
+            return {std::nullopt, {SendError::Kind::kLater, {}, "the platform asked to wait"}};
+    }
+    auto found = platform_.find(row.outgoing);
+    if (!found.value) pause(row, "find", found.error);
+    return found;
+}
+
 void Sender::resolve(OutboundRow row) {
     if (!platform_.traits().can_find) {
         doubt(row, "the bridge ended while it was being sent");
         return;
     }
-    const auto found = platform_.find(row.outgoing);
+    const auto found = look_for(row);
     if (!found.value) {
         if (found.error.kind == SendError::Kind::kUnauthorized) {
-            parts_.health.set_refused(found.error.reason);
-            const std::lock_guard lock(mutex_);
-            refused_until_ = std::chrono::steady_clock::now() + kRefusedRetry;
-        } else if (found.error.kind == SendError::Kind::kRefused) {
-            fail(row, found.error.reason);
+            refuse(found.error.reason);
         }
-        return;  // asked again at the next look
+        if (found.error.kind == SendError::Kind::kRefused) {
+            fail(row, found.error.reason);
+        } else if (row.expires_at <= parts_.now()) {  // what comes behind it waits no longer
+            fail(row, kNotTwice + found.error.reason);
+        }
+        return;  // else asked again at the next look
     }
     if (*found.value) {
         // What it shows is not known: drawn anew.
@@ -329,35 +353,62 @@ void Sender::resolve(OutboundRow row) {
 
 void Sender::edit(OutboundRow row) {
     if (const auto drawn = draw_buttons(row); !drawn) return;
+    if (!platform_.traits().edits) {  // a post, and told as one before it is made
+        if (row.edit_doubts > kMaxDoubts)
+            return give_up_edit(row, "the bridge ended twice under it");
+        persist([&] {
+            return repo::mark_edit(parts_.pool(), row, parts_.now(), row.edit_doubts + 1);
+        });
+    }
     SendResult<Sent> result = platform_.edit(row.outgoing.conversation, row.message, row.outgoing);
     if (!result.value && result.error.kind == SendError::Kind::kBadMarkup && !row.outgoing.plain) {
         row.outgoing.plain = true;
         result = platform_.edit(row.outgoing.conversation, row.message, row.outgoing);
     }
-    if (result.value) {
-        parts_.health.set_refused({});
-        parts_.metrics.edited.add();
-        persist([&] { return repo::mark_shown(parts_.pool(), row.id, row.revision); });
-        return;
-    }
-    const SendError& error = result.error;
+    if (!result.value) return settle_edit(row, result.error);
+    parts_.health.set_refused({});
+    parts_.metrics.edited.add();
+    persist([&] { return repo::mark_shown(parts_.pool(), row.id, row.revision); });
+}
+
+void Sender::settle_edit(const OutboundRow& row, const SendError& error) {
     switch (error.kind) {
+        case SendError::Kind::kUnknown:
+            if (platform_.traits().edits) {  // made twice it is the same
+                postpone(row, error, 0);
+            } else if (row.edit_doubts < kMaxDoubts) {
+                parts_.metrics.doubted.add();
+                postpone(row, error, row.edit_doubts + 1);
+            } else {
+                give_up_edit(row, kNotTwice + error.reason);
+            }
+            break;
         case SendError::Kind::kLater:
-        case SendError::Kind::kUnknown:  // an edit may be made twice
-            parts_.metrics.retried.add();
-            pause(row.outgoing.conversation.chat, "edit", std::max(error.retry_after, kFirstRetry));
+        case SendError::Kind::kFailed: postpone(row, error, row.edit_doubts); break;
+        case SendError::Kind::kUnauthorized:
+            refuse(error.reason);
+            postpone(row, error, row.edit_doubts);
             break;
-        case SendError::Kind::kUnauthorized: {
-            parts_.health.set_refused(error.reason);
-            const std::lock_guard lock(mutex_);
-            refused_until_ = std::chrono::steady_clock::now() + kRefusedRetry;
-            break;
-        }
-        default:
-            if (error.kind != SendError::Kind::kUnchanged)
-                log::info("a message cannot be changed", {{"key", row.key}, {"why", error.reason}});
+        case SendError::Kind::kRefused:
+        case SendError::Kind::kBadMarkup: give_up_edit(row, error.reason); break;
+        case SendError::Kind::kGone:
+            log::info("a message cannot be changed", {{"key", row.key}, {"why", error.reason}});
+            [[fallthrough]];
+        case SendError::Kind::kUnchanged:
             persist([&] { return repo::mark_shown(parts_.pool(), row.id, row.revision); });
     }
+}
+
+void Sender::postpone(const OutboundRow& row, const SendError& error, int doubts) {
+    const auto failing = std::chrono::ceil<milliseconds>(parts_.now() - row.edit_since);
+    if (failing > (platform_.traits().edits ? milliseconds{kEditTtl} : milliseconds{kReplyTtl}))
+        return give_up_edit(row, error.reason);
+    parts_.metrics.retried.add();
+    pause(row, "edit", error);
+    const milliseconds wait = std::max(
+        std::min(error.retry_after, kLongestPause), std::clamp(failing, kFirstRetry, kLongestRetry)
+    );
+    persist([&] { return repo::mark_edit(parts_.pool(), row, parts_.now() + wait, doubts); });
 }
 
 void Sender::retry(const OutboundRow& row, const SendError& error, bool plain, int doubts) {
@@ -375,13 +426,31 @@ void Sender::expired(const OutboundRow& row) {
     log::warning("a message was too old to be sent", {{"key", row.key}});
 }
 
-/// The dead letter commits with the row.
 void Sender::fail(const OutboundRow& row, const std::string& reason) {
+    bury(row, row.key + "/dlq", reason, [&](store::Transaction& tx) {
+        return repo::mark_failed(tx, row.id, reason);
+    });
+}
+
+void Sender::give_up_edit(const OutboundRow& row, const std::string& reason) {
+    const std::string letter = row.key + "/" + std::to_string(row.revision) + "/dlq";
+    bury(row, letter, reason, [&](store::Transaction& tx) {
+        return repo::mark_shown(tx, row.id, row.revision);
+    });
+}
+
+/// The dead letter commits with the row.
+void Sender::bury(
+    const OutboundRow& row,
+    const std::string& letter_id,
+    const std::string& reason,
+    const std::function<Result<void>(store::Transaction&)>& mark
+) {
     parts_.metrics.failed.add();
     log::warning("a message was given up", {{"key", row.key}, {"why", reason}});
     persist([&]() -> Result<void> {
         store::OutboxMessage letter;
-        letter.message_id = row.key + "/dlq";
+        letter.message_id = letter_id;
         letter.subject = "berth.dlq.chat." + parts_.token();
         letter.headers = {
             {"berth-dlq-reason", reason.empty() ? "refused" : one_line(reason)},
@@ -402,7 +471,7 @@ void Sender::fail(const OutboundRow& row, const std::string& reason) {
         auto done =
             parts_.pool().transact([&](store::Transaction& tx) -> Result<store::OutboxMessage> {
                 store::OutboxMessage out = letter;
-                BERTH_TRY(repo::mark_failed(tx, row.id, reason));
+                BERTH_TRY(mark(tx));
                 BERTH_TRY(store::Outbox::add(tx, out));
                 return out;
             });
@@ -412,10 +481,17 @@ void Sender::fail(const OutboundRow& row, const std::string& reason) {
     });
 }
 
-void Sender::pause(const std::string& chat, std::string_view route, milliseconds time) {
+void Sender::pause(const OutboundRow& row, std::string_view route, const SendError& error) {
+    if (error.retry_after.count() <= 0) return;
     const std::lock_guard lock(mutex_);
-    (route == "edit" ? edits() : limiter_)
-        .pause(chat, route, std::chrono::steady_clock::now() + std::min(time, kLongestPause));
+    Limiter& limiter = route == "edit" ? edits() : limiter_;
+    const SteadyTime until =
+        std::chrono::steady_clock::now() + std::min(error.retry_after, kLongestPause);
+    if (error.everywhere) {
+        limiter.pause_all(route, until);
+    } else {
+        limiter.pause(row.outgoing.conversation.chat, route, until);
+    }
 }
 
 void Sender::persist(const std::function<Result<void>()>& write) {

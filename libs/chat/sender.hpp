@@ -45,16 +45,29 @@ private:
 
     void post(OutboundRow row);
     void edit(OutboundRow row);
+    void settle_edit(const OutboundRow& row, const SendError& error);
+    /// A change is tried again, as long after it first failed as that is ago.
+    void postpone(const OutboundRow& row, const SendError& error, int doubts);
     void resolve(OutboundRow row);
     Result<void> draw_buttons(OutboundRow& row);
     void settle(const OutboundRow& row, const SendResult<Sent>& result);
     void doubt(const OutboundRow& row, const std::string& reason);
     void retry(const OutboundRow& row, const SendError& error, bool plain, int doubts);
     void fail(const OutboundRow& row, const std::string& reason);
+    void give_up_edit(const OutboundRow& row, const std::string& reason);
+    void bury(
+        const OutboundRow& row,
+        const std::string& letter_id,
+        const std::string& reason,
+        const std::function<Result<void>(store::Transaction&)>& mark
+    );
     void expired(const OutboundRow& row);
+    void refuse(const std::string& reason);
     /// Until the database takes it, or this stops: then the row stays marked and is resolved later.
     void persist(const std::function<Result<void>()>& write);
-    void pause(const std::string& chat, std::string_view route, milliseconds time);
+    /// As the platform asked, if it did.
+    void pause(const OutboundRow& row, std::string_view route, const SendError& error);
+    SendResult<std::optional<Sent>> look_for(const OutboundRow& row);
 
     Parts& parts_;
     Platform& platform_;

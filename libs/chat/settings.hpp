@@ -16,10 +16,13 @@ namespace berth::chat {
 // Limits, each with its reason.
 /// A message is not retried beyond this age: who asked has gone on.
 inline constexpr std::chrono::minutes kReplyTtl{10};
+/// A message that cannot be changed is tried this long: a decision is worth showing late.
+inline constexpr std::chrono::hours kEditTtl{24};
 /// A message that came in and cannot be carried out (the bus or a service is away) is told so then.
 inline constexpr std::chrono::minutes kGiveUp{10};
-/// Longer than any platform sends an event again (Telegram: a day).
-inline constexpr std::chrono::hours kInboundKept{3 * 24};
+/// Longer than any platform sends an event again (WhatsApp: seven days). What was said longer ago
+/// is not taken any more: it may have been done, and forgotten.
+inline constexpr std::chrono::hours kInboundKept{8 * 24};
 /// Messages whose cards may still change are kept until the thing ended; others this long.
 inline constexpr std::chrono::hours kOutboundKept{7 * 24};
 /// An approval that waits longer than this when the bridge first hears of it is not asked anew.

@@ -18,7 +18,7 @@ namespace {
 #define OUTBOUND_COLUMNS                                                                           \
     "o.id, o.key, o.kind, o.chat, o.thread, o.follows, o.content, o.file, o.answers, o.only_for, " \
     "o.handle, o.revision, o.message, o.plain, o.attempts, o.doubts, o.state = 'expired', "        \
-    "o.expires_at"
+    "o.expires_at, coalesce(o.edit_since, now()), o.edit_doubts, o.created_at"
 
 constexpr Statement kInsertInbound{
     "INSERT INTO inbound (event_id, command_id, conversation, body) "
@@ -63,8 +63,9 @@ constexpr Statement kDoubtful{
     "doubtful_outbound"};
 constexpr Statement kChanged{
     "SELECT " OUTBOUND_COLUMNS
-    " FROM outbound o WHERE state = 'sent' AND shown < revision AND NOT id = ANY($1::bigint[]) AND "
-    "NOT chat = ANY($2::text[]) AND (kind = 3 OR NOT chat = ANY($3::text[])) ORDER BY kind DESC, "
+    " FROM outbound o WHERE state = 'sent' AND shown < revision AND edit_due_at <= now() AND NOT "
+    "id = ANY($1::bigint[]) AND NOT chat = ANY($2::text[]) AND (kind = 3 OR NOT chat = "
+    "ANY($3::text[])) ORDER BY kind DESC, "
     "id "
     "LIMIT $4::bigint",
     "changed_outbound"};
@@ -73,7 +74,12 @@ constexpr Statement kMarkSent{
     "AND state = 'sending'",
     "mark_sent"};
 constexpr Statement kMarkShown{
-    "UPDATE outbound SET shown = greatest(shown, $2::bigint) WHERE id = $1", "mark_shown"};
+    "UPDATE outbound SET shown = greatest(shown, $2::bigint), edit_since = NULL, edit_due_at = "
+    "'-infinity', edit_doubts = 0 WHERE id = $1",
+    "mark_shown"};
+constexpr Statement kMarkEdit{
+    "UPDATE outbound SET edit_since = $2, edit_due_at = $3, edit_doubts = $4 WHERE id = $1",
+    "mark_edit"};
 constexpr Statement kMarkPending{
     "UPDATE outbound SET state = 'pending', due_at = $2, plain = $3, doubts = $4 WHERE id = $1 AND "
     "state = 'sending'",
@@ -147,6 +153,8 @@ Result<std::vector<OutboundRow>> to_outbound(Result<Rows> rows) {
         one.doubts = static_cast<int>(row.int64(15));
         one.expired = row.boolean(16);
         one.expires_at = row.time(17);
+        one.edit_since = row.time(18);
+        one.edit_doubts = static_cast<int>(row.int64(19));
         BERTH_ASSIGN(one.outgoing.content, content_from_json(row.text(6)));
         one.outgoing.content.file_bytes = row.bytes(7);
         one.outgoing.key = one.key;
@@ -155,6 +163,7 @@ Result<std::vector<OutboundRow>> to_outbound(Result<Rows> rows) {
         one.outgoing.only_for = row.text(9);
         one.outgoing.handle = row.text(10);
         one.outgoing.plain = row.boolean(13);
+        one.outgoing.since = row.time(20);
         out.push_back(std::move(one));
     }
     return out;
@@ -297,6 +306,17 @@ Result<void> mark_sent(
 
 Result<void> mark_shown(store::Pool& pool, std::int64_t id, std::int64_t shown) {
     BERTH_TRY(pool.exec_autocommit(kMarkShown, {id, shown}, OnLoss::kRetry));
+    return {};
+}
+
+Result<void> mark_shown(store::Transaction& tx, std::int64_t id, std::int64_t shown) {
+    BERTH_TRY(tx.exec(kMarkShown, {id, shown}));
+    return {};
+}
+
+Result<void> mark_edit(store::Pool& pool, const OutboundRow& row, WallTime due, int doubts) {
+    BERTH_TRY(pool.exec_autocommit(kMarkEdit, {row.id, row.edit_since, due, doubts}, OnLoss::kRetry)
+    );
     return {};
 }
 

@@ -49,7 +49,9 @@ struct OutboundRow {
     int attempts = 0;
     bool expired = false;
     WallTime expires_at{};
-    Outgoing outgoing;  ///< a card's buttons bear their action where the token will be
+    WallTime edit_since{};  ///< since when it cannot be changed
+    int edit_doubts = 0;    ///< how often it was not known whether the change was made
+    Outgoing outgoing;      ///< a card's buttons bear their action where the token will be
 };
 
 /// What a button does to what.
@@ -125,8 +127,8 @@ Result<std::vector<OutboundRow>> claim_outbound(
 Result<std::vector<OutboundRow>> doubtful_outbound(
     store::Pool& pool, const std::vector<std::int64_t>& under_way, int limit
 );
-/// Messages whose content is newer than what they show; those of approvals first. `held` are chats
-/// that are left out, `low` chats where nothing but approvals is changed.
+/// Messages whose content is newer than what they show and whose change is due; those of approvals
+/// first. `held` are chats that are left out, `low` chats where nothing but approvals is changed.
 Result<std::vector<OutboundRow>> changed_outbound(
     store::Pool& pool,
     const std::vector<std::int64_t>& under_way,
@@ -138,6 +140,9 @@ Result<void> mark_sent(
     store::Pool& pool, std::int64_t id, const std::string& message, std::int64_t shown
 );
 Result<void> mark_shown(store::Pool& pool, std::int64_t id, std::int64_t shown);
+Result<void> mark_shown(store::Transaction& tx, std::int64_t id, std::int64_t shown);
+/// A change waits until `due`, and may have been made `doubts` times.
+Result<void> mark_edit(store::Pool& pool, const OutboundRow& row, WallTime due, int doubts);
 /// Back in line, not before `due`.
 Result<void> mark_pending(store::Pool& pool, std::int64_t id, WallTime due, bool plain, int doubts);
 Result<void> mark_failed(store::Transaction& tx, std::int64_t id, const std::string& reason);

@@ -26,10 +26,11 @@ Result<Answer> say_pair(Call& call) {
         const auto actor,
         call.people.pair(call.row.inbound, call.speaker, call.words[0], call.row.command_id)
     );
-    return say(
-        "You are linked: here you are " + code(actor.user()) + " of " + code(actor.org()) + ".",
-        true
-    );
+    Answer answer =
+        say("You are linked: here you are " + code(actor.user()) + " of " + code(actor.org()) + ".",
+            true);
+    answer.links = true;
+    return answer;
 }
 
 Result<Answer> say_help(Call& call) {

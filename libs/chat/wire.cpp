@@ -44,6 +44,7 @@ Json to_value(const Card& card) {
         put(one, "label", button.label);
         one.set("style", static_cast<int>(button.style));
         one.set("asks_comment", button.asks_comment);
+        one.set("needs_code", button.needs_code);
         buttons.push(std::move(one));
     }
     out.set("buttons", std::move(buttons));
@@ -76,7 +77,8 @@ Card card_of(const Json& json) {
             {one.string_or("token", ""),
              one.string_or("label", ""),
              enum_of(one, "style", ButtonStyle::kDanger),
-             one.bool_or("asks_comment", false)}
+             one.bool_or("asks_comment", false),
+             one.bool_or("needs_code", false)}
         );
     });
     return card;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// The durable is made in the handler, before the row commits: it is named by org and name, so that
-// a command that is carried out again finds it.
+// The durable is made in the handler, before the row commits: it is named by the command that first
+// made it, so that one that is carried out again finds it.
 #include "provisioner/readers.hpp"
 
 #include "berth/common/v1/common.pb.h"
@@ -30,7 +30,9 @@ constexpr Statement kPut{
     "$4, $5, $6) ON CONFLICT (id) DO UPDATE SET expires_at = greatest(readers.expires_at, "
     "excluded.expires_at) RETURNING id, org, name, created_by, created_at, expires_at",
     "put_reader"};
-constexpr Statement kDrop{"DELETE FROM readers WHERE id = $1", "drop_reader"};
+constexpr Statement kFind{"SELECT id FROM readers WHERE org = $1 AND name = $2", "find_reader"};
+constexpr Statement kDrop{
+    "DELETE FROM readers WHERE org = $1 AND name = $2 RETURNING id", "drop_reader"};
 constexpr Statement kStale{
     "DELETE FROM readers WHERE id IN (SELECT id FROM readers WHERE expires_at < $1 ORDER BY "
     "expires_at LIMIT $2::bigint FOR UPDATE SKIP LOCKED) RETURNING id, org",
@@ -64,11 +66,16 @@ Result<void> check_name(const std::string& name) {
     return invalid("bad_name", "'name' must be 1 to 64 characters of a-z 0-9 _ -", "name");
 }
 
-}  // namespace
-
-std::string reader_id(const std::string& org, const std::string& name) {
-    return "rd_" + ulid_from_bytes(identity::sha256("berth reader/" + org + "/" + name));
+/// One that is dropped and made again is another one: the credentials of the first are good for
+/// nothing of the second.
+std::string new_reader_id(
+    const std::string& org, const std::string& name, const std::string& command
+) {
+    return "rd_" +
+           ulid_from_bytes(identity::sha256("berth reader/" + org + "/" + name + "/" + command));
 }
+
+}  // namespace
 
 void ReaderHandlers::bind(service::Handlers& handlers) {
     handlers.command("reader", this, &ReaderHandlers::make);
@@ -91,7 +98,11 @@ ReaderHandlers::Outcome ReaderHandlers::make(
     if (others[0].int64(0) >= kMaxReaders)
         return limit("too_many_readers", "this org has as many readers as it may; drop one first");
     BERTH_TRY(drop_stale(tx, context.now));
-    const topology::EventReader reader{reader_id(actor.org(), request.name()), actor.org()};
+    BERTH_ASSIGN(const auto known, tx.exec(kFind, {actor.org(), request.name()}));
+    const topology::EventReader reader{
+        known.empty() ? new_reader_id(actor.org(), request.name(), context.command_id)
+                      : std::string(known[0].text(0)),
+        actor.org()};
     v1::ReaderCredential reply;
     BERTH_ASSIGN(
         *reply.mutable_jwt(),
@@ -122,12 +133,11 @@ ReaderHandlers::Outcome ReaderHandlers::drop(
     BERTH_ASSIGN(const auto request, service::decode<v1::DropReader>(payload));
     BERTH_TRY(check_admin(request.actor()));
     BERTH_TRY(check_name(request.name()));
-    const topology::EventReader reader{
-        reader_id(request.actor().org(), request.name()), request.actor().org()};
-    BERTH_ASSIGN(const auto gone, tx.exec(kDrop, {reader.reader}));
-    if (gone.affected() == 0)
+    const std::string& org = request.actor().org();
+    BERTH_ASSIGN(const auto gone, tx.exec(kDrop, {org, request.name()}));
+    if (gone.empty())
         return not_found("reader_not_found", "there is no reader '" + request.name() + "'");
-    BERTH_TRY(enrolment_.close_reader(reader));
+    BERTH_TRY(enrolment_.close_reader({std::string(gone[0].text(0)), org}));
     BERTH_TRY(drop_stale(tx, context.now));
     return reply_with(common::v1::Empty{});
 }

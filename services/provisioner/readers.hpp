@@ -21,9 +21,6 @@ struct ReaderRow {
     WallTime expires_at{};  ///< of its newest credential
 };
 
-/// The same org and name give the same id: a reader that is made again finds its durable.
-std::string reader_id(const std::string& org, const std::string& name);
-
 /// berth.cmd.prov.reader, drop_reader and berth.qry.prov.readers. Thread-safe: everything changing
 /// is in the database and on the bus.
 class ReaderHandlers {

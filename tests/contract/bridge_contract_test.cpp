@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <set>
 
+#include "chat/settings.hpp"
 #include "service/proto_time.hpp"
 #include "support/chat/bridge_world.hpp"
 #include "support/has.hpp"
@@ -110,6 +111,45 @@ TEST(Bridge, StrangersGetOneRefusalAnHourAndOtherChatsNone) {
     EXPECT_TRUE(has(all[0].content.markdown, "berth chat pair"));
     EXPECT_EQ(all[0].only_for, "U3");
     EXPECT_TRUE(world.chat().in("C9").empty());
+}
+
+TEST(Bridge, HelpAndWrongCodesAreAnsweredOnceAnHourWhereSomebodyIsNotLinked) {
+    BridgeWorld world;
+    world.berth().codes["ABCD"] = "nils";
+    world.start();
+    for (int i = 0; i < 3; ++i) {
+        world.chat().tell_surely(said("help", "U3"));
+        world.chat().tell_surely(said("pair WRONG" + std::to_string(i), "U3"));
+        world.chat().tell_surely(said("pair", "U3"));
+        world.chat().tell_surely(said("pair 'x", "U3"));
+        world.chat().tell_surely(said("help pair", "U3"));
+    }
+    world.chat().tell_surely(said("pair ABCD", "U3"));
+    ASSERT_TRUE(world.chat().wait_for([](const Shown& m) {
+        return has(m.content.markdown, "linked: here you are `nils`");
+    }));
+    const auto all = world.chat().shown();
+    ASSERT_EQ(all.size(), 3U);
+    EXPECT_TRUE(has(all[0].content.markdown, "leases"));
+    EXPECT_TRUE(has(all[1].content.markdown, "not good"));
+    for (const auto& each : all) EXPECT_EQ(each.only_for, "U3");
+    for (int i = 0; i < 2; ++i) world.chat().tell_surely(said("help", "U3"));
+    EXPECT_TRUE(world.chat().wait_until([](const auto& shown) { return shown.size() == 5; }));
+}
+
+TEST(Bridge, WhatWasSaidLongAgoIsNotDoneAnyMore) {
+    BridgeWorld world;
+    world.start();
+    auto old = said("leases");
+    old.at -= chat::kInboundKept;
+    world.chat().tell_surely(old);
+    auto late = said("history");
+    late.at -= chat::kInboundKept - std::chrono::hours{1};
+    world.chat().tell_surely(late);
+    world.chat().tell_surely(said("whoami"));
+    ASSERT_TRUE(world.chat().wait_for([](const Shown& m) { return has(m.content.markdown, "anna"); }
+    ));
+    EXPECT_EQ(world.chat().shown().size(), 2U);
 }
 
 TEST(Bridge, AListOfPeopleIsKeptAlsoInPrivate) {

@@ -145,6 +145,160 @@ TEST(Bridge, WhereNothingCanBeEditedARunsStepsCostNothingAndItsEndIsSaidAtOnce) 
     }));
 }
 
+TEST(Bridge, AFailureThatWasHeardIsNoDoubtButForAnApproval) {
+    std::atomic<int> answers{0};
+    BridgeWorld world;
+    world.chat().traits.can_find = false;
+    world.chat().on_post([&](const chat::Outgoing& message) -> std::optional<PlayedChat::Fault> {
+        if (message.conversation.chat == "C1" && answers.fetch_add(1) >= 3) return std::nullopt;
+        return PlayedChat::Fault{{Kind::kFailed, milliseconds{0}, "500"}};
+    });
+    world.start();
+    world.tell(world.held("ap_8"), "requested");
+    world.chat().tell_surely(said("whoami"));
+    EXPECT_TRUE(world.chat().wait_for([](const Shown& m) { return has(m.content.markdown, "anna"); }
+    ));
+    const auto letters = world.dead_letters();
+    ASSERT_GE(letters.size(), 1U);
+    for (const auto& letter : letters) EXPECT_NE(letter.header("berth-dlq-chat"), "C1");
+    EXPECT_EQ(world.chat().posts(), 4 + 2) << "each card once";
+}
+
+/// A run's card whose end meets `fault` each time.
+struct EndOfACard {
+    EndOfACard(bool in_place, chat::SendError fault) {
+        world.chat().traits.edits = in_place;
+        world.chat().on_edit(
+            [this, fault](const chat::Outgoing& message) -> std::optional<PlayedChat::Fault> {
+                if (message.content.card.title != "make test: succeeded") return std::nullopt;
+                ++tries;
+                return PlayedChat::Fault{fault};
+            }
+        );
+        world.start();
+        world.chat().tell_surely(said("run make test"));
+        run::v1::Run run = world.wait_for_run();
+        EXPECT_TRUE(eventually(
+            [&] { return is_true("SELECT count(*) > 0 FROM jobs WHERE state = 2"); }, seconds{20}
+        ));
+        run.set_state(run::v1::RUN_STATE_SUCCEEDED);
+        run.set_revision(8);
+        world.tell(run, "succeeded");
+    }
+    bool is_true(const char* query) {
+        const auto rows = world.pool().exec_autocommit(query);
+        return rows && (*rows)[0].boolean(0);
+    }
+    bool given_up() {
+        return eventually(
+            [&] {
+                return tries > 0 && is_true("SELECT bool_and(shown >= revision) FROM outbound");
+            },
+            seconds{20}
+        );
+    }
+
+    std::atomic<int> tries{0};  // outlives the bridge
+    BridgeWorld world;
+};
+
+TEST(Bridge, WhereNothingCanBeEditedAnEndThatMayHaveGoneOutIsSaidOnceMoreAtMost) {
+    EndOfACard end(false, {Kind::kUnknown, milliseconds{0}, "broken pipe"});
+    ASSERT_TRUE(end.given_up());
+    EXPECT_EQ(end.tries, 2);
+    EXPECT_TRUE(
+        has(std::string(end.world.dead_letters().at(0).header("berth-dlq-reason")), "broken pipe")
+    );
+}
+
+TEST(Bridge, AnEditIsMadeAgainUntilItIsTooOld) {
+    for (const Kind kind : {Kind::kUnknown, Kind::kFailed, Kind::kLater}) {
+        EndOfACard end(true, {kind, milliseconds{0}, "503"});
+        ASSERT_TRUE(eventually([&] { return end.tries >= 3; }, seconds{20}));
+        ASSERT_TRUE(end.world.pool().exec_autocommit(
+            "UPDATE outbound SET edit_since = edit_since - interval '2 days'"
+        ));
+        ASSERT_TRUE(end.given_up());
+        EXPECT_EQ(end.world.dead_letters().at(0).header("berth-dlq-reason"), "503");
+    }
+}
+
+TEST(Bridge, AnEditWaitsLongerEachTime) {
+    EndOfACard end(true, {Kind::kLater, milliseconds{0}, "503"});
+    ASSERT_TRUE(eventually(
+        [&] {
+            return end.is_true(
+                "SELECT count(*) > 0 FROM outbound WHERE edit_due_at - edit_since > interval '4 s'"
+            );
+        },
+        seconds{20}
+    ));
+    EXPECT_LE(end.tries, 6);
+}
+
+TEST(Bridge, AnEditThatIsRefusedIsADeadLetterAndOneOfNothingIsNone) {
+    EndOfACard refused(true, {Kind::kRefused, milliseconds{0}, "cant_update_message"});
+    ASSERT_TRUE(refused.given_up());
+    EXPECT_EQ(refused.tries, 1);
+    EXPECT_EQ(refused.world.dead_letters().at(0).header("berth-dlq-reason"), "cant_update_message");
+    for (const Kind kind : {Kind::kGone, Kind::kUnchanged}) {
+        EndOfACard end(true, {kind, milliseconds{0}, "message_not_found"});
+        ASSERT_TRUE(end.given_up());
+        EXPECT_EQ(end.tries, 1);
+        EXPECT_TRUE(end.is_true("SELECT count(*) = 0 FROM outbox"));
+    }
+}
+
+TEST(Bridge, AWaitThatTheRouteAskedForEverywhereHoldsEveryChat) {
+    std::atomic<int> refused{0};
+    BridgeWorld world;
+    world.chat().on_post([&](const chat::Outgoing&) -> std::optional<PlayedChat::Fault> {
+        if (refused.fetch_add(1) > 0) return std::nullopt;
+        return PlayedChat::Fault{{Kind::kLater, std::chrono::minutes{30}, "429", true}};
+    });
+    world.start();
+    world.chat().tell_surely(said("whoami"));
+    ASSERT_TRUE(eventually([&] { return world.chat().posts() == 1; }, seconds{20}));
+    ASSERT_TRUE(eventually(
+        [&] {  // longer than an answer lives: it is not asked for earlier all the same
+            const auto rows = world.pool().exec_autocommit(
+                "SELECT count(*) FROM outbound WHERE due_at > now() + interval '29 min'"
+            );
+            return rows && (*rows)[0].int64(0) == 1;
+        },
+        seconds{20}
+    ));
+    world.chat().tell_surely(said("whoami", "U1", "C2"));
+    EXPECT_FALSE(world.chat().wait_until([](const auto& all) { return !all.empty(); }, seconds{2}));
+}
+
+TEST(Bridge, ThePlatformIsNotAskedForAMessageBeforeItsWaitIsOver) {
+    std::atomic<int> asked{0};
+    BridgeWorld world;
+    world.chat().on_post([](const chat::Outgoing& message) -> std::optional<PlayedChat::Fault> {
+        if (!has(message.content.markdown, "anna")) return std::nullopt;
+        return PlayedChat::Fault{{Kind::kUnknown, milliseconds{0}, "broken pipe"}};
+    });
+    world.chat().on_find([&]() -> std::optional<chat::SendError> {
+        ++asked;
+        return chat::SendError{Kind::kLater, seconds{600}, "429"};
+    });
+    world.start();
+    world.chat().tell_surely(said("whoami"));
+    world.chat().tell_surely(said("leases"));
+    ASSERT_TRUE(eventually([&] { return asked == 1; }, seconds{20}));
+    EXPECT_FALSE(world.chat().wait_until([](const auto& all) { return !all.empty(); }, seconds{3}));
+    EXPECT_EQ(asked, 1);
+    // What nobody can say anything about holds up its conversation no longer than it lives.
+    ASSERT_TRUE(world.pool().exec_autocommit(
+        "UPDATE outbound SET expires_at = now() - interval '1 s' WHERE state = 'sending'"
+    ));
+    EXPECT_TRUE(world.chat().wait_for([](const Shown& m) {
+        return has(m.content.markdown, "No machine");
+    }));
+    EXPECT_EQ(world.dead_letters().size(), 1U);
+}
+
 TEST(Bridge, ATooOldMessageIsNeverSent) {
     BridgeWorld world;
     world.chat().on_post([](const chat::Outgoing&) -> std::optional<PlayedChat::Fault> {

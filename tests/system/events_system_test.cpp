@@ -208,6 +208,11 @@ TEST(EventsSystem, AReaderHearsItsOrgAloneUntilItIsRevoked) {
     const std::string sample =
         (fs::path(std::getenv("BERTH_BIN_DIR")).parent_path() / "tests" / "events_sample").string();
     EXPECT_NE(run({sample}, reader.arguments(1)).exit_code, 0) << "its durable is gone";
+    fs::remove(reader.creds);
+    const Reader again("ears");
+    EXPECT_NE(again.durable, reader.durable) << "not for who had the name before";
+    happen("again");
+    EXPECT_EQ(run({sample}, again.arguments(1)).exit_code, 0);
     EXPECT_EQ(
         suite().berth({"events", "credentials", "--name", "x", "--org", "globex"}).exit_code, 2
     );

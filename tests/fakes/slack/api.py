@@ -198,13 +198,13 @@ class Api:
     def public(self, message, with_metadata):
         return {name: value for name, value in message.items() if name not in ("edits", "edited_at") and (name != "metadata" or with_metadata)}
 
-    def page(self, channel, messages, arguments):
-        """Newest first, as conversations.history gives them."""
+    def page(self, messages, arguments, newest_first):
         limit = min(arguments.get("limit", 100), 999)
-        newest = sorted(messages, key=lambda m: m["ts"], reverse=True)
+        found = sorted((m for m in messages if float(m["ts"]) > float(arguments.get("oldest") or 0)),
+                       key=lambda m: m["ts"], reverse=newest_first)
         start = int(arguments.get("cursor") or 0)
-        more = start + limit < len(newest)
-        return {"messages": [self.public(m, arguments.get("include_all_metadata", False)) for m in newest[start:start + limit]],
+        more = start + limit < len(found)
+        return {"messages": [self.public(m, arguments.get("include_all_metadata", False)) for m in found[start:start + limit]],
                 "has_more": more, "pin_count": 0, "channel_actions_ts": None, "channel_actions_count": 0,
                 "response_metadata": {"next_cursor": str(start + limit) if more else ""}}
 
@@ -217,7 +217,7 @@ class Api:
     def conversations_history(self, arguments):
         channel = self.readable(arguments)
         tops = [m for m in channel["messages"].values() if m.get("thread_ts", m["ts"]) == m["ts"]]
-        return self.page(channel, tops, arguments)
+        return self.page(tops, arguments, True)
 
     def conversations_replies(self, arguments):
         channel = self.readable(arguments)
@@ -225,7 +225,7 @@ class Api:
         if thread not in channel["messages"]:
             raise Refusal("thread_not_found")
         found = [m for m in channel["messages"].values() if m["ts"] == thread or m.get("thread_ts") == thread]
-        return self.page(channel, found, arguments)
+        return self.page(found, arguments, False)
 
     def files_getUploadURLExternal(self, arguments):
         if not arguments.get("filename") or arguments.get("length", 0) < 1:

@@ -44,7 +44,7 @@ class World:
         return next(self.serial)
 
     def ts(self):
-        return "%d.%06d" % (1700000000, self.number())
+        return "%d.%06d" % (time.time(), self.number())
 
     def trigger(self, user):
         trigger = "%d.%d.%s" % (self.number(), 4000, "trigger")

@@ -66,6 +66,11 @@ void PlayedChat::on_edit(Plan plan) {
     edit_plan_ = std::move(plan);
 }
 
+void PlayedChat::on_find(std::function<std::optional<chat::SendError>()> plan) {
+    const std::lock_guard lock(mutex_);
+    find_plan_ = std::move(plan);
+}
+
 void PlayedChat::set_health(chat::Health health) {
     const std::lock_guard lock(mutex_);
     health_ = std::move(health);
@@ -205,6 +210,7 @@ chat::SendResult<chat::Sent> PlayedChat::edit(
 
 chat::SendResult<std::optional<chat::Sent>> PlayedChat::find(const std::string& key) {
     const std::lock_guard lock(mutex_);
+    if (const auto fault = find_plan_ ? find_plan_() : std::nullopt) return {std::nullopt, *fault};
     for (const auto& each : shown_) {
         if (each.key == key) return {std::optional<chat::Sent>(chat::Sent{each.id}), {}};
     }

@@ -48,6 +48,7 @@ public:
     /// Asked before each post; nothing: it goes well.
     void on_post(Plan plan);
     void on_edit(Plan plan);
+    void on_find(std::function<std::optional<chat::SendError>()> plan);
     void set_health(chat::Health health);
 
     /// Tells the bridge, as the platform would; an error: it was not taken, and has to be told
@@ -82,6 +83,7 @@ private:
     std::vector<Shown> shown_;
     Plan post_plan_;
     Plan edit_plan_;
+    std::function<std::optional<chat::SendError>()> find_plan_;
     int posts_ = 0;
     int starts_ = 0;
     chat::Health health_{true, {}};

@@ -9,7 +9,7 @@ namespace berth::testing {
 namespace {
 
 constexpr const char* kTelegramToken = "700100200:AAE-a_token_of_the_tests_only-0123456";
-constexpr std::size_t kTelegramGroups = 60;
+constexpr std::size_t kTelegramGroups = 240;  // 20 messages a minute in each
 constexpr std::int64_t kTelegramFirstGroup = -1003000;
 
 class TelegramSuite final : public ChatSuite {
