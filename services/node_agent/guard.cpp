@@ -34,12 +34,6 @@ policy::Origin origin_of(const Launch::Guard& guard) {
     return origin;
 }
 
-/// For people, on one line: escapes where something is hidden, no quotes.
-std::string plain(const std::string& text) {
-    std::string shown = policy::show_text(text);
-    return shown == "'" + text + "'" ? text : shown;
-}
-
 }  // namespace
 
 Guard::Guard(const Launch& launch, Keeping keeping, GuardHost& host)
@@ -154,7 +148,9 @@ void Guard::deny(
     entry.exit_code = kDenied;
     audit_.add(entry);
     refuse(
-        pid, "berth: denied by rule " + plain(verdict.rule) + ": " + plain(verdict.reason) + "\n"
+        pid,
+        "berth: denied by rule " + policy::show_plain(verdict.rule) + ": " +
+            policy::show_plain(verdict.reason) + "\n"
     );
 }
 
