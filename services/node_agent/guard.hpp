@@ -72,7 +72,7 @@ private:
         std::vector<std::string> environment;
         bool shim = false;  ///< it asked by a shim, which waits for the answer
         std::optional<Decision> decision;
-        bool closed = false;   ///< stands still; before that nothing is decided
+        bool closed = false;   ///< stands still; before that nothing is asked or decided
         bool decided = false;  ///< its decision's file is there
         bool claiming = false;
     };
@@ -93,9 +93,9 @@ private:
 
     void abandon(pid_t pid);
     void refuse(pid_t pid, const std::string& text);
-    void make_askable(pid_t pid, Image& image, policy::Verdict& verdict, bool shim);
     void judge_stopped(pid_t pid, const std::string& before);
     policy::Verdict judge(const Image& image);
+    void limit_held(policy::Verdict& verdict) const;
     void start_watching(
         pid_t pid,
         const policy::Plan& plan,
@@ -112,6 +112,8 @@ private:
         const std::string& approval
     );
     void hold(Waiting waiting, const policy::Verdict& verdict);
+    void ask(const std::string& id);
+    void claim_edited(const std::string& id);
     void on_decision(const std::string& id);
     void carry_out(const std::string& id);
     void ask_claim(const std::string& id);

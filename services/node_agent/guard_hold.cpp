@@ -30,32 +30,38 @@ void Guard::say(Word word, std::vector<std::string> texts) {
     turn_due_ = true;
 }
 
+/// Its memory is closed before anything that takes time: on_held() goes on.
 void Guard::hold(Waiting waiting, const policy::Verdict& verdict) {
     Held& held = waiting.held;
     held.id = make_ulid(Clock::system().now(), Random::system());
     held.claim = make_ulid(Clock::system().now(), Random::system());
     held.verdict = verdict;
     held.policy_version = policy_.version();
+    held.digest = policy::digest(held.plan);
+    const std::string id = held.id;
+    const pid_t pid = waiting.pid;
+    const bool shim = waiting.shim;
+    waiting_.emplace(id, std::move(waiting));
+    if (!look_at_) look_at_ = std::chrono::steady_clock::now() + kSignalLook;
+    if (shim) return ask(id);
+    tracer_.hold(pid);
+}
+
+/// What a person is asked about is known by its content.
+void Guard::ask(const std::string& id) {
+    Waiting& waiting = waiting_.at(id);
+    Held& held = waiting.held;
+    if (const auto hashed = images_->hash(waiting.pid, held.plan, waiting.shim); !hashed)
+        return reject(id, held.verdict.rule, hashed.error().message);
+    held.digest = policy::digest(held.plan);
     std::error_code ignored;
     std::filesystem::create_directory(keeping_.folder / "held", ignored);
-    if (const auto written = write_file_atomic(held_file(held.id), held.encode(), keeping_.mode);
-        !written) {
-        policy::Verdict denied = verdict;
-        denied.action = policy::Action::kDeny;
-        denied.reason = "it cannot be recorded: " + written.error().message;
-        return deny(waiting.pid, held.plan, denied, held.digest, {});
-    }
-    if (waiting.shim)
-        door_.answer(waiting.pid, kShimWait);
-    else
-        tracer_.hold(waiting.pid);
-    audit_.add(entry_of("exec_held", waiting.pid, held.plan, verdict, held.digest));
-    const std::string id = held.id;
-    const bool closed = waiting.closed;
-    waiting_.emplace(id, std::move(waiting));
-    if (closed) say(Word::kHeld, {id});
-    turn_due_ = true;
-    if (!look_at_) look_at_ = std::chrono::steady_clock::now() + kSignalLook;
+    if (const auto written = write_file_atomic(held_file(id), held.encode(), keeping_.mode);
+        !written)
+        return reject(id, held.verdict.rule, "it cannot be recorded: " + written.error().message);
+    if (waiting.shim) door_.answer(waiting.pid, kShimWait);
+    audit_.add(entry_of("exec_held", waiting.pid, held.plan, held.verdict, held.digest));
+    say(Word::kHeld, {id});
 }
 
 bool Guard::on_word(const RunWord& word) {
@@ -90,10 +96,8 @@ void Guard::on_held(pid_t pid) {
     for (auto& [id, waiting] : waiting_) {
         if (waiting.pid != pid) continue;
         waiting.closed = true;
-        if (waiting.decision) return ask_claim(id);  // an edited one
-        say(Word::kHeld, {id});
-        if (waiting.decided) carry_out(std::string(id));
-        return;
+        const std::string name = id;  // the map's own key may go
+        return waiting.decision ? claim_edited(name) : ask(name);
     }
 }
 
@@ -164,17 +168,23 @@ bool Guard::take_edited(pid_t pid, Image& image) {
     const auto found = waiting_.find(id);
     if (found == waiting_.end()) return false;
     Waiting& waiting = found->second;
-    const auto hashed = images_->hash(pid, image.plan);
-    const std::string digest = policy::digest(image.plan);
-    if (!image.refusal.empty() || !hashed || digest != waiting.decision->digest) {
+    if (!image.refusal.empty()) {
         reject(id, "content", "content changed: the edited command is another plan");
         return true;
     }
     image.plan.replaces = waiting.held.digest;
-    waiting.held.plan = image.plan;
-    waiting.held.digest = digest;
+    waiting.held.plan = std::move(image.plan);
     tracer_.hold(pid);  // on_held() goes on
     return true;
+}
+
+void Guard::claim_edited(const std::string& id) {
+    Waiting& waiting = waiting_.at(id);
+    const auto hashed = images_->hash(waiting.pid, waiting.held.plan);
+    waiting.held.digest = policy::digest(waiting.held.plan);
+    if (!hashed || waiting.held.digest != waiting.decision->digest)
+        return reject(id, "content", "content changed: the edited command is another plan");
+    ask_claim(id);
 }
 
 void Guard::on_claimed(const std::vector<std::string>& texts) {

@@ -388,6 +388,22 @@ TEST(Guard, AHeldProcessIsOutOfReachAndDiesOfItsSignals) {
     EXPECT_FALSE(fs::exists(machine.folder("a") / "held" / held.id));
 }
 
+TEST(Guard, AHeldProcessIsClosedBeforeItsFilesAreRead) {
+    GuardedMachine machine(kAsking);
+    BERTH_NEEDS_SANDBOX(machine);
+    // Large enough that reading it takes far longer than closing its memory.
+    const fs::path program = machine.dir / "workspace/deploy";
+    fs::copy_file(binary("guard_probe"), program);
+    fs::resize_file(program, 200U << 20U);
+    Reader& run = machine.start_guarded("a", "./probe closing ./deploy");
+    Decision no = yes(machine.held("a"));
+    EXPECT_TRUE(fs::exists(machine.dir / "workspace/closed"));
+    no.approve = false;
+    machine.decide("a", run, no);
+    ASSERT_TRUE(run.until_ended());
+    EXPECT_EQ(run.exit().code, 126);
+}
+
 TEST(Guard, AShimIsTheToolOnceItIsAllowed) {
     GuardedMachine machine(kAsking, "shim");
     BERTH_NEEDS_SANDBOX(machine);
