@@ -60,6 +60,10 @@ std::uint32_t Guard::init_flags() const { return guard_flags(level_); }
 int Guard::descriptor() const { return level_ == policy::Level::kShim ? door_.descriptor() : -1; }
 
 int Guard::poll(pollfd* set, nfds_t count, int timeout_ms) {
+    if (!unasked_.empty()) {
+        ask_next();
+        timeout_ms = 0;
+    }
     if (!children_) return ::poll(set, count, timeout_ms);
     turn_due_ = false;
     return children_->poll(set, count, timeout_ms, *this);

@@ -112,6 +112,7 @@ private:
         const std::string& approval
     );
     void hold(Waiting waiting, const policy::Verdict& verdict);
+    void ask_next();
     void ask(const std::string& id);
     void claim_edited(const std::string& id);
     void on_decision(const std::string& id);
@@ -153,6 +154,7 @@ private:
     std::map<pid_t, AuditEntry> watched_;   ///< what began, between its exec and its end
     std::map<std::uint64_t, Timed> timed_;  ///< by the tracer's family
     std::map<std::string, Waiting> waiting_;
+    std::deque<std::string> unasked_;      ///< closed, and their files not read yet
     std::map<pid_t, std::string> edited_;  ///< execs that are to come, by the held id
     std::deque<std::pair<pid_t, std::string>> postponed_;  ///< until the audit has room
     std::deque<std::pair<Word, std::string>> unsaid_;

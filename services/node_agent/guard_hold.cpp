@@ -40,11 +40,18 @@ void Guard::hold(Waiting waiting, const policy::Verdict& verdict) {
     held.digest = policy::digest(held.plan);
     const std::string id = held.id;
     const pid_t pid = waiting.pid;
-    const bool shim = waiting.shim;
+    const bool closed = waiting.closed;
     waiting_.emplace(id, std::move(waiting));
     if (!look_at_) look_at_ = std::chrono::steady_clock::now() + kSignalLook;
-    if (shim) return ask(id);
+    if (closed) return unasked_.push_back(id);
     tracer_.hold(pid);
+}
+
+/// One in a turn of the loop: files are read for a while, and nothing else is done meanwhile.
+void Guard::ask_next() {
+    const std::string id = std::move(unasked_.front());
+    unasked_.pop_front();
+    if (waiting_.contains(id)) ask(id);
 }
 
 /// What a person is asked about is known by its content.
@@ -96,8 +103,10 @@ void Guard::on_held(pid_t pid) {
     for (auto& [id, waiting] : waiting_) {
         if (waiting.pid != pid) continue;
         waiting.closed = true;
-        const std::string name = id;  // the map's own key may go
-        return waiting.decision ? claim_edited(name) : ask(name);
+        if (waiting.decision) return claim_edited(std::string(id));
+        unasked_.push_back(id);
+        turn_due_ = true;
+        return;
     }
 }
 
@@ -238,8 +247,9 @@ void Guard::greet() {
     // Whatever was said to the former node agent, this one has heard nothing of.
     unsaid_.clear();
     told_audit_ = 0;
+    std::error_code ignored;
     for (const auto& [id, waiting] : waiting_) {
-        if (waiting.closed) say(Word::kHeld, {id});
+        if (std::filesystem::exists(held_file(id), ignored)) say(Word::kHeld, {id});
         if (waiting.claiming)
             say(Word::kClaim,
                 {id, waiting.held.claim, waiting.decision->approval, waiting.held.digest});

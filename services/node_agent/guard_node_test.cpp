@@ -246,6 +246,27 @@ TEST(GuardNode, AHaltStopsEveryTreeAndIsAnswered) {
     }));
 }
 
+TEST(GuardNode, AHaltEndsARunWhoseSupervisorDoesNotListen) {
+    World world("enforce");
+    BERTH_NEEDS_SANDBOX(world.machine);
+    WardenDouble warden(world);
+    warden.set_policy(kPolicy);
+    world.start_agent();
+    ASSERT_TRUE(world.ask("start", world.command("rn_1", "sleep 600; true")));
+    ASSERT_TRUE(warden.until([&] { return says(warden.records, "exec_started", "/usr/bin/sleep"); })
+    );
+    const auto text = read_file(world.machine.folder("rn_1") / "started");
+    const auto record = StartedRecord::decode(text.value());
+    ASSERT_TRUE(record->supervisor.signal(SIGSTOP));
+    warden.halt("hl_1");
+    EXPECT_TRUE(warden.until([&] { return warden.halted.size() == 1; }));
+    EXPECT_EQ(warden.halted[0].answer().error(), "");
+    EXPECT_EQ(warden.halted[0].answer().killed(), 1U);
+    const auto ended = world.ended("rn_1");
+    EXPECT_EQ(ended.end().state(), run::v1::RUN_STATE_CANCELED);
+    EXPECT_EQ(ended.end().reason(), "halted by anna: enough");
+}
+
 TEST(GuardNode, AHaltOfAnOwnerOrAnAgentEndsTheirsAlone) {
     World world("enforce");
     BERTH_NEEDS_SANDBOX(world.machine);

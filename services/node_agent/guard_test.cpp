@@ -404,6 +404,16 @@ TEST(Guard, AHeldProcessIsClosedBeforeItsFilesAreRead) {
     EXPECT_EQ(run.exit().code, 126);
 }
 
+TEST(Guard, WhatIsTooLargeToBeReadIsNotAskedAbout) {
+    GuardedMachine machine(kAsking);
+    BERTH_NEEDS_SANDBOX(machine);
+    fs::copy_file(binary("guard_probe"), machine.dir / "workspace/deploy");
+    fs::resize_file(machine.dir / "workspace/deploy", 300U << 20U);
+    Reader& run = machine.finish_guarded("a", "./deploy");
+    EXPECT_EQ(run.exit().code, 126);
+    EXPECT_NE(run.err().find("too large to be hashed"), std::string::npos) << run.err();
+}
+
 TEST(Guard, AShimIsTheToolOnceItIsAllowed) {
     GuardedMachine machine(kAsking, "shim");
     BERTH_NEEDS_SANDBOX(machine);
@@ -436,6 +446,11 @@ rules:
     claim(machine, "b", asked, held);
     ASSERT_TRUE(asked.until_ended());
     EXPECT_EQ(asked.out(), "Linux\n0\n");
+    // What is no program's file is not waited for.
+    Reader& pipe = machine.finish_guarded(
+        "p", "mkdir p; mkfifo -m 777 p/uname; PATH=/.berth/tools:/workspace/p uname; echo $?"
+    );
+    EXPECT_EQ(pipe.out(), "126\n");
     // Who is killed while it waits has abandoned it.
     Reader& killed = machine.start_guarded("c", "uname -s & sleep 0.3; kill $!; wait $!; echo $?");
     machine.beat();

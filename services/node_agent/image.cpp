@@ -30,7 +30,8 @@ namespace {
 
 constexpr std::size_t kFirstStackBytes = 16U << 10U;  // holds nearly every argv and environment
 constexpr std::size_t kMostStackBytes = policy::kMaxPlanBytes;
-constexpr std::uint64_t kMostHashedBytes = 1ULL << 30U;  // of one file
+// Of one file: half a second, in which the run's supervisor does nothing else.
+constexpr std::uint64_t kMostHashedBytes = 256ULL << 20U;
 
 /// The pieces of /proc/<pid>/<name> paths without allocations.
 struct ProcPath {
@@ -330,7 +331,8 @@ Result<std::string> Images::hash_file(const Fd& file, const policy::File& expect
     struct stat info {};
     if (!file || ::fstat(file.get(), &info) != 0)
         return conflict("changed", "content changed: " + expected.path + " is gone");
-    if (info.st_dev != expected.device || info.st_ino != expected.inode)
+    // Another kind of file may let its reader wait for ever.
+    if (!S_ISREG(info.st_mode) || info.st_dev != expected.device || info.st_ino != expected.inode)
         return conflict("changed", "content changed: " + expected.path + " is another file");
     if (static_cast<std::uint64_t>(info.st_size) > kMostHashedBytes)
         return invalid("too_large", expected.path + " is too large to be hashed");
@@ -359,7 +361,7 @@ Fd Images::open_file(const std::string& path) const {
     const Fd found = open_inside(::getpid(), path, "/");
     if (!found) return {};
     const std::string name = "fd/" + std::to_string(found.get());
-    return Fd(::open(ProcPath(::getpid(), name.c_str()).text, O_RDONLY | O_CLOEXEC));
+    return Fd(::open(ProcPath(::getpid(), name.c_str()).text, O_RDONLY | O_NONBLOCK | O_CLOEXEC));
 }
 
 Result<void> Images::hash(pid_t pid, policy::Plan& plan, bool shim) {
@@ -398,6 +400,8 @@ Image Images::read_shim(pid_t pid, const std::string& path) {
     if (!file || ::fstat(file.get(), &executable_) != 0 ||
         !read_link(::getpid(), ("fd/" + std::to_string(file.get())).c_str(), real))
         refuse(image, "deleted", "the tool is gone");
+    else if (!S_ISREG(executable_.st_mode))
+        refuse(image, "image", "the tool is no program's file");
     image.plan.executable = file_of(real, executable_);
     image.asked_as = path;
     if (!image.refusal.empty()) return image;
