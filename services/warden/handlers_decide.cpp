@@ -24,6 +24,18 @@ Result<void> check_words(const v1::Decide& request) {
     return {};
 }
 
+/// What needs several people's yes each time is not remembered by the last of them.
+Result<void> check_scope(const v1::Decide& request, const v1::AskTerms& terms) {
+    if (request.approve() && request.scope() > v1::GRANT_SCOPE_ONCE && terms.quorum() > 1)
+        return invalid(
+            "grant_needs_quorum",
+            "a command that " + std::to_string(terms.quorum()) +
+                " people must approve is not remembered; approve it for this time",
+            "scope"
+        );
+    return {};
+}
+
 void fill(v1::AuditRecord& record, const v1::Decide& request, std::string_view reason) {
     record.set_user(request.actor().user());
     record.set_surface(request.surface());
@@ -106,6 +118,7 @@ WardenHandlers::Outcome WardenHandlers::decide(
     Work work(context, tx, org.org);
     if (request.edited_argv_size() > 0 && record->pending())
         return edit(work, org, *record, request, click);
+    if (record->pending()) BERTH_TRY(check_scope(request, record->body.terms()));
     const ClickResult result = warden::click(*record, click);
     switch (result.effect) {
         case ClickEffect::kRepeated: break;
@@ -175,7 +188,21 @@ WardenHandlers::Outcome WardenHandlers::edit(
             "denied_by_policy",
             "the edited command is denied by rule " + verdict.rule + ": " + verdict.reason
         );
-    const ClickResult result = warden::click(made, click);
+    // Whoever edits must be one to decide on the old command, and on what it becomes.
+    Record asked = old;
+    ClickResult result = warden::click(asked, click);
+    if (!result.refusal) {
+        Click again = click;
+        if (verdict.action == policy::Action::kAsk) {
+            *body.mutable_terms() = policy::to_terms(verdict, org.policy_version);
+            *body.mutable_group() = body.terms().approvers();
+            made.asked_groups = 0;
+            BERTH_ASSIGN(again.in_group, in_group(work.tx(), body, click.user));
+        }
+        BERTH_TRY(check_scope(request, body.terms()));
+        again.revision = 0;
+        result = warden::click(made, again);
+    }
     if (result.refusal) {
         fill(
             work.audit("decision_refused", old),

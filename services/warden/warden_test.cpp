@@ -202,6 +202,52 @@ TEST_F(WardenTest, AnEditedCommandIsANewPlanThatNamesTheOld) {
     REFUSED(decide(pending->id(), "bert", true), "already_decided");
 }
 
+constexpr const char* kTwoPeople =
+    "version: 1\n"
+    "default: allow\n"
+    "groups: {leads: [lena, lars]}\n"
+    "rules:\n"
+    "  - id: pushes\n"
+    "    action: ask\n"
+    "    match: {executable: /usr/bin/git, subcommand: push}\n"
+    "    ask: {approvers: [leads], quorum: 2}\n"
+    "  - {id: drops, action: ask, match: {executable: /usr/bin/git}}\n";
+
+TEST_F(WardenTest, AnEditedCommandIsForThoseWhoDecideOnWhatItBecame) {
+    ASSERT_TRUE(apply(kTwoPeople));
+    const auto pending = hold("h1", {"git", "stash", "drop"});
+    EXPECT_EQ(pending->group_size(), 0);
+    v1::Decide request;
+    *request.mutable_actor() = actor("anna", "approver");
+    request.set_approval(pending->id());
+    request.set_approve(true);
+    for (const char* argument : {"git", "push"}) request.add_edited_argv(argument);
+    REFUSED(ask<v1::Approval>("berth.cmd.warden.decide", request), "not_in_group");
+    *request.mutable_actor() = actor("lena", "approver");
+    const auto edited = ask<v1::Approval>("berth.cmd.warden.decide", request);
+    ASSERT_TRUE(edited) << edited.error().describe();
+    EXPECT_EQ(edited->state(), v1::APPROVAL_STATE_PENDING) << "one of two";
+    EXPECT_EQ(edited->terms().rule(), "pushes");
+    EXPECT_EQ(edited->terms().quorum(), 2U);
+    EXPECT_EQ(decide(edited->id(), "lars", true)->state(), v1::APPROVAL_STATE_APPROVED);
+    // Nor does it come out of the hands that it was in.
+    const auto push = hold("h2", {"git", "push"});
+    request.set_approval(push->id());
+    *request.mutable_actor() = actor("anna", "approver");
+    request.set_edited_argv(1, "status");
+    REFUSED(ask<v1::Approval>("berth.cmd.warden.decide", request), "not_in_group");
+}
+
+TEST_F(WardenTest, WhatNeedsTwoPeopleIsNotRememberedByOne) {
+    ASSERT_TRUE(apply(kTwoPeople));
+    const auto pending = hold("h1");
+    REFUSED(decide(pending->id(), "lena", true, v1::GRANT_SCOPE_TIMES), "grant_needs_quorum");
+    ASSERT_TRUE(decide(pending->id(), "lena", true));
+    REFUSED(decide(pending->id(), "lars", true, v1::GRANT_SCOPE_SESSION), "grant_needs_quorum");
+    EXPECT_EQ(decide(pending->id(), "lars", true)->state(), v1::APPROVAL_STATE_APPROVED);
+    EXPECT_EQ(hold("h2")->state(), v1::APPROVAL_STATE_PENDING);
+}
+
 TEST_F(WardenTest, AHaltRevokesVoidsAndRefusesUntilAnotherPersonResumes) {
     const auto remembered = hold("h0", {"git", "fetch"});
     ASSERT_TRUE(decide(remembered->id(), "anna", true, v1::GRANT_SCOPE_SESSION));
