@@ -129,6 +129,18 @@ bool name_matches(const std::vector<std::string>& names, std::string_view name);
 /// ld.so…): never remembered by "always allow" on their bare name.
 bool is_wrapper(std::string_view executable);
 
+/// True for shells and languages: programs that read a script and are nothing but it.
+bool is_interpreter(std::string_view executable);
+
+/// Which argument is a program's script.
+struct ScriptWord {
+    std::size_t at = 0;  ///< index in argv; 0: none
+    /// It is an interpreter's, and no option before it adds to what is executed.
+    bool alone = false;
+};
+/// By its options; other wrappers: their first word. Whether it is a file is not known here.
+ScriptWord script_word(std::string_view executable, const std::vector<std::string>& argv);
+
 /// The text of a policy to start from: "strict", "developer", "observe-only"; empty: no such.
 std::string_view template_text(std::string_view name);
 

@@ -128,6 +128,40 @@ TEST(DecideTest, ScriptsAreKnownByTheirFile) {
     EXPECT_TRUE(hits(one("{executable: npm-cli.js}", "deny"), npm));
 }
 
+TEST(DecideTest, NoLaterWordHidesTheArgumentsOfAScript) {
+    Plan npm = plan_of({"node", "/usr/bin/npm", "publish", "--tag", "npm-cli.js"}, "/usr/bin/node");
+    npm.script.path = "/usr/lib/node_modules/npm/bin/npm-cli.js";
+    EXPECT_TRUE(hits(one("{executable: npm, subcommand: publish}"), npm));
+    npm.argv = {"node", "/usr/bin/npm", "install", "x"};
+    EXPECT_FALSE(hits(one("{executable: npm, subcommand: publish}"), npm));
+    EXPECT_TRUE(hits(one("{executable: npm, subcommand: install}"), npm));
+}
+
+TEST(DecideTest, AScriptIsAllowedWithAnInterpreterAndNothingElse) {
+    const auto allows = one("{executable: deploy.sh}", "allow");
+    const auto asks = one("{executable: deploy.sh}");
+    const auto check = [&](std::vector<std::string> argv, const std::string& executable, bool good
+                       ) {
+        Plan plan = plan_of(argv, executable);
+        plan.script.path = "/workspace/deploy.sh";
+        EXPECT_EQ(hits(allows, plan), good) << argv[1];
+        EXPECT_TRUE(hits(asks, plan)) << argv[1];
+    };
+    check({"bash", "deploy.sh", "/"}, "/usr/bin/bash", true);
+    check({"bash", "-eu", "deploy.sh"}, "/usr/bin/bash", true);
+    check({"python3", "-u", "deploy.sh"}, "/usr/bin/python3.11", true);
+    check({"awk", "-f", "deploy.sh"}, "/usr/bin/mawk", true);
+    check({"env", "python3", "./deploy.sh"}, "/usr/bin/env", true);
+    check({"sh", "deploy.sh"}, "/bin/busybox", true);
+    check({"bash", "--rcfile", "other", "-i", "deploy.sh"}, "/usr/bin/bash", false);
+    check({"node", "--require=./other.js", "deploy.sh"}, "/usr/bin/node", false);
+    check({"perl", "-Mother", "deploy.sh"}, "/usr/bin/perl", false);
+    check({"find", "deploy.sh", "/", "-delete"}, "/usr/bin/find", false);
+    check({"xargs", "deploy.sh"}, "/usr/bin/xargs", false);
+    check({"busybox", "rm", "deploy.sh"}, "/bin/busybox", false);
+    check({"bash", "deploy.sh"}, "/workspace/bash", false);
+}
+
 TEST(DecideTest, ArgvPatternsAreTypedAndWhole) {
     const auto exact = one("{executable: git, argv: [push, origin]}");
     EXPECT_TRUE(runs(exact, {"git", "push", "origin"}));
@@ -538,6 +572,32 @@ TEST(KnownTest, WrappersRunWhatTheyAreTold) {
         EXPECT_TRUE(is_wrapper(name)) << name;
     for (const char* name : {"/usr/bin/git", "rm", "ls", "pythonic", "", "/", "1.2.3"})
         EXPECT_FALSE(is_wrapper(name)) << name;
+}
+
+TEST(KnownTest, TheScriptIsTheFirstWordBehindTheOptions) {
+    const auto at = [](std::vector<std::string> argv, const std::string& executable = "") {
+        return script_word(executable.empty() ? "/usr/bin/" + argv[0] : executable, argv).at;
+    };
+    EXPECT_EQ(at({"bash", "x.sh"}), 1U);
+    EXPECT_EQ(at({"bash", "-e", "x.sh"}), 2U);
+    EXPECT_EQ(at({"bash", "-eo", "pipefail", "x.sh"}), 3U);
+    EXPECT_EQ(at({"bash", "-ec", "rm x", "x.sh"}), 0U);
+    EXPECT_EQ(at({"bash", "-s", "x.sh"}), 0U);
+    EXPECT_EQ(at({"bash", "--", "x.sh"}), 2U);
+    EXPECT_EQ(at({"bash", "--rcfile", "y", "x.sh"}), 3U);
+    EXPECT_EQ(at({"python3", "-uW", "ignore", "x.py"}), 3U);
+    EXPECT_EQ(at({"python3", "-c", "pass", "x.py"}), 0U);
+    EXPECT_EQ(at({"python3", "-m", "x"}), 0U);
+    EXPECT_EQ(at({"python3", "-"}), 0U);
+    EXPECT_EQ(at({"perl", "-lne", "print", "x"}), 0U);
+    EXPECT_EQ(at({"perl", "-w", "-I", "lib", "x.pl"}), 4U);
+    EXPECT_EQ(at({"node", "-r", "./y.js", "x.js"}), 3U);
+    EXPECT_EQ(at({"node", "--eval=1", "x.js"}), 0U);
+    EXPECT_EQ(at({"gawk", "-f", "x.awk", "data"}), 2U);
+    EXPECT_EQ(at({"sh", "-e", "x.sh"}, "/bin/busybox"), 2U);
+    EXPECT_EQ(at({"busybox", "sh", "x.sh"}, "/bin/busybox"), 2U);
+    EXPECT_EQ(at({"bash", "-e"}), 0U);
+    EXPECT_EQ(at({"git", "x"}), 0U);
 }
 
 TEST(TemplateTest, StrictAsksAndDeveloperLetsWork) {

@@ -345,6 +345,42 @@ TEST(Guard, AScriptThatChangesAfterApprovalIsRefused) {
     EXPECT_EQ(moved.out(), "126\n");
 }
 
+TEST(Guard, AScriptIsKnownHoweverItsInterpreterIsCalled) {
+    GuardedMachine machine(kAsking);
+    BERTH_NEEDS_SANDBOX(machine);
+    machine.set_policy(R"(version: 1
+default: allow
+rules:
+  - {id: no-script, action: deny, match: {executable: ["/workspace/deploy*"]}}
+)");
+    std::ofstream(machine.dir / "workspace/deploy.sh") << "echo deployed\n";
+    std::ofstream(machine.dir / "workspace/deploy.py") << "print('deployed')\n";
+    int number = 0;
+    for (const char* script :
+         {"sh deploy.sh",
+          "bash -e deploy.sh",
+          "bash -eo pipefail deploy.sh",
+          "sh deploy.sh /usr/bin/sh",
+          "sh /workspace/../workspace/deploy.sh",
+          "sh /proc/self/cwd/deploy.sh",
+          "sh /proc/self/root/workspace/deploy.sh",
+          "sh /proc/$$/cwd/deploy.sh",
+          "python3 -u deploy.py"}) {
+        const std::string name = "s" + std::to_string(number++);
+        Reader& run = machine.finish_guarded(name, std::string(script) + "; echo $?");
+        EXPECT_EQ(run.out(), "126\n") << script << run.err();
+    }
+    // Others work as ever.
+    Reader& fine = machine.finish_guarded(
+        "fine",
+        "echo 'echo $1' > x.sh; bash -e x.sh one; bash -euo pipefail x.sh two; sh < x.sh;"
+        "bash -c 'echo three'; echo 'echo four' | sh -s; python3 -c 'print(5)';"
+        "printf '#!/usr/bin/env python3\\nprint(6)\\n' > y; chmod +x y; ./y; bash -c 'bash <(echo echo 7)'"
+    );
+    EXPECT_NE(fine.out().find("one\ntwo\n\nthree\nfour\n5\n6\n7\n"), std::string::npos)
+        << fine.out() << fine.err();
+}
+
 TEST(Guard, AnEditedCommandRunsInsteadOfTheOld) {
     GuardedMachine machine(kAsking);
     BERTH_NEEDS_SANDBOX(machine);

@@ -232,7 +232,12 @@ Fd Images::open_inside(pid_t pid, const std::string& path, const std::string& cw
         if (number.empty() || number.find_first_not_of("0123456789") != std::string::npos) continue;
         return Fd(::open(ProcPath(pid, ("fd/" + number).c_str()).text, O_PATH | O_CLOEXEC));
     }
+    constexpr std::string_view kOwnFolder = "/proc/self/cwd/";
+    constexpr std::string_view kOwnRoot = "/proc/self/root/";
     std::string whole = path.starts_with('/') ? path : cwd + "/" + path;
+    // These two are known; no other such link leads to what it would for the process itself.
+    if (path.starts_with(kOwnFolder)) whole = cwd + "/" + path.substr(kOwnFolder.size());
+    if (path.starts_with(kOwnRoot)) whole = path.substr(kOwnRoot.size() - 1);
     open_how how{};
     how.flags = O_PATH | O_CLOEXEC;
     how.resolve = RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS;
@@ -242,22 +247,34 @@ Fd Images::open_inside(pid_t pid, const std::string& path, const std::string& cw
 }
 
 /// The kernel starts a script's interpreter with the name that was asked for among its arguments,
-/// at most one option before it. `sh script` is told by its first argument.
+/// at most one option before it. `sh script` is told by its words.
 void Images::read_script(pid_t pid, Image& image) {
     policy::Plan& plan = image.plan;
     if (!image.refusal.empty()) return;
     const auto given = [&plan](std::size_t at, const std::string& word) {
         return plan.argv.size() > at && plan.argv[at] == word;
     };
-    const bool by_kernel = given(1, image.asked_as) || given(2, image.asked_as);
-    const bool by_name = !by_kernel && plan.argv.size() > 1 && !plan.argv[1].empty() &&
-                         plan.argv[1][0] != '-' && policy::is_wrapper(plan.executable.path);
-    if (!by_kernel && !by_name) return;
-    const Fd script = open_inside(pid, by_kernel ? image.asked_as : plan.argv[1], plan.cwd);
+    const auto look = [&](const std::string& name, struct stat& info) {
+        Fd file = open_inside(pid, name, plan.cwd);
+        if (file && ::fstat(file.get(), &info) != 0) file.reset();
+        return file;
+    };
+    Fd script;
     struct stat info {};
-    const bool found = script && ::fstat(script.get(), &info) == 0;
-    if (!found && by_kernel) return refuse(image, "deleted", "the file it was started by is gone");
-    if (!found || same_file(info, executable_) || !S_ISREG(info.st_mode)) return;
+    if (given(1, image.asked_as) || given(2, image.asked_as)) {
+        script = look(image.asked_as, info);
+        if (!script) return refuse(image, "deleted", "the file it was started by is gone");
+        // It was started itself, and is told its own name.
+        if (same_file(info, executable_)) script.reset();
+    }
+    if (!script) {
+        const auto word = policy::script_word(plan.executable.path, plan.argv).at;
+        if (word == 0) return;
+        script = look(plan.argv[word], info);
+        if (!script && errno == ELOOP && policy::is_interpreter(plan.executable.path))
+            return refuse(image, "image", "where its script lies cannot be told");
+    }
+    if (!script || same_file(info, executable_) || !S_ISREG(info.st_mode)) return;
     std::string path;
     if (!read_link(::getpid(), ("fd/" + std::to_string(script.get())).c_str(), path))
         return refuse(image, "image", "its script cannot be told");
