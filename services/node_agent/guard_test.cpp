@@ -375,7 +375,8 @@ rules:
         "fine",
         "echo 'echo $1' > x.sh; bash -e x.sh one; bash -euo pipefail x.sh two; sh < x.sh;"
         "bash -c 'echo three'; echo 'echo four' | sh -s; python3 -c 'print(5)';"
-        "printf '#!/usr/bin/env python3\\nprint(6)\\n' > y; chmod +x y; ./y; bash -c 'bash <(echo echo 7)'"
+        "printf '#!/usr/bin/env python3\\nprint(6)\\n' > y; chmod +x y; ./y; bash -c 'bash <(echo "
+        "echo 7)'"
     );
     EXPECT_NE(fine.out().find("one\ntwo\n\nthree\nfour\n5\n6\n7\n"), std::string::npos)
         << fine.out() << fine.err();
