@@ -137,9 +137,15 @@ struct ScriptWord {
     std::size_t at = 0;  ///< index in argv; 0: none
     /// It is an interpreter's, and no option before it adds to what is executed.
     bool alone = false;
+    /// There is none because the code itself is among the arguments.
+    bool told = false;
 };
 /// By its options; other wrappers: their first word. Whether it is a file is not known here.
 ScriptWord script_word(std::string_view executable, const std::vector<std::string>& argv);
+
+/// True for an interpreter that is told neither code nor a script whose content is known: it
+/// executes what it reads.
+bool reads_its_code(const Plan& plan);
 
 /// The text of a policy to start from: "strict", "developer", "observe-only"; empty: no such.
 std::string_view template_text(std::string_view name);

@@ -600,6 +600,26 @@ TEST(KnownTest, TheScriptIsTheFirstWordBehindTheOptions) {
     EXPECT_EQ(at({"git", "x"}), 0U);
 }
 
+TEST(KnownTest, AnInterpreterThatReadsItsCodeIsKnown) {
+    const auto reads = [](std::vector<std::string> argv, const std::string& executable = "") {
+        return reads_its_code(plan_of(std::move(argv), executable));
+    };
+    EXPECT_TRUE(reads({"python3", "-"}));
+    EXPECT_TRUE(reads({"bash", "-s"}));
+    EXPECT_TRUE(reads({"sh", "-i"}));
+    EXPECT_TRUE(reads({"bash", "/dev/stdin"}));
+    EXPECT_TRUE(reads({"busybox", "sh"}, "/bin/busybox"));
+    EXPECT_FALSE(reads({"bash", "-c", "ls"}));
+    EXPECT_FALSE(reads({"python3", "-m", "pytest"}));
+    EXPECT_FALSE(reads({"awk", "{print}", "x"}));
+    EXPECT_FALSE(reads({"find", ".", "-delete"}));
+    EXPECT_FALSE(reads({"busybox", "ls"}, "/bin/busybox"));
+    Plan script = plan_of({"bash", "-e", "x.sh"});
+    EXPECT_TRUE(reads_its_code(script));
+    script.script = {"/workspace/x.sh", 1, 2, std::string(64, 'b')};
+    EXPECT_FALSE(reads_its_code(script));
+}
+
 TEST(TemplateTest, StrictAsksAndDeveloperLetsWork) {
     const auto strict = must(std::string(template_text("strict")));
     const auto developer = must(std::string(template_text("developer")));

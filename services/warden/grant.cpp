@@ -5,6 +5,7 @@
 #include <algorithm>
 
 #include "policy/policy.hpp"
+#include "policy/wire.hpp"
 #include "service/proto_time.hpp"
 #include "warden/settings.hpp"
 
@@ -16,7 +17,8 @@ constexpr int kMaxPatterns = 256;
 Result<void> check_width(const v1::Decide& decide, const v1::Plan& plan) {
     const bool wrapper = policy::is_wrapper(plan.executable().path()) ||
                          (plan.argv_size() > 0 && policy::is_wrapper(plan.argv(0)));
-    if (wrapper && (decide.argv_pattern_size() > 0 || plan.argv_size() < 2))
+    if ((wrapper && (decide.argv_pattern_size() > 0 || plan.argv_size() < 2)) ||
+        policy::reads_its_code(policy::to_plan(plan)))
         return invalid(
             "grant_too_wide",
             "a program that runs whatever it is told is never allowed by name; approve this exact "
