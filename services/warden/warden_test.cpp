@@ -448,6 +448,34 @@ TEST_F(WardenTest, TheChainHoldsEveryRecordAndShowsEveryChange) {
     EXPECT_EQ(ask<v1::AuditVerdict>("berth.qry.warden.verify", behind)->first_bad(), 101U);
 }
 
+TEST_F(WardenTest, AMachineTellsOnlyWhatAMachineCanKnow) {
+    v1::Record batch;
+    const auto now = Clock::system().now();
+    for (const char* fact : {"approval_decided", "exec_released", "halt_resumed", "exec_denied"}) {
+        v1::AuditRecord& record = *batch.add_records();
+        record.set_fact(fact);
+        record.set_user("anna");
+        record.set_surface("cli");
+        record.mutable_origin()->set_org(kOrg);
+        record.mutable_origin()->set_user("olga");
+        *record.mutable_at() =
+            service::to_timestamp(now + std::chrono::hours{24 * batch.records_size()});
+    }
+    *batch.mutable_records(0)->mutable_at() =
+        service::to_timestamp(now - std::chrono::hours{1'000});
+    ASSERT_TRUE(ask<common::v1::Empty>("berth.cmd.warden.record.m_1", batch));
+    for (const char* fact : {"approval_decided", "exec_released", "halt_resumed"})
+        EXPECT_TRUE(audit(fact).empty()) << fact;
+    EXPECT_EQ(audit("exec_other").size(), 3U);
+    EXPECT_EQ(audit("exec_denied").size(), 1U);
+    for (const auto& record : audit()) {
+        EXPECT_EQ(record.user(), "olga");
+        EXPECT_EQ(record.surface(), "");
+        EXPECT_LE(service::to_wall_time(record.at()), Clock::system().now());
+        EXPECT_GT(service::to_wall_time(record.at()), now - kOldestRecord - std::chrono::hours{1});
+    }
+}
+
 TEST_F(WardenTest, AChainThatWasWrittenAnewShowsAgainstTheStream) {
     v1::Record batch;
     for (int i = 0; i < 40; ++i) {
