@@ -104,10 +104,19 @@ void find_applet(const Plan& plan, std::string_view& applet, std::size_t& first)
     const std::string_view program = basename(plan.executable.path);
     if (!is_of_many(program)) return;
     constexpr std::string_view kOption = "--coreutils-prog=";
+    constexpr std::string_view kShebang = "--coreutils-prog-shebang=";
+    // Whatever it calls itself; behind the second form comes the script's own name.
+    const std::string_view told = program == "coreutils" && plan.argv.size() > 1
+                                      ? std::string_view(plan.argv[1])
+                                      : std::string_view();
+    for (const auto option : {kOption, kShebang}) {
+        if (!told.starts_with(option)) continue;
+        applet = told.substr(option.size());
+        first = option == kShebang ? 3 : 2;
+        return;
+    }
     for (std::size_t at = 0; at < plan.argv.size(); ++at) {
         std::string_view name = basename(plan.argv[at]);
-        if (at > 0 && plan.argv[at].starts_with(kOption))
-            name = std::string_view(plan.argv[at]).substr(kOption.size());
         // A login shell's name begins with a dash; an option's is nobody's.
         if (at == 0 && name.starts_with('-')) name.remove_prefix(1);
         if (name.starts_with('-')) return;
@@ -269,7 +278,8 @@ bool Subject::check_paths(const Rule& rule, std::size_t first, std::string* why)
     bool met_outside = wanted.outside.empty();
     for (std::size_t i = first; i < plan_.argv.size(); ++i) {
         if (plan_.argv[i] == "--") {
-            after_dashes = true;
+            // Behind an option it may be that one's value.
+            after_dashes = after_dashes || i == first || !plan_.argv[i - 1].starts_with('-');
             continue;
         }
         for (const auto path : paths_of(plan_.argv[i], after_dashes)) {

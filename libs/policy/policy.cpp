@@ -37,7 +37,9 @@ public:
     }
 
 private:
-    std::array<std::pair<const Entry*, const Entry*>, 4> lists_{};
+    // Rules of any program, and one list for each of Subject::names().
+    static constexpr std::size_t kLists = 5;
+    std::array<std::pair<const Entry*, const Entry*>, kLists> lists_{};
     std::size_t count_ = 0;
 };
 

@@ -111,6 +111,22 @@ TEST(DecideTest, TheExecutableIsWhatTheKernelLoaded) {
     EXPECT_FALSE(hits(glob, plan_of({"a"}, "/usr/opt/x")));
 }
 
+TEST(DecideTest, ARuleIsFoundByEveryNameOfAProgram) {
+    // Of the executable, its script, the script as it was called, and the tool of many.
+    Plan plan = plan_of({"sh", "/workspace/link"}, "/bin/busybox");
+    plan.script.path = "/workspace/real";
+    for (const char* name : {"busybox", "real", "link", "sh"}) {
+        std::string rules = "version: 1\ndefault: allow\nrules:\n";
+        for (const char* other : {"busybox", "real", "link", "sh"})
+            rules += std::string("  - {id: ") + other +
+                     ", action: " + (std::string(other) == name ? "deny" : "allow") +
+                     ", match: {executable: " + other +
+                     ", user: " + (std::string(other) == name ? "anna" : "nobody") + "}}\n";
+        rules += "  - {id: any, action: allow, match: {user: nobody}}\n";
+        EXPECT_EQ(ask(must(rules), plan).rule, name);
+    }
+}
+
 TEST(DecideTest, ScriptsAreKnownByTheirFile) {
     Plan npm = plan_of({"node", "/usr/bin/npm", "publish"}, "/usr/bin/node");
     npm.script.path = "/usr/lib/node_modules/npm/bin/npm";
@@ -194,6 +210,9 @@ TEST(DecideTest, FlagsAreFoundWhereverTheyStand) {
     const auto policy = one(kPush);
     for (const auto& argv : std::vector<std::vector<std::string>>{
              {"git", "push", "--force"},
+             {"git", "push", "--repo", "--", "--force", "origin", "main"},
+             {"git", "--exec-path", "--", "push", "-f"},
+             {"git", "-C", "--", "push", "-f"},
              {"git", "-C", "x", "push", "-f", "origin"},
              {"git", "-Cx", "push", "-f"},
              {"git", "--git-dir", "push", "push", "origin", "-f"},
@@ -311,6 +330,11 @@ TEST(DecideTest, PathsOfArguments) {
              {"rm", "a", "/workspace/../etc"},
              {"rm", "--target=/etc"},
              {"rm", "-t/etc"},
+             {"rm", "-C../.."},
+             {"rm", "-vC../.."},
+             {"rm", "-o../../x/y"},
+             {"rm", "-ox/../../../y"},
+             {"rm", "-C", "--", "-t/etc"},
              {"rm", "/workspaces/x"},
              {"rm", "/"},
              {"rm", "--", "-x/../../../y"},
@@ -329,6 +353,8 @@ TEST(DecideTest, PathsOfArguments) {
         EXPECT_FALSE(runs(outside, argv)) << show_argv(argv);
     const auto inside = one("{executable: rm, paths: {inside: /workspace}}", "allow");
     EXPECT_TRUE(runs(inside, {"rm", "-rf", "a", "/workspace/b"}));
+    EXPECT_TRUE(runs(inside, {"rm", "-o../x/y", "-C.."}));
+    EXPECT_FALSE(runs(inside, {"rm", "-C../.."}));
     EXPECT_FALSE(runs(inside, {"rm", "a", "/etc/x"}));
     EXPECT_FALSE(runs(inside, {"rm", "a", "-t/etc/x"}));
     EXPECT_TRUE(runs(one("{paths: {inside: /}}", "allow"), {"rm", "/etc"}));
@@ -538,6 +564,8 @@ TEST(PolicyTest, AProgramOfManyToolsIsTheToolItIsToldToBe) {
     EXPECT_EQ(rule({"busybox", "busybox", "id"}, "/bin/busybox"), "no-id");
     EXPECT_EQ(rule({"toybox", "id"}, "/bin/toybox"), "no-id");
     EXPECT_EQ(rule({"coreutils", "--coreutils-prog=id"}, "/usr/bin/coreutils"), "no-id");
+    EXPECT_EQ(rule({"other", "--coreutils-prog=id"}, "/usr/bin/coreutils"), "no-id");
+    EXPECT_EQ(rule({"x", "--coreutils-prog-shebang=rm", "x", "-r"}, "/usr/bin/coreutils"), "no-rm");
     EXPECT_EQ(rule({"busybox", "rm", "-r", "x"}, "/bin/busybox"), "no-rm");
     EXPECT_EQ(rule({"rm", "-r", "x"}, "/bin/busybox"), "no-rm");
     EXPECT_EQ(rule({"rm", "x"}, "/bin/busybox"), "default");
