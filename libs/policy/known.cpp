@@ -26,7 +26,7 @@ bool detail::is_of_many(std::string_view name) {
     return name.starts_with("busybox") || name.starts_with("toybox") || name == "coreutils";
 }
 
-std::string_view detail::unusual(const Plan& plan) {
+std::string_view unusual(const Plan& plan) {
     constexpr std::string_view kDeleted = " (deleted)";
     const std::string_view path = plan.executable.path;
     if (path.substr(0, 7) == "/memfd:" || path.substr(0, 6) == "memfd:") return "memfd";

@@ -165,7 +165,7 @@ static Verdict judge(
         return refuse("level", below(origin.level, wanted));
     }
     Subject subject(plan, origin, now);
-    Judge one{state.data, plan, origin, subject, steps, detail::unusual(plan)};
+    Judge one{state.data, plan, origin, subject, steps, policy::unusual(plan)};
     const Rule* decided = nullptr;
     if (steps != nullptr) {
         for (const auto& rule : state.data.rules) {

@@ -129,6 +129,9 @@ bool name_matches(const std::vector<std::string>& names, std::string_view name);
 /// ld.so…): never remembered by "always allow" on their bare name.
 bool is_wrapper(std::string_view executable);
 
+/// "loader", "memfd", "deleted" where the executable's path says so; else empty.
+std::string_view unusual(const Plan& plan);
+
 /// True for shells and languages: programs that read a script and are nothing but it.
 bool is_interpreter(std::string_view executable);
 

@@ -104,9 +104,14 @@ void Guard::on_exec(pid_t pid, const std::string& before) {
     judge_stopped(pid, before);
 }
 
+/// Only of what its path says may a policy speak; without such a rule it is refused there.
+bool Guard::barred(const Image& image) {
+    return !image.refusal.empty() && image.refusal != policy::unusual(image.plan);
+}
+
 policy::Verdict Guard::judge(const Image& image) {
     policy::Verdict verdict;
-    if (!image.refusal.empty()) {
+    if (barred(image)) {
         verdict.action = policy::Action::kDeny;
         verdict.rule = image.refusal;
         verdict.reason = image.refusal_reason;

@@ -94,6 +94,7 @@ private:
     void abandon(pid_t pid);
     void refuse(pid_t pid, const std::string& text);
     void judge_stopped(pid_t pid, const std::string& before);
+    static bool barred(const Image& image);
     policy::Verdict judge(const Image& image);
     void limit_held(policy::Verdict& verdict) const;
     void start_watching(

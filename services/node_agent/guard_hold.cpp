@@ -61,10 +61,12 @@ void Guard::ask(const std::string& id) {
     if (const auto hashed = images_->hash(waiting.pid, held.plan, waiting.shim); !hashed)
         return reject(id, held.verdict.rule, hashed.error().message);
     held.digest = policy::digest(held.plan);
+    const std::string bytes = held.encode();
+    if (bytes.size() > kMaxHeldBytes)
+        return reject(id, held.verdict.rule, "the command is too large to be asked about");
     std::error_code ignored;
     std::filesystem::create_directory(keeping_.folder / "held", ignored);
-    if (const auto written = write_file_atomic(held_file(id), held.encode(), keeping_.mode);
-        !written)
+    if (const auto written = write_file_atomic(held_file(id), bytes, keeping_.mode); !written)
         return reject(id, held.verdict.rule, "it cannot be recorded: " + written.error().message);
     if (waiting.shim) door_.answer(waiting.pid, kShimWait);
     audit_.add(entry_of("exec_held", waiting.pid, held.plan, held.verdict, held.digest));
@@ -161,7 +163,7 @@ bool Guard::still_same(const Waiting& waiting, std::string& why) {
     Image image = waiting.shim ? images_->read_shim(waiting.pid, waiting.asked_as)
                                : images_->read(waiting.pid);
     why = "content changed: " + image.refusal_reason;
-    if (!image.refusal.empty()) return false;
+    if (barred(image)) return false;
     if (const auto hashed = images_->hash(waiting.pid, image.plan, waiting.shim); !hashed) {
         why = hashed.error().message;
         return false;
@@ -177,7 +179,7 @@ bool Guard::take_edited(pid_t pid, Image& image) {
     const auto found = waiting_.find(id);
     if (found == waiting_.end()) return false;
     Waiting& waiting = found->second;
-    if (!image.refusal.empty()) {
+    if (barred(image)) {
         reject(id, "content", "content changed: the edited command is another plan");
         return true;
     }

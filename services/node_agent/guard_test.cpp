@@ -345,6 +345,23 @@ TEST(Guard, AScriptThatChangesAfterApprovalIsRefused) {
     EXPECT_EQ(moved.out(), "126\n");
 }
 
+TEST(Guard, APolicyMaySpeakOfUnusualExecutables) {
+    GuardedMachine machine(R"(version: 1
+default: allow
+rules:
+  - {id: mine, action: allow, allow_unusual: true, match: {executable: ["/memfd:*", "/workspace/**"]}}
+  - {id: probe, action: allow, match: {executable: ["/workspace/probe"]}}
+)");
+    BERTH_NEEDS_SANDBOX(machine);
+    EXPECT_NE(machine.finish_guarded("a", "./probe memfd").out().find("uid="), std::string::npos);
+    // A loader under another name stays one, also in memory.
+    Reader& loader =
+        machine.finish_guarded("b", "cp /lib64/ld-linux-x86-64.so.2 x; ./x /usr/bin/id; echo $?");
+    EXPECT_EQ(loader.out(), "126\n") << loader.err();
+    Reader& plain = machine.finish_guarded("c", "/lib64/ld-linux-x86-64.so.2 /usr/bin/id; echo $?");
+    EXPECT_EQ(plain.out(), "126\n") << "no rule speaks of it";
+}
+
 TEST(Guard, AScriptIsKnownHoweverItsInterpreterIsCalled) {
     GuardedMachine machine(kAsking);
     BERTH_NEEDS_SANDBOX(machine);
@@ -439,6 +456,16 @@ TEST(Guard, AHeldProcessIsClosedBeforeItsFilesAreRead) {
     machine.decide("a", run, no);
     ASSERT_TRUE(run.until_ended());
     EXPECT_EQ(run.exit().code, 126);
+}
+
+TEST(Guard, WhatIsTooLargeToBeSentIsNotAskedAbout) {
+    GuardedMachine machine(kAsking);
+    BERTH_NEEDS_SANDBOX(machine);
+    Reader& run = machine.finish_guarded(
+        "a", "x=$(head -c 100000 /dev/zero | tr '\\0' x); uname $x $x $x $x $x $x $x $x; echo $?"
+    );
+    EXPECT_EQ(run.out(), "126\n");
+    EXPECT_NE(run.err().find("too large to be asked about"), std::string::npos) << run.err();
 }
 
 TEST(Guard, WhatIsTooLargeToBeReadIsNotAskedAbout) {

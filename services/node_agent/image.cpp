@@ -194,12 +194,12 @@ void Images::read_executable(pid_t pid, Image& image) {
     executable_ = seen.info;
     image.plan.executable = file_of(path, executable_);
     constexpr std::string_view kDeleted = " (deleted)";
+    if (is_loader_name(policy::basename(path)) || is_loader(pid, executable_))
+        refuse(image, "loader", "a loader runs whatever it is told; call the program itself");
     if (path.starts_with("/memfd:"))
         refuse(image, "memfd", "it runs from memory and not from a file");
     else if (path.ends_with(kDeleted) || executable_.st_nlink == 0)
         refuse(image, "deleted", "its file was removed");
-    if (is_loader_name(policy::basename(path)) || is_loader(pid, executable_))
-        refuse(image, "loader", "a loader runs whatever it is told; call the program itself");
     check_mounts(pid, seen, image);
 }
 
@@ -208,7 +208,13 @@ void Images::read_executable(pid_t pid, Image& image) {
 /// with an id that the run's namespace had from the beginning is no such; whatever else is looked
 /// up in the run's root.
 void Images::check_mounts(pid_t pid, const Seen& executable, Image& image) const {
-    if (!image.refusal.empty()) return;
+    // What a policy may speak of all the same is not to lie about where it is.
+    const bool loader = image.refusal == "loader";
+    if (image.refusal == "image") return;
+    const auto elsewhere = [&image](const char* why) {
+        image.refusal.clear();
+        refuse(image, "mount", why);
+    };
     const auto is_own = [this](const std::string& path, const Seen& real) {
         struct stat named {};
         if (mounts_.contains(real.mount)) return true;
@@ -216,12 +222,12 @@ void Images::check_mounts(pid_t pid, const Seen& executable, Image& image) const
                ::fstatat(root_.get(), path.c_str() + 1, &named, AT_SYMLINK_NOFOLLOW) == 0 &&
                same_file(named, real.info);
     };
-    if (!is_own(image.plan.executable.path, executable))
-        return refuse(image, "mount", "its path names another file in the run's own root");
+    if ((loader || image.refusal.empty()) && !is_own(image.plan.executable.path, executable))
+        return elsewhere("its path names another file in the run's own root");
     Seen folder;
     if (image.plan.cwd == "/") return;
     if (!folder.look(pid, "cwd") || !is_own(image.plan.cwd, folder))
-        refuse(image, "mount", "its folder was removed, or is another in the run's own root");
+        elsewhere("its folder was removed, or is another in the run's own root");
 }
 
 Fd Images::open_inside(pid_t pid, const std::string& path, const std::string& cwd) const {
