@@ -118,7 +118,15 @@ WardenHandlers::Outcome WardenHandlers::decide(
     Work work(context, tx, org.org);
     if (request.edited_argv_size() > 0 && record->pending())
         return edit(work, org, *record, request, click);
-    if (record->pending()) BERTH_TRY(check_scope(request, record->body.terms()));
+    if (record->pending()) {
+        BERTH_TRY(check_scope(request, record->body.terms()));
+        BERTH_ASSIGN(const auto denied, denied_since(work, org, *record));
+        if (denied && click.may_decide && click.approve) {
+            fill(work.audit("decision_refused", *record), request, denied->message);
+            BERTH_ASSIGN(auto messages, work.finish());
+            return service::refuse_with(*denied, std::move(messages));
+        }
+    }
     const ClickResult result = warden::click(*record, click);
     switch (result.effect) {
         case ClickEffect::kRepeated: break;
@@ -151,6 +159,26 @@ WardenHandlers::Outcome WardenHandlers::decide(
     service::Decision decision = reply_with(record->body);
     BERTH_ASSIGN(decision.messages, work.finish());
     return decision;
+}
+
+/// A policy that came since it was asked has the last word against it: then it is denied here.
+Result<std::optional<Error>> WardenHandlers::denied_since(
+    Work& work, const Org& org, Record& record
+) {
+    v1::Approval& body = record.body;
+    if (body.terms().policy_version() >= org.policy_version) return std::optional<Error>();
+    const WallTime now = work.context().now;
+    BERTH_ASSIGN(const auto policy, policies_.of(&work.tx(), org.org, org.policy_version));
+    const policy::Verdict verdict =
+        policy->decide(policy::to_plan(body.plan()), policy::to_origin(body.origin()), now);
+    if (verdict.action != policy::Action::kDeny) return std::optional<Error>();
+    const std::string why = "denied by rule " + verdict.rule + ": " + verdict.reason;
+    decide_at_once(record, false, "berth", why, now);
+    BERTH_TRY(repo::update_approval(work.tx(), record));
+    work.tell_machine(record);
+    work.tell(record, state_name(body.state()));
+    work.audit("approval_denied", record).set_reason(why);
+    return std::optional<Error>(conflict("denied_by_policy", "it is " + why));
 }
 
 /// The edited command is a new plan with an approval of its own, which names the old one's; the old

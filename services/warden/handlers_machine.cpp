@@ -112,6 +112,8 @@ Result<void> WardenHandlers::judge(Work& work, const Org& org, Record& record) {
     BERTH_ASSIGN(auto grants, repo::lock_live_grants_of(work.tx(), work.org(), origin.user()));
     for (GrantRow& grant : grants) {
         if (!matches(grant.body, body.plan(), origin, now)) continue;
+        BERTH_ASSIGN(const auto made_by, repo::find_approval(work.tx(), grant.body.approval()));
+        if (!reaches(grant.body, made_by ? made_by->body : v1::Approval(), body, *policy)) continue;
         const bool last = use(grant.body, now);
         BERTH_TRY(repo::update_grant(work.tx(), grant.body, !last));
         work.tell(grant.body, last ? "ended" : "used");

@@ -248,6 +248,60 @@ TEST_F(WardenTest, WhatNeedsTwoPeopleIsNotRememberedByOne) {
     EXPECT_EQ(hold("h2")->state(), v1::APPROVAL_STATE_PENDING);
 }
 
+TEST_F(WardenTest, AGrantDoesNotReachBeyondWhatItWasMadeFor) {
+    ASSERT_TRUE(apply(kPolicy));
+    const auto pattern = [&](const std::string& held) {
+        v1::Ask asking = asked(held, {"git", "push", held});
+        asking.mutable_plan()->mutable_script()->set_path("/work/x");
+        asking.mutable_plan()->mutable_script()->set_sha256(std::string(64, 'b'));
+        return asking;
+    };
+    const auto send = [&](v1::Ask asking) {
+        v1::Plan& plan = *asking.mutable_plan();
+        plan.set_digest(policy::digest(policy::to_plan(plan)));
+        const auto reply = ask<v1::Approval>("berth.cmd.warden.ask.m_1", asking);
+        EXPECT_TRUE(reply) << (reply ? "" : reply.error().describe());
+        return reply ? reply->state() : v1::APPROVAL_STATE_UNSPECIFIED;
+    };
+    EXPECT_EQ(send(pattern("h1")), v1::APPROVAL_STATE_PENDING);
+    v1::ListApprovals list;
+    *list.mutable_actor() = actor("anna", "approver");
+    const auto first = ask<v1::ApprovalsReply>("berth.qry.warden.approvals", list);
+    v1::Decide request;
+    *request.mutable_actor() = actor("anna", "approver");
+    request.set_approval(first->approvals(0).id());
+    request.set_approve(true);
+    request.set_scope(v1::GRANT_SCOPE_SESSION);
+    for (const char* word : {"git", "push", "*"}) request.add_argv_pattern(word);
+    ASSERT_TRUE(ask<v1::Approval>("berth.cmd.warden.decide", request));
+    EXPECT_EQ(send(pattern("h2")), v1::APPROVAL_STATE_APPROVED);
+    v1::Ask other = pattern("h3");
+    other.mutable_plan()->mutable_script()->set_sha256(std::string(64, 'c'));
+    EXPECT_EQ(send(other), v1::APPROVAL_STATE_PENDING) << "another script";
+    v1::Ask sets = pattern("h4");
+    sets.mutable_plan()->add_env()->set_name("INTERNAL_X");
+    EXPECT_EQ(send(sets), v1::APPROVAL_STATE_APPROVED);
+    ASSERT_TRUE(apply(std::string(kPolicy) + "environment: {drop: [INTERNAL_*]}\n"));
+    sets.set_held("h5");
+    EXPECT_EQ(send(sets), v1::APPROVAL_STATE_PENDING) << "a variable that the policy names";
+    ASSERT_TRUE(apply(kTwoPeople));
+    EXPECT_EQ(send(pattern("h6")), v1::APPROVAL_STATE_PENDING) << "the rule is stricter now";
+}
+
+TEST_F(WardenTest, APolicyThatCameSinceDeniesWhatWaits) {
+    ASSERT_TRUE(apply(kPolicy));
+    const auto pending = hold("h1");
+    ASSERT_TRUE(
+        apply("version: 1\ndefault: allow\nrules:\n"
+              "  - {id: never, action: deny, match: {executable: /usr/bin/git}}\n")
+    );
+    REFUSED(decide(pending->id(), "anna", true), "denied_by_policy");
+    EXPECT_EQ(state(pending->id()), "denied");
+    ASSERT_TRUE(eventually([&] { return decisions().size() == 1; }));
+    EXPECT_FALSE(decisions()[0].approve());
+    EXPECT_FALSE(claim(*pending, "h1").go());
+}
+
 TEST_F(WardenTest, AHaltRevokesVoidsAndRefusesUntilAnotherPersonResumes) {
     const auto remembered = hold("h0", {"git", "fetch"});
     ASSERT_TRUE(decide(remembered->id(), "anna", true, v1::GRANT_SCOPE_SESSION));
