@@ -442,6 +442,22 @@ TEST(Guard, AHeldProcessIsOutOfReachAndDiesOfItsSignals) {
     EXPECT_FALSE(fs::exists(machine.folder("a") / "held" / held.id));
 }
 
+TEST(Guard, AHeldProcessMayBeStoppedAndContinued) {
+    GuardedMachine machine(kAsking);
+    BERTH_NEEDS_SANDBOX(machine);
+    Reader& run = machine.start_guarded(
+        "a",
+        "uname -s & p=$!; while ! test -s pid; do sleep 0.01; done; kill -STOP $p; kill -CONT $p;"
+        "echo sent; wait $p; echo $?"
+    );
+    const Held held = machine.held("a");
+    std::ofstream(machine.dir / "workspace/pid") << "held\n";
+    ASSERT_TRUE(run.until([&] { return run.out() == "sent\n"; }));
+    claim(machine, "a", run, held);
+    ASSERT_TRUE(run.until_ended());
+    EXPECT_EQ(run.out(), "sent\nLinux\n0\n") << run.err();
+}
+
 TEST(Guard, AHeldProcessIsClosedBeforeItsFilesAreRead) {
     GuardedMachine machine(kAsking);
     BERTH_NEEDS_SANDBOX(machine);

@@ -107,6 +107,11 @@ void Tracer::on_event(pid_t pid, Tracee& tracee, int event, int signal) {
             return resume(pid, tracees_[pid], 0);  // the map may have moved
         case PTRACE_EVENT_STOP:
             if (stops_a_job(signal)) return listen(pid, tracee);
+            // SIGCONT stops it in our instructions: they go on.
+            if (tracee.state == State::kClosing || tracee.state == State::kOpening) {
+                (void)::ptrace(PTRACE_CONT, pid, nullptr, 0);
+                return;
+            }
             [[fallthrough]];
         default: return resume(pid, tracee, 0);
     }
