@@ -105,7 +105,7 @@ bool subcommand_matches(const Match& match, const Arguments& argv, std::size_t f
         const Next now = std::exchange(next, Next::kWord);
         if (now == Next::kValue) continue;
         if (!only_words && argument == "--") {
-            only_words = true;
+            only_words = !(doubt && now == Next::kEither);  // it may be a value
             continue;
         }
         if (!only_words && is_option(argument)) {
@@ -138,14 +138,23 @@ bool flag_given(
     std::size_t first,
     bool doubt
 ) {
+    Next next = Next::kWord;
     for (std::size_t i = first; i < argv.size(); ++i) {
         const std::string_view argument = argv[i];
-        if (argument == "--") return false;
+        const Next now = std::exchange(next, Next::kWord);
+        if (argument == "--") {
+            if (doubt && now != Next::kWord) continue;  // it is a value, or may be one
+            return false;
+        }
         if (!is_option(argument)) continue;
+        next = after_option(match, argument);
         for (const auto& spelling : spellings) {
             if (spelled(match, spelling, argument, doubt)) return true;
         }
-        if (!doubt && after_option(match, argument) == Next::kValue) ++i;
+        if (!doubt && next == Next::kValue) {
+            ++i;
+            next = Next::kWord;
+        }
     }
     return false;
 }
@@ -157,9 +166,14 @@ std::vector<std::string_view> paths_of(std::string_view argument, bool after_das
     const auto equals = argument.find('=');
     if (equals != std::string_view::npos && equals + 1 < argument.size())
         out.push_back(argument.substr(equals + 1));
-    if (option) {
-        const auto slash = argument.find('/');
-        if (slash != std::string_view::npos) out.push_back(argument.substr(slash));
+    // "-C/x", "-C../x" and "-vC..": behind the letters.
+    if (option && !is_long(argument)) {
+        const auto path = std::min(argument.find('/'), argument.find(".."));
+        if (path != std::string_view::npos) out.push_back(argument.substr(path));
+        if (argument.find("..") != std::string_view::npos && path > 2)
+            out.push_back(argument.substr(2));
+    } else if (option && argument.find('/') != std::string_view::npos) {
+        out.push_back(argument.substr(argument.find('/')));
     }
     return out;
 }

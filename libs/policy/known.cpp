@@ -15,15 +15,18 @@ bool is_loader(std::string_view name) {
            glob_matches("ld64.so*", name) || glob_matches("ld-linux*", name);
 }
 
-/// "python3.11" -> "python", "perl5.36.0" -> "perl", "gawk" stays.
-std::string_view without_version(std::string_view name) {
+}  // namespace
+
+std::string_view detail::without_version(std::string_view name) {
     const auto last = name.find_last_not_of("0123456789.-");
     return last == std::string_view::npos ? name : name.substr(0, last + 1);
 }
 
-}  // namespace
+bool detail::is_of_many(std::string_view name) {
+    return name.starts_with("busybox") || name.starts_with("toybox") || name == "coreutils";
+}
 
-std::string_view detail::unusual(const Plan& plan) {
+std::string_view unusual(const Plan& plan) {
     constexpr std::string_view kDeleted = " (deleted)";
     const std::string_view path = plan.executable.path;
     if (path.substr(0, 7) == "/memfd:" || path.substr(0, 6) == "memfd:") return "memfd";
@@ -149,71 +152,8 @@ bool is_dangerous_variable(std::string_view name) {
 
 bool is_wrapper(std::string_view executable) {
     static constexpr std::string_view kNames[] = {
-        // shells
-        "ash",
-        "bash",
         "busybox",
-        "csh",
-        "dash",
-        "elvish",
-        "fish",
-        "ksh",
-        "mksh",
-        "nu",
-        "pwsh",
-        "rbash",
-        "rc",
-        "sh",
-        "tcsh",
         "toybox",
-        "xonsh",
-        "yash",
-        "zsh",
-        // interpreters
-        "R",
-        "Rscript",
-        "awk",
-        "bpython",
-        "bun",
-        "deno",
-        "dotnet",
-        "elixir",
-        "erl",
-        "expect",
-        "gawk",
-        "ghc",
-        "gjs",
-        "groovy",
-        "guile",
-        "ipython",
-        "irb",
-        "java",
-        "jjs",
-        "jruby",
-        "jshell",
-        "julia",
-        "lua",
-        "luajit",
-        "mawk",
-        "nawk",
-        "node",
-        "nodejs",
-        "ocaml",
-        "original-awk",
-        "perl",
-        "php",
-        "pypy",
-        "python",
-        "qjs",
-        "racket",
-        "raku",
-        "ruby",
-        "scala",
-        "swipl",
-        "tclsh",
-        "ts-node",
-        "tsx",
-        "wish",
         // programs whose arguments are another program
         "capsh",
         "chpst",
@@ -298,7 +238,8 @@ bool is_wrapper(std::string_view executable) {
         return std::find(std::begin(kNames), std::end(kNames), name) != std::end(kNames);
     };
     const std::string_view name = basename(executable);
-    return known(name) || known(without_version(name)) || is_loader(name);
+    return is_interpreter(name) || known(name) || known(detail::without_version(name)) ||
+           is_loader(name);
 }
 
 std::string_view to_string(Action action) {

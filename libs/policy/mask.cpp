@@ -12,6 +12,19 @@ namespace {
 
 constexpr std::string_view kMask = "***";
 
+/// What stands for `bytes` of a secret; of many it says how many, so that nothing long hides there.
+std::string masked(std::size_t bytes) {
+    constexpr std::size_t kLong = 64;
+    std::string out(kMask);
+    return bytes > kLong ? out + "(" + std::to_string(bytes) + " bytes)" : out;
+}
+
+/// Where a secret ends whatever it is in: what comes after this may be executed.
+bool begins_code(std::string_view rest) {
+    return std::string_view(";|&`\n").find(rest[0]) != std::string_view::npos ||
+           rest.substr(0, 2) == "$(";
+}
+
 bool is_alnum(char c) {
     return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9');
 }
@@ -39,6 +52,30 @@ constexpr Form kForms[] = {
     {"tskey-", 16},      {"dckr_pat_", 20}, {"eyJ", 30},
 };
 
+/// Length of a key whose first line ends at `end`: that line, and each word behind it that can be a
+/// line of a key.
+std::size_t key_length(std::string_view rest, std::size_t end) {
+    constexpr std::size_t kLeast = 24;
+    for (std::size_t at = end; at < rest.size();) {
+        const std::string_view two = rest.substr(at, 2);
+        if (rest[at] <= ' ' || two == "\\n" || two == "\\r") {
+            at += rest[at] <= ' ' ? 1 : 2;
+            continue;
+        }
+        std::size_t word = at;
+        // Of one that is encrypted: which way.
+        const bool header =
+            rest.substr(at, 10) == "Proc-Type:" || rest.substr(at, 9) == "DEK-Info:";
+        while (word < rest.size() && (is_alnum(rest[word]) ||
+                                      std::string_view(header ? ":-, " : "+/=").find(rest[word]) !=
+                                          std::string_view::npos))
+            ++word;
+        if (word - at < kLeast && !header) break;
+        at = end = word;
+    }
+    return end;
+}
+
 /// Length of a secret of known form that begins at `at`, or 0.
 std::size_t known_form(std::string_view text, std::size_t at) {
     // The first letters of the forms below: most characters begin none.
@@ -56,11 +93,8 @@ std::size_t known_form(std::string_view text, std::size_t at) {
         const std::string_view line =
             rest.substr(0, 64);  // "-----BEGIN ENCRYPTED PRIVATE KEY-----"
         const auto kind = line.find("PRIVATE KEY-----");
-        if (kind != std::string_view::npos && kind < line.find("-----", kBegin.size())) {
-            const auto end = rest.find("-----END ");
-            const auto close = end == std::string_view::npos ? end : rest.find("-----", end + 9);
-            return close == std::string_view::npos ? rest.size() : close + 5;
-        }
+        if (kind != std::string_view::npos && kind < line.find("-----", kBegin.size()))
+            return key_length(rest, kind + 16);
     }
     return 0;
 }
@@ -68,7 +102,7 @@ std::size_t known_form(std::string_view text, std::size_t at) {
 /// Length of user:password in "scheme://user:password@", from after "://"; 0 where there is none.
 std::size_t password_of_url(std::string_view rest, std::size_t& user) {
     std::size_t end = 0;
-    while (end < rest.size() && rest[end] > ' ' &&
+    while (end < rest.size() && rest[end] > ' ' && !begins_code(rest.substr(end)) &&
            std::string_view("/?#'\"").find(rest[end]) == std::string_view::npos)
         ++end;
     const auto host = rest.substr(0, end).rfind('@');
@@ -84,16 +118,27 @@ bool ends_value(char c) {
 
 bool is_name_char(char c) { return is_alnum(c) || c == '_' || c == '-' || c == '.'; }
 
-/// How many bytes of `rest` are the value after "name=" or "name:"; whole headers for those that
-/// hold spaces.
+/// How many bytes of `rest` are the value after "name=" or "name:". Of headers that hold spaces: a
+/// scheme and its word, or cookies, each a name and a value.
 std::size_t value_length(std::string_view name, std::string_view rest) {
     const std::string header = upper(name);
-    const bool words = header == "AUTHORIZATION" || header == "PROXY-AUTHORIZATION" ||
-                       header == "COOKIE" || header == "SET-COOKIE";
+    const bool cookies = header == "COOKIE" || header == "SET-COOKIE";
+    int words = header == "AUTHORIZATION" || header == "PROXY-AUTHORIZATION" ? 2 : 1;
     std::size_t end = 0;
-    while (end < rest.size() && rest[end] != '\n' &&
-           (words ? rest[end] != '\'' && rest[end] != '"' : !ends_value(rest[end])))
-        ++end;
+    while (end < rest.size()) {
+        std::size_t next = end;
+        while (next < rest.size() && !ends_value(rest[next]) && !begins_code(rest.substr(next)))
+            ++next;
+        if (next == end) break;
+        end = next;
+        if (cookies && rest.substr(next, 1) == ";") ++next;
+        while (next < rest.size() && rest[next] == ' ') ++next;
+        std::size_t pair = next;
+        while (pair < rest.size() && is_name_char(rest[pair])) ++pair;
+        const bool another = cookies && rest.substr(end, 1) == ";" && rest.substr(pair, 1) == "=";
+        if (!another && (cookies || --words == 0 || next == end)) break;
+        end = next;
+    }
     return end;
 }
 
@@ -111,15 +156,16 @@ bool mask_value(std::string_view text, std::size_t& at, std::string& out) {
     const bool quoted = value < text.size() && (text[value] == '"' || text[value] == '\'');
     std::size_t end = 0;
     if (quoted) {
-        end = text.find(text[value], value + 1);
-        ++value;
-        if (end == std::string_view::npos) end = text.size();
+        end = ++value;
+        while (end < text.size() && text[end] != '"' && text[end] != '\'' &&
+               !begins_code(text.substr(end)))
+            ++end;
     } else {
         end = value + value_length(name, text.substr(value));
     }
     if (end == value) return false;
     out += text.substr(at, value - at);
-    out += kMask;
+    out += masked(end - value);
     at = end;
     return true;
 }
@@ -149,7 +195,7 @@ std::string mask_of_program(
     const auto user_and_password = [&](std::size_t from) {
         const auto colon = argument.find(':', from);
         if (colon != std::string::npos)
-            argument = argument.substr(0, colon + 1) + std::string(kMask);
+            argument = argument.substr(0, colon + 1) + masked(argument.size() - colon - 1);
     };
     if (program == "curl" || program == "wget") {
         if (before == "-u" || before == "--user" || before == "-U" || before == "--proxy-user") {
@@ -160,12 +206,12 @@ std::string mask_of_program(
             user_and_password(7);
         }
     } else if (program == "sshpass") {
-        if (before == "-p") return std::string(kMask);
+        if (before == "-p") return masked(argument.size());
         if (argument.compare(0, 2, "-p") == 0 && argument.size() > 2)
-            return "-p" + std::string(kMask);
+            return "-p" + masked(argument.size() - 2);
     } else if (program.compare(0, 5, "mysql") == 0 || program.compare(0, 7, "mariadb") == 0) {
         if (argument.compare(0, 2, "-p") == 0 && argument.size() > 2)
-            return "-p" + std::string(kMask);
+            return "-p" + masked(argument.size() - 2);
     }
     return argument;
 }
@@ -220,13 +266,13 @@ std::string mask(std::string_view text) {
             std::size_t user = 0;
             if (const auto host = password_of_url(text.substr(at + 3), user)) {
                 out += text.substr(at, 3 + user + 1);
-                out += kMask;
+                out += masked(host - user - 1);
                 at += 3 + host;
                 continue;
             }
         }
         if (const auto secret = known_form(text, at)) {
-            out += kMask;
+            out += masked(secret);
             at += secret;
             continue;
         }
@@ -236,19 +282,19 @@ std::string mask(std::string_view text) {
 }
 
 std::string show_masked_argv(const std::vector<std::string>& argv, std::size_t most) {
-    std::vector<std::string> masked;
-    masked.reserve(argv.size());
+    std::vector<std::string> shown;
+    shown.reserve(argv.size());
     const std::string_view program = argv.empty() ? std::string_view() : basename(argv.front());
     for (std::size_t i = 0; i < argv.size(); ++i) {
         if (i > 1 && names_next(argv[i - 1]) && (argv[i].empty() || argv[i][0] != '-')) {
-            masked.emplace_back(kMask);
+            shown.push_back(masked(argv[i].size()));
         } else {
             const std::string_view before =
                 i > 0 ? std::string_view(argv[i - 1]) : std::string_view();
-            masked.push_back(mask_of_program(program, before, mask(argv[i])));
+            shown.push_back(mask_of_program(program, before, mask(argv[i])));
         }
     }
-    return show_argv(masked, most);
+    return show_argv(shown, most);
 }
 
 }  // namespace berth::policy

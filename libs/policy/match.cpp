@@ -63,19 +63,17 @@ bool is_of_system(std::string_view path) {
     return path.starts_with("/usr/") || path.starts_with("/bin/") || path.starts_with("/opt/");
 }
 
-/// An interpreter whose word on which script it runs can be believed.
-bool is_system_interpreter(std::string_view path) { return is_of_system(path) && is_wrapper(path); }
-
-/// Index of the script in argv, as the kernel puts it there: behind the interpreter and its one
-/// option.
-std::size_t find_script(const Plan& plan) {
-    if (plan.script.path.empty()) return 0;
-    const std::string_view name = basename(plan.script.path);
-    std::size_t word = 0;
-    for (std::size_t i = 1; i < plan.argv.size() && i < 8; ++i) {
-        if (basename(plan.argv[i]) == name) return i;
-        if (word == 0 && (plan.argv[i].empty() || plan.argv[i][0] != '-')) word = i;
-    }
+/// Where the script stands among the arguments. The kernel puts it behind the interpreter and its
+/// one option, by a link's name or its own.
+ScriptWord find_script(const Plan& plan) {
+    if (plan.script.path.empty()) return {};
+    ScriptWord word = script_word(plan.executable.path, plan.argv);
+    const auto named = [&](std::size_t at) {
+        return plan.argv.size() > at && basename(plan.argv[at]) == basename(plan.script.path);
+    };
+    const bool follows = plan.argv.size() > 1 &&
+                         (plan.argv[1].starts_with('-') || basename(plan.executable.path) == "env");
+    if (named(1) || (follows && named(2))) word.at = named(1) ? 1 : 2;
     return word;
 }
 
@@ -104,19 +102,25 @@ void append_path(std::string& out, std::string_view path) {
 /// Busybox and its like are what their first argument says, or the one after their own name.
 void find_applet(const Plan& plan, std::string_view& applet, std::size_t& first) {
     const std::string_view program = basename(plan.executable.path);
-    const auto of_many = [](std::string_view name) {
-        return name.starts_with("busybox") || name.starts_with("toybox") || name == "coreutils";
-    };
-    if (!of_many(program)) return;
+    if (!is_of_many(program)) return;
     constexpr std::string_view kOption = "--coreutils-prog=";
+    constexpr std::string_view kShebang = "--coreutils-prog-shebang=";
+    // Whatever it calls itself; behind the second form comes the script's own name.
+    const std::string_view told = program == "coreutils" && plan.argv.size() > 1
+                                      ? std::string_view(plan.argv[1])
+                                      : std::string_view();
+    for (const auto option : {kOption, kShebang}) {
+        if (!told.starts_with(option)) continue;
+        applet = told.substr(option.size());
+        first = option == kShebang ? 3 : 2;
+        return;
+    }
     for (std::size_t at = 0; at < plan.argv.size(); ++at) {
         std::string_view name = basename(plan.argv[at]);
-        if (at > 0 && plan.argv[at].starts_with(kOption))
-            name = std::string_view(plan.argv[at]).substr(kOption.size());
         // A login shell's name begins with a dash; an option's is nobody's.
         if (at == 0 && name.starts_with('-')) name.remove_prefix(1);
         if (name.starts_with('-')) return;
-        if (of_many(name)) continue;
+        if (is_of_many(name)) continue;
         applet = name;
         first = at + 1;
         return;
@@ -159,14 +163,14 @@ bool time_matches(const Times& times, WallTime now) {
 }
 
 Subject::Subject(const Plan& plan, const Origin& origin, WallTime now)
-    : plan_(plan), origin_(origin), now_(now), script_at_(find_script(plan)) {
+    : plan_(plan), origin_(origin), now_(now), script_(find_script(plan)) {
     find_applet(plan, applet_, applet_first_);
 }
 
 std::vector<std::string_view> Subject::names() const {
     std::vector<std::string_view> out{basename(plan_.executable.path)};
     if (!plan_.script.path.empty()) out.push_back(basename(plan_.script.path));
-    if (script_at_ > 0) out.push_back(basename(plan_.argv[script_at_]));
+    if (script_.at > 0) out.push_back(basename(plan_.argv[script_.at]));
     if (!applet_.empty()) out.push_back(applet_);
     return out;
 }
@@ -202,13 +206,14 @@ bool Subject::check_program(const Rule& rule, std::size_t& first, std::string* w
     }
     if (!plan_.script.path.empty()) {
         const bool allows = rule.action == Action::kAllow;
-        const bool as_called = script_at_ > 0 && any_program(wanted, plan_.argv[script_at_]);
+        const bool as_called = script_.at > 0 && any_program(wanted, plan_.argv[script_.at]);
         if (any_program(wanted, plan_.script.path) || (as_called && !allows)) {
-            first = script_at_ + 1;
-            if (!allows || is_system_interpreter(plan_.executable.path)) return true;
+            first = script_.at + 1;
+            // Only an interpreter of the system is believed, and one that is told nothing else.
+            if (!allows || (script_.alone && is_of_system(plan_.executable.path))) return true;
             return no(why, [&] {
-                return "the script is " + plan_.script.path + ", but its interpreter " +
-                       plan_.executable.path + " is none of the system's";
+                return "the script is " + plan_.script.path + ", but " + plan_.executable.path +
+                       " is none of the system's interpreters, or is told more than the script";
             });
         }
     }
@@ -273,7 +278,8 @@ bool Subject::check_paths(const Rule& rule, std::size_t first, std::string* why)
     bool met_outside = wanted.outside.empty();
     for (std::size_t i = first; i < plan_.argv.size(); ++i) {
         if (plan_.argv[i] == "--") {
-            after_dashes = true;
+            // Behind an option it may be that one's value.
+            after_dashes = after_dashes || i == first || !plan_.argv[i - 1].starts_with('-');
             continue;
         }
         for (const auto path : paths_of(plan_.argv[i], after_dashes)) {

@@ -48,7 +48,7 @@ private:
     const Plan& plan_;
     const Origin& origin_;
     WallTime now_;
-    std::size_t script_at_ = 0;  ///< index of the script in argv; 0: there is none
+    ScriptWord script_;
     /// What a program of many tools (busybox) is told to be, and where its arguments begin.
     std::string_view applet_;
     std::size_t applet_first_ = 1;

@@ -60,6 +60,8 @@ std::string digest(const Plan& plan);
 std::string show_argv(const std::vector<std::string>& argv, std::size_t most = 2'000);
 /// One string by the same rules, without quotes where none are needed.
 std::string show_text(std::string_view text, std::size_t most = 300);
+/// The same without quotes where nothing had to be escaped.
+std::string show_plain(std::string_view text, std::size_t most = 300);
 
 /// Values that look like secrets (of known token forms, or whose name says so: TOKEN, SECRET,
 /// PASSWORD, KEY, …; `--password=x`, `Authorization: …`, URLs with a password) are replaced by

@@ -203,11 +203,17 @@ TEST(MaskTest, FormsSayWhatIsSecret) {
     EXPECT_EQ(
         mask("ghp_" + many + " berth_" + many + "abc AKIA" + std::string(16, 'A')), "*** *** ***"
     );
-    EXPECT_EQ(mask("eyJ" + many + "." + many + "." + many), "***");
+    EXPECT_EQ(mask("eyJ" + many + "." + many + "." + many), "***(125 bytes)");
+    const std::string line(64, 'M');
     EXPECT_EQ(
-        mask("-----BEGIN RSA PRIVATE KEY-----\nabc\n-----END RSA PRIVATE KEY-----\nx"), "***\nx"
+        mask("-----BEGIN RSA PRIVATE KEY-----\n" + line + "\n" + line + "\nM=\n-----END"),
+        "***(161 bytes)\nM=\n-----END"
     );
-    EXPECT_EQ(mask("-----BEGIN PRIVATE KEY-----\nabc"), "***");
+    EXPECT_EQ(
+        mask("-----BEGIN RSA PRIVATE KEY-----\nProc-Type: 4,ENCRYPTED\nDEK-Info: A,0\n" + line),
+        "***(133 bytes)"
+    );
+    EXPECT_EQ(mask("-----BEGIN PRIVATE KEY-----\\n" + line + "\\nx"), "***(93 bytes)\\nx");
     for (const char* plain :
          {"git commit -m 'token ring'",
           "a=b",
@@ -216,6 +222,28 @@ TEST(MaskTest, FormsSayWhatIsSecret) {
           "x://y",
           "PATH=/bin"})
         EXPECT_EQ(mask(plain), plain);
+}
+
+TEST(MaskTest, NoCodeHidesBehindASecret) {
+    const auto shows = [](const std::string& text, const std::string& code) {
+        EXPECT_NE(mask(text).find(code), std::string::npos) << mask(text);
+    };
+    shows("echo Authorization: x; rm -rf /", "; rm -rf /");
+    shows("echo Authorization: Bearer x rm -rf /", "rm -rf /");
+    shows("echo Cookie: a=b; rm -rf /", "; rm -rf /");
+    shows("echo Cookie: a=b; X=1 rm -rf /", " rm -rf /");
+    shows("echo Cookie: $(rm -rf /)", "$(rm -rf /)");
+    shows("echo -----BEGIN PRIVATE KEY-----\nrm -rf /", "rm -rf /");
+    shows("echo -----BEGIN PRIVATE KEY----- ; rm x; echo -----END PRIVATE KEY-----", "; rm x;");
+    shows("TOKEN=\"$(rm -rf /)\"", "$(rm -rf /)");
+    shows("TOKEN=`rm -rf /`", "`rm");
+    shows("echo \"TOKEN=\"; rm -rf /; echo \"\"", "; rm -rf /;");
+    shows("echo 'TOKEN=\"'; rm -rf /; echo '\"'", "rm -rf /");
+    shows("curl http://a:x;reboot;@host", ";reboot;");
+    EXPECT_EQ(mask("Cookie: a=b; sid=c; t=d"), "Cookie: ***");
+    EXPECT_EQ(mask("Cookie: a=b; sid=c' x"), "Cookie: ***' x");
+    EXPECT_EQ(mask("PASSWORD='two words' x"), "PASSWORD='***' x");
+    EXPECT_EQ(mask("TOKEN=" + std::string(80, 'x')), "TOKEN=***(80 bytes)");
 }
 
 TEST(MaskTest, ArgumentsKnowTheirNeighbours) {

@@ -37,7 +37,9 @@ public:
     }
 
 private:
-    std::array<std::pair<const Entry*, const Entry*>, 4> lists_{};
+    // Rules of any program, and one list for each of Subject::names().
+    static constexpr std::size_t kLists = 5;
+    std::array<std::pair<const Entry*, const Entry*>, kLists> lists_{};
     std::size_t count_ = 0;
 };
 
@@ -163,7 +165,7 @@ static Verdict judge(
         return refuse("level", below(origin.level, wanted));
     }
     Subject subject(plan, origin, now);
-    Judge one{state.data, plan, origin, subject, steps, detail::unusual(plan)};
+    Judge one{state.data, plan, origin, subject, steps, policy::unusual(plan)};
     const Rule* decided = nullptr;
     if (steps != nullptr) {
         for (const auto& rule : state.data.rules) {

@@ -129,6 +129,27 @@ bool name_matches(const std::vector<std::string>& names, std::string_view name);
 /// ld.so…): never remembered by "always allow" on their bare name.
 bool is_wrapper(std::string_view executable);
 
+/// "loader", "memfd", "deleted" where the executable's path says so; else empty.
+std::string_view unusual(const Plan& plan);
+
+/// True for shells and languages: programs that read a script and are nothing but it.
+bool is_interpreter(std::string_view executable);
+
+/// Which argument is a program's script.
+struct ScriptWord {
+    std::size_t at = 0;  ///< index in argv; 0: none
+    /// It is an interpreter's, and no option before it adds to what is executed.
+    bool alone = false;
+    /// There is none because the code itself is among the arguments.
+    bool told = false;
+};
+/// By its options; other wrappers: their first word. Whether it is a file is not known here.
+ScriptWord script_word(std::string_view executable, const std::vector<std::string>& argv);
+
+/// True for an interpreter that is told neither code nor a script whose content is known: it
+/// executes what it reads.
+bool reads_its_code(const Plan& plan);
+
 /// The text of a policy to start from: "strict", "developer", "observe-only"; empty: no such.
 std::string_view template_text(std::string_view name);
 

@@ -111,6 +111,22 @@ TEST(DecideTest, TheExecutableIsWhatTheKernelLoaded) {
     EXPECT_FALSE(hits(glob, plan_of({"a"}, "/usr/opt/x")));
 }
 
+TEST(DecideTest, ARuleIsFoundByEveryNameOfAProgram) {
+    // Of the executable, its script, the script as it was called, and the tool of many.
+    Plan plan = plan_of({"sh", "/workspace/link"}, "/bin/busybox");
+    plan.script.path = "/workspace/real";
+    for (const char* name : {"busybox", "real", "link", "sh"}) {
+        std::string rules = "version: 1\ndefault: allow\nrules:\n";
+        for (const char* other : {"busybox", "real", "link", "sh"})
+            rules += std::string("  - {id: ") + other +
+                     ", action: " + (std::string(other) == name ? "deny" : "allow") +
+                     ", match: {executable: " + other +
+                     ", user: " + (std::string(other) == name ? "anna" : "nobody") + "}}\n";
+        rules += "  - {id: any, action: allow, match: {user: nobody}}\n";
+        EXPECT_EQ(ask(must(rules), plan).rule, name);
+    }
+}
+
 TEST(DecideTest, ScriptsAreKnownByTheirFile) {
     Plan npm = plan_of({"node", "/usr/bin/npm", "publish"}, "/usr/bin/node");
     npm.script.path = "/usr/lib/node_modules/npm/bin/npm";
@@ -126,6 +142,40 @@ TEST(DecideTest, ScriptsAreKnownByTheirFile) {
     npm.executable.path = "/tmp/node";
     EXPECT_FALSE(hits(one("{executable: npm-cli.js}", "allow"), npm));
     EXPECT_TRUE(hits(one("{executable: npm-cli.js}", "deny"), npm));
+}
+
+TEST(DecideTest, NoLaterWordHidesTheArgumentsOfAScript) {
+    Plan npm = plan_of({"node", "/usr/bin/npm", "publish", "--tag", "npm-cli.js"}, "/usr/bin/node");
+    npm.script.path = "/usr/lib/node_modules/npm/bin/npm-cli.js";
+    EXPECT_TRUE(hits(one("{executable: npm, subcommand: publish}"), npm));
+    npm.argv = {"node", "/usr/bin/npm", "install", "x"};
+    EXPECT_FALSE(hits(one("{executable: npm, subcommand: publish}"), npm));
+    EXPECT_TRUE(hits(one("{executable: npm, subcommand: install}"), npm));
+}
+
+TEST(DecideTest, AScriptIsAllowedWithAnInterpreterAndNothingElse) {
+    const auto allows = one("{executable: deploy.sh}", "allow");
+    const auto asks = one("{executable: deploy.sh}");
+    const auto check = [&](std::vector<std::string> argv, const std::string& executable, bool good
+                       ) {
+        Plan plan = plan_of(argv, executable);
+        plan.script.path = "/workspace/deploy.sh";
+        EXPECT_EQ(hits(allows, plan), good) << argv[1];
+        EXPECT_TRUE(hits(asks, plan)) << argv[1];
+    };
+    check({"bash", "deploy.sh", "/"}, "/usr/bin/bash", true);
+    check({"bash", "-eu", "deploy.sh"}, "/usr/bin/bash", true);
+    check({"python3", "-u", "deploy.sh"}, "/usr/bin/python3.11", true);
+    check({"awk", "-f", "deploy.sh"}, "/usr/bin/mawk", true);
+    check({"env", "python3", "./deploy.sh"}, "/usr/bin/env", true);
+    check({"sh", "deploy.sh"}, "/bin/busybox", true);
+    check({"bash", "--rcfile", "other", "-i", "deploy.sh"}, "/usr/bin/bash", false);
+    check({"node", "--require=./other.js", "deploy.sh"}, "/usr/bin/node", false);
+    check({"perl", "-Mother", "deploy.sh"}, "/usr/bin/perl", false);
+    check({"find", "deploy.sh", "/", "-delete"}, "/usr/bin/find", false);
+    check({"xargs", "deploy.sh"}, "/usr/bin/xargs", false);
+    check({"busybox", "rm", "deploy.sh"}, "/bin/busybox", false);
+    check({"bash", "deploy.sh"}, "/workspace/bash", false);
 }
 
 TEST(DecideTest, ArgvPatternsAreTypedAndWhole) {
@@ -160,6 +210,9 @@ TEST(DecideTest, FlagsAreFoundWhereverTheyStand) {
     const auto policy = one(kPush);
     for (const auto& argv : std::vector<std::vector<std::string>>{
              {"git", "push", "--force"},
+             {"git", "push", "--repo", "--", "--force", "origin", "main"},
+             {"git", "--exec-path", "--", "push", "-f"},
+             {"git", "-C", "--", "push", "-f"},
              {"git", "-C", "x", "push", "-f", "origin"},
              {"git", "-Cx", "push", "-f"},
              {"git", "--git-dir", "push", "push", "origin", "-f"},
@@ -277,6 +330,11 @@ TEST(DecideTest, PathsOfArguments) {
              {"rm", "a", "/workspace/../etc"},
              {"rm", "--target=/etc"},
              {"rm", "-t/etc"},
+             {"rm", "-C../.."},
+             {"rm", "-vC../.."},
+             {"rm", "-o../../x/y"},
+             {"rm", "-ox/../../../y"},
+             {"rm", "-C", "--", "-t/etc"},
              {"rm", "/workspaces/x"},
              {"rm", "/"},
              {"rm", "--", "-x/../../../y"},
@@ -295,6 +353,8 @@ TEST(DecideTest, PathsOfArguments) {
         EXPECT_FALSE(runs(outside, argv)) << show_argv(argv);
     const auto inside = one("{executable: rm, paths: {inside: /workspace}}", "allow");
     EXPECT_TRUE(runs(inside, {"rm", "-rf", "a", "/workspace/b"}));
+    EXPECT_TRUE(runs(inside, {"rm", "-o../x/y", "-C.."}));
+    EXPECT_FALSE(runs(inside, {"rm", "-C../.."}));
     EXPECT_FALSE(runs(inside, {"rm", "a", "/etc/x"}));
     EXPECT_FALSE(runs(inside, {"rm", "a", "-t/etc/x"}));
     EXPECT_TRUE(runs(one("{paths: {inside: /}}", "allow"), {"rm", "/etc"}));
@@ -504,6 +564,8 @@ TEST(PolicyTest, AProgramOfManyToolsIsTheToolItIsToldToBe) {
     EXPECT_EQ(rule({"busybox", "busybox", "id"}, "/bin/busybox"), "no-id");
     EXPECT_EQ(rule({"toybox", "id"}, "/bin/toybox"), "no-id");
     EXPECT_EQ(rule({"coreutils", "--coreutils-prog=id"}, "/usr/bin/coreutils"), "no-id");
+    EXPECT_EQ(rule({"other", "--coreutils-prog=id"}, "/usr/bin/coreutils"), "no-id");
+    EXPECT_EQ(rule({"x", "--coreutils-prog-shebang=rm", "x", "-r"}, "/usr/bin/coreutils"), "no-rm");
     EXPECT_EQ(rule({"busybox", "rm", "-r", "x"}, "/bin/busybox"), "no-rm");
     EXPECT_EQ(rule({"rm", "-r", "x"}, "/bin/busybox"), "no-rm");
     EXPECT_EQ(rule({"rm", "x"}, "/bin/busybox"), "default");
@@ -538,6 +600,52 @@ TEST(KnownTest, WrappersRunWhatTheyAreTold) {
         EXPECT_TRUE(is_wrapper(name)) << name;
     for (const char* name : {"/usr/bin/git", "rm", "ls", "pythonic", "", "/", "1.2.3"})
         EXPECT_FALSE(is_wrapper(name)) << name;
+}
+
+TEST(KnownTest, TheScriptIsTheFirstWordBehindTheOptions) {
+    const auto at = [](std::vector<std::string> argv, const std::string& executable = "") {
+        return script_word(executable.empty() ? "/usr/bin/" + argv[0] : executable, argv).at;
+    };
+    EXPECT_EQ(at({"bash", "x.sh"}), 1U);
+    EXPECT_EQ(at({"bash", "-e", "x.sh"}), 2U);
+    EXPECT_EQ(at({"bash", "-eo", "pipefail", "x.sh"}), 3U);
+    EXPECT_EQ(at({"bash", "-ec", "rm x", "x.sh"}), 0U);
+    EXPECT_EQ(at({"bash", "-s", "x.sh"}), 0U);
+    EXPECT_EQ(at({"bash", "--", "x.sh"}), 2U);
+    EXPECT_EQ(at({"bash", "--rcfile", "y", "x.sh"}), 3U);
+    EXPECT_EQ(at({"python3", "-uW", "ignore", "x.py"}), 3U);
+    EXPECT_EQ(at({"python3", "-c", "pass", "x.py"}), 0U);
+    EXPECT_EQ(at({"python3", "-m", "x"}), 0U);
+    EXPECT_EQ(at({"python3", "-"}), 0U);
+    EXPECT_EQ(at({"perl", "-lne", "print", "x"}), 0U);
+    EXPECT_EQ(at({"perl", "-w", "-I", "lib", "x.pl"}), 4U);
+    EXPECT_EQ(at({"node", "-r", "./y.js", "x.js"}), 3U);
+    EXPECT_EQ(at({"node", "--eval=1", "x.js"}), 0U);
+    EXPECT_EQ(at({"gawk", "-f", "x.awk", "data"}), 2U);
+    EXPECT_EQ(at({"sh", "-e", "x.sh"}, "/bin/busybox"), 2U);
+    EXPECT_EQ(at({"busybox", "sh", "x.sh"}, "/bin/busybox"), 2U);
+    EXPECT_EQ(at({"bash", "-e"}), 0U);
+    EXPECT_EQ(at({"git", "x"}), 0U);
+}
+
+TEST(KnownTest, AnInterpreterThatReadsItsCodeIsKnown) {
+    const auto reads = [](std::vector<std::string> argv, const std::string& executable = "") {
+        return reads_its_code(plan_of(std::move(argv), executable));
+    };
+    EXPECT_TRUE(reads({"python3", "-"}));
+    EXPECT_TRUE(reads({"bash", "-s"}));
+    EXPECT_TRUE(reads({"sh", "-i"}));
+    EXPECT_TRUE(reads({"bash", "/dev/stdin"}));
+    EXPECT_TRUE(reads({"busybox", "sh"}, "/bin/busybox"));
+    EXPECT_FALSE(reads({"bash", "-c", "ls"}));
+    EXPECT_FALSE(reads({"python3", "-m", "pytest"}));
+    EXPECT_FALSE(reads({"awk", "{print}", "x"}));
+    EXPECT_FALSE(reads({"find", ".", "-delete"}));
+    EXPECT_FALSE(reads({"busybox", "ls"}, "/bin/busybox"));
+    Plan script = plan_of({"bash", "-e", "x.sh"});
+    EXPECT_TRUE(reads_its_code(script));
+    script.script = {"/workspace/x.sh", 1, 2, std::string(64, 'b')};
+    EXPECT_FALSE(reads_its_code(script));
 }
 
 TEST(TemplateTest, StrictAsksAndDeveloperLetsWork) {

@@ -104,8 +104,11 @@ struct Rules {
     std::vector<Rule> rules;
 };
 
-/// "" or why the executable is none that an ordinary exec has: "loader", "memfd", "deleted".
-std::string_view unusual(const Plan& plan);
+/// "python3.11" -> "python", "perl5.36.0" -> "perl", "gawk" stays.
+std::string_view without_version(std::string_view name);
+
+/// A program of many tools: busybox and its like.
+bool is_of_many(std::string_view name);
 
 }  // namespace berth::policy::detail
 

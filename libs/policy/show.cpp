@@ -167,6 +167,11 @@ std::string show_text(std::string_view text, std::size_t most) {
     return out.text();
 }
 
+std::string show_plain(std::string_view text, std::size_t most) {
+    const bool fits = text.size() <= most && quoting_of(text) != Quoting::kEscaped;
+    return fits ? std::string(text) : show_text(text, most);
+}
+
 std::string show_argv(const std::vector<std::string>& argv, std::size_t most) {
     Cut out(most);
     bool first = true;

@@ -17,7 +17,6 @@
 namespace berth::node {
 namespace {
 
-constexpr int kDenied = 126;  // exit code of a command that was not allowed
 constexpr milliseconds kKillAgain{50};
 constexpr int kMostKills = 100;  // then the rest cannot die, as one that waits for a dead disk
 
@@ -32,12 +31,6 @@ policy::Origin origin_of(const Launch::Guard& guard) {
     origin.run = guard.run;
     origin.level = policy::level_of(guard.level).value_or(policy::Level::kEnforce);
     return origin;
-}
-
-/// For people, on one line: escapes where something is hidden, no quotes.
-std::string plain(const std::string& text) {
-    std::string shown = policy::show_text(text);
-    return shown == "'" + text + "'" ? text : shown;
 }
 
 }  // namespace
@@ -67,6 +60,10 @@ std::uint32_t Guard::init_flags() const { return guard_flags(level_); }
 int Guard::descriptor() const { return level_ == policy::Level::kShim ? door_.descriptor() : -1; }
 
 int Guard::poll(pollfd* set, nfds_t count, int timeout_ms) {
+    if (!unasked_.empty()) {
+        ask_next();
+        timeout_ms = 0;
+    }
     if (!children_) return ::poll(set, count, timeout_ms);
     turn_due_ = false;
     return children_->poll(set, count, timeout_ms, *this);
@@ -107,9 +104,14 @@ void Guard::on_exec(pid_t pid, const std::string& before) {
     judge_stopped(pid, before);
 }
 
+/// Only of what its path says may a policy speak; without such a rule it is refused there.
+bool Guard::barred(const Image& image) {
+    return !image.refusal.empty() && image.refusal != policy::unusual(image.plan);
+}
+
 policy::Verdict Guard::judge(const Image& image) {
     policy::Verdict verdict;
-    if (!image.refusal.empty()) {
+    if (barred(image)) {
         verdict.action = policy::Action::kDeny;
         verdict.rule = image.refusal;
         verdict.reason = image.refusal_reason;
@@ -130,14 +132,13 @@ void Guard::judge_stopped(pid_t pid, const std::string& before) {
         tracer_.go(pid);  // it is decided; the record need not keep it
         return start_watching(pid, image.plan, verdict, policy::digest(image.plan), {});
     }
-    if (verdict.action == policy::Action::kAsk) make_askable(pid, image, verdict, false);
+    limit_held(verdict);
     if (verdict.action == policy::Action::kDeny)
         return deny(pid, image.plan, verdict, policy::digest(image.plan), {});
     Waiting waiting;
     waiting.pid = pid;
     waiting.asked_as = image.asked_as;
     waiting.environment = std::move(image.environment);
-    waiting.held.digest = policy::digest(image.plan);
     waiting.held.plan = std::move(image.plan);
     hold(std::move(waiting), verdict);
 }
@@ -151,25 +152,24 @@ void Guard::deny(
 ) {
     AuditEntry entry = entry_of("exec_denied", pid, plan, verdict, digest);
     entry.approval = approval;
-    entry.exit_code = kDenied;
+    entry.exit_code = kRefusedCode;
     audit_.add(entry);
     refuse(
-        pid, "berth: denied by rule " + plain(verdict.rule) + ": " + plain(verdict.reason) + "\n"
+        pid,
+        "berth: denied by rule " + policy::show_plain(verdict.rule) + ": " +
+            policy::show_plain(verdict.reason) + "\n"
     );
 }
 
 void Guard::refuse(pid_t pid, const std::string& text) {
     if (door_.has(pid)) return door_.answer(pid, kShimDeny, text);
-    tracer_.refuse(pid, text, kDenied);
+    tracer_.refuse(pid, text);
 }
 
-/// What a person is asked about is known by its content.
-void Guard::make_askable(pid_t pid, Image& image, policy::Verdict& verdict, bool shim) {
-    const auto hashed = images_->hash(pid, image.plan, shim);
-    if (hashed && waiting_.size() < kMaxHeld) return;
+void Guard::limit_held(policy::Verdict& verdict) const {
+    if (verdict.action != policy::Action::kAsk || waiting_.size() < kMaxHeld) return;
     verdict.action = policy::Action::kDeny;
-    verdict.reason =
-        hashed ? "too many commands of this run wait for a decision" : hashed.error().message;
+    verdict.reason = "too many commands of this run wait for a decision";
 }
 
 void Guard::on_question(pid_t pid, const std::string& path) {
@@ -182,7 +182,7 @@ void Guard::on_question(pid_t pid, const std::string& path) {
     }
     Image image = images_->read_shim(pid, path);
     policy::Verdict verdict = judge(image);
-    if (verdict.action == policy::Action::kAsk) make_askable(pid, image, verdict, true);
+    limit_held(verdict);
     const std::string digest = policy::digest(image.plan);
     if (verdict.action == policy::Action::kDeny) return deny(pid, image.plan, verdict, digest, {});
     if (verdict.action == policy::Action::kAllow) {
@@ -194,7 +194,6 @@ void Guard::on_question(pid_t pid, const std::string& path) {
     waiting.pid = pid;
     waiting.shim = waiting.closed = true;
     waiting.asked_as = path;
-    waiting.held.digest = digest;
     waiting.held.plan = std::move(image.plan);
     hold(std::move(waiting), verdict);
 }

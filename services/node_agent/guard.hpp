@@ -72,7 +72,7 @@ private:
         std::vector<std::string> environment;
         bool shim = false;  ///< it asked by a shim, which waits for the answer
         std::optional<Decision> decision;
-        bool closed = false;   ///< stands still; before that nothing is decided
+        bool closed = false;   ///< stands still; before that nothing is asked or decided
         bool decided = false;  ///< its decision's file is there
         bool claiming = false;
     };
@@ -93,9 +93,10 @@ private:
 
     void abandon(pid_t pid);
     void refuse(pid_t pid, const std::string& text);
-    void make_askable(pid_t pid, Image& image, policy::Verdict& verdict, bool shim);
     void judge_stopped(pid_t pid, const std::string& before);
+    static bool barred(const Image& image);
     policy::Verdict judge(const Image& image);
+    void limit_held(policy::Verdict& verdict) const;
     void start_watching(
         pid_t pid,
         const policy::Plan& plan,
@@ -112,6 +113,9 @@ private:
         const std::string& approval
     );
     void hold(Waiting waiting, const policy::Verdict& verdict);
+    void ask_next();
+    void ask(const std::string& id);
+    void claim_edited(const std::string& id);
     void on_decision(const std::string& id);
     void carry_out(const std::string& id);
     void ask_claim(const std::string& id);
@@ -151,6 +155,7 @@ private:
     std::map<pid_t, AuditEntry> watched_;   ///< what began, between its exec and its end
     std::map<std::uint64_t, Timed> timed_;  ///< by the tracer's family
     std::map<std::string, Waiting> waiting_;
+    std::deque<std::string> unasked_;      ///< closed, and their files not read yet
     std::map<pid_t, std::string> edited_;  ///< execs that are to come, by the held id
     std::deque<std::pair<pid_t, std::string>> postponed_;  ///< until the audit has room
     std::deque<std::pair<Word, std::string>> unsaid_;

@@ -26,6 +26,8 @@ namespace berth::node {
 inline constexpr milliseconds kBeatLife{10'000};
 /// Most commands of one run that wait for a decision at once.
 inline constexpr std::size_t kMaxHeld = 256;
+/// Of a held command as it is asked about; warden takes no more, nor does the bus.
+inline constexpr std::size_t kMaxHeldBytes = 768U << 10U;
 /// Of what is to be audited, per run, that warden does not have yet: more, and the tree waits.
 inline constexpr std::uint64_t kMaxAuditBytes = 64U << 20U;
 /// Mode of the files that a guard in a container and the node agent outside share: they are of two

@@ -30,32 +30,47 @@ void Guard::say(Word word, std::vector<std::string> texts) {
     turn_due_ = true;
 }
 
+/// Its memory is closed before anything that takes time: on_held() goes on.
 void Guard::hold(Waiting waiting, const policy::Verdict& verdict) {
     Held& held = waiting.held;
     held.id = make_ulid(Clock::system().now(), Random::system());
     held.claim = make_ulid(Clock::system().now(), Random::system());
     held.verdict = verdict;
     held.policy_version = policy_.version();
-    std::error_code ignored;
-    std::filesystem::create_directory(keeping_.folder / "held", ignored);
-    if (const auto written = write_file_atomic(held_file(held.id), held.encode(), keeping_.mode);
-        !written) {
-        policy::Verdict denied = verdict;
-        denied.action = policy::Action::kDeny;
-        denied.reason = "it cannot be recorded: " + written.error().message;
-        return deny(waiting.pid, held.plan, denied, held.digest, {});
-    }
-    if (waiting.shim)
-        door_.answer(waiting.pid, kShimWait);
-    else
-        tracer_.hold(waiting.pid);
-    audit_.add(entry_of("exec_held", waiting.pid, held.plan, verdict, held.digest));
+    held.digest = policy::digest(held.plan);
     const std::string id = held.id;
+    const pid_t pid = waiting.pid;
     const bool closed = waiting.closed;
     waiting_.emplace(id, std::move(waiting));
-    if (closed) say(Word::kHeld, {id});
-    turn_due_ = true;
     if (!look_at_) look_at_ = std::chrono::steady_clock::now() + kSignalLook;
+    if (closed) return unasked_.push_back(id);
+    tracer_.hold(pid);
+}
+
+/// One in a turn of the loop: files are read for a while, and nothing else is done meanwhile.
+void Guard::ask_next() {
+    const std::string id = std::move(unasked_.front());
+    unasked_.pop_front();
+    if (waiting_.contains(id)) ask(id);
+}
+
+/// What a person is asked about is known by its content.
+void Guard::ask(const std::string& id) {
+    Waiting& waiting = waiting_.at(id);
+    Held& held = waiting.held;
+    if (const auto hashed = images_->hash(waiting.pid, held.plan, waiting.shim); !hashed)
+        return reject(id, held.verdict.rule, hashed.error().message);
+    held.digest = policy::digest(held.plan);
+    const std::string bytes = held.encode();
+    if (bytes.size() > kMaxHeldBytes)
+        return reject(id, held.verdict.rule, "the command is too large to be asked about");
+    std::error_code ignored;
+    std::filesystem::create_directory(keeping_.folder / "held", ignored);
+    if (const auto written = write_file_atomic(held_file(id), bytes, keeping_.mode); !written)
+        return reject(id, held.verdict.rule, "it cannot be recorded: " + written.error().message);
+    if (waiting.shim) door_.answer(waiting.pid, kShimWait);
+    audit_.add(entry_of("exec_held", waiting.pid, held.plan, held.verdict, held.digest));
+    say(Word::kHeld, {id});
 }
 
 bool Guard::on_word(const RunWord& word) {
@@ -90,9 +105,9 @@ void Guard::on_held(pid_t pid) {
     for (auto& [id, waiting] : waiting_) {
         if (waiting.pid != pid) continue;
         waiting.closed = true;
-        if (waiting.decision) return ask_claim(id);  // an edited one
-        say(Word::kHeld, {id});
-        if (waiting.decided) carry_out(std::string(id));
+        if (waiting.decision) return claim_edited(std::string(id));
+        unasked_.push_back(id);
+        turn_due_ = true;
         return;
     }
 }
@@ -148,7 +163,7 @@ bool Guard::still_same(const Waiting& waiting, std::string& why) {
     Image image = waiting.shim ? images_->read_shim(waiting.pid, waiting.asked_as)
                                : images_->read(waiting.pid);
     why = "content changed: " + image.refusal_reason;
-    if (!image.refusal.empty()) return false;
+    if (barred(image)) return false;
     if (const auto hashed = images_->hash(waiting.pid, image.plan, waiting.shim); !hashed) {
         why = hashed.error().message;
         return false;
@@ -164,17 +179,23 @@ bool Guard::take_edited(pid_t pid, Image& image) {
     const auto found = waiting_.find(id);
     if (found == waiting_.end()) return false;
     Waiting& waiting = found->second;
-    const auto hashed = images_->hash(pid, image.plan);
-    const std::string digest = policy::digest(image.plan);
-    if (!image.refusal.empty() || !hashed || digest != waiting.decision->digest) {
+    if (barred(image)) {
         reject(id, "content", "content changed: the edited command is another plan");
         return true;
     }
     image.plan.replaces = waiting.held.digest;
-    waiting.held.plan = image.plan;
-    waiting.held.digest = digest;
+    waiting.held.plan = std::move(image.plan);
     tracer_.hold(pid);  // on_held() goes on
     return true;
+}
+
+void Guard::claim_edited(const std::string& id) {
+    Waiting& waiting = waiting_.at(id);
+    const auto hashed = images_->hash(waiting.pid, waiting.held.plan);
+    waiting.held.digest = policy::digest(waiting.held.plan);
+    if (!hashed || waiting.held.digest != waiting.decision->digest)
+        return reject(id, "content", "content changed: the edited command is another plan");
+    ask_claim(id);
 }
 
 void Guard::on_claimed(const std::vector<std::string>& texts) {
@@ -228,8 +249,9 @@ void Guard::greet() {
     // Whatever was said to the former node agent, this one has heard nothing of.
     unsaid_.clear();
     told_audit_ = 0;
+    std::error_code ignored;
     for (const auto& [id, waiting] : waiting_) {
-        if (waiting.closed) say(Word::kHeld, {id});
+        if (std::filesystem::exists(held_file(id), ignored)) say(Word::kHeld, {id});
         if (waiting.claiming)
             say(Word::kClaim,
                 {id, waiting.held.claim, waiting.decision->approval, waiting.held.digest});

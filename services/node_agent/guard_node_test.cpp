@@ -90,6 +90,30 @@ TEST(GuardNode, DeniesRecordsAndDropsDangerousVariables) {
     EXPECT_EQ(warden.records.back().output_sha256().size(), 64U);
 }
 
+TEST(GuardNode, OneRecordThatWardenRefusesTakesNoOtherWithIt) {
+    World world("enforce");
+    BERTH_NEEDS_SANDBOX(world.machine);
+    WardenDouble warden(world);
+    warden.set_policy(kPolicy);
+    warden.refuse_record = "/workspace/bad";
+    world.start_agent();
+    // A path need not be UTF-8, and is recorded as it is shown.
+    ASSERT_TRUE(world.ask(
+        "start",
+        world.command(
+            "rn_1", "p=$(printf 'x\\377'); cp /bin/true $p; cp /bin/true bad; ./$p; ./bad; id"
+        )
+    ));
+    EXPECT_EQ(world.output("rn_1").end->exit_code(), 126);
+    EXPECT_TRUE(world.gone("rn_1"));
+    EXPECT_TRUE(warden.until([&] {
+        return says(warden.records, "exec_started", "$'/workspace/x\\xff'") &&
+               says(warden.records, "exec_denied", "/usr/bin/id") &&
+               says(warden.records, "audit_refused", "") && says(warden.records, "run_ended", "");
+    }));
+    EXPECT_FALSE(says(warden.records, "exec_started", "/workspace/bad"));
+}
+
 TEST(GuardNode, AHeldCommandOutlivesItsNodeAgent) {
     World world("enforce");
     BERTH_NEEDS_SANDBOX(world.machine);
@@ -220,6 +244,27 @@ TEST(GuardNode, AHaltStopsEveryTreeAndIsAnswered) {
         EXPECT_TRUE(world.ask("start", world.command(run, "true")));
         return world.ended(run).end().state() == run::v1::RUN_STATE_SUCCEEDED;
     }));
+}
+
+TEST(GuardNode, AHaltEndsARunWhoseSupervisorDoesNotListen) {
+    World world("enforce");
+    BERTH_NEEDS_SANDBOX(world.machine);
+    WardenDouble warden(world);
+    warden.set_policy(kPolicy);
+    world.start_agent();
+    ASSERT_TRUE(world.ask("start", world.command("rn_1", "sleep 600; true")));
+    ASSERT_TRUE(warden.until([&] { return says(warden.records, "exec_started", "/usr/bin/sleep"); })
+    );
+    const auto text = read_file(world.machine.folder("rn_1") / "started");
+    const auto record = StartedRecord::decode(text.value());
+    ASSERT_TRUE(record->supervisor.signal(SIGSTOP));
+    warden.halt("hl_1");
+    EXPECT_TRUE(warden.until([&] { return warden.halted.size() == 1; }));
+    EXPECT_EQ(warden.halted[0].answer().error(), "");
+    EXPECT_EQ(warden.halted[0].answer().killed(), 1U);
+    const auto ended = world.ended("rn_1");
+    EXPECT_EQ(ended.end().state(), run::v1::RUN_STATE_CANCELED);
+    EXPECT_EQ(ended.end().reason(), "halted by anna: enough");
 }
 
 TEST(GuardNode, AHaltOfAnOwnerOrAnAgentEndsTheirsAlone) {

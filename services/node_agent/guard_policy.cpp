@@ -6,7 +6,7 @@
 
 namespace berth::node {
 
-void GuardPolicy::refresh() {
+void GuardPolicy::refresh(bool again) {
     const auto path = GuardState::file(folder_);
     struct stat info {};
     if (::stat(path.c_str(), &info) != 0) {
@@ -33,6 +33,10 @@ void GuardPolicy::refresh() {
         const auto bytes = read_file(state_.policy_file(folder_));
         auto parsed = bytes ? policy::Policy::load(*bytes)
                             : Result<std::shared_ptr<const policy::Policy>>(bytes.error());
+        if (!parsed && !again) {  // a newer one has just taken its place
+            seen_inode_ = 0;
+            return refresh(true);
+        }
         if (!parsed) {
             trouble_ = "the machine's policy cannot be read: " + parsed.error().message;
             return;

@@ -29,7 +29,7 @@ public:
     const policy::Origin& origin() const { return origin_; }
 
 private:
-    void refresh();
+    void refresh(bool again = false);
 
     std::filesystem::path folder_;
     policy::Origin origin_;

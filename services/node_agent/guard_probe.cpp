@@ -5,6 +5,7 @@
 #include <linux/sched.h>
 #include <pthread.h>
 #include <spawn.h>
+#include <sys/auxv.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/ptrace.h>
@@ -134,6 +135,78 @@ int attack(pid_t pid) {
     return 0;
 }
 
+/// What a rewritten image does: says "uid=rewritten" and ends well.
+std::string intruder() {
+    constexpr unsigned char kCode[] = {
+        0xb8, 1, 0, 0, 0,    0xbf, 1,    0,   0, 0, 0x48, 0x8d, 0x35, 0x13, 0,    0,    0,    0xba,
+        14,   0, 0, 0, 0x0f, 0x05, 0xb8, 231, 0, 0, 0,    0x31, 0xff, 0x0f, 0x05, 0x90, 0x90, 0x90};
+    std::string code(512, '\x90');  // wherever in it the image goes on
+    code.append(reinterpret_cast<const char*>(kCode), sizeof kCode);
+    return code + "uid=rewritten\n";
+}
+
+/// Starts a copy of this program, whose stderr is full: where it is denied it waits in its refusal.
+/// Its memory is opened as early as it can be, and rewritten.
+int rewrite(const char* victim) {
+    const std::string code = intruder();
+    const auto at = static_cast<off_t>(::getauxval(AT_ENTRY));
+    bool wrote = false;
+    for (int i = 0; i < 50 && !wrote; ++i) {
+        int ends[2];
+        if (::pipe2(ends, O_CLOEXEC | O_NONBLOCK) != 0) return 1;
+        const std::string much(4'096, 'x');
+        while (::write(ends[1], much.data(), much.size()) > 0) {
+        }
+        ::fcntl(ends[1], F_SETFL, 0);
+        ::fcntl(ends[0], F_SETFL, 0);
+        const pid_t child = ::fork();
+        if (child == 0) {
+            ::dup2(ends[1], 2);
+            ::execl(victim, victim, nullptr);
+            ::_exit(1);
+        }
+        ::close(ends[1]);
+        char path[64];
+        std::snprintf(path, sizeof path, "/proc/%d/mem", child);
+        std::vector<int> opened;
+        for (int tries = 0; tries < 400; ++tries) {
+            const int memory = ::open(path, O_RDWR | O_CLOEXEC);
+            if (memory < 0 && errno == EACCES) break;
+            if (memory >= 0) opened.push_back(memory);
+            if (tries > 200) ::usleep(200);
+        }
+        for (const int memory : opened) {
+            wrote = ::pwrite(memory, code.data(), code.size(), at) > 0 || wrote;
+            ::close(memory);
+        }
+        char buffer[4'096];
+        while (::read(ends[0], buffer, sizeof buffer) > 0) {
+        }
+        ::close(ends[0]);
+        wait_for(child);
+    }
+    std::printf("%s\n", wrote ? "rewritten" : "out of reach");
+    return 0;
+}
+
+/// Makes the file "closed" once the memory of the child that executed `path` is out of reach.
+int watch_closing(const char* path) {
+    const pid_t child = ::fork();
+    if (child == 0) {
+        ::execl(path, path, nullptr);
+        ::_exit(1);
+    }
+    char memory[64];
+    std::snprintf(memory, sizeof memory, "/proc/%d/mem", child);
+    for (;;) {
+        const int file = ::open(memory, O_RDWR | O_CLOEXEC);
+        if (file < 0) break;
+        ::close(file);
+    }
+    ::close(::open("closed", O_CREAT | O_WRONLY | O_CLOEXEC, 0600));
+    return wait_for(child);
+}
+
 /// A loop of fork and exec, to be measured and to be frozen.
 int many(int count) {
     char path[] = "/bin/true";
@@ -184,6 +257,8 @@ int main(int argc, char** argv) {
     if (mode == "untraced") return untraced(word);
     if (mode == "clone3") return by_clone3();
     if (mode == "attack") return attack(std::atoi(word));
+    if (mode == "rewrite") return rewrite(word);
+    if (mode == "closing") return watch_closing(word);
     if (mode == "many") return many(std::atoi(word));
     if (mode == "latency" && argc > 3) return latency(std::atoi(word), argv[3]);
     if (mode == "self") {

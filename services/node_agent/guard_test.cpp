@@ -345,6 +345,60 @@ TEST(Guard, AScriptThatChangesAfterApprovalIsRefused) {
     EXPECT_EQ(moved.out(), "126\n");
 }
 
+TEST(Guard, APolicyMaySpeakOfUnusualExecutables) {
+    GuardedMachine machine(R"(version: 1
+default: allow
+rules:
+  - {id: mine, action: allow, allow_unusual: true, match: {executable: ["/memfd:*", "/workspace/**"]}}
+  - {id: probe, action: allow, match: {executable: ["/workspace/probe"]}}
+)");
+    BERTH_NEEDS_SANDBOX(machine);
+    EXPECT_NE(machine.finish_guarded("a", "./probe memfd").out().find("uid="), std::string::npos);
+    // A loader under another name stays one, also in memory.
+    Reader& loader =
+        machine.finish_guarded("b", "cp /lib64/ld-linux-x86-64.so.2 x; ./x /usr/bin/id; echo $?");
+    EXPECT_EQ(loader.out(), "126\n") << loader.err();
+    Reader& plain = machine.finish_guarded("c", "/lib64/ld-linux-x86-64.so.2 /usr/bin/id; echo $?");
+    EXPECT_EQ(plain.out(), "126\n") << "no rule speaks of it";
+}
+
+TEST(Guard, AScriptIsKnownHoweverItsInterpreterIsCalled) {
+    GuardedMachine machine(kAsking);
+    BERTH_NEEDS_SANDBOX(machine);
+    machine.set_policy(R"(version: 1
+default: allow
+rules:
+  - {id: no-script, action: deny, match: {executable: ["/workspace/deploy*"]}}
+)");
+    std::ofstream(machine.dir / "workspace/deploy.sh") << "echo deployed\n";
+    std::ofstream(machine.dir / "workspace/deploy.py") << "print('deployed')\n";
+    int number = 0;
+    for (const char* script :
+         {"sh deploy.sh",
+          "bash -e deploy.sh",
+          "bash -eo pipefail deploy.sh",
+          "sh deploy.sh /usr/bin/sh",
+          "sh /workspace/../workspace/deploy.sh",
+          "sh /proc/self/cwd/deploy.sh",
+          "sh /proc/self/root/workspace/deploy.sh",
+          "sh /proc/$$/cwd/deploy.sh",
+          "python3 -u deploy.py"}) {
+        const std::string name = "s" + std::to_string(number++);
+        Reader& run = machine.finish_guarded(name, std::string(script) + "; echo $?");
+        EXPECT_EQ(run.out(), "126\n") << script << run.err();
+    }
+    // Others work as ever.
+    Reader& fine = machine.finish_guarded(
+        "fine",
+        "echo 'echo $1' > x.sh; bash -e x.sh one; bash -euo pipefail x.sh two; sh < x.sh;"
+        "bash -c 'echo three'; echo 'echo four' | sh -s; python3 -c 'print(5)';"
+        "printf '#!/usr/bin/env python3\\nprint(6)\\n' > y; chmod +x y; ./y; bash -c 'bash <(echo "
+        "echo 7)'"
+    );
+    EXPECT_NE(fine.out().find("one\ntwo\n\nthree\nfour\n5\n6\n7\n"), std::string::npos)
+        << fine.out() << fine.err();
+}
+
 TEST(Guard, AnEditedCommandRunsInsteadOfTheOld) {
     GuardedMachine machine(kAsking);
     BERTH_NEEDS_SANDBOX(machine);
@@ -388,6 +442,58 @@ TEST(Guard, AHeldProcessIsOutOfReachAndDiesOfItsSignals) {
     EXPECT_FALSE(fs::exists(machine.folder("a") / "held" / held.id));
 }
 
+TEST(Guard, AHeldProcessMayBeStoppedAndContinued) {
+    GuardedMachine machine(kAsking);
+    BERTH_NEEDS_SANDBOX(machine);
+    Reader& run = machine.start_guarded(
+        "a",
+        "uname -s & p=$!; while ! test -s pid; do sleep 0.01; done; kill -STOP $p; kill -CONT $p;"
+        "echo sent; wait $p; echo $?"
+    );
+    const Held held = machine.held("a");
+    std::ofstream(machine.dir / "workspace/pid") << "held\n";
+    ASSERT_TRUE(run.until([&] { return run.out() == "sent\n"; }));
+    claim(machine, "a", run, held);
+    ASSERT_TRUE(run.until_ended());
+    EXPECT_EQ(run.out(), "sent\nLinux\n0\n") << run.err();
+}
+
+TEST(Guard, AHeldProcessIsClosedBeforeItsFilesAreRead) {
+    GuardedMachine machine(kAsking);
+    BERTH_NEEDS_SANDBOX(machine);
+    // Large enough that reading it takes far longer than closing its memory.
+    const fs::path program = machine.dir / "workspace/deploy";
+    fs::copy_file(binary("guard_probe"), program);
+    fs::resize_file(program, 200U << 20U);
+    Reader& run = machine.start_guarded("a", "./probe closing ./deploy");
+    Decision no = yes(machine.held("a"));
+    EXPECT_TRUE(fs::exists(machine.dir / "workspace/closed"));
+    no.approve = false;
+    machine.decide("a", run, no);
+    ASSERT_TRUE(run.until_ended());
+    EXPECT_EQ(run.exit().code, 126);
+}
+
+TEST(Guard, WhatIsTooLargeToBeSentIsNotAskedAbout) {
+    GuardedMachine machine(kAsking);
+    BERTH_NEEDS_SANDBOX(machine);
+    Reader& run = machine.finish_guarded(
+        "a", "x=$(head -c 100000 /dev/zero | tr '\\0' x); uname $x $x $x $x $x $x $x $x; echo $?"
+    );
+    EXPECT_EQ(run.out(), "126\n");
+    EXPECT_NE(run.err().find("too large to be asked about"), std::string::npos) << run.err();
+}
+
+TEST(Guard, WhatIsTooLargeToBeReadIsNotAskedAbout) {
+    GuardedMachine machine(kAsking);
+    BERTH_NEEDS_SANDBOX(machine);
+    fs::copy_file(binary("guard_probe"), machine.dir / "workspace/deploy");
+    fs::resize_file(machine.dir / "workspace/deploy", 300U << 20U);
+    Reader& run = machine.finish_guarded("a", "./deploy");
+    EXPECT_EQ(run.exit().code, 126);
+    EXPECT_NE(run.err().find("too large to be hashed"), std::string::npos) << run.err();
+}
+
 TEST(Guard, AShimIsTheToolOnceItIsAllowed) {
     GuardedMachine machine(kAsking, "shim");
     BERTH_NEEDS_SANDBOX(machine);
@@ -420,6 +526,11 @@ rules:
     claim(machine, "b", asked, held);
     ASSERT_TRUE(asked.until_ended());
     EXPECT_EQ(asked.out(), "Linux\n0\n");
+    // What is no program's file is not waited for.
+    Reader& pipe = machine.finish_guarded(
+        "p", "mkdir p; mkfifo -m 777 p/uname; PATH=/.berth/tools:/workspace/p uname; echo $?"
+    );
+    EXPECT_EQ(pipe.out(), "126\n");
     // Who is killed while it waits has abandoned it.
     Reader& killed = machine.start_guarded("c", "uname -s & sleep 0.3; kill $!; wait $!; echo $?");
     machine.beat();

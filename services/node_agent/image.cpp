@@ -30,7 +30,8 @@ namespace {
 
 constexpr std::size_t kFirstStackBytes = 16U << 10U;  // holds nearly every argv and environment
 constexpr std::size_t kMostStackBytes = policy::kMaxPlanBytes;
-constexpr std::uint64_t kMostHashedBytes = 1ULL << 30U;  // of one file
+// Of one file: half a second, in which the run's supervisor does nothing else.
+constexpr std::uint64_t kMostHashedBytes = 256ULL << 20U;
 
 /// The pieces of /proc/<pid>/<name> paths without allocations.
 struct ProcPath {
@@ -193,12 +194,12 @@ void Images::read_executable(pid_t pid, Image& image) {
     executable_ = seen.info;
     image.plan.executable = file_of(path, executable_);
     constexpr std::string_view kDeleted = " (deleted)";
+    if (is_loader_name(policy::basename(path)) || is_loader(pid, executable_))
+        refuse(image, "loader", "a loader runs whatever it is told; call the program itself");
     if (path.starts_with("/memfd:"))
         refuse(image, "memfd", "it runs from memory and not from a file");
     else if (path.ends_with(kDeleted) || executable_.st_nlink == 0)
         refuse(image, "deleted", "its file was removed");
-    if (is_loader_name(policy::basename(path)) || is_loader(pid, executable_))
-        refuse(image, "loader", "a loader runs whatever it is told; call the program itself");
     check_mounts(pid, seen, image);
 }
 
@@ -207,7 +208,13 @@ void Images::read_executable(pid_t pid, Image& image) {
 /// with an id that the run's namespace had from the beginning is no such; whatever else is looked
 /// up in the run's root.
 void Images::check_mounts(pid_t pid, const Seen& executable, Image& image) const {
-    if (!image.refusal.empty()) return;
+    // What a policy may speak of all the same is not to lie about where it is.
+    const bool loader = image.refusal == "loader";
+    if (image.refusal == "image") return;
+    const auto elsewhere = [&image](const char* why) {
+        image.refusal.clear();
+        refuse(image, "mount", why);
+    };
     const auto is_own = [this](const std::string& path, const Seen& real) {
         struct stat named {};
         if (mounts_.contains(real.mount)) return true;
@@ -215,12 +222,12 @@ void Images::check_mounts(pid_t pid, const Seen& executable, Image& image) const
                ::fstatat(root_.get(), path.c_str() + 1, &named, AT_SYMLINK_NOFOLLOW) == 0 &&
                same_file(named, real.info);
     };
-    if (!is_own(image.plan.executable.path, executable))
-        return refuse(image, "mount", "its path names another file in the run's own root");
+    if ((loader || image.refusal.empty()) && !is_own(image.plan.executable.path, executable))
+        return elsewhere("its path names another file in the run's own root");
     Seen folder;
     if (image.plan.cwd == "/") return;
     if (!folder.look(pid, "cwd") || !is_own(image.plan.cwd, folder))
-        refuse(image, "mount", "its folder was removed, or is another in the run's own root");
+        elsewhere("its folder was removed, or is another in the run's own root");
 }
 
 Fd Images::open_inside(pid_t pid, const std::string& path, const std::string& cwd) const {
@@ -231,7 +238,12 @@ Fd Images::open_inside(pid_t pid, const std::string& path, const std::string& cw
         if (number.empty() || number.find_first_not_of("0123456789") != std::string::npos) continue;
         return Fd(::open(ProcPath(pid, ("fd/" + number).c_str()).text, O_PATH | O_CLOEXEC));
     }
+    constexpr std::string_view kOwnFolder = "/proc/self/cwd/";
+    constexpr std::string_view kOwnRoot = "/proc/self/root/";
     std::string whole = path.starts_with('/') ? path : cwd + "/" + path;
+    // These two are known; no other such link leads to what it would for the process itself.
+    if (path.starts_with(kOwnFolder)) whole = cwd + "/" + path.substr(kOwnFolder.size());
+    if (path.starts_with(kOwnRoot)) whole = path.substr(kOwnRoot.size() - 1);
     open_how how{};
     how.flags = O_PATH | O_CLOEXEC;
     how.resolve = RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS;
@@ -241,22 +253,34 @@ Fd Images::open_inside(pid_t pid, const std::string& path, const std::string& cw
 }
 
 /// The kernel starts a script's interpreter with the name that was asked for among its arguments,
-/// at most one option before it. `sh script` is told by its first argument.
+/// at most one option before it. `sh script` is told by its words.
 void Images::read_script(pid_t pid, Image& image) {
     policy::Plan& plan = image.plan;
     if (!image.refusal.empty()) return;
     const auto given = [&plan](std::size_t at, const std::string& word) {
         return plan.argv.size() > at && plan.argv[at] == word;
     };
-    const bool by_kernel = given(1, image.asked_as) || given(2, image.asked_as);
-    const bool by_name = !by_kernel && plan.argv.size() > 1 && !plan.argv[1].empty() &&
-                         plan.argv[1][0] != '-' && policy::is_wrapper(plan.executable.path);
-    if (!by_kernel && !by_name) return;
-    const Fd script = open_inside(pid, by_kernel ? image.asked_as : plan.argv[1], plan.cwd);
+    const auto look = [&](const std::string& name, struct stat& info) {
+        Fd file = open_inside(pid, name, plan.cwd);
+        if (file && ::fstat(file.get(), &info) != 0) file.reset();
+        return file;
+    };
+    Fd script;
     struct stat info {};
-    const bool found = script && ::fstat(script.get(), &info) == 0;
-    if (!found && by_kernel) return refuse(image, "deleted", "the file it was started by is gone");
-    if (!found || same_file(info, executable_) || !S_ISREG(info.st_mode)) return;
+    if (given(1, image.asked_as) || given(2, image.asked_as)) {
+        script = look(image.asked_as, info);
+        if (!script) return refuse(image, "deleted", "the file it was started by is gone");
+        // It was started itself, and is told its own name.
+        if (same_file(info, executable_)) script.reset();
+    }
+    if (!script) {
+        const auto word = policy::script_word(plan.executable.path, plan.argv).at;
+        if (word == 0) return;
+        script = look(plan.argv[word], info);
+        if (!script && errno == ELOOP && policy::is_interpreter(plan.executable.path))
+            return refuse(image, "image", "where its script lies cannot be told");
+    }
+    if (!script || same_file(info, executable_) || !S_ISREG(info.st_mode)) return;
     std::string path;
     if (!read_link(::getpid(), ("fd/" + std::to_string(script.get())).c_str(), path))
         return refuse(image, "image", "its script cannot be told");
@@ -330,7 +354,8 @@ Result<std::string> Images::hash_file(const Fd& file, const policy::File& expect
     struct stat info {};
     if (!file || ::fstat(file.get(), &info) != 0)
         return conflict("changed", "content changed: " + expected.path + " is gone");
-    if (info.st_dev != expected.device || info.st_ino != expected.inode)
+    // Another kind of file may let its reader wait for ever.
+    if (!S_ISREG(info.st_mode) || info.st_dev != expected.device || info.st_ino != expected.inode)
         return conflict("changed", "content changed: " + expected.path + " is another file");
     if (static_cast<std::uint64_t>(info.st_size) > kMostHashedBytes)
         return invalid("too_large", expected.path + " is too large to be hashed");
@@ -359,7 +384,7 @@ Fd Images::open_file(const std::string& path) const {
     const Fd found = open_inside(::getpid(), path, "/");
     if (!found) return {};
     const std::string name = "fd/" + std::to_string(found.get());
-    return Fd(::open(ProcPath(::getpid(), name.c_str()).text, O_RDONLY | O_CLOEXEC));
+    return Fd(::open(ProcPath(::getpid(), name.c_str()).text, O_RDONLY | O_NONBLOCK | O_CLOEXEC));
 }
 
 Result<void> Images::hash(pid_t pid, policy::Plan& plan, bool shim) {
@@ -398,6 +423,8 @@ Image Images::read_shim(pid_t pid, const std::string& path) {
     if (!file || ::fstat(file.get(), &executable_) != 0 ||
         !read_link(::getpid(), ("fd/" + std::to_string(file.get())).c_str(), real))
         refuse(image, "deleted", "the tool is gone");
+    else if (!S_ISREG(executable_.st_mode))
+        refuse(image, "image", "the tool is no program's file");
     image.plan.executable = file_of(real, executable_);
     image.asked_as = path;
     if (!image.refusal.empty()) return image;

@@ -25,8 +25,9 @@ struct Image {
     policy::Plan plan;  ///< without hashes: see Images::hash()
     std::vector<std::string> environment;
     std::string asked_as;  ///< the path as given to exec
-    /// Set where the kernel's answers forbid this image whatever a policy says: the rule's name
-    /// ("loader", "memfd", "deleted", "mount", "image") and why.
+    /// Set where the kernel's answers forbid this image: the rule's name ("loader", "memfd",
+    /// "deleted", "mount", "image") and why. A policy may speak of those that policy::unusual()
+    /// finds, too.
     std::string refusal;
     std::string refusal_reason;
     bool unreadable = false;  ///< its memory cannot be read, hence not written either

@@ -3,6 +3,7 @@
 // their numbers, because the kernel clobbers registers that are set at an exec stop.
 #include "node_agent/injection.hpp"
 
+#include <linux/audit.h>
 #include <sys/ptrace.h>
 #include <sys/uio.h>
 
@@ -20,12 +21,20 @@ constexpr unsigned long kBelowStack = 8'192;  // the kernel maps 128 KiB below a
 constexpr std::size_t kMostText = 4'000;
 constexpr unsigned kPrSetDumpable = 4;
 
+/// A system call's number for x86-64 and for i386.
+struct Number {
+    unsigned wide, narrow;
+};
+constexpr Number kWrite{1, 4};
+constexpr Number kExecve{59, 11};
+constexpr Number kDumpable{157, 172};  // prctl
+constexpr Number kExit{231, 252};      // exit_group
+
 /// Instructions, each with its 32-bit operand.
 class Code {
 public:
     explicit Code(bool narrow) : narrow_(narrow) {}
-    /// One system call; the number of either kind of program.
-    Code& call(unsigned wide, unsigned narrow, std::initializer_list<unsigned long> arguments) {
+    Code& call(const Number& number, std::initializer_list<unsigned long> arguments) {
         // mov rdi, rsi, rdx with 64 bits each, or ebx, ecx, edx with 32.
         static constexpr unsigned char kWideRegister[] = {0xbf, 0xbe, 0xba};
         static constexpr unsigned char kNarrowRegister[] = {0xbb, 0xb9, 0xba};
@@ -38,7 +47,7 @@ public:
             }
             ++i;
         }
-        byte(0xb8).put(narrow_ ? narrow : wide, 4);
+        byte(0xb8).put(narrow_ ? number.narrow : number.wide, 4);
         return narrow_ ? byte(0xcd).byte(0x80) : byte(0x0f).byte(0x05);
     }
     Code& trap() { return byte(0xcc); }
@@ -99,7 +108,7 @@ void block_sigpipe(pid_t pid) {
 
 }  // namespace
 
-bool inject_refusal(pid_t pid, std::string_view reason, int code) {
+bool inject_refusal(pid_t pid, std::string_view reason) {
     user_regs_struct registers{};
     if (!get_registers(pid, registers)) return false;
     std::string text = clipped(reason, kMostText);
@@ -107,16 +116,33 @@ bool inject_refusal(pid_t pid, std::string_view reason, int code) {
     if (!write_data(pid, at, text)) text.clear();
     block_sigpipe(pid);
     Code program(registers.cs == kCodeSegment32);
-    program.call(1, 4, {2, at, text.size()})
-        .call(231, 252, {static_cast<unsigned long>(code)})
+    program.call(kDumpable, {kPrSetDumpable, 0})
+        .call(kWrite, {2, at, text.size()})
+        .call(kExit, {kRefusedCode})
         .trap();
     return write_text(pid, registers.rip, program.bytes());
+}
+
+bool hold_to_refusal(pid_t pid) {
+    __ptrace_syscall_info info{};
+    if (::ptrace(PTRACE_GET_SYSCALL_INFO, pid, sizeof info, &info) <= 0) return false;
+    if (info.op != PTRACE_SYSCALL_INFO_ENTRY) return true;
+    const bool narrow = info.arch == AUDIT_ARCH_I386;
+    const auto is = [&](const Number& call, std::uint64_t first) {
+        return info.entry.nr == (narrow ? call.narrow : call.wide) && info.entry.args[0] == first;
+    };
+    if (is(kDumpable, kPrSetDumpable) || is(kWrite, 2)) return true;
+    user_regs_struct registers{};
+    if (!get_registers(pid, registers)) return false;
+    registers.orig_rax = narrow ? kExit.narrow : kExit.wide;
+    (narrow ? registers.rbx : registers.rdi) = kRefusedCode;
+    return ::ptrace(PTRACE_SETREGS, pid, nullptr, &registers) == 0;
 }
 
 bool inject_dumpable(pid_t pid, bool dumpable, Injected& before) {
     if (!get_registers(pid, before.registers)) return false;
     Code program(before.registers.cs == kCodeSegment32);
-    program.call(157, 172, {kPrSetDumpable, dumpable ? 1UL : 0UL}).trap();
+    program.call(kDumpable, {kPrSetDumpable, dumpable ? 1UL : 0UL}).trap();
     before.address = before.registers.rip;
     before.code.assign(program.bytes().size(), '\0');
     return read_data(pid, before.address, before.code) &&
@@ -174,8 +200,8 @@ bool inject_exec(
     if (!write_data(pid, base, bytes)) return false;
     const unsigned long argv_at = base + strings.size();
     Code program(narrow);
-    program.call(59, 11, {base, argv_at, argv_at + (argv.size() + 1) * width})
-        .call(231, 252, {126})
+    program.call(kExecve, {base, argv_at, argv_at + (argv.size() + 1) * width})
+        .call(kExit, {kRefusedCode})
         .trap();
     return write_text(pid, registers.rip, program.bytes());
 }

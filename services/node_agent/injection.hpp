@@ -17,8 +17,14 @@ inline constexpr unsigned long kCodeSegment32 = 0x23;
 /// All take a tracee that is stopped at its exec and leave it stopped; false where its memory
 /// cannot be written. The caller lets it go on.
 
-/// From here on it writes `reason` on its stderr and exits with `code`, whatever the image was.
-bool inject_refusal(pid_t pid, std::string_view reason, int code);
+/// Exit code of a command that was not allowed.
+inline constexpr unsigned kRefusedCode = 126;
+
+/// From here on it closes its memory to others of its uid, writes `reason` on its stderr and exits,
+/// whatever the image was.
+bool inject_refusal(pid_t pid, std::string_view reason);
+/// For a stop at a system call of such an image: one that is none of these becomes its exit.
+bool hold_to_refusal(pid_t pid);
 
 /// What was overwritten, to be put back.
 struct Injected {

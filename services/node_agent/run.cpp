@@ -6,9 +6,12 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
+#include <csignal>
 #include <map>
 
+#include "core/text.hpp"
 #include "log/log.hpp"
 #include "node_agent/warden_link.hpp"
 #include "node_agent/work_copies.hpp"
@@ -22,6 +25,7 @@ constexpr milliseconds kResumePause{
     50};  // between looking for a supervisor that is just starting or ending
 constexpr unsigned kStartAttempts = 5;  // of a supervisor that dies before it could write `started`
 constexpr std::size_t kMaxUnsent = 256;
+constexpr milliseconds kEndPatience{5'000};  // with a supervisor that was told to end its run
 
 /// Where a run's files are inside: the workspace, or its own copy of it.
 std::string work_of(const v1::Start& spec) {
@@ -152,7 +156,10 @@ void Run::resume() {
             auto record = ExitRecord::decode(*text);
             if (record) return set_end(std::move(*record));
         }
-        lose("the run's supervisor died");
+        if (killed_)
+            end_unstarted(EndState::kCanceled, "its supervisor did not end it and was killed");
+        else
+            lose("the run's supervisor died");
     } else if (start_by_passed() && (!spec_.own_work() || !has_work())) {
         lose("the machine could not start it in time" + obstacle_);
     } else if (const auto guarded = context_.warden.guard_for(spec_);
@@ -300,6 +307,35 @@ bool Run::stand_still(const std::string& halt) {
 void Run::end_halted() {
     if (cut_ || !socket_) return;  // one that is just starting is asked again
     cut_ = send({Word::kCancel, 0, 0, 0, 0, {}});
+    if (cut_) expect_end(kEndPatience);
+}
+
+void Run::expect_end(milliseconds within) {
+    context_.loop.after(within, [weak = weak_from_this()] {
+        if (const auto self = weak.lock()) self->end_unheard();
+    });
+}
+
+/// Its tree dies with a supervisor, which is bound to nothing that its commands could hold up.
+void Run::end_unheard() {
+    if (end_) return;
+    const auto text = read_file(folder_ / "started");
+    const auto record = text ? StartedRecord::decode(*text) : Result<StartedRecord>(text.error());
+    // One whose tree is gone only waits until its output has been taken.
+    if (!record || !tree_lives()) return;
+    log::warning("a supervisor does not end its run; it is killed", {{"run", id()}});
+    killed_ = true;
+    (void)record->supervisor.signal(SIGKILL);  // gone already is fine
+}
+
+bool Run::tree_lives() const {
+    const auto text = read_file(folder_ / "pids");
+    if (!text) return false;
+    const auto lines = split(*text, '\n');
+    return std::any_of(lines.begin(), lines.end(), [](std::string_view line) {
+        const auto process = process::ProcessId::parse(line);
+        return process && process->alive();
+    });
 }
 
 bool Run::send(const RunWord& word) {
@@ -378,6 +414,7 @@ Result<void> Run::signal(int number, std::optional<milliseconds> kill_after) {
     if (kill_after) {
         const auto grace = std::max<long long>(kill_after->count(), 0);
         sent = send({Word::kCancel, static_cast<std::uint64_t>(grace), 0, 0, 0, {}});
+        if (sent) expect_end(milliseconds{grace} + kEndPatience);
     }
     if (number != 0 && sent)
         sent = send({Word::kSignal, static_cast<std::uint64_t>(number), 0, 0, 0, {}});

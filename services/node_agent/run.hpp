@@ -79,6 +79,9 @@ private:
     void leave_socket();
     void supervisor_gone();
     void retry_resume();
+    void expect_end(milliseconds within);
+    void end_unheard();
+    bool tree_lives() const;
     void watch_child();
     void publish_started();
     void begin_output(std::uint64_t from, std::uint64_t written);
@@ -105,6 +108,7 @@ private:
     bool waits_for_policy_ = false;
     bool freeze_told_ = false;
     bool cut_ = false;           // and that it dies
+    bool killed_ = false;        // its supervisor, which did not do that
     bool ended_stored_ = false;  // RunEnded is on the bus
     std::uint64_t stdin_room_ = 0;
     bool started_published_ = false;

@@ -93,7 +93,7 @@ void Run::set_end(ExitRecord record) {
     } else if (!socket_) {
         output_->advance(SpoolReader::extent(folder_ / "spool").second);
     }
-    if (record.state == EndState::kLost)
+    if (record.state == EndState::kLost || killed_)
         record.output_bytes =
             std::max(output_->confirmed_offset(), SpoolReader::extent(folder_ / "spool").second);
     end_ = std::move(record);

@@ -14,7 +14,8 @@
 namespace berth::node {
 namespace {
 
-constexpr std::size_t kBatch = 500;  // audit entries in one command
+constexpr std::size_t kMostBatchBytes = 256U << 10U;  // far below what a message may have
+constexpr std::size_t kMostPath = 4'096;
 
 }  // namespace
 
@@ -224,10 +225,32 @@ void RunGuard::finish() {
     drain();
 }
 
+warden::v1::AuditRecord RunGuard::record_of(const AuditEntry& entry) const {
+    warden::v1::AuditRecord record;
+    record.set_org(context_.settings.org);
+    *record.mutable_at() = service::to_timestamp(from_unix_micros(entry.at_us));
+    record.set_fact(entry.fact);
+    record.set_user(spec_.user());
+    *record.mutable_origin() = origin();
+    record.set_rule(entry.rule);
+    record.set_action(entry.action);
+    // A path need not be UTF-8, and a reason may name one.
+    record.set_reason(policy::show_plain(entry.reason, kMostPath));
+    record.set_digest(entry.digest);
+    if (!entry.argv.empty()) record.set_command(policy::show_masked_argv(entry.argv));
+    record.set_executable(policy::show_plain(entry.executable, kMostPath));
+    if (entry.exit_code) record.set_exit_code(*entry.exit_code);
+    record.set_output_sha256(entry.output_sha256);
+    record.set_approval(entry.approval);
+    record.set_subject(spec_.run());
+    record.set_pid(entry.pid);
+    return record;
+}
+
 void RunGuard::drain() {
     if (draining_) return;
     std::uint64_t until = audited_;
-    const auto entries = read_audit(folder_ / "audit", until, kBatch);
+    const auto entries = read_audit(folder_ / "audit", until, batch_);
     if (!entries) {
         log::warning(
             "a run's audit cannot be read", {{"run", spec_.run()}, {"error", entries.error()}}
@@ -236,49 +259,64 @@ void RunGuard::drain() {
         return run_.drained();
     }
     if (entries->empty()) return run_.drained();
-    draining_ = true;
     warden::v1::Record batch;
-    for (const AuditEntry& entry : *entries) {
-        auto& record = *batch.add_records();
-        record.set_org(context_.settings.org);
-        *record.mutable_at() = service::to_timestamp(from_unix_micros(entry.at_us));
-        record.set_fact(entry.fact);
-        record.set_user(spec_.user());
-        *record.mutable_origin() = origin();
-        record.set_rule(entry.rule);
-        record.set_action(entry.action);
-        record.set_reason(entry.reason);
-        record.set_digest(entry.digest);
-        if (!entry.argv.empty()) record.set_command(policy::show_masked_argv(entry.argv));
-        record.set_executable(entry.executable);
-        if (entry.exit_code) record.set_exit_code(*entry.exit_code);
-        record.set_output_sha256(entry.output_sha256);
-        record.set_approval(entry.approval);
-        record.set_subject(spec_.run());
-        record.set_pid(entry.pid);
+    for (const AuditEntry& entry : *entries) *batch.add_records() = record_of(entry);
+    if (entries->size() > 1 && batch.ByteSizeLong() > kMostBatchBytes) {
+        batch_ = entries->size() / 2;
+        return drain();
     }
+    send(std::move(batch), until, false);
+}
+
+void RunGuard::send(warden::v1::Record batch, std::uint64_t until, bool mark) {
+    draining_ = true;
     // What a batch holds depends on how far the supervisor was: its end is part of its name.
     const std::string id = WardenLink::command_id(
-        "audit/" + spec_.run() + "/" + std::to_string(audited_) + "/" + std::to_string(until)
+        (mark ? "audit-refused/" : "audit/") + spec_.run() + "/" + std::to_string(audited_) + "/" +
+        std::to_string(until)
     );
     context_.warden.ask_surely(
         "record",
         batch,
         id,
         weak_from_this(),
-        [this, until](const Result<std::string>& answer) {
+        [this, until, mark, batch](const Result<std::string>& answer) {
             draining_ = false;
-            if (!answer)
-                log::warning(
-                    "warden does not take a part of the audit",
-                    {{"run", spec_.run()}, {"error", answer.error()}}
-                );
-            audited_ = until;
-            (void)write_file_atomic(folder_ / "audit.done", std::to_string(until), 0600);
-            (void)run_.send({Word::kAuditDone, until, 0, 0, 0, {}});
-            drain();
+            if (!answer) return refused(batch, until, mark, answer.error());
+            batch_ = std::min(batch_ * 2, kMostBatch);
+            audited(until);
         }
     );
+}
+
+/// One record that warden does not take must not take the others with it: the batch is halved until
+/// it is found, and what stands for it says so.
+void RunGuard::refused(
+    const warden::v1::Record& batch, std::uint64_t until, bool mark, const Error& error
+) {
+    if (batch.records_size() > 1) {
+        batch_ = static_cast<std::size_t>(batch.records_size()) / 2;
+        return drain();
+    }
+    log::warning(
+        "warden does not take a record of the audit", {{"run", spec_.run()}, {"error", error}}
+    );
+    if (mark) return audited(until);
+    AuditEntry entry;
+    entry.fact = "audit_refused";
+    entry.at_us = to_unix_micros(service::to_wall_time(batch.records(0).at()));
+    entry.reason = batch.records(0).fact() + ": " + error.message;
+    entry.pid = batch.records(0).pid();
+    warden::v1::Record told;
+    *told.add_records() = record_of(entry);
+    send(std::move(told), until, true);
+}
+
+void RunGuard::audited(std::uint64_t until) {
+    audited_ = until;
+    (void)write_file_atomic(folder_ / "audit.done", std::to_string(until), 0600);
+    (void)run_.send({Word::kAuditDone, until, 0, 0, 0, {}});
+    drain();
 }
 
 }  // namespace berth::node

@@ -53,6 +53,12 @@ private:
     void unheld(const std::vector<std::string>& texts);
     void tell(std::string_view fact, const std::string& id);
     void drain();
+    warden::v1::AuditRecord record_of(const AuditEntry& entry) const;
+    void send(warden::v1::Record batch, std::uint64_t until, bool mark);
+    void refused(
+        const warden::v1::Record& batch, std::uint64_t until, bool mark, const Error& error
+    );
+    void audited(std::uint64_t until);
     void send_texts(Word word, std::vector<std::string> texts);
     std::filesystem::path held_file(const std::string& id) const { return folder_ / "held" / id; }
     warden::v1::Origin origin() const;
@@ -63,6 +69,8 @@ private:
     Run run_;
     std::map<std::string, std::string> approvals_;  ///< of held commands; empty while asked
     std::uint64_t audited_ = 0;                     ///< bytes that warden has
+    static constexpr std::size_t kMostBatch = 500;  ///< audit entries in one command
+    std::size_t batch_ = kMostBatch;  ///< fewer where they are large, or one is refused
     bool draining_ = false;
     std::string frozen_;
     bool tree_gone_ = false;

@@ -100,6 +100,7 @@ public:
     std::vector<warden::v1::Halted> halted;
     std::vector<warden::v1::AuditRecord> records;
     std::string refuse_claims;  ///< why; empty: they go
+    std::string refuse_record;  ///< the executable of a record that refuses its batch
 
 private:
     std::unique_ptr<bus::Receiver> consume(const std::string& stream, const std::string& filter) {
@@ -151,7 +152,7 @@ private:
             {std::string(bus::kCeSource), "berth/warden"},
             {std::string(bus::kCeTime), to_rfc3339(Clock::system().now())},
             {std::string(bus::kCausationId), std::string(message.header(bus::kMsgId))},
-            {std::string(bus::kStatus), "ok"},
+            {std::string(bus::kStatus), outcomes_[id].first == kFailure ? "failure" : "ok"},
         };
         world_.connection->publish(std::move(reply), [](const Result<bus::PubAck>&) {});
         changed_.notify_all();
@@ -186,10 +187,21 @@ private:
         if (verb == "halted") keep(message, halted);
         if (verb == "record") {
             warden::v1::Record record;
-            EXPECT_TRUE(record.ParseFromString(message.payload));
+            if (!record.ParseFromString(message.payload)) return failure("undecodable");
+            for (const auto& one : record.records())
+                if (!refuse_record.empty() && one.executable() == refuse_record)
+                    return failure("refused");
             records.insert(records.end(), record.records().begin(), record.records().end());
         }
         return {empty.GetTypeName(), empty.SerializeAsString()};
+    }
+
+    static std::pair<std::string, std::string> failure(const std::string& code) {
+        common::v1::Failure failure;
+        failure.set_fault("invalid");
+        failure.set_code(code);
+        failure.set_message("no");
+        return {kFailure, failure.SerializeAsString()};
     }
 
     void beat_now() {
@@ -204,6 +216,7 @@ private:
         }
     }
 
+    static constexpr const char* kFailure = "berth.common.v1.Failure";
     World& world_;
     std::mutex mutex_;
     std::condition_variable changed_;

@@ -18,7 +18,8 @@ namespace berth::node {
 namespace {
 
 constexpr long kOptions = PTRACE_O_TRACEEXEC | PTRACE_O_TRACEFORK | PTRACE_O_TRACEVFORK |
-                          PTRACE_O_TRACECLONE | PTRACE_O_EXITKILL;
+                          PTRACE_O_TRACECLONE | PTRACE_O_EXITKILL | PTRACE_O_TRACESYSGOOD;
+constexpr int kSystemCall = SIGTRAP | 0x80;  // by PTRACE_O_TRACESYSGOOD
 
 /// Signals whose default does not end a process.
 constexpr std::uint64_t bit(int signal) { return 1ULL << (signal - 1); }
@@ -88,6 +89,7 @@ void Tracer::on_stop(pid_t pid, int status) {
     const int signal = WSTOPSIG(status);
     const int event = status >> 16;
     if (event != 0) return on_event(pid, tracee, event, signal);
+    if (signal == kSystemCall) return on_system_call(pid, tracee);
     if (tracee.state == State::kClosing || tracee.state == State::kOpening) {
         if (signal == SIGTRAP && is_injected_stop(pid, tracee.injected))
             return on_injected(pid, tracee);
@@ -105,6 +107,11 @@ void Tracer::on_event(pid_t pid, Tracee& tracee, int event, int signal) {
             return resume(pid, tracees_[pid], 0);  // the map may have moved
         case PTRACE_EVENT_STOP:
             if (stops_a_job(signal)) return listen(pid, tracee);
+            // SIGCONT stops it in our instructions: they go on.
+            if (tracee.state == State::kClosing || tracee.state == State::kOpening) {
+                (void)::ptrace(PTRACE_CONT, pid, nullptr, 0);
+                return;
+            }
             [[fallthrough]];
         default: return resume(pid, tracee, 0);
     }
@@ -139,6 +146,12 @@ void Tracer::on_exec(pid_t pid, Tracee& tracee) {
     events_.on_exec(pid, before ? *before : std::string());
 }
 
+/// Of a refused image alone: whoever rewrites its memory while it speaks gets nothing done by it.
+void Tracer::on_system_call(pid_t pid, Tracee& tracee) {
+    if (tracee.refused && !hold_to_refusal(pid)) return kill(pid);
+    resume(pid, tracee, 0);
+}
+
 void Tracer::on_signal(pid_t pid, Tracee& tracee, int signal) {
     if (tracee.state == State::kClosing || tracee.state == State::kOpening) {
         // It must not be delivered to our instructions, nor be lost.
@@ -155,10 +168,10 @@ void Tracer::resume(pid_t pid, Tracee& tracee, int signal) {
         tracee.resume_signal = signal;
         return;
     }
-    if (tracee.state != State::kRefused) tracee.state = State::kRunning;
+    tracee.state = State::kRunning;
     tracee.listening = false;
     // Fails only for one that was killed meanwhile, whose end comes as an event.
-    (void)::ptrace(PTRACE_CONT, pid, nullptr, signal);
+    (void)::ptrace(tracee.refused ? PTRACE_SYSCALL : PTRACE_CONT, pid, nullptr, signal);
 }
 
 void Tracer::listen(pid_t pid, Tracee& tracee) {
@@ -202,12 +215,12 @@ void Tracer::go(pid_t pid) {
     open(pid, found->second);
 }
 
-void Tracer::refuse(pid_t pid, const std::string& text, int code) {
+void Tracer::refuse(pid_t pid, const std::string& text) {
     const auto found = tracees_.find(pid);
     if (found == tracees_.end()) return;
     Tracee& tracee = found->second;
-    if (!inject_refusal(pid, text, code)) return kill(pid);
-    tracee.state = State::kRefused;
+    if (!inject_refusal(pid, text)) return kill(pid);
+    tracee.refused = true;
     resume(pid, tracee, std::exchange(tracee.late_signal, 0));
 }
 
@@ -274,8 +287,7 @@ bool Tracer::let_die(pid_t pid) {
 void Tracer::freeze() {
     if (std::exchange(frozen_, true)) return;
     for (auto& [pid, tracee] : tracees_) {
-        if (tracee.state == State::kRunning || tracee.state == State::kRefused)
-            (void)::ptrace(PTRACE_INTERRUPT, pid, nullptr, 0);
+        if (tracee.state == State::kRunning) (void)::ptrace(PTRACE_INTERRUPT, pid, nullptr, 0);
     }
 }
 
@@ -300,8 +312,7 @@ std::size_t Tracer::running() const {
     std::size_t count = 0;
     for (const auto& [pid, tracee] : tracees_) {
         const bool moves = (tracee.state == State::kRunning && !tracee.listening) ||
-                           tracee.state == State::kRefused || tracee.state == State::kClosing ||
-                           tracee.state == State::kOpening;
+                           tracee.state == State::kClosing || tracee.state == State::kOpening;
         if (moves && is_there(pid)) ++count;
     }
     return count;

@@ -46,8 +46,8 @@ public:
 
     /// Answers to on_exec(); a process that is gone meanwhile is no matter.
     void go(pid_t pid);
-    /// It says `text` on its stderr and exits with `code`.
-    void refuse(pid_t pid, const std::string& text, int code);
+    /// It says `text` on its stderr, exits with kRefusedCode, and does nothing else.
+    void refuse(pid_t pid, const std::string& text);
     /// It stays stopped, its memory closed to others of its uid: on_held() says when. Then go(),
     /// refuse() or replace().
     void hold(pid_t pid);
@@ -86,7 +86,6 @@ private:
         kClosing,  ///< runs the few instructions that close its memory
         kHeld,     ///< closed
         kOpening,  ///< runs those that open it again
-        kRefused,  ///< runs to its end
     };
     struct Family {
         std::uint64_t number = 0;
@@ -95,6 +94,7 @@ private:
     struct Tracee {
         State state = State::kRunning;
         bool executed = false;
+        bool refused = false;    ///< says why and ends: no other system call of it is done
         bool listening = false;  ///< stopped as a group, as any job may be
         int resume_signal = 0;
         int late_signal = 0;  ///< came while it ran our instructions
@@ -107,6 +107,7 @@ private:
     void on_event(pid_t pid, Tracee& tracee, int event, int signal);
     void on_exec(pid_t pid, Tracee& tracee);
     void on_signal(pid_t pid, Tracee& tracee, int signal);
+    void on_system_call(pid_t pid, Tracee& tracee);
     void on_injected(pid_t pid, Tracee& tracee);
     void remember_child(pid_t parent);
     void inherit(pid_t child, pid_t parent);

@@ -5,6 +5,7 @@
 #include <algorithm>
 
 #include "policy/policy.hpp"
+#include "policy/wire.hpp"
 #include "service/proto_time.hpp"
 #include "warden/settings.hpp"
 
@@ -16,7 +17,8 @@ constexpr int kMaxPatterns = 256;
 Result<void> check_width(const v1::Decide& decide, const v1::Plan& plan) {
     const bool wrapper = policy::is_wrapper(plan.executable().path()) ||
                          (plan.argv_size() > 0 && policy::is_wrapper(plan.argv(0)));
-    if (wrapper && (decide.argv_pattern_size() > 0 || plan.argv_size() < 2))
+    if ((wrapper && (decide.argv_pattern_size() > 0 || plan.argv_size() < 2)) ||
+        policy::reads_its_code(policy::to_plan(plan)))
         return invalid(
             "grant_too_wide",
             "a program that runs whatever it is told is never allowed by name; approve this exact "
@@ -50,9 +52,10 @@ Result<void> check_pattern(const v1::Decide& decide, const v1::Plan& plan) {
     return {};
 }
 
-bool plain_environment(const v1::Plan& plan) {
-    return std::none_of(plan.env().begin(), plan.env().end(), [](const v1::EnvChange& change) {
-        return !change.removed() && policy::is_dangerous_variable(change.name());
+template <typename Drops>
+bool sets_none(const v1::Plan& plan, const Drops& drops) {
+    return std::none_of(plan.env().begin(), plan.env().end(), [&](const v1::EnvChange& change) {
+        return !change.removed() && drops(change.name());
     });
 }
 
@@ -149,13 +152,33 @@ bool matches(const v1::Grant& grant, const v1::Plan& plan, const v1::Origin& ori
     // By pattern: nothing that the pattern does not speak of may change what the program does.
     if (plan.executable().sha256().empty() || grant.executable() != plan.executable().path() ||
         grant.executable_sha256() != plan.executable().sha256() ||
-        grant.argv_pattern_size() != plan.argv_size() || !plain_environment(plan) ||
+        grant.argv_pattern_size() != plan.argv_size() ||
+        !sets_none(plan, policy::is_dangerous_variable) ||
         policy::is_wrapper(plan.executable().path()))
         return false;
     for (int i = 0; i < plan.argv_size(); ++i) {
         if (!argument_matches(grant.argv_pattern(i), plan.argv(i))) return false;
     }
     return true;
+}
+
+bool reaches(
+    const v1::Grant& grant,
+    const v1::Approval& made_by,
+    const v1::Approval& asked,
+    const policy::Policy& rules
+) {
+    // A rule that has become stricter asks anew.
+    const v1::AskTerms& terms = asked.terms();
+    const auto& then = made_by.terms().approvers();
+    if (terms.quorum() > 1 ||
+        (terms.approvers_size() > 0 &&
+         !std::equal(terms.approvers().begin(), terms.approvers().end(), then.begin(), then.end())))
+        return false;
+    return !grant.digest().empty() ||
+           (sets_none(asked.plan(), [&](const std::string& name) { return rules.drops(name); }) &&
+            asked.plan().script().path() == made_by.plan().script().path() &&
+            asked.plan().script().sha256() == made_by.plan().script().sha256());
 }
 
 bool use(v1::Grant& grant, WallTime now) {

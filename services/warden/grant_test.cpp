@@ -65,9 +65,28 @@ TEST(Grant, NeverRemembersABareInterpreterOrWrapper) {
             code_of(decide(v1::GRANT_SCOPE_SESSION, {name, "*"}), approval(path, {name, "x"})),
             "grant_too_wide"
         ) << name;
-        EXPECT_EQ(code_of(decide(v1::GRANT_SCOPE_SESSION), approval(path, {name, "x"})), "ok")
-            << "the exact command names what it runs";
     }
+    for (const char* name : {"env", "xargs", "sudo"})
+        EXPECT_EQ(
+            code_of(
+                decide(v1::GRANT_SCOPE_SESSION),
+                approval("/usr/bin/" + std::string(name), {name, "x"})
+            ),
+            "ok"
+        ) << "the exact command names what it runs";
+}
+
+TEST(Grant, NeverRemembersAnInterpreterThatExecutesWhatItReads) {
+    for (const auto& argv : std::vector<std::vector<std::string>>{
+             {"python3", "-"}, {"bash", "-s"}, {"sh", "-i"}, {"bash", "-e", "x.sh"}}) {
+        v1::Approval body = approval("/usr/bin/" + argv[0], argv);
+        EXPECT_EQ(code_of(decide(v1::GRANT_SCOPE_SESSION), body), "grant_too_wide") << argv[1];
+        body.mutable_plan()->mutable_script()->set_path("/workspace/x.sh");
+        body.mutable_plan()->mutable_script()->set_sha256("bb");
+        EXPECT_EQ(code_of(decide(v1::GRANT_SCOPE_SESSION), body), "ok") << argv[1];
+    }
+    const auto told = approval("/usr/bin/bash", {"bash", "-c", "make"});
+    EXPECT_EQ(code_of(decide(v1::GRANT_SCOPE_SESSION), told), "ok");
 }
 
 TEST(Grant, APatternMustBeOfTheCommandOnTheCard) {

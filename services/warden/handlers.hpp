@@ -74,6 +74,7 @@ private:
     /// "<prefix>_" and 128 random bits.
     std::string random_id(std::string_view prefix);
     Result<void> judge(Work& work, const Org& org, Record& record);
+    Result<std::optional<Error>> denied_since(Work& work, const Org& org, Record& record);
     Outcome edit(
         Work& work, const Org& org, Record& record, const v1::Decide& request, const Click& click
     );

@@ -24,6 +24,18 @@ Result<void> check_words(const v1::Decide& request) {
     return {};
 }
 
+/// What needs several people's yes each time is not remembered by the last of them.
+Result<void> check_scope(const v1::Decide& request, const v1::AskTerms& terms) {
+    if (request.approve() && request.scope() > v1::GRANT_SCOPE_ONCE && terms.quorum() > 1)
+        return invalid(
+            "grant_needs_quorum",
+            "a command that " + std::to_string(terms.quorum()) +
+                " people must approve is not remembered; approve it for this time",
+            "scope"
+        );
+    return {};
+}
+
 void fill(v1::AuditRecord& record, const v1::Decide& request, std::string_view reason) {
     record.set_user(request.actor().user());
     record.set_surface(request.surface());
@@ -106,6 +118,15 @@ WardenHandlers::Outcome WardenHandlers::decide(
     Work work(context, tx, org.org);
     if (request.edited_argv_size() > 0 && record->pending())
         return edit(work, org, *record, request, click);
+    if (record->pending()) {
+        BERTH_TRY(check_scope(request, record->body.terms()));
+        BERTH_ASSIGN(const auto denied, denied_since(work, org, *record));
+        if (denied && click.may_decide && click.approve) {
+            fill(work.audit("decision_refused", *record), request, denied->message);
+            BERTH_ASSIGN(auto messages, work.finish());
+            return service::refuse_with(*denied, std::move(messages));
+        }
+    }
     const ClickResult result = warden::click(*record, click);
     switch (result.effect) {
         case ClickEffect::kRepeated: break;
@@ -138,6 +159,26 @@ WardenHandlers::Outcome WardenHandlers::decide(
     service::Decision decision = reply_with(record->body);
     BERTH_ASSIGN(decision.messages, work.finish());
     return decision;
+}
+
+/// A policy that came since it was asked has the last word against it: then it is denied here.
+Result<std::optional<Error>> WardenHandlers::denied_since(
+    Work& work, const Org& org, Record& record
+) {
+    v1::Approval& body = record.body;
+    if (body.terms().policy_version() >= org.policy_version) return std::optional<Error>();
+    const WallTime now = work.context().now;
+    BERTH_ASSIGN(const auto policy, policies_.of(&work.tx(), org.org, org.policy_version));
+    const policy::Verdict verdict =
+        policy->decide(policy::to_plan(body.plan()), policy::to_origin(body.origin()), now);
+    if (verdict.action != policy::Action::kDeny) return std::optional<Error>();
+    const std::string why = "denied by rule " + verdict.rule + ": " + verdict.reason;
+    decide_at_once(record, false, "berth", why, now);
+    BERTH_TRY(repo::update_approval(work.tx(), record));
+    work.tell_machine(record);
+    work.tell(record, state_name(body.state()));
+    work.audit("approval_denied", record).set_reason(why);
+    return std::optional<Error>(conflict("denied_by_policy", "it is " + why));
 }
 
 /// The edited command is a new plan with an approval of its own, which names the old one's; the old
@@ -175,7 +216,21 @@ WardenHandlers::Outcome WardenHandlers::edit(
             "denied_by_policy",
             "the edited command is denied by rule " + verdict.rule + ": " + verdict.reason
         );
-    const ClickResult result = warden::click(made, click);
+    // Whoever edits must be one to decide on the old command, and on what it becomes.
+    Record asked = old;
+    ClickResult result = warden::click(asked, click);
+    if (!result.refusal) {
+        Click again = click;
+        if (verdict.action == policy::Action::kAsk) {
+            *body.mutable_terms() = policy::to_terms(verdict, org.policy_version);
+            *body.mutable_group() = body.terms().approvers();
+            made.asked_groups = 0;
+            BERTH_ASSIGN(again.in_group, in_group(work.tx(), body, click.user));
+        }
+        BERTH_TRY(check_scope(request, body.terms()));
+        again.revision = 0;
+        result = warden::click(made, again);
+    }
     if (result.refusal) {
         fill(
             work.audit("decision_refused", old),

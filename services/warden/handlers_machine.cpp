@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // What machines ask and tell: held commands, the last word before they go on, audit, halts done.
+#include <algorithm>
+
 #include "core/text.hpp"
 #include "policy/plan.hpp"
 #include "policy/wire.hpp"
@@ -50,9 +52,25 @@ milliseconds timeout_of(const v1::AskTerms& terms) {
     return std::min<milliseconds>(given, kMaxTimeout);
 }
 
-/// A fact of a machine's record as the subject token that it becomes.
+/// What a machine can know; every other fact is warden's own to tell.
 std::string fact_of(const std::string& fact) {
-    return is_subject_token(fact) ? fact : std::string("exec_other");
+    for (const char* known :
+         {"exec_started",
+          "exec_ended",
+          "exec_denied",
+          "exec_held",
+          "exec_abandoned",
+          "run_ended",
+          "audit_refused"})
+        if (fact == known) return fact;
+    return "exec_other";
+}
+
+/// When a machine says that it was: not to come, and not before it could have been told.
+google::protobuf::Timestamp time_of(const v1::AuditRecord& given, WallTime now) {
+    if (!given.has_at()) return service::to_timestamp(now);
+    const WallTime at = service::to_wall_time(given.at());
+    return service::to_timestamp(std::clamp(at, now - kOldestRecord, now));
 }
 
 void clean(std::string& text, std::size_t most) {
@@ -94,6 +112,8 @@ Result<void> WardenHandlers::judge(Work& work, const Org& org, Record& record) {
     BERTH_ASSIGN(auto grants, repo::lock_live_grants_of(work.tx(), work.org(), origin.user()));
     for (GrantRow& grant : grants) {
         if (!matches(grant.body, body.plan(), origin, now)) continue;
+        BERTH_ASSIGN(const auto made_by, repo::find_approval(work.tx(), grant.body.approval()));
+        if (!reaches(grant.body, made_by ? made_by->body : v1::Approval(), body, *policy)) continue;
         const bool last = use(grant.body, now);
         BERTH_TRY(repo::update_grant(work.tx(), grant.body, !last));
         work.tell(grant.body, last ? "ended" : "used");
@@ -261,14 +281,14 @@ WardenHandlers::Outcome WardenHandlers::record(
     Work work(context, tx, org);
     for (v1::AuditRecord& given : *request.mutable_records()) {
         v1::AuditRecord& kept = work.audit(fact_of(given.fact()));
-        const google::protobuf::Timestamp now = kept.at();
         const std::string fact = kept.fact();
         kept = std::move(given);
         kept.set_fact(fact);
-        if (!kept.has_at()) *kept.mutable_at() = now;
+        *kept.mutable_at() = time_of(kept, context.now);
         kept.mutable_origin()->set_org(org);
         kept.mutable_origin()->set_machine(machine);
-        if (kept.user().empty()) kept.set_user(kept.origin().user());
+        kept.set_user(kept.origin().user());
+        kept.clear_surface();
         for (std::string* text :
              {kept.mutable_command(), kept.mutable_reason(), kept.mutable_executable()}) {
             cut(*text, kMaxShown);

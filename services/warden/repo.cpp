@@ -224,6 +224,9 @@ Result<std::optional<Record>> lock_approval(store::Transaction& tx, const std::s
 Result<std::optional<Record>> find_approval(store::Pool& pool, const std::string& id) {
     return one_record(pool.exec_autocommit(kFindApproval, {id}, store::OnLoss::kRetry));
 }
+Result<std::optional<Record>> find_approval(store::Transaction& tx, const std::string& id) {
+    return one_record(tx.exec(kFindApproval, {id}));
+}
 Result<std::string> org_of_approval(store::Transaction& tx, const std::string& id) {
     BERTH_ASSIGN(const Rows rows, tx.exec(kOrgOfApproval, {id}));
     return rows.empty() ? std::string() : std::string(rows[0].text(0));

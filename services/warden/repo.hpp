@@ -72,6 +72,7 @@ Result<void> insert_approval(store::Transaction& tx, const Record& record);
 Result<void> update_approval(store::Transaction& tx, const Record& record);
 Result<std::optional<Record>> lock_approval(store::Transaction& tx, const std::string& id);
 Result<std::optional<Record>> find_approval(store::Pool& pool, const std::string& id);
+Result<std::optional<Record>> find_approval(store::Transaction& tx, const std::string& id);
 /// "" where there is no such approval.
 Result<std::string> org_of_approval(store::Transaction& tx, const std::string& id);
 Result<std::optional<Record>> find_held(

@@ -26,6 +26,8 @@ inline constexpr seconds kMachineSilence{60};
 inline constexpr std::size_t kMaxPolicyText = 700U << 10U;
 inline constexpr std::size_t kMaxAsk = 900U << 10U;
 inline constexpr int kMaxRecords = 1'000;
+/// What a machine tells of later than this is taken as of then.
+inline constexpr std::chrono::hours kOldestRecord{7 * 24};
 inline constexpr std::size_t kMaxComment = 2'000;
 /// Of a command, an executable or a reason in the audit: a page of records is one message.
 inline constexpr std::size_t kMaxShown = 4'000;

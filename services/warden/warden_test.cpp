@@ -202,6 +202,106 @@ TEST_F(WardenTest, AnEditedCommandIsANewPlanThatNamesTheOld) {
     REFUSED(decide(pending->id(), "bert", true), "already_decided");
 }
 
+constexpr const char* kTwoPeople =
+    "version: 1\n"
+    "default: allow\n"
+    "groups: {leads: [lena, lars]}\n"
+    "rules:\n"
+    "  - id: pushes\n"
+    "    action: ask\n"
+    "    match: {executable: /usr/bin/git, subcommand: push}\n"
+    "    ask: {approvers: [leads], quorum: 2}\n"
+    "  - {id: drops, action: ask, match: {executable: /usr/bin/git}}\n";
+
+TEST_F(WardenTest, AnEditedCommandIsForThoseWhoDecideOnWhatItBecame) {
+    ASSERT_TRUE(apply(kTwoPeople));
+    const auto pending = hold("h1", {"git", "stash", "drop"});
+    EXPECT_EQ(pending->group_size(), 0);
+    v1::Decide request;
+    *request.mutable_actor() = actor("anna", "approver");
+    request.set_approval(pending->id());
+    request.set_approve(true);
+    for (const char* argument : {"git", "push"}) request.add_edited_argv(argument);
+    REFUSED(ask<v1::Approval>("berth.cmd.warden.decide", request), "not_in_group");
+    *request.mutable_actor() = actor("lena", "approver");
+    const auto edited = ask<v1::Approval>("berth.cmd.warden.decide", request);
+    ASSERT_TRUE(edited) << edited.error().describe();
+    EXPECT_EQ(edited->state(), v1::APPROVAL_STATE_PENDING) << "one of two";
+    EXPECT_EQ(edited->terms().rule(), "pushes");
+    EXPECT_EQ(edited->terms().quorum(), 2U);
+    EXPECT_EQ(decide(edited->id(), "lars", true)->state(), v1::APPROVAL_STATE_APPROVED);
+    // Nor does it come out of the hands that it was in.
+    const auto push = hold("h2", {"git", "push"});
+    request.set_approval(push->id());
+    *request.mutable_actor() = actor("anna", "approver");
+    request.set_edited_argv(1, "status");
+    REFUSED(ask<v1::Approval>("berth.cmd.warden.decide", request), "not_in_group");
+}
+
+TEST_F(WardenTest, WhatNeedsTwoPeopleIsNotRememberedByOne) {
+    ASSERT_TRUE(apply(kTwoPeople));
+    const auto pending = hold("h1");
+    REFUSED(decide(pending->id(), "lena", true, v1::GRANT_SCOPE_TIMES), "grant_needs_quorum");
+    ASSERT_TRUE(decide(pending->id(), "lena", true));
+    REFUSED(decide(pending->id(), "lars", true, v1::GRANT_SCOPE_SESSION), "grant_needs_quorum");
+    EXPECT_EQ(decide(pending->id(), "lars", true)->state(), v1::APPROVAL_STATE_APPROVED);
+    EXPECT_EQ(hold("h2")->state(), v1::APPROVAL_STATE_PENDING);
+}
+
+TEST_F(WardenTest, AGrantDoesNotReachBeyondWhatItWasMadeFor) {
+    ASSERT_TRUE(apply(kPolicy));
+    const auto pattern = [&](const std::string& held) {
+        v1::Ask asking = asked(held, {"git", "push", held});
+        asking.mutable_plan()->mutable_script()->set_path("/work/x");
+        asking.mutable_plan()->mutable_script()->set_sha256(std::string(64, 'b'));
+        return asking;
+    };
+    const auto send = [&](v1::Ask asking) {
+        v1::Plan& plan = *asking.mutable_plan();
+        plan.set_digest(policy::digest(policy::to_plan(plan)));
+        const auto reply = ask<v1::Approval>("berth.cmd.warden.ask.m_1", asking);
+        EXPECT_TRUE(reply) << (reply ? "" : reply.error().describe());
+        return reply ? reply->state() : v1::APPROVAL_STATE_UNSPECIFIED;
+    };
+    EXPECT_EQ(send(pattern("h1")), v1::APPROVAL_STATE_PENDING);
+    v1::ListApprovals list;
+    *list.mutable_actor() = actor("anna", "approver");
+    const auto first = ask<v1::ApprovalsReply>("berth.qry.warden.approvals", list);
+    v1::Decide request;
+    *request.mutable_actor() = actor("anna", "approver");
+    request.set_approval(first->approvals(0).id());
+    request.set_approve(true);
+    request.set_scope(v1::GRANT_SCOPE_SESSION);
+    for (const char* word : {"git", "push", "*"}) request.add_argv_pattern(word);
+    ASSERT_TRUE(ask<v1::Approval>("berth.cmd.warden.decide", request));
+    EXPECT_EQ(send(pattern("h2")), v1::APPROVAL_STATE_APPROVED);
+    v1::Ask other = pattern("h3");
+    other.mutable_plan()->mutable_script()->set_sha256(std::string(64, 'c'));
+    EXPECT_EQ(send(other), v1::APPROVAL_STATE_PENDING) << "another script";
+    v1::Ask sets = pattern("h4");
+    sets.mutable_plan()->add_env()->set_name("INTERNAL_X");
+    EXPECT_EQ(send(sets), v1::APPROVAL_STATE_APPROVED);
+    ASSERT_TRUE(apply(std::string(kPolicy) + "environment: {drop: [INTERNAL_*]}\n"));
+    sets.set_held("h5");
+    EXPECT_EQ(send(sets), v1::APPROVAL_STATE_PENDING) << "a variable that the policy names";
+    ASSERT_TRUE(apply(kTwoPeople));
+    EXPECT_EQ(send(pattern("h6")), v1::APPROVAL_STATE_PENDING) << "the rule is stricter now";
+}
+
+TEST_F(WardenTest, APolicyThatCameSinceDeniesWhatWaits) {
+    ASSERT_TRUE(apply(kPolicy));
+    const auto pending = hold("h1");
+    ASSERT_TRUE(
+        apply("version: 1\ndefault: allow\nrules:\n"
+              "  - {id: never, action: deny, match: {executable: /usr/bin/git}}\n")
+    );
+    REFUSED(decide(pending->id(), "anna", true), "denied_by_policy");
+    EXPECT_EQ(state(pending->id()), "denied");
+    ASSERT_TRUE(eventually([&] { return decisions().size() == 1; }));
+    EXPECT_FALSE(decisions()[0].approve());
+    EXPECT_FALSE(claim(*pending, "h1").go());
+}
+
 TEST_F(WardenTest, AHaltRevokesVoidsAndRefusesUntilAnotherPersonResumes) {
     const auto remembered = hold("h0", {"git", "fetch"});
     ASSERT_TRUE(decide(remembered->id(), "anna", true, v1::GRANT_SCOPE_SESSION));
@@ -400,6 +500,34 @@ TEST_F(WardenTest, TheChainHoldsEveryRecordAndShowsEveryChange) {
     EXPECT_EQ(rest->records(), 1'000U);
     behind.set_previous(std::string(64, '0'));
     EXPECT_EQ(ask<v1::AuditVerdict>("berth.qry.warden.verify", behind)->first_bad(), 101U);
+}
+
+TEST_F(WardenTest, AMachineTellsOnlyWhatAMachineCanKnow) {
+    v1::Record batch;
+    const auto now = Clock::system().now();
+    for (const char* fact : {"approval_decided", "exec_released", "halt_resumed", "exec_denied"}) {
+        v1::AuditRecord& record = *batch.add_records();
+        record.set_fact(fact);
+        record.set_user("anna");
+        record.set_surface("cli");
+        record.mutable_origin()->set_org(kOrg);
+        record.mutable_origin()->set_user("olga");
+        *record.mutable_at() =
+            service::to_timestamp(now + std::chrono::hours{24 * batch.records_size()});
+    }
+    *batch.mutable_records(0)->mutable_at() =
+        service::to_timestamp(now - std::chrono::hours{1'000});
+    ASSERT_TRUE(ask<common::v1::Empty>("berth.cmd.warden.record.m_1", batch));
+    for (const char* fact : {"approval_decided", "exec_released", "halt_resumed"})
+        EXPECT_TRUE(audit(fact).empty()) << fact;
+    EXPECT_EQ(audit("exec_other").size(), 3U);
+    EXPECT_EQ(audit("exec_denied").size(), 1U);
+    for (const auto& record : audit()) {
+        EXPECT_EQ(record.user(), "olga");
+        EXPECT_EQ(record.surface(), "");
+        EXPECT_LE(service::to_wall_time(record.at()), Clock::system().now());
+        EXPECT_GT(service::to_wall_time(record.at()), now - kOldestRecord - std::chrono::hours{1});
+    }
 }
 
 TEST_F(WardenTest, AChainThatWasWrittenAnewShowsAgainstTheStream) {

@@ -78,6 +78,7 @@ inline constexpr Form kForms[] = {
     {"clone3 with CLONE_UNTRACED", "./probe clone3"},
     {"script, changed shebang",
      "printf '#!/usr/bin/id\\n' > probe.sh; chmod +x probe.sh; ./probe.sh"},
+    {"denied, and rewritten meanwhile", "cp probe victim; ./probe rewrite ./victim"},
     {"background", "id & wait"},
     {"orphan", "(setsid sh -c 'sleep 0.1; id' & ); sleep 0.4"},
     {"mounts of its own",

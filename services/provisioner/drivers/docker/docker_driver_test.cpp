@@ -262,6 +262,17 @@ TEST_F(DockerDriverTest, OurRsyncRunsInAnImageThatHasNone) {
     const std::string said =
         inside(spec, "/.berth/ld.so --library-path /.berth/lib /.berth/bin/rsync --version");
     EXPECT_NE(said.find("protocol version"), std::string::npos) << said;
+    // No command of its user reaches into it.
+    EXPECT_EQ(
+        inside(
+            spec,
+            "mkfifo /tmp/f; exec 9<>/tmp/f; /.berth/ld.so --library-path /.berth/lib "
+            "/.berth/bin/rsync --server -e.LsfxCIvu . /tmp <&9 >/dev/null 2>&1 & "
+            "while read -r name < /proc/$!/comm; [ \"$name\" != ld.so ]; do :; done; "
+            "(: <> /proc/$!/mem) 2>/dev/null && echo open || echo closed; kill $!"
+        ),
+        "closed\n"
+    );
     EXPECT_TRUE(driver->destroy(spec.machine));
 }
 

@@ -99,8 +99,10 @@ Result<void> copy_all(const std::vector<Copy>& copies, const fs::path& into) {
         std::error_code error;
         fs::create_directories(to.parent_path(), error);
         if (!error) fs::copy_file(copy.from, to, fs::copy_options::overwrite_existing, error);
-        // Every user of every container reads and runs them.
-        if (!error) fs::permissions(to, fs::perms{0755}, error);
+        // Every user of every container reads and runs them. What a process cannot read its kernel
+        // keeps closed to others of its user: commands cannot reach into a tool that the loader
+        // runs, which nobody guards.
+        if (!error) fs::permissions(to, fs::perms{copy.from == kLoader ? 0111U : 0755U}, error);
         if (!error) fs::permissions(to.parent_path(), fs::perms{0755}, error);
         if (error)
             return unavailable("no_tool", "cannot write " + to.string() + ": " + error.message());
