@@ -33,10 +33,13 @@ Outcome try_form(const Form& form, const std::string& level, int number) {
     outcome.refused = run.out().find("uid=") == std::string::npos;
     // The kernel's own refusal, by the filter: nothing came into being.
     const bool barred = run.out().find("refused: ") != std::string::npos;
-    for (const AuditEntry& entry : machine.audit("f" + std::to_string(number)))
+    for (const AuditEntry& entry : machine.audit("f" + std::to_string(number))) {
         outcome.judged = outcome.judged || entry.action == "deny";
+        // The form's own shell is seen in any case.
+        outcome.seen = outcome.seen || !entry.executable.ends_with("sh");
+    }
     outcome.judged = outcome.judged || barred;
-    outcome.seen = outcome.judged;
+    outcome.seen = outcome.seen || outcome.judged;
     if (level == "enforce" && !(outcome.refused && outcome.judged)) {
         std::printf("%s: out=%s err=%s\n", form.name, run.out().c_str(), run.err().c_str());
         for (const AuditEntry& entry : machine.audit("f" + std::to_string(number)))
