@@ -18,7 +18,8 @@ namespace {
 #define OUTBOUND_COLUMNS                                                                           \
     "o.id, o.key, o.kind, o.chat, o.thread, o.follows, o.content, o.file, o.answers, o.only_for, " \
     "o.handle, o.revision, o.message, o.plain, o.attempts, o.doubts, o.state = 'expired', "        \
-    "o.expires_at, coalesce(o.edit_since, now()), o.edit_doubts, o.created_at"
+    "o.expires_at, coalesce(o.edit_since, now()), o.edit_doubts, o.created_at, o.said, "           \
+    "o.otherwise = o.revision"
 
 constexpr Statement kInsertInbound{
     "INSERT INTO inbound (event_id, command_id, conversation, body) "
@@ -75,7 +76,7 @@ constexpr Statement kMarkSent{
     "mark_sent"};
 constexpr Statement kMarkShown{
     "UPDATE outbound SET shown = greatest(shown, $2::bigint), edit_since = NULL, edit_due_at = "
-    "'-infinity', edit_doubts = 0 WHERE id = $1",
+    "'-infinity', edit_doubts = 0, said = coalesce(nullif($3::text, ''), said) WHERE id = $1",
     "mark_shown"};
 constexpr Statement kMarkEdit{
     "UPDATE outbound SET edit_since = $2, edit_due_at = $3, edit_doubts = $4 WHERE id = $1",
@@ -87,6 +88,21 @@ constexpr Statement kMarkPending{
 constexpr Statement kMarkFailed{
     "UPDATE outbound SET state = 'failed', reason = $2, file = ''::bytea WHERE id = $1",
     "mark_failed"};
+constexpr Statement kSentOrGoing{
+    "SELECT " OUTBOUND_COLUMNS
+    " FROM outbound o WHERE (state = 'sent' AND message = $1 AND message <> '') OR (said = $1 AND "
+    "said <> '') OR (chat = $2 AND (state = 'sending' OR (state = 'sent' AND shown < revision AND "
+    "edit_doubts > 0)))",
+    "sent_or_going"};
+constexpr Statement kPostOtherwise{
+    "UPDATE outbound SET state = 'pending', message = '', otherwise = revision, due_at = $2 WHERE "
+    "id = $1 AND state = 'sent' AND message = $3",
+    "post_otherwise"};
+constexpr Statement kSayOtherwise{
+    "UPDATE outbound SET shown = 0, said = '', otherwise = revision, edit_since = NULL, "
+    "edit_due_at = $2, edit_doubts = 0 WHERE id = $1 AND said = $3",
+    "say_otherwise"};
+constexpr Statement kForgetSaid{"UPDATE outbound SET said = '' WHERE id = $1", "forget_said"};
 constexpr Statement kDropPending{
     "UPDATE outbound SET state = 'dropped' WHERE follows = $1 AND state = 'pending'",
     "drop_pending"};
@@ -164,6 +180,8 @@ Result<std::vector<OutboundRow>> to_outbound(Result<Rows> rows) {
         one.outgoing.handle = row.text(10);
         one.outgoing.plain = row.boolean(13);
         one.outgoing.since = row.time(20);
+        one.said = row.text(21);
+        one.outgoing.otherwise = row.boolean(22);
         out.push_back(std::move(one));
     }
     return out;
@@ -304,13 +322,15 @@ Result<void> mark_sent(
     return {};
 }
 
-Result<void> mark_shown(store::Pool& pool, std::int64_t id, std::int64_t shown) {
-    BERTH_TRY(pool.exec_autocommit(kMarkShown, {id, shown}, OnLoss::kRetry));
+Result<void> mark_shown(
+    store::Pool& pool, std::int64_t id, std::int64_t shown, const std::string& said
+) {
+    BERTH_TRY(pool.exec_autocommit(kMarkShown, {id, shown, said}, OnLoss::kRetry));
     return {};
 }
 
 Result<void> mark_shown(store::Transaction& tx, std::int64_t id, std::int64_t shown) {
-    BERTH_TRY(tx.exec(kMarkShown, {id, shown}));
+    BERTH_TRY(tx.exec(kMarkShown, {id, shown, ""}));
     return {};
 }
 
@@ -329,6 +349,26 @@ Result<void> mark_pending(
 
 Result<void> mark_failed(store::Transaction& tx, std::int64_t id, const std::string& reason) {
     BERTH_TRY(tx.exec(kMarkFailed, {id, reason}));
+    return {};
+}
+
+Result<std::vector<OutboundRow>> sent_or_going(
+    store::Pool& pool, const std::string& message, const std::string& chat
+) {
+    return to_outbound(pool.exec_autocommit(kSentOrGoing, {message, chat}, OnLoss::kRetry));
+}
+
+Result<void> mark_otherwise(store::Pool& pool, const OutboundRow& row, bool said, WallTime now) {
+    BERTH_TRY(pool.exec_autocommit(
+        said ? kSayOtherwise : kPostOtherwise,
+        {row.id, now, said ? row.said : row.message},
+        OnLoss::kRetry
+    ));
+    return {};
+}
+
+Result<void> forget_said(store::Transaction& tx, std::int64_t id) {
+    BERTH_TRY(tx.exec(kForgetSaid, {id}));
     return {};
 }
 

@@ -28,6 +28,14 @@ public:
         changed_.notify_all();
         return {};
     }
+    Result<void> undelivered(const chat::Undelivered& told) override {
+        {
+            const std::lock_guard lock(mutex_);
+            undelivered_.push_back(told);
+        }
+        changed_.notify_all();
+        return {};
+    }
     void health(chat::Health health) override {
         {
             const std::lock_guard lock(mutex_);
@@ -63,6 +71,12 @@ public:
         const std::lock_guard lock(mutex_);
         return events_;
     }
+    /// What did not arrive, after `count` of it were told.
+    std::vector<chat::Undelivered> wait_undelivered(std::size_t count) {
+        wait([&] { return undelivered_.size() >= count; }, seconds{15});
+        const std::lock_guard lock(mutex_);
+        return undelivered_;
+    }
     chat::Health state() const {
         const std::lock_guard lock(mutex_);
         return health_;
@@ -94,6 +108,7 @@ private:
     mutable std::mutex mutex_;
     std::condition_variable changed_;
     std::vector<chat::Inbound> events_;
+    std::vector<chat::Undelivered> undelivered_;
     chat::Health health_;
     std::string note_;
     int failures_ = 0;
