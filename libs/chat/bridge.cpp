@@ -26,6 +26,7 @@ namespace berth::chat {
 namespace {
 
 constexpr milliseconds kLookEvery{1'000};
+constexpr std::chrono::hours kHeardLately{24};
 constexpr seconds kPurgeEvery{600};
 constexpr seconds kCountEvery{5};
 
@@ -53,6 +54,9 @@ public:
         return {};
     }
     Result<void> undelivered(const Undelivered& told) override { return sender_.undelivered(told); }
+    Result<std::vector<LastHeard>> last_heard(std::int64_t most) override {
+        return repo::last_heard(parts_.pool(), parts_.now() - kHeardLately, most);
+    }
     void health(Health health) override { parts_.health.set_connection(std::move(health)); }
     Result<void> remember(const std::string& note) override {
         if (note.size() > kMaxNote) return invalid("too_long", "the note is too long");

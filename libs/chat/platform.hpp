@@ -57,6 +57,13 @@ struct Inbound {
     static constexpr std::size_t kMaxText = 32U << 10U;
 };
 
+/// A conversation in which something was said.
+struct LastHeard {
+    Conversation conversation;
+    bool direct = false;
+    std::string message;  ///< the event's id of the last kMessage that is stored; or empty
+};
+
 /// A message on its way out.
 struct Outgoing {
     std::string key;  ///< a ULID, the same in every attempt: the platform's idempotency key or tag
@@ -155,6 +162,9 @@ public:
     /// message that is none of ours, nothing happens. On an error do not acknowledge: nothing was
     /// done, or the message is just going out.
     virtual Result<void> undelivered(const Undelivered& told) = 0;
+    /// At most `most` conversations of the last day, those heard last first: for a platform that
+    /// can be asked what was said while nobody listened.
+    virtual Result<std::vector<LastHeard>> last_heard(std::int64_t most) = 0;
     /// The connection's state changed. Cheap; repetitions are welcome.
     virtual void health(Health health) = 0;
     /// A short text that the platform's next term finds again, in whichever process: where its

@@ -34,6 +34,13 @@ constexpr Statement kFinishInbound{
     "UPDATE inbound SET done = true WHERE id = $1 AND NOT done", "finish_inbound"};
 constexpr Statement kCountWaiting{"SELECT count(*) FROM inbound WHERE NOT done", "count_waiting"};
 
+constexpr Statement kLastHeard{
+    "WITH latest AS (SELECT max(id) AS id, max(id) FILTER (WHERE body::json->>'kind' = '0') AS "
+    "said FROM inbound WHERE received_at >= $1 GROUP BY conversation ORDER BY 1 DESC LIMIT "
+    "$2::bigint) SELECT i.body, coalesce(s.event_id, '') FROM latest l JOIN inbound i ON i.id = "
+    "l.id LEFT JOIN inbound s ON s.id = l.said ORDER BY l.id DESC",
+    "last_heard"};
+
 constexpr Statement kWriteNote{
     "INSERT INTO note (body) VALUES ($1) ON CONFLICT (one) DO UPDATE SET body = excluded.body",
     "write_note"};
@@ -251,6 +258,16 @@ Result<bool> finish_inbound(store::Transaction& tx, std::int64_t id) {
 Result<std::int64_t> count_waiting(store::Pool& pool) {
     BERTH_ASSIGN(const Rows rows, pool.exec_autocommit(kCountWaiting, {}, OnLoss::kRetry));
     return rows[0].int64(0);
+}
+
+Result<std::vector<LastHeard>> last_heard(store::Pool& pool, WallTime since, std::int64_t most) {
+    BERTH_ASSIGN(const Rows rows, pool.exec_autocommit(kLastHeard, {since, most}, OnLoss::kRetry));
+    std::vector<LastHeard> out;
+    for (const Row row : rows) {
+        BERTH_ASSIGN(const Inbound last, inbound_from_json(row.text(0)));
+        out.push_back({last.conversation, last.direct, std::string(row.text(1))});
+    }
+    return out;
 }
 
 Result<void> write_note(store::Pool& pool, const std::string& note) {

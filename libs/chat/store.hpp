@@ -111,6 +111,9 @@ Result<std::vector<InboundRow>> waiting_inbound(
 Result<bool> finish_inbound(store::Transaction& tx, std::int64_t id);
 Result<std::int64_t> count_waiting(store::Pool& pool);
 
+/// Sink::last_heard, of what came after `since`.
+Result<std::vector<LastHeard>> last_heard(store::Pool& pool, WallTime since, std::int64_t most);
+
 /// What the platform wants to find again (Sink::remember).
 Result<void> write_note(store::Pool& pool, const std::string& note);
 Result<std::string> read_note(store::Pool& pool);

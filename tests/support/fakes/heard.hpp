@@ -2,6 +2,7 @@
 // A chat::Sink that keeps what it was given and lets a test wait for it.
 #pragma once
 
+#include <algorithm>
 #include <condition_variable>
 #include <functional>
 #include <mutex>
@@ -35,6 +36,24 @@ public:
         }
         changed_.notify_all();
         return {};
+    }
+    Result<std::vector<chat::LastHeard>> last_heard(std::int64_t) override {
+        const std::lock_guard lock(mutex_);
+        std::vector<chat::LastHeard> out;
+        for (auto event = events_.rbegin(); event != events_.rend(); ++event) {
+            const bool said = event->kind == chat::InboundKind::kMessage;
+            const auto known = std::find_if(out.begin(), out.end(), [&](const auto& one) {
+                return one.conversation == event->conversation;
+            });
+            if (known == out.end()) {
+                out.push_back(
+                    {event->conversation, event->direct, said ? event->event_id : std::string()}
+                );
+            } else if (known->message.empty() && said) {
+                known->message = event->event_id;
+            }
+        }
+        return out;
     }
     void health(chat::Health health) override {
         {
