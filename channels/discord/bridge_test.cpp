@@ -127,6 +127,30 @@ TEST_F(DiscordBridge, OfTwoInstancesOneIsConnectedAndTheOtherTakesOver) {
     }
 }
 
+TEST_F(DiscordBridge, WhatIsSaidWhileItsSessionIsLostIsAnsweredOnce) {
+    const auto answers = [&](const std::string& words) {
+        const auto all = seen();
+        return std::count_if(all.begin(), all.end(), [&](const Json& message) {
+            return message.string_or("content", "").find(words) != std::string::npos;
+        });
+    };
+    world_->start();
+    say("anna", "general", "nonsense0x");
+    ASSERT_TRUE(eventually([&] { return answers("nonsense0x") == 1; }));
+    tell("gateway", "{'do':'invalid','resumable':false}");
+    say("anna", "general", "nonsense1x");
+    say("anna", "general", "nonsense2x");
+    ASSERT_TRUE(eventually([&] { return answers("nonsense2x") == 1; }, seconds{60}));
+    world_->stop();
+    tell("gateway", "{'do':'forget'}");
+    say("anna", "general", "nonsense3x");
+    world_->start();
+    ASSERT_TRUE(eventually([&] { return answers("nonsense3x") == 1; }, seconds{60}));
+    for (const char* words : {"nonsense0x", "nonsense1x", "nonsense2x", "nonsense3x"})
+        EXPECT_EQ(answers(words), 1) << words;
+    EXPECT_EQ(fake_.look("state").find("counts")->int_or("identified", 0), 3);
+}
+
 TEST_F(DiscordBridge, PairsAndAnswersWhereItWasAsked) {
     world_->berth().codes["ABC123"] = "carl";
     world_->start();

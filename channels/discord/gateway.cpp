@@ -160,6 +160,10 @@ Gateway::End Gateway::live() {
         if (last_identify_ != SteadyTime{} && next > now &&
             !pause(std::chrono::ceil<milliseconds>(next - now)))
             return {Next::kResume, "stopping", milliseconds{0}, true};
+        // Before the new session's first event is stored, which is later than what was missed.
+        auto heard = sink_->last_heard(kMissedPlaces);
+        if (!heard) return {Next::kResume, "the database is away"};
+        missed_ = std::move(*heard);
     }
     net::WsClientOptions options;
     options.headers.add("User-Agent", kUserAgent);
@@ -322,6 +326,71 @@ void Gateway::receive(std::string_view text) {
     changed_.notify_all();
 }
 
+bool Gateway::rest(milliseconds time) {
+    std::unique_lock lock(mutex_);
+    return !changed_.wait_for(lock, time, [this] { return stopping_ || line_.left; });
+}
+
+/// What was said while there was no session. Stored before the session counts and before what it
+/// brings; false where nobody wants it any more.
+bool Gateway::ask_missed() {
+    const SteadyTime until = std::chrono::steady_clock::now() + kMissedWait;
+    for (const chat::LastHeard& place : missed_) {
+        if (!ask_missed(place, until)) return false;
+    }
+    missed_.clear();
+    return true;
+}
+
+bool Gateway::ask_missed(const chat::LastHeard& place, SteadyTime until) {
+    constexpr std::size_t kPage = 100;
+    const chat::Conversation& where = place.conversation;
+    std::string after = id_at(Clock::system().now() - kMissedAge);
+    if (is_id(place.message) && is_before(after, place.message)) after = place.message;
+    Call call;
+    call.route = "/channels/{id}/messages";
+    call.major = where.thread.empty() ? where.chat : where.thread;
+    for (;;) {
+        call.path = "/channels/" + call.major + "/messages?limit=" + std::to_string(kPage) +
+                    "&after=" + after;
+        const Answer answer = parts_.api.call(call);
+        const Json::Array* list = answer.body.as_array();
+        if (!answer.ok || list == nullptr) {
+            using Kind = chat::SendError::Kind;
+            const Kind kind = answer.error.kind;
+            const milliseconds wait = std::max(answer.error.retry_after, kFirstBackoff);
+            const bool later = !answer.ok && (kind == Kind::kLater || kind == Kind::kUnknown ||
+                                              kind == Kind::kFailed);
+            if (later && std::chrono::steady_clock::now() + wait < until) {
+                if (!rest(wait)) return false;
+                continue;
+            }
+            log::warning(
+                "what was said while there was no session is not known",
+                {{"channel", call.major}, {"why", answer.error.reason}}
+            );
+            return true;
+        }
+        std::vector<chat::Inbound> events;
+        for (auto said = list->rbegin(); said != list->rend(); ++said) {  // the newest comes first
+            const std::string id = said->string_or("id", "");
+            if (is_id(id) && is_before(after, id)) after = id;
+            Json data = *said;
+            data.set(
+                "channel_type", place.direct ? 1 : 0
+            );  // an answer, unlike an event, says none
+            Told told = message_of(data, bot_);
+            if (!told.inbound) continue;
+            told.inbound->conversation = where;
+            events.push_back(std::move(*told.inbound));
+        }
+        while (!events.empty() && !sink_->accept(events)) {
+            if (!rest(kAcceptRetry)) return false;
+        }
+        if (list->size() < kPage) return true;
+    }
+}
+
 void Gateway::dispatch(const Json& payload) {
     static const Json kNothing = Json::object();
     {
@@ -335,6 +404,7 @@ void Gateway::dispatch(const Json& payload) {
     Arrival arrival;
     arrival.seq = payload.int_or("s", 0);
     if (kind == "READY") {
+        if (!ask_missed()) return;  // the session was never begun: the next one asks
         const Session session{
             data.string_or("session_id", ""),
             data.string_or("resume_gateway_url", ""),

@@ -8,6 +8,7 @@
 #include <optional>
 #include <string>
 #include <thread>
+#include <vector>
 
 #include "discord/receiver.hpp"
 #include "net/ws_client.hpp"
@@ -67,6 +68,9 @@ private:
     End leave(net::WsClient& client, End end, int code);
     void receive(std::string_view text);
     void dispatch(const Json& payload);
+    bool ask_missed();
+    bool ask_missed(const chat::LastHeard& place, SteadyTime until);
+    bool rest(milliseconds time);
     void settle(const End& end);
     void wait_for_token();
     void tell(bool ready, const std::string& reason);
@@ -80,6 +84,7 @@ private:
     int resume_failures_ = 0;
     SteadyTime last_identify_{};
     SteadyTime next_beat_{};
+    std::vector<chat::LastHeard> missed_;  // before a new session; of the reading thread in it
 
     std::mutex mutex_;
     std::condition_variable changed_;

@@ -58,6 +58,31 @@ TEST_F(GatewayTest, IdentifiesAgainWhereTheSessionIsLost) {
     EXPECT_EQ(heard(0).text, "still here");
 }
 
+TEST_F(GatewayTest, AsksForWhatWasSaidWithoutASession) {
+    start();
+    say("alone", "general", "ben");
+    ASSERT_TRUE(heard_.wait_events(1));
+    survives(order("{'do':'invalid','resumable':false}"), "op 9 false");
+    survives(order("{'do':'close','code':4009}"), "4009");
+    EXPECT_EQ(counted("identified"), 3);
+    EXPECT_EQ(counted("identify refused"), 0);
+    for (const auto& event : heard_.events()) {
+        EXPECT_EQ(event.conversation, (chat::Conversation{general_, ""}));
+        EXPECT_FALSE(event.direct);
+    }
+    // Nor where the next process finds the session lost, and Discord busy.
+    platform_->stop();
+    const std::size_t before = heard_.events().size();
+    tell("gateway", "{'do':'forget'}");
+    say("missed");
+    tell("message", "{'person':'ann','channel':'general','text':'chatter'}");
+    tell("faults", "[{'method':'GET','path':'/messages','kind':'error','status':502}]");
+    start();
+    ASSERT_TRUE(heard_.wait_events(before + 1));
+    EXPECT_EQ(heard_.events()[before].text, "missed");
+    EXPECT_EQ(heard_.events().size(), before + 1);
+}
+
 TEST_F(GatewayTest, BeatsAtTheIntervalAndLeavesAZombie) {
     tell("settings", "{'heartbeat_interval':300}");
     start();

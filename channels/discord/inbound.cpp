@@ -178,6 +178,15 @@ WallTime time_of(std::string_view id) {
     return WallTime{milliseconds{static_cast<long long>(number >> kTimeShift) + kEpochMillis}};
 }
 
+std::string id_at(WallTime time) {
+    const auto since = std::chrono::floor<milliseconds>(time.time_since_epoch()).count();
+    return std::to_string(static_cast<std::uint64_t>(since - kEpochMillis) << kTimeShift);
+}
+
+bool is_before(std::string_view a, std::string_view b) {
+    return a.size() != b.size() ? a.size() < b.size() : a < b;
+}
+
 std::string Handle::text() const {
     return std::string(kind == Kind::kCommand ? "c" : "u") + "/" + application + "/" + person +
            "/" + interaction + "/" + token;

@@ -24,6 +24,10 @@ struct Bot {
 bool is_id(std::string_view text);
 /// When a snowflake was made. An id that is none is the epoch.
 WallTime time_of(std::string_view id);
+/// The first snowflake of a moment after 2015.
+std::string id_at(WallTime time);
+/// True where snowflake `a` was made before `b`.
+bool is_before(std::string_view a, std::string_view b);
 
 /// What an interaction's answer needs; travels as Inbound::handle.
 struct Handle {

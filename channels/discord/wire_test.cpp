@@ -395,5 +395,14 @@ TEST(Errors, EachIsWhatItMeans) {
     EXPECT_GT(error_of(429, parse("{'retry_after':-1}"), "x").retry_after, milliseconds{0});
 }
 
+TEST(DiscordIds, StandInTheOrderOfTime) {
+    const WallTime then = time_of("175928847299117063");
+    EXPECT_EQ(time_of(id_at(then)), then);
+    EXPECT_FALSE(is_before("175928847299117063", id_at(then)));
+    EXPECT_TRUE(is_before("99", "100"));
+    EXPECT_TRUE(is_before("100", "101"));
+    EXPECT_FALSE(is_before("100", "100"));
+}
+
 }  // namespace
 }  // namespace berth::discord

@@ -32,6 +32,7 @@ protected:
                 "\"\nweb_listen: " + listen_ + "\ntoken_file: " + secrets_.file("token", kToken) +
                 "\napp_secret_file: " + secrets_.file("secret", kSecret) +
                 "\nverify_token_file: " + secrets_.file("verify", "a-verify-token") +
+                "\ntemplate: {name: berth_news}\napproval_template: {name: berth_approval}" +
                 "\norgs:\n  acme: {approvals: [\"" + kBob + "\"]}\n",
             "whatsapp",
             read_platform
@@ -40,6 +41,11 @@ protected:
         world_->berth().people[kBob] = BridgeWorld::actor("bob", "approver");
     }
     void start() {
+        fake_.tell("template", R"({"name":"berth_news","language":"en"})");
+        fake_.tell(
+            "template",
+            R"({"name":"berth_approval","language":"en","buttons":["Approve","Deny","Deny with comment"]})"
+        );
         world_->start();
         const std::string order =
             R"({"verify_token":"a-verify-token","url":"http://)" + listen_ + R"(/whatsapp"})";
@@ -66,6 +72,30 @@ protected:
             },
             words
         );
+    }
+
+    void press(const Json& card, const std::string& button, const std::string& person) {
+        Json order = Json::object();
+        order.set("person", person).set("button", button).set("id", card.string_or("id", ""));
+        fake_.tell("click", order.dump());
+    }
+    void lose(int code, int times = 1) {
+        fake_.tell(
+            "faults",
+            R"([{"route":"messages","kind":"undelivered","code":)" + std::to_string(code) +
+                R"(,"times":)" + std::to_string(times) + "}]"
+        );
+    }
+    bool approved() {
+        return eventually([&] {
+            const std::lock_guard lock(world_->berth().mutex);
+            return world_->berth().decided.size() == 1 && world_->berth().decided[0].approve();
+        });
+    }
+    /// As Meta does that did not hear of the answer.
+    void tell_again(int count) {
+        fake_.tell("redeliver", R"({"count":)" + std::to_string(count) + "}");
+        EXPECT_TRUE(eventually([&] { return fake_.look("state").int_or("pending", 1) == 0; }));
     }
 
     const std::string listen_;
@@ -98,19 +128,73 @@ TEST_F(WhatsAppBridge, AnApprovalIsDecidedByAPress) {
     wait_for("bob", kBob);
     world_->tell(world_->held("ap_1"), "requested");
     const Json card = wait_for("git push --force", kBob);
-    const std::string label = card.find("buttons")->as_array()->front().as_string() == nullptr
-                                  ? ""
-                                  : *card.find("buttons")->as_array()->front().as_string();
-    fake_.tell(
-        "click",
-        std::string(R"({"person":")") + kBob + R"(","button":")" + label + R"(","id":")" +
-            card.string_or("id", "") + "\"}"
-    );
-    EXPECT_TRUE(eventually([&] {
-        const std::lock_guard lock(world_->berth().mutex);
-        return world_->berth().decided.size() == 1 && world_->berth().decided[0].approve();
-    }));
+    press(card, "Approve", kBob);
+    EXPECT_TRUE(approved());
     EXPECT_EQ(wait_for("by bob", kBob).string_or("answers", ""), card.string_or("id", "-"));
+}
+
+TEST_F(WhatsAppBridge, ACardAfterADayOfSilenceHasButtons) {
+    start();
+    say("whoami", kBob);
+    wait_for("bob", kBob);
+    fake_.tell("silence", std::string(R"({"person":")") + kBob + R"(","hours":25})");
+    world_->tell(world_->held("ap_1"), "requested");
+    const Json card = wait_for("git push --force", kBob);
+    EXPECT_EQ(card.string_or("template", ""), "berth_approval");
+    press(card, "Approve", kBob);
+    EXPECT_TRUE(approved());
+    EXPECT_EQ(wait_for("by bob", kBob).string_or("answers", ""), card.string_or("id", "-"));
+}
+
+TEST_F(WhatsAppBridge, ACardThatDidNotArriveIsAskedByATemplate) {
+    start();
+    say("whoami", kBob);
+    wait_for("bob", kBob);
+    lose(131'047);
+    world_->tell(world_->held("ap_1"), "requested");
+    const Json card = wait_for("git push --force", kBob);
+    EXPECT_EQ(card.string_or("template", ""), "berth_approval");
+    lose(131'047, 2);  // the answer, and what it came to
+    press(card, "Approve", kBob);
+    EXPECT_TRUE(approved());
+    EXPECT_EQ(wait_for("Approved by bob", kBob).string_or("template", ""), "berth_news");
+    tell_again(5);
+    EXPECT_EQ(wait_for("It is approved by bob", kBob).string_or("template", ""), "berth_news");
+    EXPECT_EQ(replies(kBob).size(), 4U);
+}
+
+TEST_F(WhatsAppBridge, WhatDidNotArriveGoesOutAsATemplateOnceOrIsGivenUp) {
+    start();
+    lose(131'047);
+    say("whoami");
+    EXPECT_EQ(wait_for("ada").string_or("template", ""), "berth_news");
+    const std::string known = replies().front().string_or("id", "");
+    lose(131'026);
+    say("nonsense");
+    ASSERT_TRUE(eventually([&] { return world_->dead_letters().size() == 1; }));
+    EXPECT_NE(
+        world_->dead_letters()[0].header("berth-dlq-reason").find("131026 Message undeliverable"),
+        std::string::npos
+    );
+    EXPECT_EQ(world_->dead_letters()[0].header("berth-dlq-chat"), kAda);
+    // Told again, of the template too, and of what nobody knows.
+    tell_again(4);
+    fake_.tell(
+        "status",
+        std::string(R"({"person":")") + kAda +
+            R"(","id":"wamid.unknown","status":"failed","code":131047})"
+    );
+    fake_.tell(
+        "status",
+        std::string(R"({"person":")") + kAda + R"(","id":")" + known +
+            R"(","status":"failed","code":131047})"
+    );
+    ASSERT_TRUE(eventually([&] { return world_->dead_letters().size() == 2; }));
+    tell_again(3);
+    say("last");
+    wait_for("`last`");
+    EXPECT_EQ(replies().size(), 2U);
+    EXPECT_TRUE(eventually([&] { return world_->dead_letters().size() == 2; }));
 }
 
 TEST_F(WhatsAppBridge, ForgeriesDoNothing) {

@@ -7,6 +7,17 @@
 #include "whatsapp/whatsapp.hpp"
 
 namespace berth::whatsapp {
+namespace {
+
+Template read_template(config::Reader& reader, std::string_view key) {
+    config::Reader shape = reader.get_section(key);
+    Template out;
+    out.name = shape.get_string("name");
+    out.language = shape.get_string("language", out.language);
+    return out;
+}
+
+}  // namespace
 
 Result<chat::PlatformFactory> read_platform(config::Reader& reader) {
     Settings settings;
@@ -21,10 +32,8 @@ Result<chat::PlatformFactory> read_platform(config::Reader& reader) {
     settings.webhook_path = reader.get_string("webhook_path", settings.webhook_path);
     settings.api_url = reader.get_string("api_url", settings.api_url);
     settings.api_version = reader.get_string("api_version", settings.api_version);
-    config::Reader shape = reader.get_section("template");
-    settings.window_template.name = shape.get_string("name");
-    settings.window_template.language =
-        shape.get_string("language", settings.window_template.language);
+    settings.window_template = read_template(reader, "template");
+    settings.approval_template = read_template(reader, "approval_template");
     return chat::PlatformFactory([settings] {
         return Result<std::unique_ptr<chat::Platform>>(make_platform(settings));
     });

@@ -57,6 +57,15 @@ Reply harmless(Reply reply) {
     return reply;
 }
 
+/// What a message is known by, or why there is none.
+SendResult<Sent> sent(const Reply& reply) {
+    if (!reply.ok) return {std::nullopt, reply.error};
+    const Json* messages = reply.body.find("messages");
+    const bool named =
+        messages != nullptr && messages->as_array() != nullptr && !messages->as_array()->empty();
+    return {Sent{named ? messages->as_array()->front().string_or("id", "") : ""}, {}};
+}
+
 class WhatsApp final : public chat::Platform {
 public:
     explicit WhatsApp(Settings settings) : settings_(std::move(settings)) {}
@@ -80,9 +89,12 @@ public:
 private:
     Reply send(http::Request request, const std::string& path) const;
     Reply send_json(const Json& body) const;
+    /// What may be said where the window is closed; `closed` where no template is set for it.
+    Reply send_template(const Outgoing& message, Reply closed) const;
     /// The uploaded file's id in the body.
     Reply upload(const chat::Content& file) const;
     void watch();
+    Result<void> store(const Json& payload);
     bool signature_holds(const chat::WebRequest& request) const;
     chat::WebResponse challenge(const chat::WebRequest& request) const;
 
@@ -143,6 +155,15 @@ Reply WhatsApp::send_json(const Json& body) const {
     return send(std::move(request), "/messages");
 }
 
+Reply WhatsApp::send_template(const Outgoing& message, Reply closed) const {
+    std::optional<Json> body;
+    if (!settings_.approval_template.empty())
+        body = approval_body(message, settings_.approval_template);
+    if (!body && !settings_.window_template.empty())
+        body = template_body(message, settings_.window_template);
+    return body ? send_json(*body) : closed;
+}
+
 Reply WhatsApp::upload(const chat::Content& file) const {
     http::Request request;
     request.method = "POST";
@@ -153,6 +174,12 @@ Reply WhatsApp::upload(const chat::Content& file) const {
 }
 
 SendResult<Sent> WhatsApp::post(const Outgoing& message) {
+    if (message.otherwise) {
+        Reply closed;
+        closed.error = {
+            SendError::Kind::kRefused, {}, "the 24-hour window is closed, and no template fits"};
+        return sent(send_template(message, std::move(closed)));
+    }
     const chat::Content& content = message.content;
     std::string media;
     if (!content.is_card && !content.file_name.empty()) {
@@ -170,14 +197,8 @@ SendResult<Sent> WhatsApp::post(const Outgoing& message) {
         if (!told.ok && !window_closed(told.body)) return {std::nullopt, harmless(told).error};
     }
     Reply reply = send_json(*body);
-    if (!reply.ok && window_closed(reply.body) && !settings_.window_template.empty()) {
-        reply = send_json(*template_body(message, settings_.window_template));
-    }
-    if (!reply.ok) return {std::nullopt, reply.error};
-    const Json* messages = reply.body.find("messages");
-    const bool named =
-        messages != nullptr && messages->as_array() != nullptr && !messages->as_array()->empty();
-    return {Sent{named ? messages->as_array()->front().string_or("id", "") : ""}, {}};
+    if (!reply.ok && window_closed(reply.body)) reply = send_template(message, std::move(reply));
+    return sent(reply);
 }
 
 SendResult<Sent> WhatsApp::edit(
@@ -236,6 +257,17 @@ chat::WebResponse WhatsApp::challenge(const chat::WebRequest& request) const {
     return {200, "text/plain", query->get_or("hub.challenge", "")};
 }
 
+Result<void> WhatsApp::store(const Json& payload) {
+    const auto events = inbound_of(payload, settings_.phone_id);
+    if (!events.empty()) BERTH_TRY(sink_->accept(events));
+    for (auto& told : undelivered_of(payload, settings_.phone_id)) {
+        const bool set = !settings_.window_template.empty() || !settings_.approval_template.empty();
+        told.otherwise = told.otherwise && set;
+        BERTH_TRY(sink_->undelivered(told));
+    }
+    return {};
+}
+
 chat::WebResponse WhatsApp::web(const chat::WebRequest& request) {
     if (request.path != settings_.webhook_path) return {404, "application/json", "{}"};
     if (request.method == "GET") return challenge(request);
@@ -243,9 +275,7 @@ chat::WebResponse WhatsApp::web(const chat::WebRequest& request) {
     if (!signature_holds(request)) return {401, "application/json", "{}"};
     const auto payload = Json::parse(request.body);
     if (!payload || !payload->is_object()) return {400, "application/json", "{}"};
-    const auto events = inbound_of(*payload, settings_.phone_id);
-    if (events.empty()) return {200, "application/json", "{}"};
-    if (const auto stored = sink_->accept(events); !stored) {
+    if (const auto stored = store(*payload); !stored) {
         log::warning("whatsapp_not_stored", {{"reason", stored.error()}});
         return {503, "application/json", "{}"};  // sent again by Meta
     }

@@ -20,7 +20,8 @@ struct Settings {
     Secret app_secret;     ///< signs the webhooks
     Secret verify_token;   ///< comes with the challenge when the webhook is registered
     std::string webhook_path = "/whatsapp";
-    Template window_template;  ///< said instead where the 24-hour window is closed
+    Template window_template;    ///< said instead where the 24-hour window is closed
+    Template approval_template;  ///< likewise, with an approval's buttons
 
     // Waits, each with its reason.
     milliseconds request{12'000};        ///< a file is two requests, and a closed window two more
@@ -30,7 +31,7 @@ struct Settings {
 };
 
 /// The settings file's keys: token_file, app_secret_file, verify_token_file, phone_number_id,
-/// webhook_path, api_url, api_version, template.
+/// webhook_path, api_url, api_version, template, approval_template.
 Result<chat::PlatformFactory> read_platform(config::Reader& reader);
 
 std::unique_ptr<chat::Platform> make_platform(Settings settings);

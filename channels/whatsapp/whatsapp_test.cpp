@@ -187,6 +187,67 @@ TEST_F(WhatsAppPlatform, SaysThatTheWindowIsClosedOrUsesATemplate) {
     EXPECT_EQ(seen().back().string_or("text", ""), "still heard");
 }
 
+TEST_F(WhatsAppPlatform, AsksForADecisionByATemplateWithButtons) {
+    fake_.tell("template", R"({"name":"berth_news","language":"en"})");
+    fake_.tell(
+        "template", R"({"name":"berth_approval","language":"en","buttons":["Approve","Deny"]})"
+    );
+    settings_.window_template = {"berth_news", "en"};
+    settings_.approval_template = {"berth_approval", "en"};
+    start();
+    say("hello");
+    fake_.tell("silence", std::string(R"({"person":")") + kAda + R"(","hours":25})");
+    chat::Outgoing out = card(2);
+    out.content.card.buttons[0].needs_code = true;
+    out.content.card.code = "make deploy";
+    const auto asked = platform_->post(out);
+    ASSERT_TRUE(asked.value) << asked.error.reason;
+    EXPECT_EQ(seen().back().string_or("template", ""), "berth_approval");
+    fake_.tell(
+        "click",
+        std::string(R"({"person":")") + kAda + R"(","button":"Deny","id":")" +
+            asked.value->message + "\"}"
+    );
+    ASSERT_TRUE(heard_.wait_events(2));
+    EXPECT_EQ(heard_.events()[1].kind, chat::InboundKind::kClick);
+    EXPECT_EQ(heard_.events()[1].token, "token-1");
+    EXPECT_EQ(heard_.events()[1].message, asked.value->message);
+    // What does not stand there word for word has no buttons.
+    fake_.tell("silence", std::string(R"({"person":")") + kAda + R"(","hours":25})");
+    out.content.card.code = "make  deploy";
+    ASSERT_TRUE(platform_->post(out).value);
+    EXPECT_EQ(seen().back().string_or("template", ""), "berth_news");
+}
+
+TEST_F(WhatsAppPlatform, TellsWhatDidNotArrive) {
+    start();
+    say("hello");
+    fault(R"({"route":"messages","kind":"undelivered","code":131047,"times":1})");
+    const auto first = platform_->post(words("1"));
+    ASSERT_TRUE(first.value);
+    auto told = heard_.wait_undelivered(1);
+    ASSERT_EQ(told.size(), 1U);
+    EXPECT_EQ(told[0].message, first.value->message);
+    EXPECT_EQ(told[0].chat, kAda);
+    EXPECT_FALSE(told[0].otherwise) << "no template is set";
+    platform_->stop();
+    fake_.tell("template", R"({"name":"berth_news","language":"en"})");
+    settings_.window_template = {"berth_news", "en"};
+    start();
+    fault(R"({"route":"messages","kind":"undelivered","code":131026})");
+    ASSERT_TRUE(platform_->post(words("2")).value);
+    fault(R"({"route":"messages","kind":"undelivered","code":131047})");
+    chat::Outgoing third = words("3");
+    ASSERT_TRUE(platform_->post(third).value);
+    told = heard_.wait_undelivered(3);
+    ASSERT_EQ(told.size(), 3U);
+    EXPECT_FALSE(told[1].otherwise);
+    EXPECT_TRUE(told[2].otherwise);
+    third.otherwise = true;
+    ASSERT_TRUE(platform_->post(third).value);
+    EXPECT_EQ(seen().back().string_or("template", ""), "berth_news");
+}
+
 TEST_F(WhatsAppPlatform, ACardThatEndedIsSaidAnew) {
     start();
     say("hello");

@@ -20,6 +20,7 @@ constexpr std::size_t kMaxButton = 20;
 constexpr std::size_t kMaxRows = 10;
 constexpr std::size_t kMaxRowLabel = 24;
 constexpr std::size_t kMaxRowWords = 72;
+const std::string kLineEnd = "\xE2\x8F\x8E";     // ⏎: a template's text is one line
 constexpr std::size_t kMaxTemplateText = 1'000;  // Meta allows 1,024 with the template's own words
 
 bool is_number(std::string_view text) {
@@ -186,23 +187,94 @@ std::string one_line(std::string_view text) {
 
 const Json* error_in(const Json& body) { return body.find("error"); }
 
-}  // namespace
+bool is_closed(const Json& error) { return error.int_or("code", 0) == 131'047; }
 
-std::vector<chat::Inbound> inbound_of(const Json& payload, std::string_view phone_id) {
-    std::vector<chat::Inbound> events;
-    if (payload.string_or("object", "") != "whatsapp_business_account") return events;
+/// Meta's code and words, of which a status has them in another place.
+std::string reason_of(const Json& error) {
+    const std::int64_t code = error.int_or("code", -1);
+    const Json* data = error.find("error_data");
+    std::string words = error.string_or("message", error.string_or("title", "no words"));
+    const std::string details = data == nullptr ? "" : data->string_or("details", "");
+    if (!details.empty() && details != words) words += ": " + details;
+    const std::string why = (code < 0 ? "" : std::to_string(code) + " ") +
+                            chat::cut(chat::to_text(words), 300, Unit::kCodePoints);
+    return is_closed(error) ? "the 24-hour window is closed (" + why + ")" : why;
+}
+
+/// What a webhook has about the number.
+std::vector<const Json*> values_of(const Json& payload, std::string_view phone_id) {
+    std::vector<const Json*> values;
+    if (payload.string_or("object", "") != "whatsapp_business_account") return values;
     for (const Json& entry : items(payload, "entry")) {
         for (const Json& change : items(entry, "changes")) {
             const Json* value = change.find("value");
             if (change.string_or("field", "") != "messages" || value == nullptr) continue;
             const Json* number = value->find("metadata");
             if (number == nullptr || number->string_or("phone_number_id", "") != phone_id) continue;
-            for (const Json& message : items(*value, "messages")) {
-                if (auto event = message_of(message, *value)) events.push_back(std::move(*event));
-            }
+            values.push_back(value);
+        }
+    }
+    return values;
+}
+
+/// A template whose body has one text.
+std::optional<Json> filled(
+    const chat::Outgoing& message,
+    const Template& shape,
+    const std::string& text,
+    const std::vector<chat::Button>& buttons
+) {
+    auto body = envelope(message, "template");
+    if (!body) return body;
+    Json parameters = Json::array();
+    parameters.push(Json::object().set("type", "text").set("text", text));
+    Json components = Json::array();
+    components.push(Json::object().set("type", "body").set("parameters", std::move(parameters)));
+    for (std::size_t i = 0; i < buttons.size(); ++i) {
+        Json pressed = Json::array();
+        pressed.push(Json::object().set("type", "payload").set("payload", buttons[i].token));
+        Json button = Json::object();
+        button.set("type", "button").set("sub_type", "quick_reply").set("index", std::to_string(i));
+        components.push(std::move(button.set("parameters", std::move(pressed))));
+    }
+    Json inside = Json::object();
+    inside.set("name", shape.name);
+    inside.set(
+        "language", Json::object().set("policy", "deterministic").set("code", shape.language)
+    );
+    inside.set("components", std::move(components));
+    body->set("template", std::move(inside));
+    return body;
+}
+
+}  // namespace
+
+std::vector<chat::Inbound> inbound_of(const Json& payload, std::string_view phone_id) {
+    std::vector<chat::Inbound> events;
+    for (const Json* value : values_of(payload, phone_id)) {
+        for (const Json& message : items(*value, "messages")) {
+            if (auto event = message_of(message, *value)) events.push_back(std::move(*event));
         }
     }
     return events;
+}
+
+std::vector<chat::Undelivered> undelivered_of(const Json& payload, std::string_view phone_id) {
+    std::vector<chat::Undelivered> out;
+    for (const Json* value : values_of(payload, phone_id)) {
+        for (const Json& status : items(*value, "statuses")) {
+            chat::Undelivered told;
+            told.message = status.string_or("id", "");
+            told.chat = status.string_or("recipient_id", "");
+            if (status.string_or("status", "") != "failed" || told.message.empty()) continue;
+            const Json::Array& errors = items(status, "errors");
+            const Json error = errors.empty() ? Json::object() : errors.front();
+            told.reason = reason_of(error);
+            told.otherwise = is_closed(error);
+            out.push_back(std::move(told));
+        }
+    }
+    return out;
 }
 
 std::optional<Json> plan_body(const chat::Outgoing& message) {
@@ -237,23 +309,26 @@ std::optional<Json> message_body(const chat::Outgoing& message, std::string_view
 }
 
 std::optional<Json> template_body(const chat::Outgoing& message, const Template& shape) {
-    auto body = envelope(message, "template");
-    if (!body) return body;
     const chat::Content& content = message.content;
     const std::string text = content.is_card ? card_text(content.card, true, kMaxText)
                                              : chat::to_plain(content.markdown);
-    Json parameters = Json::array();
-    parameters.push(Json::object().set("type", "text").set("text", one_line(text)));
-    Json components = Json::array();
-    components.push(Json::object().set("type", "body").set("parameters", std::move(parameters)));
-    Json filled = Json::object();
-    filled.set("name", shape.name);
-    filled.set(
-        "language", Json::object().set("policy", "deterministic").set("code", shape.language)
-    );
-    filled.set("components", std::move(components));
-    body->set("template", std::move(filled));
-    return body;
+    return filled(message, shape, one_line(text), {});
+}
+
+std::optional<Json> approval_body(const chat::Outgoing& message, const Template& shape) {
+    chat::Card card = message.content.card;
+    const bool decides =
+        message.content.is_card &&
+        std::any_of(card.buttons.begin(), card.buttons.end(), [](const chat::Button& button) {
+            return button.needs_code;
+        });
+    const std::string code = chat::to_text(card.code);
+    if (!decides || code.find(kLineEnd) != std::string::npos) return std::nullopt;
+    card.code.clear();
+    for (const char c : code) card.code += c == '\n' ? kLineEnd + " " : std::string(1, c);
+    const std::string text = one_line(card_text(card, true, kMaxTemplateText));
+    if (text.find(card.code) == std::string::npos) return std::nullopt;
+    return filled(message, shape, text, card.buttons);
 }
 
 http::Form form_of(const chat::Content& file, std::string boundary) {
@@ -266,7 +341,7 @@ http::Form form_of(const chat::Content& file, std::string boundary) {
 
 bool window_closed(const Json& body) {
     const Json* error = error_in(body);
-    return error != nullptr && error->int_or("code", 0) == 131'047;
+    return error != nullptr && is_closed(*error);
 }
 
 chat::SendError error_of(int status, const Json& body) {

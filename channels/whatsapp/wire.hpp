@@ -14,9 +14,13 @@
 /// Pure functions.
 namespace berth::whatsapp {
 
-/// What a webhook says to the business number `phone_id`: texts and presses of buttons. Statuses,
-/// media, groups and other numbers are left out.
+/// What a webhook says to the business number `phone_id`: texts and presses of buttons. Media,
+/// groups and other numbers are left out.
 std::vector<chat::Inbound> inbound_of(const Json& payload, std::string_view phone_id);
+
+/// Messages of the number that did not arrive, of a webhook's statuses; `otherwise` where only the
+/// 24-hour window is closed.
+std::vector<chat::Undelivered> undelivered_of(const Json& payload, std::string_view phone_id);
 
 /// The body of a message; `media` is an uploaded file's id. Nothing where the conversation is none
 /// of WhatsApp's.
@@ -33,6 +37,10 @@ struct Template {
     bool empty() const { return name.empty(); }
 };
 std::optional<Json> template_body(const chat::Outgoing& message, const Template& shape);
+
+/// A card that asks for a decision, as a template with the card's buttons. Nothing where its code
+/// would not stand there word for word, with a mark for each line's end.
+std::optional<Json> approval_body(const chat::Outgoing& message, const Template& shape);
 
 /// A file's upload.
 http::Form form_of(const chat::Content& file, std::string boundary = http::make_boundary());

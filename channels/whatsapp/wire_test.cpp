@@ -94,6 +94,45 @@ TEST(WhatsAppInbound, LeavesOutWhatIsNotSaidToIt) {
     }
 }
 
+/// A webhook of this status.
+std::vector<chat::Undelivered> read_status(
+    const std::string& status, const std::string& errors, const std::string& phone = kPhone
+) {
+    const auto payload = Json::parse(
+        R"({"object":"whatsapp_business_account","entry":[{"changes":[{"field":"messages","value":{"metadata":{"phone_number_id":")" +
+        phone + R"("},"statuses":[{"id":"wamid.A","recipient_id":"16505551234","status":")" +
+        status + R"(")" + errors + "}]}}]}]}"
+    );
+    EXPECT_TRUE(payload);
+    return undelivered_of(*payload, kPhone);
+}
+
+TEST(WhatsAppInbound, ReadsWhatDidNotArrive) {
+    const std::string closed =
+        R"(,"errors":[{"code":131047,"title":"Re-engagement message","message":"Re-engagement message","error_data":{"details":"More than 24 hours."}}])";
+    auto told = read_status("failed", closed);
+    ASSERT_EQ(told.size(), 1U);
+    EXPECT_EQ(told[0].message, "wamid.A");
+    EXPECT_EQ(told[0].chat, "16505551234");
+    EXPECT_TRUE(told[0].otherwise);
+    EXPECT_EQ(
+        told[0].reason,
+        "the 24-hour window is closed (131047 Re-engagement message: More than 24 hours.)"
+    );
+    told = read_status("failed", R"(,"errors":[{"code":131026,"title":"Message undeliverable"}])");
+    ASSERT_EQ(told.size(), 1U);
+    EXPECT_FALSE(told[0].otherwise);
+    EXPECT_EQ(told[0].reason, "131026 Message undeliverable");
+    for (const char* none : {"", R"(,"errors":[])", R"(,"errors":{})", R"(,"errors":[7])"}) {
+        told = read_status("failed", none);
+        ASSERT_EQ(told.size(), 1U) << none;
+        EXPECT_EQ(told[0].reason, "no words");
+    }
+    for (const char* other : {"sent", "delivered", "read", ""})
+        EXPECT_TRUE(read_status(other, closed).empty()) << other;
+    EXPECT_TRUE(read_status("failed", closed, "999").empty()) << "another number's";
+}
+
 TEST(WhatsAppInbound, KeepsTheOrderOfSeveral) {
     const auto events = read(hook(
         message(R"("type":"text","text":{"body":"1"})") + "," + message(R"("type":"image")") + "," +
@@ -168,6 +207,31 @@ TEST(WhatsAppOutbound, SendsFilesAndTemplates) {
         std::string(kTo) +
             R"("type":"template","template":{"name":"berth_news","language":{"policy":"deterministic","code":"en_US"},"components":[{"type":"body","parameters":[{"type":"text","text":"a • b c"}]}]}})"
     );
+}
+
+TEST(WhatsAppOutbound, AsksByATemplateWithButtons) {
+    chat::Outgoing out = card(2);
+    EXPECT_FALSE(approval_body(out, {"berth_approval", "en"})) << "nothing to decide";
+    out.content.card.buttons[0].needs_code = true;
+    EXPECT_EQ(
+        approval_body(out, {"berth_approval", "en"})->find("template")->find("components")->dump(),
+        R"([{"type":"body","parameters":[{"type":"text","text":"Approve? make test"}]},{"type":"button","sub_type":"quick_reply","index":"0","parameters":[{"type":"payload","payload":"tok-0"}]},{"type":"button","sub_type":"quick_reply","index":"1","parameters":[{"type":"payload","payload":"tok-1"}]}])"
+    );
+    // Nobody approves what does not stand there word for word.
+    for (const auto& code :
+         {std::string("a\tb"),
+          std::string("a  b"),
+          std::string("a\n b"),
+          std::string("a\xE2\x8F\x8E b"),
+          std::string(2'000, 'x')}) {
+        out.content.card.code = code;
+        EXPECT_FALSE(approval_body(out, {"berth_approval", "en"})) << code;
+    }
+    EXPECT_FALSE(approval_body(say("words"), {"berth_approval", "en"}));
+    out.content.card.code = "a\n\nb";
+    const auto lines = approval_body(out, {"berth_approval", "en"});
+    ASSERT_TRUE(lines);
+    EXPECT_NE(lines->dump().find("a\xE2\x8F\x8E \xE2\x8F\x8E b"), std::string::npos);
 }
 
 TEST(WhatsAppOutbound, HasThreeButtonsOrAList) {

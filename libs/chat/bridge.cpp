@@ -26,13 +26,14 @@ namespace berth::chat {
 namespace {
 
 constexpr milliseconds kLookEvery{1'000};
+constexpr std::chrono::hours kHeardLately{24};
 constexpr seconds kPurgeEvery{600};
 constexpr seconds kCountEvery{5};
 
 /// Stores what comes in, and rings.
 class Inbox final : public Sink {
 public:
-    explicit Inbox(Parts& parts) : parts_(parts) {}
+    Inbox(Parts& parts, Sender& sender) : parts_(parts), sender_(sender) {}
     Result<void> accept(const std::vector<Inbound>& told) override {
         std::vector<Inbound> events;
         for (const Inbound& event : told) {
@@ -52,6 +53,10 @@ public:
         parts_.inbound.ring();
         return {};
     }
+    Result<void> undelivered(const Undelivered& told) override { return sender_.undelivered(told); }
+    Result<std::vector<LastHeard>> last_heard(std::int64_t most) override {
+        return repo::last_heard(parts_.pool(), parts_.now() - kHeardLately, most);
+    }
     void health(Health health) override { parts_.health.set_connection(std::move(health)); }
     Result<void> remember(const std::string& note) override {
         if (note.size() > kMaxNote) return invalid("too_long", "the note is too long");
@@ -61,15 +66,16 @@ public:
 
 private:
     Parts& parts_;
+    Sender& sender_;
 };
 
 /// What works while this instance leads.
 class Term {
 public:
     Term(Parts& parts, People& people, Refusals& refusals, std::unique_ptr<Platform> platform)
-        : inbox_(parts),
-          platform_(std::move(platform)),
+        : platform_(std::move(platform)),
           sender_(parts, *platform_),
+          inbox_(parts, sender_),
           runs_(parts),
           desk_(parts, people, refusals, platform_->traits()) {}
     ~Term() { stop(); }
@@ -91,9 +97,9 @@ public:
     Platform& platform() { return *platform_; }
 
 private:
-    Inbox inbox_;
     std::unique_ptr<Platform> platform_;
     Sender sender_;
+    Inbox inbox_;
     Runs runs_;
     Desk desk_;
     bool started_ = false;

@@ -115,13 +115,23 @@ ALTER TABLE outbound
   ADD COLUMN edit_doubts integer NOT NULL DEFAULT 0;
 )";
 
+// What did not arrive: known by the platform's id, of a post or of what a change said anew, and the
+// revision that goes out otherwise.
+constexpr std::string_view kUndelivered = R"(
+ALTER TABLE outbound
+  ADD COLUMN said text NOT NULL DEFAULT '',
+  ADD COLUMN otherwise bigint NOT NULL DEFAULT 0;
+CREATE INDEX outbound_message ON outbound (message) WHERE message <> '';
+CREATE INDEX outbound_said ON outbound (said) WHERE said <> '';
+)";
+
 }  // namespace
 
 std::span<const store::Migration> migrations() {
     static const std::string first =
         std::string(store::kInboxOutboxDdl) + std::string(store::kLeaderDdl) + std::string(kTables);
-    static const std::array<store::Migration, 2> all{
-        {{1, "chat", first}, {2, "chat_edits", kEdits}}};
+    static const std::array<store::Migration, 3> all{
+        {{1, "chat", first}, {2, "chat_edits", kEdits}, {3, "chat_undelivered", kUndelivered}}};
     return all;
 }
 

@@ -57,6 +57,13 @@ struct Inbound {
     static constexpr std::size_t kMaxText = 32U << 10U;
 };
 
+/// A conversation in which something was said.
+struct LastHeard {
+    Conversation conversation;
+    bool direct = false;
+    std::string message;  ///< the event's id of the last kMessage that is stored; or empty
+};
+
 /// A message on its way out.
 struct Outgoing {
     std::string key;  ///< a ULID, the same in every attempt: the platform's idempotency key or tag
@@ -65,9 +72,10 @@ struct Outgoing {
     std::string answers;  ///< the message it answers, where the platform shows that; or empty
     std::string
         only_for;  ///< a person's id: nobody else sees it, where the platform can (else it is not)
-    WallTime since{};    ///< it was not posted before
-    std::string handle;  ///< of the Inbound it answers; may have ended, then it is not used
-    bool plain = false;  ///< the platform refused the markup before: send plain text
+    WallTime since{};        ///< it was not posted before
+    std::string handle;      ///< of the Inbound it answers; may have ended, then it is not used
+    bool plain = false;      ///< the platform refused the markup before: send plain text
+    bool otherwise = false;  ///< it was Undelivered::otherwise
 };
 
 /// Why a message did not go out, or an edit was not made.
@@ -91,6 +99,14 @@ struct SendError {
 /// What a successful post is known by, for edits.
 struct Sent {
     std::string message;  ///< Slack ts, Telegram message_id, Discord id, WhatsApp wamid
+};
+
+/// A message that the platform took, and of which it tells later that it did not arrive.
+struct Undelivered {
+    std::string message;  ///< as in Sent
+    std::string chat;
+    std::string reason;      ///< the platform's code and words
+    bool otherwise = false;  ///< it may still arrive another way (WhatsApp: as a template)
 };
 
 template <typename T>
@@ -142,6 +158,13 @@ public:
     /// may the platform be told that they arrived. On an error nothing is stored: do not
     /// acknowledge.
     virtual Result<void> accept(const std::vector<Inbound>& events) = 0;
+    /// It goes out once more where it may arrive otherwise, or is given up; told again, or of a
+    /// message that is none of ours, nothing happens. On an error do not acknowledge: nothing was
+    /// done, or the message is just going out.
+    virtual Result<void> undelivered(const Undelivered& told) = 0;
+    /// At most `most` conversations of the last day, those heard last first: for a platform that
+    /// can be asked what was said while nobody listened.
+    virtual Result<std::vector<LastHeard>> last_heard(std::int64_t most) = 0;
     /// The connection's state changed. Cheap; repetitions are welcome.
     virtual void health(Health health) = 0;
     /// A short text that the platform's next term finds again, in whichever process: where its

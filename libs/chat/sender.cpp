@@ -368,7 +368,8 @@ void Sender::edit(OutboundRow row) {
     if (!result.value) return settle_edit(row, result.error);
     parts_.health.set_refused({});
     parts_.metrics.edited.add();
-    persist([&] { return repo::mark_shown(parts_.pool(), row.id, row.revision); });
+    const std::string said = platform_.traits().edits ? "" : result.value->message;
+    persist([&] { return repo::mark_shown(parts_.pool(), row.id, row.revision, said); });
 }
 
 void Sender::settle_edit(const OutboundRow& row, const SendError& error) {
@@ -439,46 +440,89 @@ void Sender::give_up_edit(const OutboundRow& row, const std::string& reason) {
     });
 }
 
-/// The dead letter commits with the row.
 void Sender::bury(
     const OutboundRow& row,
     const std::string& letter_id,
     const std::string& reason,
-    const std::function<Result<void>(store::Transaction&)>& mark
+    const Mark& mark
 ) {
+    given_up(row, reason);
+    persist([&] { return write_letter(row, letter_id, reason, mark); });
+}
+
+void Sender::given_up(const OutboundRow& row, const std::string& reason) {
     parts_.metrics.failed.add();
     log::warning("a message was given up", {{"key", row.key}, {"why", reason}});
-    persist([&]() -> Result<void> {
-        store::OutboxMessage letter;
-        letter.message_id = letter_id;
-        letter.subject = "berth.dlq.chat." + parts_.token();
-        letter.headers = {
-            {"berth-dlq-reason", reason.empty() ? "refused" : one_line(reason)},
-            {"berth-dlq-chat", row.outgoing.conversation.chat}};
-        // The bus's client reads no header at all where one is empty.
-        if (!row.outgoing.conversation.thread.empty())
-            letter.headers.emplace_back("berth-dlq-thread", row.outgoing.conversation.thread);
-        const Content& content = row.outgoing.content;
-        Json body = Json::object();
-        body.set("key", row.key);
-        body.set("follows", row.follows);
-        body.set(
-            "text",
-            content.is_card ? content.card.title
-                            : cut(content.markdown, kDeadLetterText, Unit::kCodePoints)
-        );
-        letter.payload = body.dump();
-        auto done =
-            parts_.pool().transact([&](store::Transaction& tx) -> Result<store::OutboxMessage> {
-                store::OutboxMessage out = letter;
-                BERTH_TRY(mark(tx));
-                BERTH_TRY(store::Outbox::add(tx, out));
-                return out;
-            });
-        if (!done) return done.error();
-        parts_.runtime.relay().publish_committed({std::move(*done)});
-        return {};
+}
+
+Result<void> Sender::write_letter(
+    const OutboundRow& row,
+    const std::string& letter_id,
+    const std::string& reason,
+    const Mark& mark
+) {
+    store::OutboxMessage letter;
+    letter.message_id = letter_id;
+    letter.subject = "berth.dlq.chat." + parts_.token();
+    letter.headers = {
+        {"berth-dlq-reason", reason.empty() ? "refused" : one_line(reason)},
+        {"berth-dlq-chat", row.outgoing.conversation.chat}};
+    // The bus's client reads no header at all where one is empty.
+    if (!row.outgoing.conversation.thread.empty())
+        letter.headers.emplace_back("berth-dlq-thread", row.outgoing.conversation.thread);
+    const Content& content = row.outgoing.content;
+    Json body = Json::object();
+    body.set("key", row.key);
+    body.set("follows", row.follows);
+    body.set(
+        "text",
+        content.is_card ? content.card.title
+                        : cut(content.markdown, kDeadLetterText, Unit::kCodePoints)
+    );
+    letter.payload = body.dump();
+    auto done = parts_.pool().transact([&](store::Transaction& tx) -> Result<store::OutboxMessage> {
+        store::OutboxMessage out = letter;
+        BERTH_TRY(mark(tx));
+        BERTH_TRY(store::Outbox::add(tx, out));
+        return out;
     });
+    if (!done) return done.error();
+    parts_.runtime.relay().publish_committed({std::move(*done)});
+    return {};
+}
+
+Result<void> Sender::undelivered(const Undelivered& told) {
+    BERTH_ASSIGN(const auto rows, repo::sent_or_going(parts_.pool(), told.message, told.chat));
+    const auto row = std::find_if(rows.begin(), rows.end(), [&](const OutboundRow& one) {
+        return one.message == told.message || one.said == told.message;
+    });
+    if (row == rows.end()) {
+        if (rows.empty()) return {};
+        return unavailable("not_known_yet", "a message is just going out there");
+    }
+    const bool said = row->said == told.message;
+    if (told.otherwise && !row->outgoing.otherwise && (said || row->expires_at > parts_.now())) {
+        log::info("a message goes out otherwise", {{"key", row->key}, {"why", told.reason}});
+        parts_.metrics.retried.add();
+        BERTH_TRY(repo::mark_otherwise(parts_.pool(), *row, said, parts_.now()));
+        parts_.outbound.ring();
+        return {};
+    }
+    const auto done = write_letter(
+        *row,
+        row->key + (said ? "/said/" + std::to_string(row->revision) : "") + "/dlq",
+        told.reason,
+        [&](store::Transaction& tx) {
+            return said ? repo::forget_said(tx, row->id)
+                        : repo::mark_failed(tx, row->id, told.reason);
+        }
+    );
+    if (!done) {
+        if (done.error().code == "unique_violation") return {};  // told twice at once
+        return done.error();
+    }
+    given_up(*row, told.reason);
+    return {};
 }
 
 void Sender::pause(const OutboundRow& row, std::string_view route, const SendError& error) {

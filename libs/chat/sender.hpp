@@ -33,6 +33,8 @@ public:
     void start();
     /// Waits for calls under way (30 s at most each, the platform's own limit).
     void stop();
+    /// Sink::undelivered.
+    Result<void> undelivered(const Undelivered& told);
 
 private:
     using Task = std::function<void()>;
@@ -55,11 +57,20 @@ private:
     void retry(const OutboundRow& row, const SendError& error, bool plain, int doubts);
     void fail(const OutboundRow& row, const std::string& reason);
     void give_up_edit(const OutboundRow& row, const std::string& reason);
+    using Mark = std::function<Result<void>(store::Transaction&)>;
     void bury(
         const OutboundRow& row,
         const std::string& letter_id,
         const std::string& reason,
-        const std::function<Result<void>(store::Transaction&)>& mark
+        const Mark& mark
+    );
+    void given_up(const OutboundRow& row, const std::string& reason);
+    /// The dead letter commits with the row.
+    Result<void> write_letter(
+        const OutboundRow& row,
+        const std::string& letter_id,
+        const std::string& reason,
+        const Mark& mark
     );
     void expired(const OutboundRow& row);
     void refuse(const std::string& reason);

@@ -18,7 +18,8 @@ namespace {
 #define OUTBOUND_COLUMNS                                                                           \
     "o.id, o.key, o.kind, o.chat, o.thread, o.follows, o.content, o.file, o.answers, o.only_for, " \
     "o.handle, o.revision, o.message, o.plain, o.attempts, o.doubts, o.state = 'expired', "        \
-    "o.expires_at, coalesce(o.edit_since, now()), o.edit_doubts, o.created_at"
+    "o.expires_at, coalesce(o.edit_since, now()), o.edit_doubts, o.created_at, o.said, "           \
+    "o.otherwise = o.revision"
 
 constexpr Statement kInsertInbound{
     "INSERT INTO inbound (event_id, command_id, conversation, body) "
@@ -32,6 +33,13 @@ constexpr Statement kWaitingInbound{
 constexpr Statement kFinishInbound{
     "UPDATE inbound SET done = true WHERE id = $1 AND NOT done", "finish_inbound"};
 constexpr Statement kCountWaiting{"SELECT count(*) FROM inbound WHERE NOT done", "count_waiting"};
+
+constexpr Statement kLastHeard{
+    "WITH latest AS (SELECT max(id) AS id, max(id) FILTER (WHERE body::json->>'kind' = '0') AS "
+    "said FROM inbound WHERE received_at >= $1 GROUP BY conversation ORDER BY 1 DESC LIMIT "
+    "$2::bigint) SELECT i.body, coalesce(s.event_id, '') FROM latest l JOIN inbound i ON i.id = "
+    "l.id LEFT JOIN inbound s ON s.id = l.said ORDER BY l.id DESC",
+    "last_heard"};
 
 constexpr Statement kWriteNote{
     "INSERT INTO note (body) VALUES ($1) ON CONFLICT (one) DO UPDATE SET body = excluded.body",
@@ -75,7 +83,7 @@ constexpr Statement kMarkSent{
     "mark_sent"};
 constexpr Statement kMarkShown{
     "UPDATE outbound SET shown = greatest(shown, $2::bigint), edit_since = NULL, edit_due_at = "
-    "'-infinity', edit_doubts = 0 WHERE id = $1",
+    "'-infinity', edit_doubts = 0, said = coalesce(nullif($3::text, ''), said) WHERE id = $1",
     "mark_shown"};
 constexpr Statement kMarkEdit{
     "UPDATE outbound SET edit_since = $2, edit_due_at = $3, edit_doubts = $4 WHERE id = $1",
@@ -87,6 +95,21 @@ constexpr Statement kMarkPending{
 constexpr Statement kMarkFailed{
     "UPDATE outbound SET state = 'failed', reason = $2, file = ''::bytea WHERE id = $1",
     "mark_failed"};
+constexpr Statement kSentOrGoing{
+    "SELECT " OUTBOUND_COLUMNS
+    " FROM outbound o WHERE (state = 'sent' AND message = $1 AND message <> '') OR (said = $1 AND "
+    "said <> '') OR (chat = $2 AND (state = 'sending' OR (state = 'sent' AND shown < revision AND "
+    "edit_doubts > 0)))",
+    "sent_or_going"};
+constexpr Statement kPostOtherwise{
+    "UPDATE outbound SET state = 'pending', message = '', otherwise = revision, due_at = $2 WHERE "
+    "id = $1 AND state = 'sent' AND message = $3",
+    "post_otherwise"};
+constexpr Statement kSayOtherwise{
+    "UPDATE outbound SET shown = 0, said = '', otherwise = revision, edit_since = NULL, "
+    "edit_due_at = $2, edit_doubts = 0 WHERE id = $1 AND said = $3",
+    "say_otherwise"};
+constexpr Statement kForgetSaid{"UPDATE outbound SET said = '' WHERE id = $1", "forget_said"};
 constexpr Statement kDropPending{
     "UPDATE outbound SET state = 'dropped' WHERE follows = $1 AND state = 'pending'",
     "drop_pending"};
@@ -164,6 +187,8 @@ Result<std::vector<OutboundRow>> to_outbound(Result<Rows> rows) {
         one.outgoing.handle = row.text(10);
         one.outgoing.plain = row.boolean(13);
         one.outgoing.since = row.time(20);
+        one.said = row.text(21);
+        one.outgoing.otherwise = row.boolean(22);
         out.push_back(std::move(one));
     }
     return out;
@@ -235,6 +260,16 @@ Result<std::int64_t> count_waiting(store::Pool& pool) {
     return rows[0].int64(0);
 }
 
+Result<std::vector<LastHeard>> last_heard(store::Pool& pool, WallTime since, std::int64_t most) {
+    BERTH_ASSIGN(const Rows rows, pool.exec_autocommit(kLastHeard, {since, most}, OnLoss::kRetry));
+    std::vector<LastHeard> out;
+    for (const Row row : rows) {
+        BERTH_ASSIGN(const Inbound last, inbound_from_json(row.text(0)));
+        out.push_back({last.conversation, last.direct, std::string(row.text(1))});
+    }
+    return out;
+}
+
 Result<void> write_note(store::Pool& pool, const std::string& note) {
     const auto done = pool.exec_autocommit(kWriteNote, {note}, OnLoss::kRetry);
     return done ? Result<void>() : done.error();
@@ -304,13 +339,15 @@ Result<void> mark_sent(
     return {};
 }
 
-Result<void> mark_shown(store::Pool& pool, std::int64_t id, std::int64_t shown) {
-    BERTH_TRY(pool.exec_autocommit(kMarkShown, {id, shown}, OnLoss::kRetry));
+Result<void> mark_shown(
+    store::Pool& pool, std::int64_t id, std::int64_t shown, const std::string& said
+) {
+    BERTH_TRY(pool.exec_autocommit(kMarkShown, {id, shown, said}, OnLoss::kRetry));
     return {};
 }
 
 Result<void> mark_shown(store::Transaction& tx, std::int64_t id, std::int64_t shown) {
-    BERTH_TRY(tx.exec(kMarkShown, {id, shown}));
+    BERTH_TRY(tx.exec(kMarkShown, {id, shown, ""}));
     return {};
 }
 
@@ -329,6 +366,26 @@ Result<void> mark_pending(
 
 Result<void> mark_failed(store::Transaction& tx, std::int64_t id, const std::string& reason) {
     BERTH_TRY(tx.exec(kMarkFailed, {id, reason}));
+    return {};
+}
+
+Result<std::vector<OutboundRow>> sent_or_going(
+    store::Pool& pool, const std::string& message, const std::string& chat
+) {
+    return to_outbound(pool.exec_autocommit(kSentOrGoing, {message, chat}, OnLoss::kRetry));
+}
+
+Result<void> mark_otherwise(store::Pool& pool, const OutboundRow& row, bool said, WallTime now) {
+    BERTH_TRY(pool.exec_autocommit(
+        said ? kSayOtherwise : kPostOtherwise,
+        {row.id, now, said ? row.said : row.message},
+        OnLoss::kRetry
+    ));
+    return {};
+}
+
+Result<void> forget_said(store::Transaction& tx, std::int64_t id) {
+    BERTH_TRY(tx.exec(kForgetSaid, {id}));
     return {};
 }
 

@@ -51,6 +51,7 @@ struct OutboundRow {
     WallTime expires_at{};
     WallTime edit_since{};  ///< since when it cannot be changed
     int edit_doubts = 0;    ///< how often it was not known whether the change was made
+    std::string said;       ///< the platform's id of the message that a change was (Traits::edits)
     Outgoing outgoing;      ///< a card's buttons bear their action where the token will be
 };
 
@@ -110,6 +111,9 @@ Result<std::vector<InboundRow>> waiting_inbound(
 Result<bool> finish_inbound(store::Transaction& tx, std::int64_t id);
 Result<std::int64_t> count_waiting(store::Pool& pool);
 
+/// Sink::last_heard, of what came after `since`.
+Result<std::vector<LastHeard>> last_heard(store::Pool& pool, WallTime since, std::int64_t most);
+
 /// What the platform wants to find again (Sink::remember).
 Result<void> write_note(store::Pool& pool, const std::string& note);
 Result<std::string> read_note(store::Pool& pool);
@@ -139,13 +143,25 @@ Result<std::vector<OutboundRow>> changed_outbound(
 Result<void> mark_sent(
     store::Pool& pool, std::int64_t id, const std::string& message, std::int64_t shown
 );
-Result<void> mark_shown(store::Pool& pool, std::int64_t id, std::int64_t shown);
+Result<void> mark_shown(
+    store::Pool& pool, std::int64_t id, std::int64_t shown, const std::string& said = {}
+);
 Result<void> mark_shown(store::Transaction& tx, std::int64_t id, std::int64_t shown);
 /// A change waits until `due`, and may have been made `doubts` times.
 Result<void> mark_edit(store::Pool& pool, const OutboundRow& row, WallTime due, int doubts);
 /// Back in line, not before `due`.
 Result<void> mark_pending(store::Pool& pool, std::int64_t id, WallTime due, bool plain, int doubts);
 Result<void> mark_failed(store::Transaction& tx, std::int64_t id, const std::string& reason);
+/// The message that the platform knows as `message`, and those of the chat which are going out, so
+/// that their ids are not known yet.
+Result<std::vector<OutboundRow>> sent_or_going(
+    store::Pool& pool, const std::string& message, const std::string& chat
+);
+/// A message that did not arrive goes out once more, otherwise; its last change alone where that is
+/// `said`.
+Result<void> mark_otherwise(store::Pool& pool, const OutboundRow& row, bool said, WallTime now);
+/// The message that a change was did not arrive.
+Result<void> forget_said(store::Transaction& tx, std::int64_t id);
 /// The new content of every message that follows `follows`; those that were not posted yet are
 /// dropped where `only_posted`.
 Result<void> change_content(

@@ -19,6 +19,11 @@ void check_in(const Json& payload) {
     }
 }
 
+void check_undelivered(const Json& payload) {
+    for (const auto& told : whatsapp::undelivered_of(payload, "106540352242922"))
+        FUZZ_CHECK(!told.message.empty() && is_utf8(told.reason));
+}
+
 void check_out(std::string_view text) {
     chat::Card card;
     card.title = std::string(text.substr(0, text.size() / 2));
@@ -44,6 +49,7 @@ int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
     const auto json = Json::parse(text);
     if (!json) return 0;
     check_in(*json);
+    check_undelivered(*json);
     for (const int status : {200, 400, 401, 429, 500}) (void)whatsapp::error_of(status, *json);
     return 0;
 }

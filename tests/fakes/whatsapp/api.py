@@ -24,7 +24,8 @@ class Api:
             raise Refusal(404, 803, "Phone number not found")
 
     def next_fault(self, route):
-        """{route, kind, skip, times, …}: kind error or error_after {status, code, message, text}, drop, drop_after, late {ms}."""
+        """{route, kind, skip, times, …}: kind error or error_after {status, code, message, text}, drop, drop_after, late {ms}, and of
+        messages undelivered {code, title}: taken, and told later by a status not to have arrived."""
         return next_fault(self.faults, lambda fault: fault.get("route", route) == route)
 
     def fault_answer(self, fault):
@@ -47,6 +48,8 @@ class Api:
         try:
             self.check_sender(request)
             answer = await work()
+            if kind == "undelivered":
+                self.flaws += self.description.check_webhook(self.world.lose(answer["messages"][0]["id"], fault))
         except Refusal as refusal:
             body = refusal.body()
             self.flaws += self.description.check_error(body)
@@ -144,7 +147,7 @@ class Api:
 
     def take_template(self, template, shown):
         known = self.world.templates.get(template["name"])
-        if known is None or known != template["language"]["code"]:
+        if known is None or known["language"] != template["language"]["code"]:
             raise Refusal(404, 132001, "Template name does not exist in the translation")
         texts = [p["text"] for c in template.get("components", []) if c["type"] == "body" for p in c["parameters"]]
         if len(texts) != 1:
@@ -152,3 +155,10 @@ class Api:
         if any(c in texts[0] for c in "\n\t") or "    " in texts[0] or len(texts[0]) > 1024:
             raise Refusal(400, 132007, "Template format character policy violated")
         shown["text"], shown["template"] = texts[0], template["name"]
+        pressed = [c for c in template["components"] if c["type"] == "button"]
+        right = [("quick_reply", str(index), ["payload"]) for index in range(len(known["buttons"]))]
+        if [(c.get("sub_type"), c.get("index"), [p.get("type") for p in c["parameters"]]) for c in pressed] != right:
+            raise Refusal(400, 132018, "Template parameters do not match the template's buttons")
+        shown["buttons"] = known["buttons"]
+        shown["_ids"] = {label: c["parameters"][0]["payload"] for label, c in zip(known["buttons"], pressed)}
+        shown["_kind"] = "button"

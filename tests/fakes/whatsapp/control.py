@@ -42,9 +42,10 @@ class Control(WebhookControl):
         if token is None:
             return web.json_response({"error": "no such button"}, status=404)
         kind = shown[0]["_kind"]
-        payload, message = self.world.arrive(order["person"], {
-            "type": "interactive", "context": {"from": "15550783881", "id": order["id"]},
-            "interactive": {"type": kind, kind: {"id": token, "title": order["button"]}}})
+        pressed = {"type": "interactive", "interactive": {"type": kind, kind: {"id": token, "title": order["button"]}}}
+        if kind == "button":
+            pressed = {"type": "button", "button": {"payload": token, "text": order["button"]}}
+        payload, message = self.world.arrive(order["person"], {**pressed, "context": {"from": "15550783881", "id": order["id"]}})
         self.check(payload)
         return web.json_response({"id": message["id"], "token": token})
 
@@ -56,11 +57,9 @@ class Control(WebhookControl):
         return web.json_response({"id": message["id"]})
 
     async def status(self, request):
-        """{person, id, status}: Meta tells what became of a message."""
+        """{person, id, status}: Meta tells what became of a message; of one that `failed` with {code, title}."""
         order = await request.json()
-        payload = self.world.push({"statuses": [{"id": order["id"], "status": order.get("status", "delivered"),
-                                                 "timestamp": str(int(time.time())), "recipient_id": order["person"]}]})
-        self.check(payload)
+        self.check(self.world.tell(order["person"], order["id"], order.get("status", "delivered"), order))
         return web.json_response({})
 
     async def silence(self, request):
@@ -75,9 +74,9 @@ class Control(WebhookControl):
         return web.json_response({})
 
     async def template(self, request):
-        """{name, language}: a template with one text in its body, approved by Meta."""
+        """{name, language, buttons}: a template with one text in its body and quick replies, approved by Meta."""
         order = await request.json()
-        self.world.templates[order["name"]] = order["language"]
+        self.world.templates[order["name"]] = {"language": order["language"], "buttons": order.get("buttons", [])}
         return web.json_response({})
 
     # --- webhooks ----------------------------------------------------------------------------------

@@ -8,6 +8,8 @@ from common.openapi import read_spec
 
 # What Meta documents in words and the description leaves out.
 DOCUMENTED = {"MediaObject": {"filename": {"type": "string", "maxLength": 240}, "caption": {"type": "string", "maxLength": 1024}}}
+# Its pattern is meant as numbers and read as letters, and refuses its own example; its words say 0 to 9.
+INDEX = {"type": "string", "pattern": "^[0-9]$"}
 # Members of a message that comes in, which the description has for what goes out only.
 ARRIVING = {"from": {"type": "string"}, "id": {"type": "string"}, "timestamp": {"type": "string", "pattern": "^[0-9]+$"},
             "type": {"type": "string"}, "context": {"type": "object"}, "group_id": {"type": "string"}}
@@ -23,6 +25,8 @@ class Description:
         if "$ref" in schema:
             name = schema["$ref"].rsplit("/", 1)[1]
             made = self.whole(self.schemas[name], closed)
+            if name == "TemplateComponent":
+                made["properties"]["index"] = INDEX
             if name in DOCUMENTED:
                 for part in [made] + made.get("oneOf", []):
                     part.setdefault("properties", {}).update(DOCUMENTED[name])

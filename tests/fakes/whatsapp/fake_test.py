@@ -121,6 +121,33 @@ class FakeTest(unittest.TestCase):
         self.refused(self.buttons("same", "same"), 400, 131009)
         self.end(violations=2)
 
+    def test_templates_with_buttons(self):
+        self.fake.control("say", {"person": ADA, "text": "hi"})
+        self.fake.control("template", {"name": "berth_approval", "language": "en", "buttons": ["Approve", "Deny"]})
+        presses = [{"type": "button", "sub_type": "quick_reply", "index": str(n), "parameters": [{"type": "payload", "payload": "id-%d" % n}]}
+                   for n in range(2)]
+        body = {"type": "body", "parameters": [{"type": "text", "text": "May this run?"}]}
+        template = self.text(type="template", template={
+            "name": "berth_approval", "language": {"policy": "deterministic", "code": "en"}, "components": [body, *presses]})
+        del template["text"]
+        sent = self.ok(template)
+        self.assertEqual(self.fake.control("click", {"person": ADA, "id": sent, "button": "Deny"})["token"], "id-1")
+        template["template"]["components"] = [body]
+        self.refused(template, 400, 132018)
+        presses[0]["index"] = "x"
+        template["template"]["components"] = [body, *presses]
+        self.refused(template, 400, 100)
+        self.end(violations=1)
+
+    def test_what_did_not_arrive_is_told_later(self):
+        self.fake.control("say", {"person": ADA, "text": "hi"})
+        self.fake.control("faults", [{"route": "messages", "kind": "undelivered", "code": 131026}])
+        self.ok(self.text())
+        self.assertEqual(len(self.fake.control("chat/" + ADA)["messages"]), 1)
+        self.assertEqual(self.fake.control("state")["pending"], 2)
+        self.fake.control("status", {"person": ADA, "id": "wamid.X", "status": "failed", "code": 131047})
+        self.end()
+
     def test_files(self):
         self.fake.control("say", {"person": ADA, "text": "hi"})
         body = b"".join([b'--xx\r\nContent-Disposition: form-data; name="messaging_product"\r\n\r\nwhatsapp\r\n',

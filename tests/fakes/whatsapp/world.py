@@ -40,6 +40,19 @@ class World:
         self.messages.setdefault(person, []).append(message)
         return message
 
+    def lose(self, identity, error):
+        """A message that was taken did not arrive: it stands nowhere, and Meta tells so."""
+        number = next(n for n, shown in self.messages.items() if any(m["id"] == identity for m in shown))
+        self.messages[number] = [m for m in self.messages[number] if m["id"] != identity]
+        return self.tell(number, identity, "failed", error)
+
+    def tell(self, number, identity, status, error=None):
+        told = {"id": identity, "status": status, "timestamp": str(int(time.time())), "recipient_id": number}
+        if status == "failed":
+            title = error.get("title", "Message undeliverable")
+            told["errors"] = [{"code": error["code"], "title": title, "message": title, "error_data": {"details": "As ordered."}}]
+        return self.push({"statuses": [told]})
+
     def push(self, value):
         """A webhook as Meta posts it."""
         payload = {"object": "whatsapp_business_account", "entry": [{"id": "419561257915477", "changes": [

@@ -2,6 +2,7 @@
 // A chat::Sink that keeps what it was given and lets a test wait for it.
 #pragma once
 
+#include <algorithm>
 #include <condition_variable>
 #include <functional>
 #include <mutex>
@@ -27,6 +28,32 @@ public:
         }
         changed_.notify_all();
         return {};
+    }
+    Result<void> undelivered(const chat::Undelivered& told) override {
+        {
+            const std::lock_guard lock(mutex_);
+            undelivered_.push_back(told);
+        }
+        changed_.notify_all();
+        return {};
+    }
+    Result<std::vector<chat::LastHeard>> last_heard(std::int64_t) override {
+        const std::lock_guard lock(mutex_);
+        std::vector<chat::LastHeard> out;
+        for (auto event = events_.rbegin(); event != events_.rend(); ++event) {
+            const bool said = event->kind == chat::InboundKind::kMessage;
+            const auto known = std::find_if(out.begin(), out.end(), [&](const auto& one) {
+                return one.conversation == event->conversation;
+            });
+            if (known == out.end()) {
+                out.push_back(
+                    {event->conversation, event->direct, said ? event->event_id : std::string()}
+                );
+            } else if (known->message.empty() && said) {
+                known->message = event->event_id;
+            }
+        }
+        return out;
     }
     void health(chat::Health health) override {
         {
@@ -63,6 +90,12 @@ public:
         const std::lock_guard lock(mutex_);
         return events_;
     }
+    /// What did not arrive, after `count` of it were told.
+    std::vector<chat::Undelivered> wait_undelivered(std::size_t count) {
+        wait([&] { return undelivered_.size() >= count; }, seconds{15});
+        const std::lock_guard lock(mutex_);
+        return undelivered_;
+    }
     chat::Health state() const {
         const std::lock_guard lock(mutex_);
         return health_;
@@ -94,6 +127,7 @@ private:
     mutable std::mutex mutex_;
     std::condition_variable changed_;
     std::vector<chat::Inbound> events_;
+    std::vector<chat::Undelivered> undelivered_;
     chat::Health health_;
     std::string note_;
     int failures_ = 0;
