@@ -14,7 +14,7 @@
 namespace berth::testing {
 namespace {
 
-constexpr milliseconds kStartPatience{20'000};
+constexpr milliseconds kStartPatience{120'000};
 
 std::string first_line(int descriptor, const std::string& script) {
     std::string line;
