@@ -8,6 +8,7 @@
 namespace berth::testing {
 namespace {
 
+// What is asked soon is told before it is over, also where a platform takes one message in 3 s.
 constexpr const char* kChatPolicy =
     "version: 1\n"
     "default: allow\n"
@@ -19,7 +20,7 @@ constexpr const char* kChatPolicy =
     "    match: {executable: uname}\n"
     "  - id: ask-soon\n"
     "    action: ask\n"
-    "    ask: {timeout: 3s}\n"
+    "    ask: {timeout: 15s}\n"
     "    match: {executable: uptime}\n";
 
 }  // namespace
