@@ -75,7 +75,7 @@ public:
         gateway_.stop();
         receiver_.stop();
         interactions_.stop();
-        keeper_.remember(true);
+        keeper_.close();
     }
 
     chat::SendResult<chat::Sent> post(const chat::Outgoing& message) override;

@@ -137,4 +137,11 @@ void SessionKeeper::remember(bool at_once) {
     changed_ = true;  // the next time, then
 }
 
+void SessionKeeper::close() {
+    remember(true);
+    const std::lock_guard writing(write_mutex_);
+    const std::lock_guard lock(mutex_);
+    sink_ = nullptr;
+}
+
 }  // namespace berth::discord

@@ -51,6 +51,8 @@ public:
     void advance(const std::string& id, std::int64_t seq);
     /// Remembers what has changed, once in kRememberEvery, or at once.
     void remember(bool at_once);
+    /// Remembers, where that is possible, and lets go of what open() was given.
+    void close();
 
 private:
     mutable std::mutex mutex_;

@@ -56,6 +56,17 @@ TEST(Session, WhatAProcessLeftTheNextOneFinds) {
     EXPECT_EQ(*database.recall(), "");
 }
 
+TEST(Session, AfterItsEndNobodyIsAskedToRememberIt) {
+    SessionKeeper keeper;
+    {
+        berth::testing::Heard database;
+        ASSERT_TRUE(keeper.open(database));
+        keeper.close();
+    }
+    keeper.start({"abc", "wss://gateway.test", 1});  // what it has is still to be remembered
+    keeper.close();
+}
+
 class Limits : public ::testing::Test {
 protected:
     milliseconds take(const std::string& major, bool by_token = false) {
