@@ -126,6 +126,9 @@ void SocketMode::hear(Line& line, std::string_view text) {
 void SocketMode::keep() {
     std::unique_ptr<Line> line;
     int failures = 0;
+    const auto rest_after_failure = [&](milliseconds asked) {
+        return rest(std::max(backoff(failures++, settings_.first_retry, kLongestRetry), asked));
+    };
     for (;;) {
         chat::SendError why;
         auto next = connect(why);
@@ -136,8 +139,7 @@ void SocketMode::keep() {
             }();
             if (!listening) tell_({false, why.reason});
             log::info("no new connection to Slack", {{"why", why.reason}});
-            const auto time = backoff(failures++, settings_.first_retry, kLongestRetry);
-            if (!rest(std::max(time, why.retry_after))) return;
+            if (!rest_after_failure(why.retry_after)) return;
             continue;
         }
         failures = 0;
@@ -165,12 +167,10 @@ void SocketMode::keep() {
         if (closed) {
             line.reset();
             tell_({false, "the connection to Slack ended: " + reason});
-            const auto time = backoff(failures++, settings_.first_retry, kLongestRetry);
-            if (!rest(std::max(time, why.retry_after))) return;
+            if (!rest_after_failure({})) return;
         } else if (reason == "link_disabled") {
             tell_({false, "Socket Mode is switched off for this app (link_disabled)"});
-            const auto time = backoff(failures++, settings_.first_retry, kLongestRetry);
-            if (!rest(std::max(time, why.retry_after))) return;
+            if (!rest_after_failure({})) return;
         }
     }
 }

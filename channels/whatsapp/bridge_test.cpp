@@ -92,6 +92,17 @@ protected:
             return world_->berth().decided.size() == 1 && world_->berth().decided[0].approve();
         });
     }
+    /// Bob has said something: his window of 24 hours is open.
+    void start_with_bob() {
+        start();
+        say("whoami", kBob);
+        wait_for("bob", kBob);
+    }
+    void approve_by_press(const Json& card) {
+        press(card, "Approve", kBob);
+        EXPECT_TRUE(approved());
+        EXPECT_EQ(wait_for("by bob", kBob).string_or("answers", ""), card.string_or("id", "-"));
+    }
     /// As Meta does that did not hear of the answer.
     void tell_again(int count) {
         fake_.tell("redeliver", R"({"count":)" + std::to_string(count) + "}");
@@ -123,33 +134,23 @@ TEST_F(WhatsAppBridge, ACommandRunsAndTellsHowItEnded) {
 }
 
 TEST_F(WhatsAppBridge, AnApprovalIsDecidedByAPress) {
-    start();
-    say("whoami", kBob);  // the window of 24 hours is open
-    wait_for("bob", kBob);
+    start_with_bob();
     world_->tell(world_->held("ap_1"), "requested");
     const Json card = wait_for("git push --force", kBob);
-    press(card, "Approve", kBob);
-    EXPECT_TRUE(approved());
-    EXPECT_EQ(wait_for("by bob", kBob).string_or("answers", ""), card.string_or("id", "-"));
+    approve_by_press(card);
 }
 
 TEST_F(WhatsAppBridge, ACardAfterADayOfSilenceHasButtons) {
-    start();
-    say("whoami", kBob);
-    wait_for("bob", kBob);
+    start_with_bob();
     fake_.tell("silence", std::string(R"({"person":")") + kBob + R"(","hours":25})");
     world_->tell(world_->held("ap_1"), "requested");
     const Json card = wait_for("git push --force", kBob);
     EXPECT_EQ(card.string_or("template", ""), "berth_approval");
-    press(card, "Approve", kBob);
-    EXPECT_TRUE(approved());
-    EXPECT_EQ(wait_for("by bob", kBob).string_or("answers", ""), card.string_or("id", "-"));
+    approve_by_press(card);
 }
 
 TEST_F(WhatsAppBridge, ACardThatDidNotArriveIsAskedByATemplate) {
-    start();
-    say("whoami", kBob);
-    wait_for("bob", kBob);
+    start_with_bob();
     lose(131'047);
     world_->tell(world_->held("ap_1"), "requested");
     const Json card = wait_for("git push --force", kBob);

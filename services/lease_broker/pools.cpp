@@ -70,8 +70,8 @@ constexpr Statement kOverdueCleanings{
     "overdue_cleanings"};
 constexpr Statement kSilent{
     "SELECT id FROM machines WHERE state IN ('provisioning', 'draining', 'failed') AND clean_by IS "
-    "NULL AND changed_at <= CASE WHEN state = 'provisioning' THEN $1::timestamptz ELSE "
-    "$2::timestamptz END ORDER BY changed_at LIMIT $3",
+    "NULL AND changed_at <= $2 AND (state <> 'provisioning' OR changed_at <= $1) ORDER BY "
+    "changed_at LIMIT $3",
     "silent_machines"};
 constexpr Statement kCountAll{
     "SELECT profile, org, state, lease = '' AS free, clean_by IS NOT NULL AS cleaning, count(*), "

@@ -98,12 +98,12 @@ struct MachineFilter {
     int limit = 50;
 };
 Result<std::vector<Machine>> list_machines(store::Pool& pool, const MachineFilter& filter);
-/// Cleanings that have not been told to be done in time.
 /// Machines that have been on their way since `created_before`, or out since `removed_before`, and
-/// of which nothing was heard.
+/// of which nothing was heard. `created_before` is not the later of the two.
 Result<std::vector<std::string>> silent_machines(
     store::Pool& pool, WallTime created_before, WallTime removed_before, int limit
 );
+/// Cleanings that have not been told to be done in time.
 Result<std::vector<std::string>> overdue_cleanings(store::Pool& pool, WallTime now, int limit);
 /// By profile and org; `profile` empty: all.
 using PoolCounts = std::map<std::pair<std::string, std::string>, PoolCount>;

@@ -422,16 +422,22 @@ TEST(Guard, AnEditedCommandRunsInsteadOfTheOld) {
     EXPECT_EQ(run.out(), "GNU/Linux\n") << run.err();
 }
 
+/// Run "a", in which process $p is held while `words` are carried out.
+Reader& start_beside_held(GuardedMachine& machine, const std::string& words, Held& held) {
+    Reader& run = machine.start_guarded(
+        "a",
+        "uname -s & p=$!; while ! test -s pid; do sleep 0.01; done; " + words + "; wait $p; echo $?"
+    );
+    held = machine.held("a");
+    std::ofstream(machine.dir / "workspace/pid") << "held\n";
+    return run;
+}
+
 TEST(Guard, AHeldProcessIsOutOfReachAndDiesOfItsSignals) {
     GuardedMachine machine(kAsking);
     BERTH_NEEDS_SANDBOX(machine);
-    Reader& run = machine.start_guarded(
-        "a",
-        "uname -s & p=$!; while ! test -s pid; do sleep 0.01; done; ./probe attack $p; kill $p;"
-        "wait $p; echo $?"
-    );
-    const Held held = machine.held("a");
-    std::ofstream(machine.dir / "workspace/pid") << "held\n";
+    Held held;
+    Reader& run = start_beside_held(machine, "./probe attack $p; kill $p", held);
     ASSERT_TRUE(run.until_ended());
     EXPECT_EQ(
         run.out(),
@@ -448,13 +454,8 @@ TEST(Guard, AHeldProcessIsOutOfReachAndDiesOfItsSignals) {
 TEST(Guard, AHeldProcessMayBeStoppedAndContinued) {
     GuardedMachine machine(kAsking);
     BERTH_NEEDS_SANDBOX(machine);
-    Reader& run = machine.start_guarded(
-        "a",
-        "uname -s & p=$!; while ! test -s pid; do sleep 0.01; done; kill -STOP $p; kill -CONT $p;"
-        "echo sent; wait $p; echo $?"
-    );
-    const Held held = machine.held("a");
-    std::ofstream(machine.dir / "workspace/pid") << "held\n";
+    Held held;
+    Reader& run = start_beside_held(machine, "kill -STOP $p; kill -CONT $p; echo sent", held);
     ASSERT_TRUE(run.until([&] { return run.out() == "sent\n"; }));
     claim(machine, "a", run, held);
     ASSERT_TRUE(run.until_ended());

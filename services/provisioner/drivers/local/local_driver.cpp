@@ -65,10 +65,9 @@ bool LocalDriver::is_ours(const fs::path& machine_folder) const {
 
 Result<bool> LocalDriver::is_there(const std::string& machine) const {
     const fs::path mark = folder(machine) / "node" / "owner";
-    if (is_ours(folder(machine))) return true;
+    if (const auto owner = read_file(mark, 4096)) return *owner == settings_.deployment;
     std::error_code error;
     const bool marked = fs::exists(mark, error);
-    if (marked && read_file(mark)) return false;  // another's
     if (!marked && !error && fs::is_directory(settings_.machines_dir, error)) return false;
     return unavailable("cannot_look", mark.string() + " cannot be read");
 }
