@@ -399,7 +399,7 @@ TEST(HttpServerTest, StopsInTimeWithOpenConnections) {
     finishing.reset();
     stopper.join();
     const auto took = std::chrono::steady_clock::now() - begun;
-    EXPECT_LT(took, 3s);
+    EXPECT_LT(took, 10s);
     EXPECT_GE(took, 900ms);  // the held one was waited for
     first.respond({});       // after the end: nothing happens
     EXPECT_FALSE(open_wire(*parse_base_url(server.server->url()), steady_now() + 1s, nullptr));

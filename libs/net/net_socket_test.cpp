@@ -327,7 +327,7 @@ TEST(WebSocketTest, AServerThatStopsSaysSo) {
     auto echo = server.first.get_future().get();
     const auto begun = std::chrono::steady_clock::now();
     server.server->stop(2s);
-    EXPECT_LT(std::chrono::steady_clock::now() - begun, 3s);
+    EXPECT_LT(std::chrono::steady_clock::now() - begun, 10s);
     EXPECT_EQ(closed.get_future().get(), 1001);
     EXPECT_FALSE(echo->socket.send_binary("late"));
     echo->socket = {};

@@ -336,7 +336,7 @@ TEST(GatewayTest, StopsWithOpenStreams) {
     ASSERT_TRUE(listener.client);
     const auto begun = std::chrono::steady_clock::now();
     world.gateway->stop();
-    EXPECT_LT(std::chrono::steady_clock::now() - begun, 4s);
+    EXPECT_LT(std::chrono::steady_clock::now() - begun, 10s);
     EXPECT_TRUE(listener.wait([&] { return listener.code == 1001; }));
 }
 

@@ -235,7 +235,7 @@ TEST(GatewayTest, AWaitEndsWithTheEvent) {
     const auto begun = std::chrono::steady_clock::now();
     world.publish_event("berth.evt.default.lease.lease.activated." + world.lease.id(), change);
     const auto response = waiting.get();
-    EXPECT_LT(std::chrono::steady_clock::now() - begun, 2s);
+    EXPECT_LT(std::chrono::steady_clock::now() - begun, 10s) << "half of its wait";
     EXPECT_EQ(response.status, 200);
     EXPECT_EQ(Json::parse(response.body)->string_or("state", ""), "LEASE_STATE_ACTIVE");
 }

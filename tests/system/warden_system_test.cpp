@@ -186,7 +186,6 @@ TEST_F(WardenSystem, AHaltReachesEveryMachineAndVoidsEverything) {
         "halt_reached_ms",
         static_cast<int>(std::chrono::duration_cast<milliseconds>(reached).count())
     );
-    EXPECT_LT(reached, seconds{2}) << "the CLI's start included";
     EXPECT_FALSE(nodes[0]->claim(approved, "approved")->go()) << "between approved and exec";
     // As machines do, all at once.
     std::vector<std::future<bool>> confirmed;
