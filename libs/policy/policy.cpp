@@ -246,6 +246,12 @@ bool Policy::drops(std::string_view variable) const {
     return is_dangerous_variable(variable) || name_matches(state_->data.drop, variable);
 }
 
+EnvironmentRules Policy::environment() const {
+    EnvironmentRules rules{dangerous_variables(), state_->data.keep};
+    rules.drop.insert(rules.drop.end(), state_->data.drop.begin(), state_->data.drop.end());
+    return rules;
+}
+
 std::optional<std::vector<std::string>> Policy::group(std::string_view name) const {
     const auto found = state_->data.groups.find(std::string(name));
     if (found == state_->data.groups.end()) return std::nullopt;

@@ -71,6 +71,11 @@ struct Step {
     std::string why;
 };
 
+/// Names of variables as in name_matches(): what is not handed on, but for what is kept.
+struct EnvironmentRules {
+    std::vector<std::string> drop, keep;
+};
+
 class Policy {
 public:
     /// Errors: code "bad_policy"; the message names every mistake, one a line, each as
@@ -99,6 +104,8 @@ public:
     /// exec may not set anew: dangerous_variables() and the file's `environment.drop`, but not its
     /// `environment.allow`.
     bool drops(std::string_view variable) const;
+    /// What drops() goes by, as patterns of name_matches(), for a process that has no policy.
+    EnvironmentRules environment() const;
     /// Members of an approver group; nullopt: no such group.
     std::optional<std::vector<std::string>> group(std::string_view name) const;
     /// Executable names that rules speak of: what a shim has to stand for.

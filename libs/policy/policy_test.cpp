@@ -407,6 +407,9 @@ TEST(DecideTest, AVariableIsAllowedByItsNameOnly) {
     EXPECT_TRUE(file->drops("MY_HOOK"));
     EXPECT_TRUE(file->drops("LD_PRELOAD"));
     EXPECT_FALSE(file->drops("PATH"));
+    const EnvironmentRules rules = file->environment();
+    EXPECT_TRUE(name_matches(rules.drop, "MY_HOOK") && name_matches(rules.drop, "LD_PRELOAD"));
+    EXPECT_EQ(rules.keep, std::vector<std::string>{"PYTHONPATH"});
     plan.env = {{"MY_HOOK", "x", false}};
     EXPECT_EQ(ask(file, plan).rule, "environment");
     plan.env = {{"PYTHONPATH", "x", false}};

@@ -26,6 +26,7 @@ void BusLink::stop() {
     if (thread_.joinable()) thread_.join();
     if (connection_ != nullptr) {
         events_.on_down();
+        reconnects_.reset();
         connection_.reset();
     }
 }
@@ -87,13 +88,20 @@ void BusLink::take(std::unique_ptr<bus::Connection> connection, std::uint64_t ge
     if (generation != generation_) return;  // closed again meanwhile; another is on its way
     connection_ = std::move(connection);
     log::info("connected to the bus");
+    reconnects_ = connection_->on_reconnect([this, generation] {
+        loop_.post([this, generation] {
+            if (generation == generation_) events_.on_again();
+        });
+    });
     events_.on_up(*connection_);
+    events_.on_again();
 }
 
 void BusLink::lose(std::uint64_t generation) {
     if (generation != generation_) return;
     log::warning("the connection to the bus closed; making a new one");
     if (connection_ != nullptr) events_.on_down();
+    reconnects_.reset();
     ++generation_;
     {
         const std::lock_guard lock(mutex_);

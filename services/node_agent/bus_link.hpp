@@ -21,6 +21,9 @@ public:
     struct Events {
         std::function<void(bus::Connection&)> on_up;  ///< make consumers and channels on it
         std::function<void()> on_down;                ///< drop them all, now
+        /// Something may have come and gone: after on_up, and when a connection that lives on is
+        /// through again.
+        std::function<void()> on_again;
     };
     using Done = std::function<void(Result<bus::PubAck>)>;
 
@@ -50,6 +53,7 @@ private:
     bus::ConnectSettings settings_;
     Events events_;
     std::unique_ptr<bus::Connection> connection_;
+    std::shared_ptr<void> reconnects_;
     std::uint64_t generation_ = 0;
 
     std::mutex mutex_;

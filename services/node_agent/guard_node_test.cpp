@@ -2,6 +2,7 @@
 // Proves the machine's side of warden on a real nats-server: policy, held commands over kill -9,
 // audit, halts.
 #include <gtest/gtest.h>
+#include <sys/utsname.h>
 
 #include <algorithm>
 
@@ -144,6 +145,35 @@ TEST(GuardNode, AHeldCommandOutlivesItsNodeAgent) {
     const Output output = world.output("rn_1");
     EXPECT_EQ(output.out, "Linux\n126\n");
     EXPECT_EQ(output.err, "berth: denied by rule ask-uname: not today\n");
+}
+
+TEST(GuardNode, ADecisionThatCameAndWentIsHeardWhenTheBusIsBack) {
+    World world("enforce");
+    BERTH_NEEDS_SANDBOX(world.machine);
+    WardenDouble warden(world);
+    warden.set_policy(kPolicy);
+    world.start_agent();
+    ASSERT_TRUE(world.ask("start", world.command("rn_1", "uname -s; uname -o")));
+    ASSERT_TRUE(warden.until([&] { return warden.asks.size() == 1; }));
+    v1::RunHeld held;
+    ASSERT_TRUE(world.read(
+        "EVT",
+        "berth.evt.acme.node.run.held.m_1",
+        [&](const bus::Message& message) { return held.ParseFromString(message.payload); }
+    )) << "it has its answer";
+    warden.decide_unheard(warden.asks[0].held(), {});
+    world.nats.restart();
+    ASSERT_TRUE(warden.until([&] { return warden.asks.size() == 2; }));
+    // The same for one that was edited, and a node agent that was not there.
+    world.agent.kill();
+    warden.decide_unheard(warden.asks[1].held(), {"uname", "-r"});
+    world.start_agent();
+    const Output output = world.output("rn_1");
+    utsname kernel{};
+    ::uname(&kernel);
+    EXPECT_EQ(output.out, "Linux\n" + std::string(kernel.release) + "\n") << output.err;
+    EXPECT_EQ(warden.asks.size(), 2U);
+    EXPECT_EQ(warden.claims.size(), 2U);
 }
 
 TEST(GuardNode, ADecisionStartsTheHeldCommandSoon) {

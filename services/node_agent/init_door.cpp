@@ -231,7 +231,7 @@ int describe(const char* cwd, char** argv, int argc) {
     if (fd < 0) die("memfd_create");
     std::uint32_t envc = 0;
     while (::environ[envc] != nullptr) ++envc;
-    const InitLaunch head{0, 0, 0, static_cast<std::uint32_t>(argc), envc, 0};
+    const InitLaunch head{0, 0, 0, static_cast<std::uint32_t>(argc), envc, 0, 0, 0};
     (void)!::write(fd, &head, sizeof head);
     const auto put = [fd](const char* text) {
         const auto size = static_cast<ssize_t>(std::strlen(text) + 1);

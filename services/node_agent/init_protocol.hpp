@@ -10,7 +10,7 @@ namespace berth::node {
 /// Descriptors berth-init finds open in mode `run`. The command gets neither.
 inline constexpr int kInitControlFd = 3;  ///< SOCK_SEQPACKET to the supervisor
 inline constexpr int kInitLaunchFd =
-    4;  ///< memfd: InitLaunch, then NUL-ended strings: cwd, argv…, env…
+    4;  ///< memfd: InitLaunch, then NUL-ended strings: cwd, argv…, env…, drop…, keep…
 /// In a container, where the guard runs beside the commands: the words of the run's supervisor and
 /// that guard (run_socket.hpp).
 inline constexpr int kInitGuardFd = 5;
@@ -23,6 +23,8 @@ struct InitLaunch {
     std::uint32_t cols;
     std::uint32_t argc;
     std::uint32_t envc;
+    std::uint32_t dropc;  ///< of the image's environment: see Launch::env_drop
+    std::uint32_t keepc;
     std::uint32_t guard;  ///< kGuardTraced | kGuardFiltered
 };
 /// The command waits before its exec until it is traced: see kInitTraceMe.

@@ -65,6 +65,8 @@ struct Command {
     const char* cwd = "";
     char** argv = nullptr;
     char** env = nullptr;
+    char** drop = nullptr;
+    char** keep = nullptr;
 };
 
 /// Walks NUL-ended strings and never past the end of the mapping.
@@ -108,6 +110,8 @@ Command read_command() {
     };
     command.argv = take(command.head.argc);
     command.env = take(command.head.envc);
+    command.drop = take(command.head.dropc);
+    command.keep = take(command.head.keepc);
     return command;
 }
 
@@ -127,13 +131,29 @@ bool names(char** list, const char* entry) {
     return false;
 }
 
-/// The container's environment is the image's: it holds where the launch says nothing else.
+/// An entry of an environment against names, which may end in '*'.
+bool matches(char** names, const char* entry) {
+    const std::size_t size = std::strcspn(entry, "=");
+    for (; *names != nullptr; ++names) {
+        const std::size_t length = std::strlen(*names);
+        const bool open = length > 0 && (*names)[length - 1] == '*';
+        const std::size_t compared = open ? length - 1 : length;
+        if ((open ? size >= compared : size == compared) &&
+            std::strncmp(*names, entry, compared) == 0)
+            return true;
+    }
+    return false;
+}
+
+/// The container's environment is the image's: it holds where the launch says nothing else, and
+/// the policy has nothing against it.
 void add_image_environment(Command& command) {
     char** merged = make_list(count_of(command.env) + count_of(::environ));
     std::size_t count = 0;
     for (char** entry = command.env; *entry != nullptr; ++entry) merged[count++] = *entry;
     for (char** entry = ::environ; *entry != nullptr; ++entry) {
-        if (!names(command.env, *entry)) merged[count++] = *entry;
+        const bool dropped = matches(command.drop, *entry) && !matches(command.keep, *entry);
+        if (!dropped && !names(command.env, *entry)) merged[count++] = *entry;
     }
     command.env = merged;
 }

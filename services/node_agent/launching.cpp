@@ -20,14 +20,16 @@ Result<Fd> write_init_launch(const Launch& launch, std::uint32_t guard) {
         launch.cols,
         static_cast<std::uint32_t>(launch.argv.size()),
         static_cast<std::uint32_t>(launch.env.size()),
+        static_cast<std::uint32_t>(launch.env_drop.size()),
+        static_cast<std::uint32_t>(launch.env_keep.size()),
         guard};
     std::string bytes(reinterpret_cast<const char*>(&head), sizeof head);
     const auto put = [&bytes](const std::string& text) {
         bytes.append(text.c_str(), text.size() + 1);
     };
     put(launch.cwd);
-    for (const auto& word : launch.argv) put(word);
-    for (const auto& word : launch.env) put(word);
+    for (const auto* list : {&launch.argv, &launch.env, &launch.env_drop, &launch.env_keep})
+        for (const auto& word : *list) put(word);
     Fd fd(::memfd_create("berth-launch", MFD_CLOEXEC));
     if (!fd ||
         ::write(fd.get(), bytes.data(), bytes.size()) != static_cast<ssize_t>(bytes.size())) {

@@ -48,7 +48,8 @@ Node::Node(Loop& loop, const Settings& settings, Place& place, bus::ConnectSetti
           loop,
           std::move(bus),
           {[this](bus::Connection& connection) { on_bus_up(connection); },
-           [this] { on_bus_down(); }}
+           [this] { on_bus_down(); },
+           [this] { on_bus_again(); }}
       ),
       warden_(std::make_shared<WardenLink>(loop, settings, [this] { on_warden(); })),
       copies_(
@@ -91,7 +92,11 @@ void Node::on_bus_up(bus::Connection& connection) {
     renewal_->bus_up(connection);
     warden_->bus_up(connection);
     for (const auto& [id, run] : runs_) run->bus_up(connection);
+}
+
+void Node::on_bus_again() {
     send_presence();  // at once: the provisioner waits for the first word of a new machine
+    for (const auto& [id, run] : runs_) run->guard().ask_again();
 }
 
 void Node::on_warden() {

@@ -37,6 +37,7 @@ public:
 
 private:
     void on_bus_up(bus::Connection& connection);
+    void on_bus_again();
     void on_bus_down();
     void on_warden();
     void consume(bus::Connection& connection);

@@ -17,7 +17,7 @@
 namespace berth::node {
 namespace {
 
-constexpr std::string_view kMagic = "BERTHRUN4\n";
+constexpr std::string_view kMagic = "BERTHRUN5\n";
 constexpr std::string_view kStates[] = {"succeeded", "failed", "canceled", "timed_out", "lost"};
 
 /// "key=value" lines; the last, `reason`, may hold anything.
@@ -63,7 +63,7 @@ std::string Launch::encode() const {
           static_cast<std::uint64_t>(grace_ms)}) {
         out.put(value);
     }
-    out.put(holder).put(cwd).put(sandbox).put(argv).put(env);
+    out.put(holder).put(cwd).put(sandbox).put(argv).put(env).put(env_drop).put(env_keep);
     for (const std::string* text :
          {&guard.level,
           &guard.folder,
@@ -96,6 +96,8 @@ Result<Launch> Launch::decode(std::string_view bytes) {
     launch.sandbox = source.list();
     launch.argv = source.list();
     launch.env = source.list();
+    launch.env_drop = source.list();
+    launch.env_keep = source.list();
     for (std::string* text :
          {&launch.guard.level,
           &launch.guard.folder,

@@ -39,6 +39,9 @@ struct Launch {
         sandbox;  ///< argv of the program that ends in exec of `berth-init run`
     std::vector<std::string> argv;
     std::vector<std::string> env;
+    /// What of an image's own environment the policy does not hand on, but for what it keeps:
+    /// names, or beginnings of names with '*'.
+    std::vector<std::string> env_drop, env_keep;
     /// How its commands are guarded; level empty: not at all.
     struct Guard {
         std::string level;   ///< "observe", "shim" or "enforce"

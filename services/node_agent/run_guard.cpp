@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <charconv>
 
+#include "core/id.hpp"
 #include "log/log.hpp"
 #include "node_agent/audit_log.hpp"
 #include "node_agent/warden_link.hpp"
@@ -56,14 +57,29 @@ bool RunGuard::on_word(const RunWord& word) {
         return false;
     const auto texts = unpack(word.data);
     if (!texts || texts->empty()) return true;
-    if (word.word == Word::kHeld) ask(texts->front());
+    if (word.word == Word::kHeld) held(texts->front());
     if (word.word == Word::kUnheld && texts->size() == 3) unheld(*texts);
     if (word.word == Word::kClaim && texts->size() == 4) claim(*texts);
     if (word.word == Word::kFrozen && texts->size() == 2) frozen_ = (*texts)[1];
     return true;
 }
 
-/// Also when it was asked before: the command id is the same, and so is the answer.
+void RunGuard::held(const std::string& id) {
+    // Decided while nobody was here to say so.
+    std::error_code error;
+    if (std::filesystem::exists(held_file(id).string() + ".decision", error))
+        send_texts(Word::kDecide, {id});
+    if (approvals_.emplace(id, std::string()).second) ask(id);
+}
+
+void RunGuard::ask_again() {
+    for (const auto& [id, approval] : approvals_) {
+        // Whoever was not answered yet asks on by itself.
+        if (!approval.empty()) ask(id);
+    }
+}
+
+/// Also when it was asked before: warden knows what is held by its name.
 void RunGuard::ask(const std::string& id) {
     const auto bytes = read_file(held_file(id));
     const auto held = bytes ? Held::decode(*bytes) : Result<Held>(bytes.error());
@@ -71,11 +87,6 @@ void RunGuard::ask(const std::string& id) {
         return log::warning(
             "a held command cannot be read", {{"run", spec_.run()}, {"error", held.error()}}
         );
-    // Decided while nobody was here to say so.
-    std::error_code error;
-    if (std::filesystem::exists(held_file(id).string() + ".decision", error))
-        send_texts(Word::kDecide, {id});
-    if (!approvals_.emplace(id, std::string()).second) return;
     warden::v1::Ask ask;
     *ask.mutable_plan() = to_proto(held->plan, held->digest);
     *ask.mutable_origin() = origin();
@@ -85,7 +96,8 @@ void RunGuard::ask(const std::string& id) {
     context_.warden.ask_surely(
         "ask",
         ask,
-        id,
+        // Another each time: the answer to the first would be that of then.
+        make_ulid(Clock::system().now(), Random::system()),
         weak_from_this(),
         [this, id](const Result<std::string>& answer) {
             if (answer) return on_approval(id, *answer);
@@ -105,8 +117,11 @@ void RunGuard::on_approval(const std::string& id, const std::string& payload) {
         if (approval.state() == warden::v1::APPROVAL_STATE_PENDING) abandon(approval.id());
         return;
     }
-    known->second = approval.id();
-    if (approval.state() == warden::v1::APPROVAL_STATE_PENDING) return tell("held", id);
+    const bool first = std::exchange(known->second, approval.id()).empty();
+    if (approval.state() == warden::v1::APPROVAL_STATE_PENDING) {
+        if (first) tell("held", id);
+        return;
+    }
     Decision decision;
     decision.held = id;
     decision.approval = approval.id();
@@ -116,6 +131,8 @@ void RunGuard::on_approval(const std::string& id, const std::string& payload) {
     if (approval.terms().has_execution_timeout())
         decision.execution_timeout_ms =
             service::to_milliseconds(approval.terms().execution_timeout()).count();
+    if (!approval.plan().replaces().empty())
+        decision.edited_argv.assign(approval.plan().argv().begin(), approval.plan().argv().end());
     write_decision(decision);
 }
 

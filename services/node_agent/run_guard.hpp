@@ -35,6 +35,9 @@ public:
     /// Warden has all of the audit.
     bool drained() const;
 
+    /// What became of all that is held: decisions may have come and gone while the bus was away.
+    void ask_again();
+
     bool holds(const std::string& held) const;
     Result<void> decide(const v1::Decide& command);
 
@@ -45,6 +48,7 @@ public:
     void forget_freeze() { frozen_.clear(); }
 
 private:
+    void held(const std::string& id);
     void ask(const std::string& id);
     void on_approval(const std::string& id, const std::string& payload);
     void write_decision(const Decision& decision);

@@ -41,10 +41,10 @@ public:
                                    .on_closed = {}}
         ).value();
         stream("CMD_NODE", "berth.cmd.node.>", R"("retention":"workqueue")");
-        stream("RPL", "berth.rpl.>", R"("storage":"memory")");
+        stream("RPL", "berth.rpl.>", R"("storage":"file")");
         stream("EVT", "berth.evt.>", R"("storage":"file")");
         stream("OUT", "berth.out.>", R"("storage":"file","discard":"new")");
-        stream("LIVE", "berth.live.>", R"("storage":"memory")");
+        stream("LIVE", "berth.live.>", R"("storage":"file")");
         request(
             "$JS.API.CONSUMER.DURABLE.CREATE.CMD_NODE.node-m_1",
             R"({"stream_name":"CMD_NODE","config":{"durable_name":"node-m_1","ack_policy":"explicit","ack_wait":3000000000,"filter_subject":"berth.cmd.node.m_1.>"}})"

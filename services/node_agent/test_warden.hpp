@@ -15,6 +15,7 @@
 #include "core/id.hpp"
 #include "core/text.hpp"
 #include "node_agent/test_node_world.hpp"
+#include "policy/wire.hpp"
 
 namespace berth::node::testing {
 
@@ -94,7 +95,19 @@ public:
         EXPECT_TRUE(world_.ask("decide", decide));
     }
 
-    std::vector<warden::v1::Ask> asks;
+    /// The machine is not told: only when it asks again it hears of it.
+    void decide_unheard(const std::string& held, const std::vector<std::string>& edited) {
+        const std::lock_guard lock(mutex_);
+        warden::v1::Approval& approval = approvals_.at(held);
+        approval.set_state(warden::v1::APPROVAL_STATE_APPROVED);
+        if (edited.empty()) return;
+        approval.set_id("ap_edited");
+        approval.mutable_plan()->set_replaces(approval.plan().digest());
+        approval.mutable_plan()->mutable_argv()->Assign(edited.begin(), edited.end());
+        approval.mutable_plan()->set_digest(policy::digest(policy::to_plan(approval.plan())));
+    }
+
+    std::vector<warden::v1::Ask> asks;  ///< one for each that is held
     std::vector<warden::v1::Claim> claims;
     std::vector<warden::v1::Abandon> abandoned;
     std::vector<warden::v1::Halted> halted;
@@ -169,11 +182,15 @@ private:
             return {snapshot.GetTypeName(), snapshot.SerializeAsString()};
         }
         if (verb == "ask") {
-            const auto ask = keep(message, asks);
-            warden::v1::Approval approval;
-            approval.set_id("ap_" + ask.held());
-            approval.set_state(warden::v1::APPROVAL_STATE_PENDING);
-            *approval.mutable_plan() = ask.plan();
+            warden::v1::Ask ask;
+            EXPECT_TRUE(ask.ParseFromString(message.payload));
+            warden::v1::Approval& approval = approvals_[ask.held()];
+            if (approval.id().empty()) {
+                keep(message, asks);
+                approval.set_id("ap_" + ask.held());
+                approval.set_state(warden::v1::APPROVAL_STATE_PENDING);
+                *approval.mutable_plan() = ask.plan();
+            }
             return {approval.GetTypeName(), approval.SerializeAsString()};
         }
         if (verb == "claim") {
@@ -225,6 +242,7 @@ private:
     warden::v1::Beat beat_;
     warden::v1::PolicyVersion policy_;
     std::map<std::string, std::pair<std::string, std::string>> outcomes_;
+    std::map<std::string, warden::v1::Approval> approvals_;  // by what is held
     std::unique_ptr<bus::Receiver> commands_;
     std::unique_ptr<bus::Receiver> queries_;
     std::thread beats_;

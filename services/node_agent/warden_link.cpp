@@ -318,6 +318,10 @@ bool WardenLink::drops(std::string_view variable) const {
     return policy_ && policy_->drops(variable);
 }
 
+policy::EnvironmentRules WardenLink::environment() const {
+    return policy_ ? policy_->environment() : policy::EnvironmentRules{};
+}
+
 std::string WardenLink::command_id(const std::string& what) {
     return ulid_from_bytes(identity::sha256("berth-node/" + what).substr(0, 16));
 }

@@ -42,6 +42,8 @@ public:
     Result<void> prepare(Launch& launch, const std::filesystem::path& run_folder) const;
     /// True for a variable that the policy in force does not hand on to a command.
     bool drops(std::string_view variable) const;
+    /// The same as patterns; none without a policy.
+    policy::EnvironmentRules environment() const;
     const std::vector<warden::v1::Halt>& halts() const { return halts_; }
     /// A halt in force in words for people; empty for one that is not.
     std::string reason_of(const std::string& halt) const;

@@ -234,6 +234,12 @@ v1::Claimed claim(
     return out;
 }
 
+std::string words_of(const v1::Approval& approval) {
+    if (!approval.comment().empty() || approval.state() == ApprovalState::APPROVAL_STATE_APPROVED)
+        return approval.comment();
+    return std::string(state_name(approval.state())) + " by " + approval.decided_by();
+}
+
 v1::Approval brief(const v1::Approval& approval) {
     v1::Approval out = approval;
     out.mutable_plan()->clear_argv();

@@ -77,6 +77,8 @@ v1::Claimed claim(
 /// "pending", "approved", …
 std::string_view state_name(ApprovalState state);
 ApprovalState approval_state(std::string_view name);
+/// What the machine is told of a decision: the decider's comment, else that it is a no and whose.
+std::string words_of(const v1::Approval& approval);
 /// The approval as events and lists carry it: `shown` says what the plan is, and its arguments and
 /// values, which may be long and secret, stay with who asks for the one approval.
 v1::Approval brief(const v1::Approval& approval);

@@ -139,8 +139,12 @@ WardenHandlers::Outcome WardenHandlers::ask(
     BERTH_ASSIGN(const Org org, repo::lock_org(tx, org_name, repo::Hold::kShared));
     BERTH_TRY(check_belongs(tx, request.origin(), machine));
     BERTH_ASSIGN(const auto known, repo::find_held(tx, machine, request.held()));
-    if (known && known->body.plan().digest() == request.plan().digest())
-        return reply_with(known->body);
+    if (known && (known->body.plan().digest() == request.plan().digest() ||
+                  !known->body.plan().replaces().empty())) {
+        v1::Approval told = known->body;
+        if (!known->pending()) told.set_comment(words_of(told));
+        return reply_with(told);
+    }
 
     Record record;
     record.held = request.held();

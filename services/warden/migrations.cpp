@@ -120,13 +120,18 @@ CREATE INDEX approvals_ended ON approvals (created_at) WHERE NOT live;
 CREATE INDEX grants_ended ON grants (made_at) WHERE NOT live;
 )";
 
+// A machine that asks again hears also what was decided long ago.
+constexpr std::string_view kHeld = R"(
+CREATE INDEX approvals_of_held ON approvals (machine, held, created_at DESC, id DESC);
+)";
+
 }  // namespace
 
 std::span<const store::Migration> migrations() {
     static const std::string first =
         std::string(store::kInboxOutboxDdl) + std::string(store::kLeaderDdl) + std::string(kTables);
-    static const std::array<store::Migration, 2> all{
-        {{1, "warden", first}, {2, "retention", kRetention}}};
+    static const std::array<store::Migration, 3> all{
+        {{1, "warden", first}, {2, "retention", kRetention}, {3, "held", kHeld}}};
     return all;
 }
 

@@ -36,7 +36,7 @@ constexpr Statement kFindApproval{
 constexpr Statement kOrgOfApproval{"SELECT org FROM approvals WHERE id = $1", "org_of_approval"};
 constexpr Statement kFindHeld{
     "SELECT " APPROVAL_COLUMNS
-    " FROM approvals WHERE machine = $1 AND held = $2 AND state = 'pending'",
+    " FROM approvals WHERE machine = $1 AND held = $2 ORDER BY created_at DESC, id DESC LIMIT 1",
     "find_held"};
 constexpr Statement kLiveOfOrg{
     "SELECT id FROM approvals WHERE org = $1 AND live ORDER BY id", "live_of_org"};

@@ -31,6 +31,10 @@ TEST_F(WardenTest, AnAskIsDecidedToldAndClaimedOnce) {
     EXPECT_TRUE(claim(*approved, "h1").go());
     EXPECT_TRUE(claim(*approved, "h1").go());
     EXPECT_FALSE(claim(*approved, "h2").go());
+    const auto late = hold("h1");
+    EXPECT_EQ(late->id(), pending->id()) << "asked by a machine that did not hear the decision";
+    EXPECT_EQ(late->state(), v1::APPROVAL_STATE_APPROVED);
+    EXPECT_EQ(audit("approval_requested").size(), 1U);
     EXPECT_EQ(audit("exec_released").size(), 1U);
     EXPECT_TRUE(verify().whole());
 }
@@ -194,6 +198,9 @@ TEST_F(WardenTest, AnEditedCommandIsANewPlanThatNamesTheOld) {
     EXPECT_EQ(edited->plan().replaces(), pending->plan().digest());
     EXPECT_NE(edited->plan().digest(), pending->plan().digest());
     EXPECT_EQ(look(pending->id()).replaced_by(), edited->id());
+    const auto late = hold("h1", {"git", "push", "--force"});
+    EXPECT_EQ(late->id(), edited->id()) << "asked by a machine that did not hear the decision";
+    EXPECT_EQ(late->plan().replaces(), pending->plan().digest());
     ASSERT_TRUE(eventually([&] { return decisions().size() == 1; }));
     EXPECT_EQ(decisions()[0].approval(), edited->id());
     EXPECT_EQ(decisions()[0].edited_argv_size(), 2);

@@ -52,9 +52,7 @@ void Work::tell_machine(const Record& record) {
     decide.set_digest(body.plan().digest());
     decide.set_held(record.held);
     decide.set_approve(body.state() == ApprovalState::APPROVAL_STATE_APPROVED);
-    decide.set_reason(body.comment());
-    if (!decide.approve() && decide.reason().empty())
-        decide.set_reason(std::string(state_name(body.state())) + " by " + body.decided_by());
+    decide.set_reason(words_of(body));
     if (body.terms().has_execution_timeout())
         *decide.mutable_execution_timeout() = body.terms().execution_timeout();
     if (!body.plan().replaces().empty()) *decide.mutable_edited_argv() = body.plan().argv();

@@ -8,9 +8,11 @@
 #include <sys/prctl.h>
 #include <sys/ptrace.h>
 #include <sys/resource.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <cerrno>
 #include <chrono>
 #include <csignal>
 #include <cstdio>
@@ -54,14 +56,17 @@ void write_file(const char* path, const std::string& text) {
     if (file >= 0) ::close(file);
 }
 
-void mount_own_tmp() {
+/// In memory, as a sandbox's /tmp is.
+void mount_own_tmp(const std::string& folder) {
     const std::string user = std::to_string(::getuid());
     const std::string group = std::to_string(::getgid());
+    if (::mkdir(folder.c_str(), 0700) != 0 && errno != EEXIST) init::die("mkdir");
     if (::unshare(CLONE_NEWUSER | CLONE_NEWNS) != 0) init::die("unshare");
     write_file("/proc/self/setgroups", "deny");
     write_file("/proc/self/uid_map", user + " " + user + " 1");
     write_file("/proc/self/gid_map", group + " " + group + " 1");
-    if (::mount("none", "/tmp", "tmpfs", 0, nullptr) != 0) init::die("mount");
+    if (::mount("none", folder.c_str(), "tmpfs", 0, nullptr) != 0) init::die("mount");
+    ::setenv("TMPDIR", folder.c_str(), 1);
 }
 
 /// Ends with the first process; its status.
@@ -88,7 +93,7 @@ Cost floor_cost(const std::string& folder, const std::string& script, Floor floo
     if (child == 0) {
         char byte = 0;
         if (::read(gate[0], &byte, 1) != 1 || ::chdir(folder.c_str()) != 0) ::_exit(125);
-        mount_own_tmp();  // the folder stays where it is
+        mount_own_tmp(folder + "/tmp");
         ::prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
         if (floor != Floor::kPlain) init::install_filter();
         ::execl("/bin/sh", "sh", "-c", script.c_str(), nullptr);

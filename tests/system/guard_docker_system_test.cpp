@@ -42,7 +42,9 @@ void add_files(std::vector<cli::TarFile>& to, const fs::path& folder, bool deep)
 
 void make_image() {
     std::vector<cli::TarFile> files{
-        {"Dockerfile", std::string("FROM ") + ContainerEngine::kImage + "\nCOPY root/ /\n"},
+        {"Dockerfile",
+         std::string("FROM ") + ContainerEngine::kImage +
+             "\nCOPY root/ /\nENV NODE_OPTIONS=--trace-exit PYTHONPATH=/image IMAGE_SAYS=hello\n"},
         {"root/etc/berth-guard-test", "\n"}};
     const std::array<std::pair<const char*, const char*>, 4> programs{
         {{"/usr/bin/python3.11", "root/usr/bin/python3"},
@@ -244,6 +246,8 @@ TEST_F(GuardDocker, WhatIsAllowedIsAsIfNobodyWatched) {
     ));
     EXPECT_EQ(whole.out, "a b3\ngot\n143\n1000\n124\n") << whole.err;
     EXPECT_EQ(whole.exit_code, 137) << whole.err;
+    // Of the image's variables those are handed on that a client's would be.
+    EXPECT_EQ(finish(lease, "echo $NODE_OPTIONS,$PYTHONPATH,$IMAGE_SAYS").out, ",,hello\n");
     const Said terminal =
         suite().berth(run_sh("test -t 0 && tty; exit 5", {"--no-sync", "--tty", "--lease", lease}));
     EXPECT_EQ(terminal.exit_code, 5) << terminal.err;
