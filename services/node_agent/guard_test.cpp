@@ -14,9 +14,12 @@ namespace berth::node::testing {
 namespace {
 
 using berth::testing::bypass::Form;
+using berth::testing::bypass::HeldForm;
 using berth::testing::bypass::kForms;
+using berth::testing::bypass::kHeldForms;
 using berth::testing::bypass::kPolicy;
 using berth::testing::bypass::program32;
+using berth::testing::bypass::script_of;
 
 struct Outcome {
     bool seen = false;     // an exec of the form's own reached the guard, or the kernel refused it
@@ -54,6 +57,32 @@ Outcome try_form(const Form& form, const std::string& level, int number) {
     return outcome;
 }
 
+Decision yes(const Held& held) {
+    Decision decision;
+    decision.held = held.id;
+    decision.approval = "ap_1";
+    decision.digest = held.digest;
+    decision.approve = true;
+    return decision;
+}
+
+void claim(
+    GuardedMachine& machine,
+    const std::string& run,
+    Reader& reader,
+    const Held& held,
+    const std::string& go = "go",
+    const std::string& reason = ""
+) {
+    machine.decide(run, reader, yes(held));
+    const std::string word = pack({held.id, go, reason});
+    // The claim is the supervisor's to ask first; a word for one that does not claim is dropped.
+    ASSERT_TRUE(eventually([&] {
+        reader.send({Word::kClaimed, 0, 0, 0, 0, word});
+        return !fs::exists(machine.folder(run) / "held" / held.id);
+    }));
+}
+
 TEST(Guard, TheBypassSetMissesNothingAtEnforce) {
     {
         Machine machine;
@@ -77,6 +106,25 @@ TEST(Guard, TheBypassSetMissesNothingAtEnforce) {
             EXPECT_TRUE(outcome.seen && outcome.judged && outcome.refused) << form.name;
         }
         std::printf("%-32s %s\n", form.name, line.c_str());
+    }
+}
+
+TEST(Guard, NothingReachesWhatIsHeldAndWhatWasChangedIsRefused) {
+    std::printf("%-32s %s\n", "form", "enforce");
+    for (const HeldForm& form : kHeldForms) {
+        GuardedMachine machine(kPolicy);
+        BERTH_NEEDS_SANDBOX(machine);
+        Reader& run = machine.start_guarded("a", script_of(form, "go"));
+        const Held held = machine.held("a");
+        std::ofstream(machine.dir / "workspace/go") << "\n";
+        ASSERT_TRUE(run.until([&] { return run.out().find("tried\n") != std::string::npos; }))
+            << form.name << run.err();
+        claim(machine, "a", run, held);
+        ASSERT_TRUE(run.until_ended()) << form.name;
+        const bool refused = run.out().find("OPEN") == std::string::npos &&
+                             run.out().find("uid=") == std::string::npos;
+        EXPECT_TRUE(refused) << form.name << run.out() << run.err();
+        std::printf("%-32s seen judged %s\n", form.name, refused ? "refused" : "-");
     }
 }
 
@@ -253,32 +301,6 @@ rules:
     reason: a person shall read it
     match: {executable: ["/workspace/deploy*"]}
 )";
-
-Decision yes(const Held& held) {
-    Decision decision;
-    decision.held = held.id;
-    decision.approval = "ap_1";
-    decision.digest = held.digest;
-    decision.approve = true;
-    return decision;
-}
-
-void claim(
-    GuardedMachine& machine,
-    const std::string& run,
-    Reader& reader,
-    const Held& held,
-    const std::string& go = "go",
-    const std::string& reason = ""
-) {
-    machine.decide(run, reader, yes(held));
-    const std::string word = pack({held.id, go, reason});
-    // The claim is the supervisor's to ask first; a word for one that does not claim is dropped.
-    ASSERT_TRUE(eventually([&] {
-        reader.send({Word::kClaimed, 0, 0, 0, 0, word});
-        return !fs::exists(machine.folder(run) / "held" / held.id);
-    }));
-}
 
 TEST(Guard, AHeldCommandGoesOnWhenItIsApprovedAndClaimed) {
     GuardedMachine machine(kAsking);

@@ -224,6 +224,33 @@ TEST_F(GuardDocker, TheBypassSetMissesNothingAtEnforceInAContainer) {
     }
 }
 
+TEST_F(GuardDocker, NothingReachesWhatIsHeldAndWhatWasChangedIsRefused) {
+    apply(bypass::kPolicy);
+    const std::string lease = lease_of("enforce-side");
+    put_files(lease);
+    std::printf("%-32s %s\n", "form, in a container", "enforce");
+    for (const bypass::HeldForm& form : bypass::kHeldForms) {
+        const std::string run = start(
+            lease,
+            "cd /workspace; rm -rf *; cp /home/berth/probe .; " +
+                bypass::script_of(form, "/workspace/go")
+        );
+        const std::string approval = pending(run);
+        EXPECT_EQ(finish(lease, "touch /workspace/go").code(), 0);
+        EXPECT_TRUE(suite().eventually([&] {
+            return suite().berth({"logs", run}).out.find("tried\n") != std::string::npos;
+        })) << form.name;
+        EXPECT_EQ(cli("anna", {"approve", approval}).exit_code, 0);
+        const Done done = said(run);
+        const bool refused = done.out.find("OPEN") == std::string::npos &&
+                             done.out.find("uid=") == std::string::npos;
+        EXPECT_TRUE(refused) << form.name << done.out << done.err;
+        EXPECT_TRUE(has(audit(run), "exec_held")) << form.name;
+        std::printf("%-32s seen judged %s\n", form.name, refused ? "refused" : "-");
+    }
+    release_whole(lease);
+}
+
 constexpr const char* kPolicy =
     "version: 1\n"
     "default: allow\n"

@@ -15,6 +15,9 @@ rules:
   - id: probe
     action: allow
     match: {executable: ["/workspace/probe", "/workspace/probe.sh"]}
+  - id: held
+    action: ask
+    match: {executable: ["/workspace/deploy*"]}
   - id: no-id
     action: deny
     reason: nobody asks who they are
@@ -89,5 +92,35 @@ inline constexpr Form kForms[] = {
      "unshare -rm sh -c 'mount --bind /usr/bin/id /usr/bin/true; echo $$ > made; exec sleep 60' &"
      "read pid < made; /proc/$pid/root/usr/bin/true; code=$?; kill $pid; exit $code"},
 };
+
+/// What is tried on a command that waits for a decision, which is a yes.
+struct HeldForm {
+    const char* name;
+    const char* command;  ///< is held
+    const char* tried;    ///< meanwhile; $p is its process
+};
+
+/// "OPEN" or "uid=" is printed where it worked.
+inline constexpr HeldForm kHeldForms[] = {
+    {"held: /proc/PID/mem", "./deploy", "./probe attack $p | grep ^mem"},
+    {"held: process_vm_writev", "./deploy", "./probe attack $p | grep ^writev"},
+    {"held: ptrace", "./deploy", "./probe attack $p | grep ^ptrace"},
+    {"held: pidfd_getfd", "./deploy", "./probe attack $p | grep ^getfd"},
+    {"held: its file replaced", "./deploy", "cp /usr/bin/id x; mv x deploy"},
+    {"held: its file removed", "./deploy", "rm deploy"},
+    {"held: its script written to", "./deploy.sh", "echo 'echo uid=' >> deploy.sh"},
+    {"held: its script replaced",
+     "./deploy.sh",
+     "printf '#!/bin/sh\necho uid=\n' > x; chmod 755 x; mv x deploy.sh"},
+};
+
+/// The whole of a form's script; it goes on from being held once the file `go` is there, and says
+/// "tried" when it waits for the decision alone.
+inline std::string script_of(const HeldForm& form, const std::string& go) {
+    return "cp probe deploy; printf '#!/bin/sh\necho deployed\n' > deploy.sh; chmod 755 "
+           "deploy.sh;" +
+           std::string(form.command) + " & p=$!; until test -e " + go + "; do sleep 0.01; done; " +
+           form.tried + "; echo tried; wait $p";
+}
 
 }  // namespace berth::testing::bypass
