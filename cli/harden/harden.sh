@@ -11,6 +11,7 @@ set -eu
 home=/usr/lib/berth
 real=$home/real
 shim=$home/berth-shim
+probe=$home/berth-probe
 list=$home/tools    # names and paths that were asked for, one a line
 places=$home/places # paths at which the shim lies, one a line
 work=/tmp/berth-check
@@ -260,6 +261,11 @@ check() {
             by_shim "perl -e" perl -e 'my $tool = shift; exec { $tool } "other", @ARGV' "$place"
         fi
         if command -v busybox >/dev/null; then by_shim "busybox env" busybox env "$place"; fi
+        for kind in memfd thread vfork clone3 untraced-x86-64 untraced-i386 untraced-x32; do
+            by_shim "$kind" "$probe" "$kind" "$place"
+        done
+        cp "$probe" "$own-probe" 2>/dev/null || :
+        by_shim "a program that was brought along" "$own-probe" exec "$place"
         closed "the list of real tools" ls "$real${place%/*}"
         known "the real tool's own path" "$real$place" --version
         for loader in /lib64/ld-linux-*.so.* /lib/ld-linux-*.so.* /lib/ld-musl-*.so.*; do
@@ -274,6 +280,6 @@ case ${1:-} in
     apply) apply ;;
     restore) restore ;;
     check) check ;;
-    finish) rm -rf "$work" ;;
+    finish) rm -rf "$work" "$probe" ;;
     *) fail "usage: harden.sh install|apply|restore|check|finish" ;;
 esac

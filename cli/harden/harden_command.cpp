@@ -26,7 +26,7 @@ namespace fs = std::filesystem;
 
 constexpr std::string_view kCheckLine = "berth-check: ";
 constexpr std::string_view kOwnLine = "berth: ";
-constexpr std::size_t kMostShim = 16U << 20U;
+constexpr std::size_t kMostProgram = 16U << 20U;
 
 /// One way past the shim that was tried, and what became of it.
 struct Tried {
@@ -59,10 +59,13 @@ std::string socket_of(const Arguments& arguments) {
     return socket.empty() ? "/var/run/docker.sock" : socket;
 }
 
-Result<std::string> read_shim(const Arguments& arguments) {
-    const fs::path path = arguments.has("shim") ? fs::path(arguments.get("shim"))
-                                                : own_path().parent_path() / "berth-shim";
-    return read_file(path, kMostShim);
+Result<void> read_programs(const Arguments& arguments, Recipe& recipe) {
+    const fs::path own = own_path().parent_path();
+    const fs::path shim =
+        arguments.has("shim") ? fs::path(arguments.get("shim")) : own / "berth-shim";
+    BERTH_ASSIGN(recipe.shim, read_file(shim, kMostProgram));
+    BERTH_ASSIGN(recipe.probe, read_file(own / "berth-probe", kMostProgram));
+    return {};
 }
 
 Result<void> write_recipe(
@@ -114,7 +117,7 @@ Result<void> harden(const Context& context, const Arguments& arguments) {
     Recipe recipe;
     recipe.image = arguments.operands[0];
     BERTH_ASSIGN(recipe.tools, tools_of(context, arguments));
-    BERTH_ASSIGN(recipe.shim, read_shim(arguments));
+    BERTH_TRY(read_programs(arguments, recipe));
     engine::Engine engine(socket_of(arguments));
     if (arguments.has("recipe")) {
         recipe.user = arguments.get("user");

@@ -43,13 +43,15 @@ TEST(TarTest, IsWhatTarReads) {
 
 TEST(RecipeTest, ADockerfileThatEveryBuilderTakes) {
     const auto files =
-        recipe_files({"debian:bookworm-slim", "1000:1000", {"git", "/opt/x/tool"}, "SHIM"});
+        recipe_files({"debian:bookworm-slim", "1000:1000", {"git", "/opt/x/tool"}, "SHIM", "PROBE"}
+        );
     ASSERT_TRUE(files) << files.error().message;
-    ASSERT_EQ(files->size(), 4U);
+    ASSERT_EQ(files->size(), 5U);
     EXPECT_EQ((*files)[0].name, "Dockerfile");
     EXPECT_EQ(
         (*files)[0].content,
-        "FROM debian:bookworm-slim\nUSER root\nCOPY berth-shim harden.sh tools /usr/lib/berth/\n"
+        "FROM debian:bookworm-slim\nUSER root\nCOPY berth-shim berth-probe harden.sh tools "
+        "/usr/lib/berth/\n"
         "RUN [\"/bin/sh\", \"/usr/lib/berth/harden.sh\", \"install\"]\nUSER 65534:65534\n"
         "RUN [\"/bin/sh\", \"/usr/lib/berth/harden.sh\", \"check\"]\nUSER root\n"
         "RUN [\"/bin/sh\", \"/usr/lib/berth/harden.sh\", \"finish\"]\nLABEL "
@@ -58,19 +60,21 @@ TEST(RecipeTest, ADockerfileThatEveryBuilderTakes) {
     );
     EXPECT_EQ((*files)[1].content, "SHIM");
     EXPECT_EQ((*files)[1].mode, 0755U);
-    EXPECT_EQ((*files)[3].content, "git\n/opt/x/tool\n");
+    EXPECT_EQ((*files)[2].content, "PROBE");
+    EXPECT_EQ((*files)[4].content, "git\n/opt/x/tool\n");
     EXPECT_NE(
-        (*recipe_files({"a", "", {"git"}, ""}))[0].content.find("USER root\n"), std::string::npos
+        (*recipe_files({"a", "", {"git"}, "", ""}))[0].content.find("USER root\n"),
+        std::string::npos
     );
 }
 
 TEST(RecipeTest, NamesThatCouldMeanSomethingElseAreRefused) {
     for (const char* image : {"", "a b", "a\nRUN x", "-f", "a\"", "$(x)"})
-        EXPECT_FALSE(recipe_files({image, "", {"git"}, ""})) << image;
+        EXPECT_FALSE(recipe_files({image, "", {"git"}, "", ""})) << image;
     for (const char* tool : {"", "a b", "a\nb", "../git", "bin/git", "a;b", "`x`", "-rf", "a*"})
-        EXPECT_FALSE(recipe_files({"debian", "", {tool}, ""})) << tool;
-    EXPECT_FALSE(recipe_files({"debian", "a\nb", {"git"}, ""}));
-    EXPECT_FALSE(recipe_files({"debian", "", {}, ""}));
+        EXPECT_FALSE(recipe_files({"debian", "", {tool}, "", ""})) << tool;
+    EXPECT_FALSE(recipe_files({"debian", "a\nb", {"git"}, "", ""}));
+    EXPECT_FALSE(recipe_files({"debian", "", {}, "", ""}));
 }
 
 TEST(RecipeTest, TheScriptIsOneThatShellsRead) {

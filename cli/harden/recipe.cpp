@@ -50,7 +50,8 @@ Result<std::vector<TarFile>> recipe_files(const Recipe& recipe) {
     };
     std::string dockerfile = fmt::format("FROM {}\n", recipe.image);
     dockerfile += "USER root\n";
-    dockerfile += fmt::format("COPY berth-shim harden.sh tools {}/\n", policy::kShimFolder);
+    dockerfile +=
+        fmt::format("COPY berth-shim berth-probe harden.sh tools {}/\n", policy::kShimFolder);
     dockerfile += run("install");
     dockerfile += "USER 65534:65534\n" + run("check");
     dockerfile += "USER root\n" + run("finish");
@@ -59,6 +60,7 @@ Result<std::vector<TarFile>> recipe_files(const Recipe& recipe) {
     return std::vector<TarFile>{
         {"Dockerfile", dockerfile, 0644},
         {"berth-shim", recipe.shim, 0755},
+        {"berth-probe", recipe.probe, 0755},
         {"harden.sh", std::string(harden_script()), 0755},
         {"tools", tools, 0644}};
 }

@@ -15,6 +15,7 @@ struct Recipe {
     std::string user;                ///< whom the image runs as; empty: root
     std::vector<std::string> tools;  ///< names or absolute paths
     std::string shim;                ///< the program's bytes
+    std::string probe;               ///< berth-probe's, with which the image is tried
 };
 
 /// The Dockerfile and what it copies. Error "usage" where a name could mean something else to the

@@ -2,15 +2,10 @@
 // A hostile program for tests: each mode tries one way around a guard. Static, so that it runs in
 // any sandbox.
 #include <fcntl.h>
-#include <linux/sched.h>
-#include <pthread.h>
 #include <spawn.h>
 #include <sys/auxv.h>
-#include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/ptrace.h>
-#include <sys/sendfile.h>
-#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/uio.h>
 #include <sys/wait.h>
@@ -26,95 +21,14 @@
 #include <string>
 #include <vector>
 
+#include "node_agent/ways.hpp"
+
 namespace {
+
+using berth::node::ways::wait_for;
 
 char kTarget[] = "/usr/bin/id";
 char* g_argv[] = {kTarget, nullptr};
-
-int exec_target() {
-    ::execve(kTarget, g_argv, ::environ);
-    std::printf("exec: %s\n", std::strerror(errno));
-    return 1;
-}
-
-int wait_for(long child) {
-    if (child < 0) {
-        std::printf("refused: %s\n", std::strerror(errno));
-        return 3;
-    }
-    int status = 0;
-    ::waitpid(static_cast<pid_t>(child), &status, __WALL);
-    return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
-}
-
-int from_memory() {
-    const int file = ::memfd_create("x", 0);
-    const int source = ::open(kTarget, O_RDONLY);
-    struct stat info {};
-    ::fstat(source, &info);
-    ::sendfile(file, source, nullptr, static_cast<std::size_t>(info.st_size));
-    ::close(source);
-    ::fexecve(file, g_argv, ::environ);
-    return 1;
-}
-
-void* in_thread(void*) {
-    exec_target();
-    return nullptr;
-}
-
-int from_thread() {
-    pthread_t thread;
-    ::pthread_create(&thread, nullptr, in_thread, nullptr);
-    ::pthread_join(thread, nullptr);
-    return 1;
-}
-
-int by_vfork() {
-    const pid_t child = ::vfork();
-    if (child == 0) {
-        ::execve(kTarget, g_argv, ::environ);
-        ::_exit(1);
-    }
-    return wait_for(child);
-}
-
-constexpr unsigned long kUntraced = 0x00800000;
-
-long int80(long number, long first) {
-    long result = 0;
-    asm volatile("int $0x80"
-                 : "=a"(result)
-                 : "a"(number), "b"(first), "c"(0), "d"(0), "S"(0), "D"(0)
-                 : "memory", "r8", "r9", "r10", "r11");
-    return result;
-}
-
-int untraced(const char* abi) {
-    const unsigned long flags = kUntraced | SIGCHLD;
-    long child = 0;
-    if (std::strcmp(abi, "i386") == 0) {
-        child = int80(120, static_cast<long>(flags));
-        if (child < 0) {
-            errno = static_cast<int>(-child);
-            child = -1;
-        }
-    } else {
-        const long bit = std::strcmp(abi, "x32") == 0 ? 0x40000000 : 0;
-        child = ::syscall(SYS_clone | bit, flags, 0, 0, 0, 0);
-    }
-    if (child == 0) ::_exit(exec_target());
-    return wait_for(child);
-}
-
-int by_clone3() {
-    clone_args arguments{};
-    arguments.flags = kUntraced;
-    arguments.exit_signal = SIGCHLD;
-    const long child = ::syscall(SYS_clone3, &arguments, sizeof arguments);
-    if (child == 0) ::_exit(exec_target());
-    return wait_for(child);
-}
 
 /// Tries to reach into process `pid` in every way there is.
 int attack(pid_t pid) {
@@ -250,12 +164,8 @@ int main(int argc, char** argv) {
     ::setvbuf(stdout, nullptr, _IOLBF, 0);
     const std::string mode = argc > 1 ? argv[1] : "";
     const char* word = argc > 2 ? argv[2] : "";
-    if (mode == "exec") return exec_target();
-    if (mode == "memfd") return from_memory();
-    if (mode == "thread") return from_thread();
-    if (mode == "vfork") return by_vfork();
-    if (mode == "untraced") return untraced(word);
-    if (mode == "clone3") return by_clone3();
+    berth::node::ways::target = g_argv;
+    if (const int code = berth::node::ways::start_by(mode.c_str()); code != -1) return code;
     if (mode == "attack") return attack(std::atoi(word));
     if (mode == "rewrite") return rewrite(word);
     if (mode == "closing") return watch_closing(word);
