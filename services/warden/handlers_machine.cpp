@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // What machines ask and tell: held commands, the last word before they go on, audit, halts done.
 #include <algorithm>
+#include <set>
 
 #include "core/text.hpp"
 #include "policy/plan.hpp"
@@ -32,6 +33,11 @@ Result<void> check_names(const v1::Ask& ask, const std::string& machine) {
     return {};
 }
 
+/// A lease that waits for its machine has none yet, and who has it now may be told later.
+bool is_others(const repo::LeaseRow& lease, const std::string& org, const std::string& machine) {
+    return lease.org != org || (!lease.machine.empty() && lease.machine != machine);
+}
+
 /// What is known of machine and lease must agree; what is not known yet is left to the machine's
 /// own rights.
 Result<void> check_belongs(
@@ -41,8 +47,7 @@ Result<void> check_belongs(
     if (!org.empty() && org != origin.org()) return not_its();
     if (origin.lease().empty()) return {};
     BERTH_ASSIGN(const auto lease, repo::find_lease(tx, origin.lease()));
-    if (lease && (lease->org != origin.org() || lease->machine != machine || lease->ended))
-        return not_its();
+    if (lease && (is_others(*lease, origin.org(), machine) || lease->ended)) return not_its();
     return {};
 }
 
@@ -282,6 +287,12 @@ WardenHandlers::Outcome WardenHandlers::record(
     if (!is_subject_token(org)) return invalid("bad_origin", "the records name no org", "org");
     BERTH_ASSIGN(const std::string own, repo::org_of_machine(&tx, machine));
     if (!own.empty() && own != org) return not_its();
+    std::set<std::string> leases;
+    for (const v1::AuditRecord& given : request.records()) leases.insert(given.origin().lease());
+    for (const std::string& id : leases) {
+        BERTH_ASSIGN(const auto lease, repo::find_lease(tx, id));
+        if (lease && is_others(*lease, org, machine)) return not_its();
+    }
     Work work(context, tx, org);
     for (v1::AuditRecord& given : *request.mutable_records()) {
         v1::AuditRecord& kept = work.audit(fact_of(given.fact()));

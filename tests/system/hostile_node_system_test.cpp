@@ -8,6 +8,8 @@
 #include "berth/node/v1/node.pb.h"
 #include "berth/prov/v1/prov.pb.h"
 #include "berth/run/v1/run.pb.h"
+#include "berth/warden/v1/warden.pb.h"
+#include "bus/asker.hpp"
 #include "bus/connection.hpp"
 #include "core/id.hpp"
 #include "core/random.hpp"
@@ -307,6 +309,63 @@ TEST_F(HostileNode, ItEndsStartsAndRenewsNothingOfItsNeighbour) {
     EXPECT_EQ(status, "failure");
 }
 
+TEST_F(HostileNode, WhatItTellsWardenIsOfItsOwnRunsAndUnderItsOwnName) {
+    const auto connection = connect();
+    const auto asker = bus::Asker::create(*connection, {"node", bad_});
+    ASSERT_TRUE(asker) << asker.error().describe();
+    const auto tell = [&](const google::protobuf::Message& message, const std::string& verb) {
+        bus::Ask ask;
+        ask.subject = "berth.cmd.warden." + verb;
+        ask.type = message.GetTypeName();
+        ask.payload = message.SerializeAsString();
+        ask.timeout = seconds{10};
+        const auto answer = (*asker)->ask_wait(std::move(ask));
+        return answer ? std::string("taken") : answer.error().code;
+    };
+    const auto stored = [](const std::string& filter) {
+        const Json page = json_of(suite().api("GET", "/v1/audit?limit=100&" + filter).body);
+        const Json* records = page.find("records");
+        return records == nullptr || records->as_array() == nullptr ? Json::Array{}
+                                                                    : *records->as_array();
+    };
+    warden::v1::Record batch;
+    warden::v1::AuditRecord& record = *batch.add_records();
+    record.set_fact("exec_ended");
+    record.set_user("somebody");
+    record.set_command("rm -rf /");
+    record.mutable_origin()->set_org("default");
+    record.mutable_origin()->set_machine(good_);
+    record.mutable_origin()->set_lease(good_lease_);
+    record.mutable_origin()->set_run(good_run_);
+    EXPECT_EQ(tell(batch, "record." + bad_), "not_its_org");
+    EXPECT_TRUE(stored("run=" + good_run_).empty()) << "of its neighbour it tells nothing";
+    EXPECT_NE(tell(batch, "record." + good_), "taken") << "nor in its neighbour's name";
+    EXPECT_TRUE(stored("run=" + good_run_).empty());
+    record.mutable_origin()->set_org("other");
+    record.mutable_origin()->set_lease(bad_lease_);
+    EXPECT_EQ(tell(batch, "record." + bad_), "not_its_org");
+    record.mutable_origin()->set_org("default");
+    record.mutable_origin()->set_run("rn_own");
+    record.set_fact("approval_decided");
+    EXPECT_EQ(tell(batch, "record." + bad_), "taken");
+    const auto own = stored("run=rn_own");
+    ASSERT_EQ(own.size(), 1U);
+    EXPECT_EQ(own[0].string_or("fact", ""), "exec_other") << "no decision is a machine's to tell";
+    EXPECT_EQ(own[0].find("origin")->string_or("machine", ""), bad_);
+    EXPECT_NE(own[0].string_or("user", ""), "somebody");
+    // Neither does it ask in its neighbour's name.
+    warden::v1::Ask ask;
+    ask.set_held("h");
+    ask.mutable_plan()->add_argv("ls");
+    *ask.mutable_origin() = record.origin();
+    ask.mutable_origin()->set_user("somebody");
+    ask.mutable_origin()->set_machine(good_);
+    EXPECT_EQ(tell(ask, "ask." + bad_), "not_its_org");
+    ask.mutable_origin()->set_machine(bad_);
+    ask.mutable_origin()->set_lease(good_lease_);
+    EXPECT_NE(tell(ask, "ask." + bad_), "taken");
+}
+
 TEST_F(HostileNode, RubbishOnEverySubjectItMaySpeakOnDisturbsNobody) {
     const auto connection = connect();
     const std::string own = start(bad_lease_, "echo mine; sleep 300");
@@ -336,6 +395,12 @@ TEST_F(HostileNode, RubbishOnEverySubjectItMaySpeakOnDisturbsNobody) {
         "berth.io." + bad_ + "." + own + ".out",
         "berth.live.node." + bad_,
         "berth.cmd.prov.renew." + bad_,
+        "berth.cmd.warden.ask." + bad_,
+        "berth.cmd.warden.claim." + bad_,
+        "berth.cmd.warden.abandon." + bad_,
+        "berth.cmd.warden.halted." + bad_,
+        "berth.cmd.warden.record." + bad_,
+        "berth.qry.warden.snapshot." + bad_,
         "berth.dlq.cmd_node.node-" + bad_};
     for (const std::string& replier : repliers)
         subjects.push_back(replier + ".node." + bad_ + ".00000000000000000000000000");

@@ -97,6 +97,7 @@ public:
             "{'do':'reconnect'}",
             "{'do':'drop'}",
             "{'do':'invalid','resumable':true}",
+            "{'do':'invalid','resumable':false}",
             "{'do':'close','code':4000}"};
         tell("gateway", kBreaks[random.below(kBreaks.size())]);
     }
