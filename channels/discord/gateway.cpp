@@ -333,13 +333,71 @@ bool Gateway::rest(milliseconds time) {
 
 /// What was said while there was no session. Stored before the session counts and before what it
 /// brings; false where nobody wants it any more.
-bool Gateway::ask_missed() {
+bool Gateway::ask_missed(const Json& ready) {
     const SteadyTime until = std::chrono::steady_clock::now() + kMissedWait;
-    for (const chat::LastHeard& place : missed_) {
+    std::string since;
+    for (const chat::LastHeard& place : missed_)
+        if (is_id(place.message) && (since.empty() || is_before(since, place.message)))
+            since = place.message;
+    std::vector<chat::LastHeard> places = missed_;
+    // A bot that has heard nothing lately has missed nothing.
+    const Json* guilds = since.empty() ? nullptr : ready.find("guilds");
+    if (guilds != nullptr && guilds->as_array() != nullptr) {
+        for (const Json& guild : *guilds->as_array()) {
+            const std::string id = guild.string_or("id", "");
+            if (!is_id(id)) continue;
+            Call call;
+            call.route = "/guilds/{id}/channels";
+            call.major = id;
+            call.path = "/guilds/" + id + "/channels";
+            const auto answer = ask_until(call, until);
+            if (!answer) return false;
+            if (answer->ok)
+                add_unheard(answer->body, since, places);
+            else
+                log::warning(
+                    "where something was said while there was no session is not known",
+                    {{"guild", id}, {"why", answer->error.reason}}
+                );
+        }
+    }
+    for (const chat::LastHeard& place : places) {
         if (!ask_missed(place, until)) return false;
     }
-    missed_.clear();
     return true;
+}
+
+/// Channels in which the first words of lately came while there was no session. Threads and direct
+/// conversations of this kind are told nowhere.
+void Gateway::add_unheard(
+    const Json& channels, const std::string& since, std::vector<chat::LastHeard>& to
+) const {
+    if (channels.as_array() == nullptr) return;
+    std::int64_t added = 0;
+    for (const Json& channel : *channels.as_array()) {
+        const std::string id = channel.string_or("id", "");
+        const std::string last = channel.string_or("last_message_id", "");
+        if (!is_id(id) || !is_id(last) || !is_before(since, last)) continue;
+        const chat::Conversation where{id, {}};
+        const bool heard = std::any_of(missed_.begin(), missed_.end(), [&](const auto& one) {
+            return one.conversation == where;
+        });
+        if (!heard && added++ < kMissedPlaces) to.push_back({where, false, since});
+    }
+}
+
+/// The answer, asked for again while that may help; none where nobody wants it any more.
+std::optional<Answer> Gateway::ask_until(const Call& call, SteadyTime until) {
+    using Kind = chat::SendError::Kind;
+    for (;;) {
+        Answer answer = parts_.api.call(call);
+        const Kind kind = answer.error.kind;
+        const milliseconds wait = std::max(answer.error.retry_after, kFirstBackoff);
+        const bool later =
+            !answer.ok && (kind == Kind::kLater || kind == Kind::kUnknown || kind == Kind::kFailed);
+        if (!later || std::chrono::steady_clock::now() + wait >= until) return answer;
+        if (!rest(wait)) return std::nullopt;
+    }
 }
 
 bool Gateway::ask_missed(const chat::LastHeard& place, SteadyTime until) {
@@ -353,21 +411,13 @@ bool Gateway::ask_missed(const chat::LastHeard& place, SteadyTime until) {
     for (;;) {
         call.path = "/channels/" + call.major + "/messages?limit=" + std::to_string(kPage) +
                     "&after=" + after;
-        const Answer answer = parts_.api.call(call);
-        const Json::Array* list = answer.body.as_array();
-        if (!answer.ok || list == nullptr) {
-            using Kind = chat::SendError::Kind;
-            const Kind kind = answer.error.kind;
-            const milliseconds wait = std::max(answer.error.retry_after, kFirstBackoff);
-            const bool later = !answer.ok && (kind == Kind::kLater || kind == Kind::kUnknown ||
-                                              kind == Kind::kFailed);
-            if (later && std::chrono::steady_clock::now() + wait < until) {
-                if (!rest(wait)) return false;
-                continue;
-            }
+        const auto answer = ask_until(call, until);
+        if (!answer) return false;
+        const Json::Array* list = answer->body.as_array();
+        if (!answer->ok || list == nullptr) {
             log::warning(
                 "what was said while there was no session is not known",
-                {{"channel", call.major}, {"why", answer.error.reason}}
+                {{"channel", call.major}, {"why", answer->error.reason}}
             );
             return true;
         }
@@ -404,7 +454,7 @@ void Gateway::dispatch(const Json& payload) {
     Arrival arrival;
     arrival.seq = payload.int_or("s", 0);
     if (kind == "READY") {
-        if (!ask_missed()) return;  // the session was never begun: the next one asks
+        if (!ask_missed(data)) return;  // the session was never begun: the next one asks
         const Session session{
             data.string_or("session_id", ""),
             data.string_or("resume_gateway_url", ""),

@@ -68,8 +68,12 @@ private:
     End leave(net::WsClient& client, End end, int code);
     void receive(std::string_view text);
     void dispatch(const Json& payload);
-    bool ask_missed();
+    bool ask_missed(const Json& ready);
     bool ask_missed(const chat::LastHeard& place, SteadyTime until);
+    void add_unheard(
+        const Json& channels, const std::string& since, std::vector<chat::LastHeard>& to
+    ) const;
+    std::optional<Answer> ask_until(const Call& call, SteadyTime until);
     bool rest(milliseconds time);
     void settle(const End& end);
     void wait_for_token();

@@ -70,6 +70,16 @@ TEST_F(GatewayTest, AsksForWhatWasSaidWithoutASession) {
         EXPECT_EQ(event.conversation, (chat::Conversation{general_, ""}));
         EXPECT_FALSE(event.direct);
     }
+    // Also where nothing was said before.
+    const std::size_t known = heard_.events().size();
+    tell("gateway", "{'do':'invalid','resumable':false}");
+    say("first words", "other");
+    ASSERT_TRUE(heard_.wait_events(known + 1));
+    for (const auto& event : heard_.events()) {
+        if (event.text == "first words") {
+            EXPECT_EQ(event.conversation, (chat::Conversation{other_, ""}));
+        }
+    }
     // Nor where the next process finds the session lost, and Discord busy.
     platform_->stop();
     const std::size_t before = heard_.events().size();

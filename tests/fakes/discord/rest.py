@@ -223,6 +223,11 @@ class Api:
     def get_channel(self, arguments, body, files, query):
         return self.world.shown(self.world.channel(arguments["channel_id"]))
 
+    def list_guild_channels(self, arguments, body, files, query):
+        if arguments["guild_id"] != self.world.guild_id:
+            raise Refusal(404, 10004, "Unknown Guild")
+        return [self.world.shown(one) for one in self.world.channels.values() if one["type"] == 0]
+
     def create_dm(self, arguments, body, files, query):
         for user in self.world.people.values():
             if user["id"] == body.get("recipient_id"):
