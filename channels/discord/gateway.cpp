@@ -339,7 +339,6 @@ bool Gateway::ask_missed(const Json& ready) {
     for (const chat::LastHeard& place : missed_)
         if (is_id(place.message) && (since.empty() || is_before(since, place.message)))
             since = place.message;
-    std::vector<chat::LastHeard> places = missed_;
     // A bot that has heard nothing lately has missed nothing.
     const Json* guilds = since.empty() ? nullptr : ready.find("guilds");
     if (guilds != nullptr && guilds->as_array() != nullptr) {
@@ -353,7 +352,7 @@ bool Gateway::ask_missed(const Json& ready) {
             const auto answer = ask_until(call, until);
             if (!answer) return false;
             if (answer->ok)
-                add_unheard(answer->body, since, places);
+                add_unheard(answer->body, since);
             else
                 log::warning(
                     "where something was said while there was no session is not known",
@@ -361,17 +360,16 @@ bool Gateway::ask_missed(const Json& ready) {
                 );
         }
     }
-    for (const chat::LastHeard& place : places) {
+    for (const chat::LastHeard& place : missed_) {
         if (!ask_missed(place, until)) return false;
     }
+    missed_.clear();
     return true;
 }
 
 /// Channels in which the first words of lately came while there was no session. Threads and direct
 /// conversations of this kind are told nowhere.
-void Gateway::add_unheard(
-    const Json& channels, const std::string& since, std::vector<chat::LastHeard>& to
-) const {
+void Gateway::add_unheard(const Json& channels, const std::string& since) {
     if (channels.as_array() == nullptr) return;
     std::int64_t added = 0;
     for (const Json& channel : *channels.as_array()) {
@@ -382,7 +380,7 @@ void Gateway::add_unheard(
         const bool heard = std::any_of(missed_.begin(), missed_.end(), [&](const auto& one) {
             return one.conversation == where;
         });
-        if (!heard && added++ < kMissedPlaces) to.push_back({where, false, since});
+        if (!heard && added++ < kMissedPlaces) missed_.push_back({where, false, since});
     }
 }
 

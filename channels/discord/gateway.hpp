@@ -70,9 +70,7 @@ private:
     void dispatch(const Json& payload);
     bool ask_missed(const Json& ready);
     bool ask_missed(const chat::LastHeard& place, SteadyTime until);
-    void add_unheard(
-        const Json& channels, const std::string& since, std::vector<chat::LastHeard>& to
-    ) const;
+    void add_unheard(const Json& channels, const std::string& since);
     std::optional<Answer> ask_until(const Call& call, SteadyTime until);
     bool rest(milliseconds time);
     void settle(const End& end);

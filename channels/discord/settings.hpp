@@ -71,9 +71,9 @@ inline constexpr std::size_t kMaxChannels = 4'096;  // threads whose parents are
 /// One payload of the Gateway; a READY of a bot in many guilds is the largest.
 inline constexpr std::size_t kMaxPayload = 8U << 20U;
 
-/// After a session that was lost it is asked what was said meanwhile: in so many conversations
-/// that were heard lately and as many others, as
-/// old as an answer is of use at most, and well within kReadyWait.
+/// After a session that was lost it is asked what was said meanwhile: in so many conversations that
+/// were heard lately and as many others of each guild, as old as an answer is of use at most, and
+/// well within kReadyWait.
 inline constexpr std::int64_t kMissedPlaces = 50;
 inline constexpr std::chrono::hours kMissedAge{1};
 inline constexpr milliseconds kMissedWait{20'000};

@@ -264,7 +264,7 @@ check() {
         for kind in memfd thread vfork clone3 untraced-x86-64 untraced-i386 untraced-x32; do
             by_shim "$kind" "$probe" "$kind" "$place"
         done
-        cp "$probe" "$own-probe" 2>/dev/null || :
+        copy "$probe" "$own-probe"
         by_shim "a program that was brought along" "$own-probe" exec "$place"
         closed "the list of real tools" ls "$real${place%/*}"
         known "the real tool's own path" "$real$place" --version

@@ -72,9 +72,11 @@ Launch launch_of(NodeContext context, const std::string& holder, const v1::Start
     launch.relayed = place.relayed();
     launch.argv.assign(spec.argv().begin(), spec.argv().end());
     launch.env = environment_of(context, spec);
-    policy::EnvironmentRules rules = context.warden.environment();
-    launch.env_drop = std::move(rules.drop);
-    launch.env_keep = std::move(rules.keep);
+    if (context.settings.container) {
+        policy::EnvironmentRules rules = context.warden.environment();
+        launch.env_drop = std::move(rules.drop);
+        launch.env_keep = std::move(rules.keep);
+    }
     return launch;
 }
 
