@@ -5,6 +5,8 @@
 #include <sys/utsname.h>
 
 #include <algorithm>
+#include <fstream>
+#include <set>
 
 #include "node_agent/test_warden.hpp"
 #include "service/proto_time.hpp"
@@ -113,6 +115,33 @@ TEST(GuardNode, OneRecordThatWardenRefusesTakesNoOtherWithIt) {
                says(warden.records, "audit_refused", "") && says(warden.records, "run_ended", "");
     }));
     EXPECT_FALSE(says(warden.records, "exec_started", "/workspace/bad"));
+}
+
+// As many records as one command to warden may have, of the longest commands that are shown, are
+// more bytes than a message may have.
+TEST(GuardNode, AnAuditThatIsTooLargeForOneMessageIsToldInParts) {
+    World world("enforce");
+    BERTH_NEEDS_SANDBOX(world.machine);
+    WardenDouble warden(world);
+    warden.set_policy(kPolicy);
+    world.start_agent();
+    const std::string script =
+        "echo > begun; until [ -e go ]; do sleep 0.01; done; i=0; while [ $i -lt 600 ]; do "
+        "id $(printf %01990d $i) 2> /dev/null; i=$((i+1)); done; echo > ended";
+    ASSERT_TRUE(world.ask("start", world.command("rn_1", script)));
+    const fs::path workspace = world.machine.dir / "workspace";
+    ASSERT_TRUE(eventually([&] { return fs::exists(workspace / "begun"); }));
+    world.agent.kill();
+    std::ofstream(workspace / "go") << "\n";
+    ASSERT_TRUE(eventually([&] { return fs::exists(workspace / "ended"); }, seconds{60}));
+    world.start_agent();
+    EXPECT_EQ(world.output("rn_1").end->exit_code(), 0);
+    EXPECT_TRUE(world.gone("rn_1"));
+    EXPECT_TRUE(warden.until([&] { return says(warden.records, "run_ended", ""); }));
+    std::set<std::string> told;
+    for (const auto& record : warden.records)
+        if (record.fact() == "exec_denied") told.insert(record.command());
+    EXPECT_EQ(told.size(), 600U);
 }
 
 TEST(GuardNode, AHeldCommandOutlivesItsNodeAgent) {
