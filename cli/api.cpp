@@ -6,6 +6,7 @@
 #include <google/protobuf/util/json_util.h>
 
 #include <algorithm>
+#include <optional>
 #include <thread>
 
 #include "cli/words.hpp"
@@ -79,6 +80,10 @@ std::string path_of(std::string_view collection, std::string_view id, std::strin
     return fmt::format("/v1/{}/{}{}", collection, net::percent_encode(id), rest);
 }
 
+bool is_gateway_away(const Error& error) {
+    return error.code == "connect_failed" || error.code == "connection_lost";
+}
+
 std::string to_json(const google::protobuf::Message& message) {
     google::protobuf::util::JsonPrintOptions options;
     options.preserve_proto_field_names = true;
@@ -132,7 +137,7 @@ Error Api::explain(Error error) const {
 Result<std::string> Api::call(
     std::string_view method,
     const std::string& path,
-    std::string body,
+    const std::string& body,
     milliseconds timeout,
     const std::string& key
 ) {
@@ -143,12 +148,27 @@ Result<std::string> Api::call(
     request.headers.set("Accept", "application/json");
     if (!key.empty()) request.headers.set("Idempotency-Key", key);
     if (!body.empty()) request.headers.set("Content-Type", "application/json");
-    request.body = std::move(body);
+    request.body = body;
     request.timeout = timeout.count() > 0 ? timeout : patience_;
     auto answer = client_.send(request);
     if (!answer) return explain(std::move(answer).error());
+    reached_ = true;
     if (answer->status < 200 || answer->status > 299) return problem(answer->status, answer->body);
     return std::move(answer->body);
+}
+
+Result<std::string> Api::insist(
+    std::string_view method, const std::string& path, const std::string& body, milliseconds timeout
+) {
+    std::optional<SteadyTime> until;
+    for (;;) {
+        auto answer = call(method, path, body, timeout);
+        if (answer || !reached_ || !is_gateway_away(answer.error())) return answer;
+        const SteadyTime now = std::chrono::steady_clock::now();
+        if (!until) until = now + kGatewayPatience;
+        if (now > *until) return answer;
+        std::this_thread::sleep_for(kAskAgain);
+    }
 }
 
 Result<void> Api::exchange(
@@ -158,7 +178,10 @@ Result<void> Api::exchange(
     google::protobuf::Message& out,
     milliseconds timeout
 ) {
-    BERTH_ASSIGN(const std::string text, call(method, path, std::move(body), timeout));
+    BERTH_ASSIGN(
+        const std::string text,
+        method == "GET" ? insist(method, path, body, timeout) : call(method, path, body, timeout)
+    );
     return parse(text, out);
 }
 
@@ -167,7 +190,7 @@ Result<Message> Api::make(const std::string& path, const google::protobuf::Messa
     const std::string key = make_ulid(Clock::system().now(), Random::system());
     const SteadyTime until = std::chrono::steady_clock::now() + patience_;
     const std::string text = to_json(body);
-    for (bool asked = false;; asked = true) {
+    for (bool asked = reached_;; asked = true) {
         const auto answer = call("POST", path, text, {}, key);
         Message out;
         if (answer) {
@@ -176,7 +199,7 @@ Result<Message> Api::make(const std::string& path, const google::protobuf::Messa
         }
         const Error& error = answer.error();
         const bool lost = error.fault == Fault::kDeadline || error.code == "connection_lost" ||
-                          error.code == "timeout" || (asked && error.code == "connect_failed");
+                          (asked && error.code == "connect_failed");
         if (!lost || std::chrono::steady_clock::now() > until) return error;
         std::this_thread::sleep_for(kAskAgain);
     }
@@ -221,11 +244,18 @@ Result<run::v1::Run> Api::wait_ended(std::string_view id, milliseconds patience)
 }
 
 Result<lease::v1::Lease> Api::heartbeat(std::string_view id) {
-    return ask<lease::v1::Lease>("POST", path_of("leases", id, "/heartbeat"), "{}", seconds{10});
+    return tell_lease(id, "/heartbeat", seconds{10});
 }
 
-Result<lease::v1::Lease> Api::release(std::string_view id) {
-    return ask<lease::v1::Lease>("POST", path_of("leases", id, "/release"), "{}");
+Result<lease::v1::Lease> Api::release(std::string_view id) { return tell_lease(id, "/release"); }
+
+Result<lease::v1::Lease> Api::tell_lease(
+    std::string_view id, std::string_view verb, milliseconds timeout
+) {
+    BERTH_ASSIGN(const auto text, insist("POST", path_of("leases", id, verb), "{}", timeout));
+    lease::v1::Lease lease;
+    BERTH_TRY(parse(text, lease));
+    return lease;
 }
 
 Result<lease::v1::ListReply> Api::leases(bool all, int pages) {

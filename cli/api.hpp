@@ -22,13 +22,19 @@ using Attempts = google::protobuf::RepeatedPtrField<lease::v1::Attempt>;
 /// The error of a lease whose machine could not be made, with a line for each attempt.
 Error no_machine(std::string code, std::string_view why, const Attempts& attempts);
 
+/// How long a gateway that was there and is away is waited for: a restart takes seconds.
+inline constexpr seconds kGatewayPatience{15};
+
 /// One gateway and one caller. One thread at a time: each thread makes its own, which costs one
-/// connection.
+/// connection. Once the gateway has answered, GETs, heartbeats and releases that do not reach it
+/// are repeated for kGatewayPatience; one that never answered is told at once.
 class Api {
 public:
     Api(std::string server, Secret token);
     /// How long an answer may take; 30 s unless it is said.
     void set_patience(milliseconds patience) { patience_ = patience; }
+    /// The gateway has answered somebody of this process before.
+    void set_reached() { reached_ = true; }
 
     Result<lease::v1::Lease> acquire(const gateway::v1::AcquireBody& body);
     Result<lease::v1::Lease> lease(std::string_view id);
@@ -81,6 +87,7 @@ public:
     /// Authorization, for WebSocket handshakes.
     net::HeaderMap headers() const;
     const std::string& server() const { return server_; }
+    const Secret& token() const { return token_; }
     /// The error of an answer that is not 2xx.
     static Error problem(int status, std::string_view body);
     /// Adds the remedy to a transport error.
@@ -90,9 +97,19 @@ private:
     Result<std::string> call(
         std::string_view method,
         const std::string& path,
-        std::string body,
+        const std::string& body,
         milliseconds timeout = milliseconds{0},
         const std::string& key = {}
+    );
+    /// A call that may be made twice.
+    Result<std::string> insist(
+        std::string_view method,
+        const std::string& path,
+        const std::string& body,
+        milliseconds timeout = milliseconds{0}
+    );
+    Result<lease::v1::Lease> tell_lease(
+        std::string_view id, std::string_view verb, milliseconds timeout = milliseconds{0}
     );
     /// A POST that makes what costs something: an answer that was lost is asked for again under the
     /// same Idempotency-Key, for as long as the patience lasts, so that it is made once and known.
@@ -110,10 +127,14 @@ private:
     Secret token_;
     net::HttpClient client_;
     milliseconds patience_{30'000};
+    bool reached_ = false;
 };
 
 /// "/v1/<collection>/<id><rest>", the id percent-encoded.
 std::string path_of(std::string_view collection, std::string_view id, std::string_view rest = {});
+
+/// The request did not reach the gateway, or its answer not us.
+bool is_gateway_away(const Error& error);
 
 /// JSON of a message as the API spells it (snake_case, enums by name), on one line.
 std::string to_json(const google::protobuf::Message& message);

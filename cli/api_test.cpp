@@ -86,6 +86,19 @@ TEST(Api, ARefusalIsNotAskedForAgain) {
     EXPECT_EQ(run.error().code, "capacity_exhausted");
 }
 
+TEST(Api, WhatMayBeAskedTwiceIsAskedAgainOnceTheGatewayWasThere) {
+    const std::string lease = answer_of("200 OK", R"({"id":"ls_1"})");
+    Forgetful gateway({lease, "", "", lease, "", lease, "", lease});
+    Api api(gateway.url(), Secret("t"));
+    ASSERT_TRUE(api.lease("ls_1"));
+    const auto looked = api.look("ls_1", milliseconds{1});
+    EXPECT_TRUE(looked) << looked.error().describe();
+    const auto beaten = api.heartbeat("ls_1");
+    EXPECT_TRUE(beaten) << beaten.error().describe();
+    const auto released = api.release("ls_1");
+    EXPECT_TRUE(released) << released.error().describe();
+}
+
 TEST(Api, AGatewayThatWasNeverThereIsToldAtOnce) {
     std::string nobody;
     {

@@ -1,21 +1,28 @@
 // SPDX-License-Identifier: Apache-2.0
-// One thread, one connection, one request every 20 s.
+// One thread, one connection, one request at a time.
 #include "cli/heartbeat.hpp"
+
+#include <algorithm>
 
 #include "cli/api.hpp"
 
 namespace berth::cli {
 namespace {
-// A third of the shortest idle timeout that makes sense, so that two may be lost.
-constexpr seconds kEvery{20};
+constexpr milliseconds kEvery{20'000};
+constexpr milliseconds kMostOften{250};
+
+/// A third of the idle timeout, so that two may be lost.
+milliseconds interval_of(const lease::v1::Lease& lease) {
+    const milliseconds idle = seconds{lease.idle_timeout().seconds()};
+    return idle.count() == 0 ? kEvery : std::clamp(idle / 3, kMostOften, kEvery);
+}
 }  // namespace
 
-Heartbeat::Heartbeat(std::string server, Secret token, std::string lease)
-    : thread_(
-          [this, server = std::move(server), token = std::move(token), lease = std::move(lease)] {
-              beat(server, token, lease);
-          }
-      ) {}
+Heartbeat::Heartbeat(std::string server, Secret token, const lease::v1::Lease& lease)
+    : every_(interval_of(lease)),
+      thread_([this, server = std::move(server), token = std::move(token), id = lease.id()] {
+          beat(server, token, id);
+      }) {}
 
 Heartbeat::~Heartbeat() {
     {
@@ -28,7 +35,7 @@ Heartbeat::~Heartbeat() {
 
 void Heartbeat::beat(const std::string& server, const Secret& token, const std::string& lease) {
     std::unique_lock lock(mutex_);
-    while (!wake_.wait_for(lock, kEvery, [this] { return stop_; })) {
+    while (!wake_.wait_for(lock, every_, [this] { return stop_; })) {
         lock.unlock();
         Api api(server, token);  // anew each time: an idle connection would long be closed
         const auto ignored = api.heartbeat(lease);

@@ -90,8 +90,16 @@ void Interrupts::handle(int number) {
     }
     if (!lease.empty()) {
         Api api(server_, token_);
-        const auto ignored = api.release(lease);
-        static_cast<void>(ignored);
+        if (const auto released = api.release(lease); !released)
+            write_all(
+                STDERR_FILENO,
+                fmt::format(
+                    "berth: {}; lease {} may still be live: end it with 'berth release {}'\n",
+                    released.error().message,
+                    lease,
+                    lease
+                )
+            );
     }
     write_all(STDERR_FILENO, "berth: interrupted before the command was started\n");
     ::_exit(128 + number);

@@ -12,7 +12,8 @@ namespace berth::cli {
 /// The named lease, or this working tree's newest active one. Error "no_lease" says how to get one.
 Result<lease::v1::Lease> chosen_lease(const Context& context, Api& api, std::string_view named);
 
-/// Waits until a pending lease has its machine, and tells where in line it stands. The lease as it
+/// Waits until a pending lease has its machine, keeps it from going idle meanwhile, and tells where
+/// in line it stands. The lease as it
 /// is in the end: active, ended, or pending still where the patience is over.
 Result<lease::v1::Lease> await_machine(const Context& context, Api& api, lease::v1::Lease lease);
 
@@ -21,5 +22,8 @@ Result<std::string> read_wait(const Arguments& arguments);
 
 /// The error of a lease that ended instead of becoming active.
 Error lease_failure(const lease::v1::Lease& lease);
+
+/// `error` with how to end a lease that is nobody's business any more and may still cost.
+Error with_lease_left(Error error, const lease::v1::Lease& lease);
 
 }  // namespace berth::cli

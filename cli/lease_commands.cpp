@@ -2,9 +2,12 @@
 // `berth lease`, `release` and `leases`.
 #include <fmt/format.h>
 
+#include <optional>
+
 #include "cli/commands.hpp"
 #include "cli/context.hpp"
 #include "cli/exit_codes.hpp"
+#include "cli/heartbeat.hpp"
 #include "cli/interrupts.hpp"
 #include "cli/lease_choice.hpp"
 #include "cli/words.hpp"
@@ -64,6 +67,13 @@ Error lease_failure(const lease::v1::Lease& lease) {
     );
 }
 
+Error with_lease_left(Error error, const lease::v1::Lease& lease) {
+    error.message += fmt::format(
+        "; lease {} may still be live: end it with 'berth release {}'", lease.slug(), lease.slug()
+    );
+    return error;
+}
+
 Result<lease::v1::Lease> chosen_lease(const Context& context, Api& api, std::string_view named) {
     if (!named.empty()) return api.lease(named);
     BERTH_ASSIGN(const auto all, api.leases(false));
@@ -98,6 +108,9 @@ Result<lease::v1::Lease> await_machine(const Context& context, Api& api, lease::
     auto end = clock() + kMachinePatience;
     std::uint32_t told = 0;
     bool making = false;
+    std::optional<Heartbeat> heartbeat;
+    if (lease.state() == lease::v1::LEASE_STATE_PENDING)
+        heartbeat.emplace(context.server(), api.token(), lease);
     while (lease.state() == lease::v1::LEASE_STATE_PENDING && clock() < end) {
         const std::uint32_t place = lease.queue_position();
         if (place > 0) {
@@ -136,11 +149,17 @@ int run_lease(Context& context, const Arguments& arguments) {
     if (!lease) return fail(context, lease.error());
     if (!arguments.has("no-wait") && lease->state() == lease::v1::LEASE_STATE_PENDING) {
         interrupts.set_lease(lease->id());  // who stops waiting wants no machine later
-        lease = await_machine(context, api, std::move(*lease));
-        if (!lease) return fail(context, lease.error());
+        const auto ready = await_machine(context, api, *lease);
+        if (!ready) {
+            const bool known = !is_gateway_away(ready.error());
+            return fail(context, known ? ready.error() : with_lease_left(ready.error(), *lease));
+        }
         interrupts.set_lease("");
-        if (lease->state() != lease::v1::LEASE_STATE_ACTIVE)
-            return fail(context, lease_failure(*lease));
+        lease = *ready;
+        if (ready->state() == lease::v1::LEASE_STATE_PENDING)
+            return fail(context, with_lease_left(lease_failure(*ready), *ready));
+        if (ready->state() != lease::v1::LEASE_STATE_ACTIVE)
+            return fail(context, lease_failure(*ready));
     }
     show(context, *lease);
     return 0;

@@ -77,8 +77,8 @@ private:
         Stopwatch watch;
         auto leased = take_lease(interrupts);
         lap("lease", watch);
-        if (!leased) return outcome_of(leased.error(), kExitNoLease);
-        const Heartbeat heartbeat(context_.server(), token_, lease_.id());
+        if (!leased) return give_back(outcome_of(leased.error(), kExitNoLease), 0, watch);
+        const Heartbeat heartbeat(context_.server(), token_, lease_);
         body->set_lease(lease_.id());
         auto run = Result<run::v1::Run>(conflict("tree_changed", "nothing is sent yet"));
         for (int round = 0; !run && run.error().code == "tree_changed" && round < kRounds;
@@ -104,8 +104,8 @@ private:
         }
         // A lease that was kept for its results is ours to end; a one-shot one ends by itself.
         if (run_->has_ended_at() && ours_ && !lease_.one_shot()) {
-            const auto ignored = api_.release(lease_.id());  // fails: it ends when it was idle
-            static_cast<void>(ignored);
+            if (auto released = api_.release(lease_.id()); !released)
+                context_.complain(with_lease_left(std::move(released).error(), lease_));
             lap("release", watch);
         }
         return outcome;
@@ -222,7 +222,7 @@ private:
             BERTH_TRY(acquire());
             if (ours_) interrupts.set_lease(lease_.id());
         }
-        BERTH_ASSIGN(lease_, await_machine(context_, api_, std::move(lease_)));
+        BERTH_ASSIGN(lease_, await_machine(context_, api_, lease_));
         if (lease_.state() != lease::v1::LEASE_STATE_ACTIVE) return lease_failure(lease_);
         return {};
     }
@@ -284,14 +284,14 @@ private:
             )};
     }
 
-    // The run was not started: its one-shot lease would wait for nothing. `code` overrides all but
-    // "unreachable".
+    // The run was not started: its one-shot lease, or the wait for it, would be for nothing. `code`
+    // overrides all but "unreachable".
     Outcome give_back(Outcome outcome, int code, Stopwatch& watch) {
         if (code != 0 && outcome.code != kExitUnreachable) outcome.code = code;
         if (ours_) {
-            const auto ignored =
-                api_.release(lease_.id());  // fails: it ends by itself when it has been idle
-            static_cast<void>(ignored);
+            const auto released = api_.release(lease_.id());
+            if (!released && outcome.error)
+                outcome.error = with_lease_left(std::move(*outcome.error), lease_);
             lap("release", watch);
         }
         return outcome;

@@ -9,6 +9,7 @@
 
 #include <algorithm>
 #include <array>
+#include <optional>
 #include <thread>
 
 #include "cli/paths.hpp"
@@ -118,6 +119,7 @@ Result<int> send(
 /// Until the runs that are using the workspace now have ended.
 Result<void> wait_for_runs(const Context& context, const Secret& token, const SyncTarget& target) {
     Api api(context.server(), token);
+    api.set_reached();
     BERTH_ASSIGN(const auto list, api.runs(target.lease, "", "100"));
     for (const auto& run : list.runs()) {
         if (!run.has_ended_at()) BERTH_TRY(api.wait_ended(run.id()));
@@ -151,6 +153,7 @@ Result<SyncReport> sync_locked(
     const bool unchanged = !options.force && before.fingerprint == now.fingerprint &&
                            before.root == context.root().string();
     Api api(context.server(), token);
+    api.set_reached();
     std::string held = before.tree;
     if (!unchanged || options.verify) {
         BERTH_ASSIGN(held, api.tree(target.lease));
@@ -277,7 +280,10 @@ Result<SyncReport> sync_tree(
 ) {
     const fs::path folder = cache_folder() / "sync";
     BERTH_TRY(make_private_folder(folder));
-    const auto until = std::chrono::steady_clock::now() + kLockPatience;
+    const auto clock = [] { return std::chrono::steady_clock::now(); };
+    SyncOptions now = options;
+    SteadyTime until = clock() + kLockPatience;
+    std::optional<SteadyTime> away_until;
     for (bool told = false;; told = true) {
         auto lock = process::FileLock::acquire(folder / (target.lease + ".lock"), kLockPatience);
         if (!lock)
@@ -285,16 +291,27 @@ Result<SyncReport> sync_tree(
                 "sync_busy",
                 "another berth is still syncing to this machine; try again when it is done"
             );
-        auto report =
-            sync_locked(context, token, target, options, folder / (target.lease + ".list"));
-        if (report || report.error().fault != Fault::kConflict) return report;
-        lock->release();  // while it waits, another may sync
+        auto report = sync_locked(context, token, target, now, folder / (target.lease + ".list"));
+        if (report) return report;
         const Error& refused = report.error();
+        lock->release();  // while it waits, another may sync
+        if (is_gateway_away(refused)) {
+            if (!away_until) {
+                context.progress("the gateway was lost during the sync; it begins again");
+                away_until = clock() + kGatewayPatience;
+                until = clock() + kLockPatience;  // the machine has yet to notice that we are gone
+                now.verify = true;                // nothing has told how far it came
+            }
+            if (clock() > *away_until) return report;
+            std::this_thread::sleep_for(kSyncPause);
+            continue;
+        }
+        if (refused.fault != Fault::kConflict) return report;
         if (refused.code == "workspace_busy") {
             if (!told) context.progress("waiting: " + refused.message);
             BERTH_TRY(wait_for_runs(context, token, target));
         } else if (refused.code == "sync_busy" || refused.code == "tree_changed") {
-            if (std::chrono::steady_clock::now() > until) return report;
+            if (clock() > until) return report;
             std::this_thread::sleep_for(kSyncPause);
         } else {
             return report;

@@ -29,6 +29,9 @@ constexpr std::size_t kChunk = 64 * 1024;  // one frame of a byte channel
 constexpr seconds kEndPatience{60};
 // How long a full channel may make us wait before the sync counts as stuck.
 constexpr seconds kSendPatience{600};
+// How a WebSocket closes whose server stops, and whose server died.
+constexpr int kGoingAway = 1001;
+constexpr int kNoGoodbye = 1006;
 
 std::string variable(const char* name) {
     const char* text = std::getenv(name);
@@ -46,11 +49,17 @@ Result<Secret> inherited_token() {
 }
 
 /// For the berth that started rsync: its own words end between others' on stderr.
-void tell_refusal(const std::string& text) {
+void tell_refusal(int status, std::string_view body) {
+    const std::string text = fmt::format("{}\n{}", status, body);
     const std::string number = variable("BERTH_TRANSPORT_REFUSAL_FD");
     int fd = -1;
     std::from_chars(number.data(), number.data() + number.size(), fd);
     if (fd > STDERR_FILENO) write_all(fd, text);
+}
+
+/// The gateway is away, told as it would tell it itself.
+void tell_away(const Error& error) {
+    tell_refusal(503, Json::object().set("code", error.code).set("detail", error.message).dump());
 }
 
 struct Transport {
@@ -116,11 +125,14 @@ int run_rsync_transport(Context& context, const Arguments&) {
     auto socket =
         net::WsClient::connect(api.server(), path, std::move(options), std::move(events), &refusal);
     if (!socket) {
-        if (refusal.status != 0) tell_refusal(fmt::format("{}\n{}", refusal.status, refusal.body));
-        context.complain(
-            refusal.status != 0 ? Api::problem(refusal.status, refusal.body)
-                                : api.explain(socket.error())
-        );
+        const Error error = refusal.status != 0 ? Api::problem(refusal.status, refusal.body)
+                                                : api.explain(socket.error());
+        if (refusal.status != 0) {
+            tell_refusal(refusal.status, refusal.body);
+        } else if (is_gateway_away(error)) {
+            tell_away(error);
+        }
+        context.complain(error);
         return 1;
     }
     transport.pump(**socket);
@@ -128,12 +140,19 @@ int run_rsync_transport(Context& context, const Arguments&) {
     // code.
     const bool closed = (*socket)->wait_closed(kEndPatience);
     if (closed && transport.close_code == 1000) return 0;
-    context.complain(fmt::format(
-        "the sync channel closed ({}{}{})",
-        transport.close_code.load(),
-        transport.close_reason.empty() ? "" : ": ",
-        transport.close_reason
-    ));
+    const int code = transport.close_code;
+    const Error error = unavailable(
+        "connection_lost",
+        fmt::format(
+            "the sync channel closed ({}{}{})",
+            code,
+            transport.close_reason.empty() ? "" : ": ",
+            transport.close_reason
+        )
+    );
+    // Any other code is the word of a gateway that is there.
+    if (code == kGoingAway || code == kNoGoodbye) tell_away(error);
+    context.complain(error);
     return 1;
 }
 

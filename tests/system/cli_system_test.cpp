@@ -6,6 +6,7 @@
 #include <signal.h>
 
 #include <fstream>
+#include <set>
 
 #include "machine_processes.hpp"
 
@@ -40,6 +41,83 @@ TEST_F(CliSystem, AKilledGatewayLosesAndDoublesNoByteOfAFollowedRun) {
     EXPECT_TRUE(said.out == out) << said.out.size() << " bytes of " << out.size();
     EXPECT_EQ(said.err, err);
     release(lease);
+}
+
+TEST_F(CliSystem, AGatewayKilledWhileARunWaitsForItsMachineCostsOnlyTime) {
+    const std::string first = acquire(R"({"profile":"one"})");
+    auto waiting =
+        suite().start(run_sh("echo ran", {"--no-sync", "--profile", "one", "--wait", "1m"}), {});
+    ASSERT_TRUE(waiting->wait_err("in line")) << suite().logs();
+    for (int round = 0; round < 2; ++round) {
+        suite().kill9("gateway");
+        ASSERT_TRUE(suite().wait_ready());
+    }
+    release(first);
+    const Said said = waiting->finish();
+    EXPECT_EQ(said.exit_code, 0) << said.err;
+    EXPECT_EQ(said.out, "ran\n");
+    EXPECT_TRUE(machines_gone()) << "no lease is left behind";
+}
+
+TEST_F(CliSystem, AGatewayKilledDuringASyncCostsOnlyTime) {
+    const fs::path tree = suite().folder() / "slow";
+    const fs::path tools = suite().folder() / "slow-tools";
+    fs::create_directories(tree);
+    fs::create_directories(tools);
+    shell(tree, "git init -q . && head -c 3000000 /dev/urandom > big");
+    // The first transfer takes long enough to be killed in its middle.
+    shell(
+        tools,
+        "real=$(command -v rsync) && printf '#!/bin/sh\nif mkdir \"" + tools.string() +
+            "/first\" 2>/dev/null; then exec %s --bwlimit=100 \"$@\"; fi\nexec %s \"$@\"\n' "
+            "\"$real\" \"$real\" > rsync && chmod +x rsync"
+    );
+    Suite::CommandOptions options;
+    options.cwd = tree;
+    options.env = {{"PATH", tools.string() + ":" + std::getenv("PATH")}};
+    auto running = suite().start({"run", "--", "sha256sum", "big"}, options);
+    // rsync writes into a hidden file beside the one it will be.
+    ASSERT_TRUE(suite().eventually([] {
+        for (const std::string& machine : suite().machines()) {
+            std::error_code ignored;
+            const fs::path workspace = suite().data() / "machines" / machine / "workspace";
+            for (const auto& entry : fs::directory_iterator(workspace, ignored))
+                if (entry.path().filename().string().starts_with(".big.")) return true;
+        }
+        return false;
+    })) << suite().logs();
+    suite().kill9("gateway");
+    const Said said = running->finish(seconds{120});
+    EXPECT_EQ(said.exit_code, 0) << said.err;
+    shell(tree, "sha256sum big > ../expected");
+    std::ifstream expected(tree.parent_path() / "expected");
+    std::string line;
+    std::getline(expected, line);
+    EXPECT_EQ(said.out, line + "\n");
+    EXPECT_TRUE(machines_gone());
+}
+
+TEST_F(CliSystem, ALeaseIsNotIdleWhileItsCallerWaitsForTheMachine) {
+    const pid_t provisioner = suite().pid("prov");
+    ASSERT_GT(provisioner, 0);
+    ::kill(provisioner, SIGSTOP);
+    auto waiting = suite().start({"lease", "--new", "--idle-timeout", "1s", "--json"}, {});
+    const auto pending = [] {
+        const Json all = json_of(suite().api("GET", "/v1/leases").body);
+        const Json* list = all.find("leases");
+        return list == nullptr || list->as_array()->empty() ? Json() : list->as_array()->front();
+    };
+    std::set<std::string> touched;
+    EXPECT_TRUE(suite().eventually([&] {
+        touched.insert(pending().string_or("touched_at", ""));
+        return touched.size() > 4;
+    })) << "three heartbeats: without them it would have been idle";
+    ::kill(provisioner, SIGCONT);
+    const Said said = waiting->finish();
+    EXPECT_EQ(said.exit_code, 0) << said.err;
+    const std::string id = json_of(said.out).string_or("id", "");
+    if (!id.empty()) (void)suite().api("POST", "/v1/leases/" + id + "/release");
+    EXPECT_TRUE(machines_gone());
 }
 
 TEST_F(CliSystem, ExitCode122IsNoMachine) {
