@@ -238,6 +238,7 @@ TEST(ExitCodesTest, OfEveryError) {
     EXPECT_EQ(outcome_of(unavailable("no_machine", "x"), kExitNoLease).code, kExitNoLease);
     EXPECT_EQ(outcome_of(invalid("bad_profile", "x"), kExitNoLease).code, kExitRunUsage);
     EXPECT_EQ(outcome_of(forbidden("policy_denied", "x"), kExitLost).code, kExitDenied);
+    EXPECT_EQ(outcome_of(forbidden("role_missing", "x"), kExitLost).code, kExitRunUsage);
     EXPECT_EQ(outcome_of(internal("x", "x"), kExitLost).origin, "berth");
 }
 

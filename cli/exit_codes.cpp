@@ -66,7 +66,8 @@ Outcome outcome_of(Error error, int otherwise) {
         code = kExitUnreachable;
     } else if (error.code == "policy_denied" || error.code == "denied") {
         code = kExitDenied;
-    } else if (error.fault == Fault::kUnauthenticated || error.fault == Fault::kInvalid) {
+    } else if (error.fault == Fault::kUnauthenticated || error.fault == Fault::kInvalid ||
+               error.code == "role_missing") {
         code = kExitRunUsage;
     }
     return {code, "berth", std::move(error)};
