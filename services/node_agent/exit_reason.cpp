@@ -9,7 +9,13 @@ namespace berth::node {
 
 ExitRecord record_of(const RunFacts& facts) {
     ExitRecord record;
-    if (facts.command_end || facts.started) {
+    if (!facts.no_folder.empty()) {
+        record.state = EndState::kFailed;
+        record.of_berth = true;
+        record.reason = "cannot enter " + facts.no_folder +
+                        "; the command was not started: run it from another folder of the "
+                        "working tree, or move what stands in the way";
+    } else if (facts.command_end || facts.started) {
         // Without its own word the command was killed together with init.
         const process::ExitStatus end =
             facts.command_end.value_or(process::ExitStatus{137, SIGKILL});

@@ -15,6 +15,7 @@ struct RunFacts {
     bool started = false;
     const std::string& early_error;    ///< the sandbox's own complaint
     const std::string& memory_notice;  ///< the kernel killed for want of memory
+    const std::string& no_folder;      ///< which folder the command could not begin in, and why
     bool canceled = false;
     bool timed_out = false;
     bool capped = false;

@@ -59,6 +59,8 @@ inline constexpr char kInitStopped = 'p';  ///< after kInitStop; value: how many
 /// Before kInitExited: the kernel killed a process of the machine for want of memory. Value: the
 /// machine's limit in MiB, 0 where it cannot be read.
 inline constexpr char kInitMemory = 'M';
+/// From the command's own process, instead of an exec: its folder cannot be entered. Value: errno.
+inline constexpr char kInitNoFolder = 'F';
 // enter -> door, the first datagram of a connection (SOCK_SEQPACKET); 0, 1, 2 and the launch
 // description come along, for a run the control socket before the latter. The door answers a tool
 // with kInitExited. The end of the connection is, from one side, the end of everything of the run;

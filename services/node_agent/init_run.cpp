@@ -226,6 +226,51 @@ void wait_for_guard() {
     if (::read(pair[0], &traced, 1) != 1) ::_exit(125);
 }
 
+/// The value of a variable of the command's environment; "" without it.
+const char* variable(const Command& command, const char* name) {
+    const std::size_t size = std::strlen(name);
+    for (char** entry = command.env; *entry != nullptr; ++entry) {
+        if (std::strncmp(*entry, name, size) == 0 && (*entry)[size] == '=')
+            return *entry + size + 1;
+    }
+    return "";
+}
+
+/// Enters a folder below `base`, making what is missing of it. No symlink is followed: one might
+/// lead out. False with errno.
+bool make_and_enter(const char* base, const char* cwd) {
+    const std::size_t size = std::strlen(base);
+    if (size == 0 || std::strncmp(cwd, base, size) != 0 || cwd[size] != '/') {
+        errno = ENOENT;
+        return false;
+    }
+    int folder = ::open(base, O_PATH | O_DIRECTORY | O_CLOEXEC);
+    char* rest = ::strdup(cwd + size);
+    char* left = nullptr;
+    for (const char* name = ::strtok_r(rest, "/", &left); name != nullptr && folder >= 0;
+         name = ::strtok_r(nullptr, "/", &left)) {
+        if (std::strcmp(name, "..") == 0) {
+            errno = EINVAL;
+            return false;
+        }
+        if (::mkdirat(folder, name, 0755) != 0 && errno != EEXIST) return false;
+        folder = ::openat(folder, name, O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+    }
+    return folder >= 0 && ::fchdir(folder) == 0;  // what else is open here ends with the exec
+}
+
+/// A folder that no file was sent of (build/, ignored or empty) is made rather than missed.
+void enter_folder(const Command& command, const RunOptions& options) {
+    if (::chdir(command.cwd) == 0) return;
+    if (errno == ENOENT && !options.tool &&
+        make_and_enter(variable(command, "BERTH_WORKSPACE"), command.cwd))
+        return;
+    const int why = errno;
+    if (!options.tool) tell(kInitNoFolder, why);
+    ::dprintf(2, "berth: cannot enter %s: %s\n", command.cwd, ::strerror(why));
+    ::_exit(126);
+}
+
 [[noreturn]] void run_command(
     const Command& command, const char* slave, const RunOptions& options
 ) {
@@ -237,16 +282,13 @@ void wait_for_guard() {
         for (int i = 0; i < 3; ++i) ::dup2(terminal, i);
         if (terminal > 2) ::close(terminal);
     }
+    enter_folder(command, options);
     if ((command.head.guard & (kGuardTraced | kGuardBeside)) != 0) wait_for_guard();
     ::syscall(SYS_close_range, 3U, ~0U, 0U);
     if ((command.head.guard & kGuardFiltered) != 0) install_filter();
     sigset_t none;
     ::sigemptyset(&none);
     ::sigprocmask(SIG_SETMASK, &none, nullptr);
-    if (::chdir(command.cwd) != 0) {
-        ::dprintf(2, "berth: cannot enter %s: %s\n", command.cwd, ::strerror(errno));
-        ::_exit(126);
-    }
     ::environ = command.env;  // execvp looks PATH up in here
     ::execvp(command.argv[0], command.argv);
     if (errno == ENOENT) {

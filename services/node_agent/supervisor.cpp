@@ -240,6 +240,10 @@ void Supervisor::on_init_message(InitReport& report) {
         command_end_ = process::to_exit_status(message.value);
         return;
     }
+    if (message.kind == kInitNoFolder) {
+        no_folder_ = launch_.cwd + ": " + ::strerror(message.value);
+        return;
+    }
     if (message.kind == kInitMemory) {
         memory_notice_ = "the machine's memory limit";
         if (message.value > 0) memory_notice_ += " of " + std::to_string(message.value) + " MiB";
@@ -384,7 +388,14 @@ void Supervisor::try_finish() {
         return;
     }
     finish(record_of(
-        {command_end_, started_, early_error_, memory_notice_, canceled_, timed_out_, capped_}
+        {command_end_,
+         started_,
+         early_error_,
+         memory_notice_,
+         no_folder_,
+         canceled_,
+         timed_out_,
+         capped_}
     ));
 }
 

@@ -91,6 +91,7 @@ private:
     std::uint64_t stdin_taken_ = 0;  // not yet told
     bool started_ = false;
     std::optional<process::ExitStatus> command_end_;
+    std::string no_folder_;  // why the command's folder could not be entered
     bool canceled_ = false;
     bool timed_out_ = false;
     std::string memory_notice_;  // the kernel killed for want of memory

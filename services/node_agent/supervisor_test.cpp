@@ -59,6 +59,39 @@ TEST(Supervisor, TellsNotFoundNotExecutableAndSignals) {
     EXPECT_EQ(killed.exit().signal, SIGSEGV);
 }
 
+TEST(Supervisor, AFolderThatNoFileWasSentOfIsMadeAndNeverThroughASymlink) {
+    Machine machine;
+    BERTH_NEEDS_SANDBOX(machine);
+    const auto in = [&](const std::string& run, const std::string& cwd) -> Reader& {
+        Launch launch = machine.launch_of({"sh", "-c", "pwd; stat -c %U . ; id -un"});
+        launch.env.push_back("BERTH_WORKSPACE=/workspace");
+        launch.cwd = cwd;
+        machine.start(run, launch);
+        machine.readers.push_back(std::make_unique<Reader>(machine.folder(run)));
+        EXPECT_TRUE(machine.readers.back()->until_ended());
+        return *machine.readers.back();
+    };
+    Reader& made = in("a", "/workspace/build/deep");
+    EXPECT_EQ(made.exit().code, 0) << made.err();
+    EXPECT_EQ(made.out(), "/workspace/build/deep\nberth\nberth\n");
+    // Elsewhere, through a link that leads out, and through a file: nothing is made, and it is not
+    // the command that failed.
+    fs::create_directory_symlink("/tmp", machine.dir / "workspace/out");
+    std::ofstream(machine.dir / "workspace/file") << "x";
+    int number = 0;
+    for (const char* cwd :
+         {"/tmp/build", "/workspace/out/build", "/workspace/file/build", "/workspace/../tmp/up"}) {
+        Reader& refused = in("r" + std::to_string(number++), cwd);
+        EXPECT_EQ(refused.exit().state, EndState::kFailed) << cwd;
+        EXPECT_TRUE(refused.exit().of_berth) << cwd;
+        EXPECT_FALSE(refused.exit().has_code) << cwd;
+        EXPECT_NE(refused.exit().reason.find(std::string("cannot enter ") + cwd), std::string::npos)
+            << refused.exit().reason;
+        EXPECT_EQ(refused.out(), "") << cwd;
+    }
+    EXPECT_EQ(machine.finish("z", "ls /tmp").out(), "");
+}
+
 TEST(Supervisor, GivesExactArgumentsAndEnvironment) {
     Machine machine;
     BERTH_NEEDS_SANDBOX(machine);

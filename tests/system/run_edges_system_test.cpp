@@ -216,6 +216,28 @@ TEST_F(RunEdges, Case10RunsSideBySideEachHaveTheirOwnWorkingTree) {
     release(lease);
 }
 
+TEST_F(RunEdges, AFolderThatIsNotSyncedIsThereForTheCommandAllTheSame) {
+    const fs::path tree = tree_of("built", 1);
+    std::ofstream(tree / ".gitignore") << "build/\n";
+    fs::create_directories(tree / "build");
+    const Said said = in(tree / "build", run_sh("basename $PWD; ls ../f0"));
+    EXPECT_EQ(said.exit_code, 0) << said.err;
+    EXPECT_EQ(said.out, "build\n../f0\n");
+    const std::string lease = acquire();
+    const Said kept =
+        in(tree, {"run", "--lease", lease, "--", "sh", "-c", "rm -rf build; ln -s /tmp build"});
+    EXPECT_EQ(kept.exit_code, 0) << kept.err;
+    fs::create_directories(tree / "build" / "deep");
+    const Said refused =
+        in(tree / "build" / "deep", run_sh("true", {"--no-sync", "--lease", lease, "--json"}));
+    const Json exit = *json_of(refused.out).find("exit");
+    EXPECT_EQ(exit.string_or("origin", ""), "berth") << refused.out << refused.err;
+    EXPECT_EQ(exit.int_or("code", 0), 125);
+    EXPECT_NE(refused.out.find("cannot enter /workspace/build/deep"), std::string::npos)
+        << refused.out;
+    release(lease);
+}
+
 TEST_F(RunEdges, Case3AMassDeletionIsAskedBeforeItHappens) {
     const fs::path tree = tree_of("shrinking", 12);
     const std::string lease = acquire();
