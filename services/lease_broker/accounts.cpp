@@ -79,7 +79,8 @@ constexpr Statement kSetDrain{
     "INSERT INTO drains (org, profile, by_user, reason, active, revision) VALUES ($1, $2, $3, $4, "
     "$5, 1) ON CONFLICT (org, profile) DO UPDATE SET by_user = excluded.by_user, reason = "
     "excluded.reason, active = excluded.active, revision = drains.revision + 1 WHERE drains.active "
-    "<> excluded.active RETURNING revision",
+    "<> excluded.active OR (excluded.active AND (drains.by_user, drains.reason) <> "
+    "(excluded.by_user, excluded.reason)) RETURNING revision",
     "set_drain"};
 constexpr Statement kDrains{
     "SELECT profile, by_user, reason FROM drains WHERE org = $1 AND active ORDER BY profile",

@@ -137,6 +137,9 @@ TEST_F(PoolSystem, Case10DrainTakesNoNewLeaseAndEndsWhenTheLastOneDoes) {
     release(lease);
     EXPECT_TRUE(becomes("warm", "leased", 0));
     EXPECT_TRUE(becomes("warm", "draining_machines", 0)) << "it is over";
+    EXPECT_EQ(suite().api("POST", "/v1/pools/warm/drain", R"({"reason":"new disk"})").status, 200);
+    EXPECT_NE(ask(R"({"profile":"warm"})").body.find("new disk"), std::string::npos)
+        << "the last word holds";
     EXPECT_EQ(suite().api("POST", "/v1/pools/warm/drain").status, 200) << "idempotent";
     EXPECT_EQ(suite().api("POST", "/v1/pools/warm/resume").status, 200);
     EXPECT_TRUE(becomes("warm", "idle", 2));
