@@ -41,6 +41,16 @@ TEST(Profile, WhatIsWrongIsNamed) {
           R"({"ttl":"soon"})",
           R"({"warm_min":5,"max_machines":2})",
           R"({"parallel_runs":0})",
+          R"({"cpus":-1})",
+          R"({"cpus":1e300})",
+          R"({"cpus":".nan"})",
+          R"({"cpus":1001})",
+          R"({"memory":"1000TiB"})",
+          R"({"pids":-1})",
+          R"({"ttl":"0s"})",
+          R"({"ttl":"60d"})",
+          R"({"idle_timeout":"0s"})",
+          R"({"idle_timeout":"31d"})",
           R"(["driver"])",
           "{"}) {
         const auto profile = parse_profile("big", bad);

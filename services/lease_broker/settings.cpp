@@ -2,9 +2,12 @@
 // Profiles from the settings file.
 #include "lease_broker/settings.hpp"
 
+#include <cmath>
 #include <set>
 
 #include "core/id.hpp"
+#include "core/text.hpp"
+#include "lease_broker/lease.hpp"
 #include "lease_broker/money.hpp"
 #include "service/proto_time.hpp"
 
@@ -12,7 +15,12 @@ namespace berth::lease {
 namespace {
 
 const std::set<std::string, std::less<>> kGuardLevels{"enforce", "shim", "observe", "none"};
+constexpr std::chrono::hours kDefaultTtl{8};
+constexpr std::chrono::minutes kDefaultIdle{15};
 constexpr std::uint64_t kDefaultOutputCap = 256ULL << 20U;
+// Beyond what any machine has, and far from where the numbers' types end.
+constexpr double kMostCpus = 1'000;
+constexpr std::uint64_t kMostMemory = 64ULL << 40U;
 
 void read_limits(config::Reader& reader, LeaseSettings& settings) {
     config::Reader limits = reader.get_section("limits");
@@ -32,16 +40,39 @@ void read_limits(config::Reader& reader, LeaseSettings& settings) {
     }
 }
 
+/// As a client may ask for it: a lease without a wish of its own gets this one.
+milliseconds read_life(config::Reader& reader, const char* key, milliseconds fallback) {
+    const milliseconds value = reader.get_duration(key, fallback);
+    if (!check_duration(value, key))
+        reader.reject(
+            key,
+            "must be between " + format_duration(kLeastDuration) + " and " +
+                format_duration(kMostTtl)
+        );
+    return value;
+}
+
+void read_size(config::Reader& reader, v1::Profile& profile) {
+    const double cpus = reader.get_double("cpus", 0);
+    if (std::isfinite(cpus) && cpus >= 0 && cpus <= kMostCpus) {
+        profile.set_cpu_millis(static_cast<std::uint32_t>(std::lround(cpus * 1'000)));
+    } else {
+        reader.reject("cpus", "must be between 0 and 1000");
+    }
+    profile.set_memory_bytes(reader.get_bytes("memory", 0));
+    if (profile.memory_bytes() > kMostMemory) reader.reject("memory", "must be at most 64 TiB");
+    profile.set_pids(static_cast<std::uint32_t>(reader.get_int("pids", 0, 0, 1'000'000)));
+}
+
 }  // namespace
 
 v1::Profile read_profile(const std::string& name, config::Reader& reader) {
     v1::Profile profile;
     profile.set_name(name);
     profile.set_driver(reader.get_string("driver", "local"));
-    *profile.mutable_ttl() =
-        service::to_duration(reader.get_duration("ttl", std::chrono::hours{8}));
+    *profile.mutable_ttl() = service::to_duration(read_life(reader, "ttl", kDefaultTtl));
     *profile.mutable_idle_timeout() =
-        service::to_duration(reader.get_duration("idle_timeout", std::chrono::minutes{15}));
+        service::to_duration(read_life(reader, "idle_timeout", kDefaultIdle));
     profile.set_network(reader.get_bool("network", false));
     profile.set_guard(reader.get_string("guard", "enforce"));
     if (!kGuardLevels.contains(profile.guard()))
@@ -57,9 +88,7 @@ v1::Profile read_profile(const std::string& name, config::Reader& reader) {
         static_cast<std::uint32_t>(reader.get_int("parallel_runs", 1, 1, 1'000))
     );
     profile.set_image(reader.get_string("image"));
-    profile.set_cpu_millis(static_cast<std::uint32_t>(reader.get_double("cpus", 0) * 1'000));
-    profile.set_memory_bytes(reader.get_bytes("memory", 0));
-    profile.set_pids(static_cast<std::uint32_t>(reader.get_int("pids", 0, 0, 1'000'000)));
+    read_size(reader, profile);
     for (const std::string& type : reader.get_list("types")) profile.add_types(type);
     for (const std::string& place : reader.get_list("locations")) profile.add_locations(place);
     profile.set_disk_gib(static_cast<std::uint32_t>(reader.get_int("disk_gib", 0, 0, 16'384)));
@@ -93,8 +122,8 @@ LeaseSettings read_lease_settings(config::Reader& reader) {
         profile.set_name(kDefaultProfile);
         profile.set_source("built_in");
         profile.set_driver("local");
-        *profile.mutable_ttl() = service::to_duration(std::chrono::hours{8});
-        *profile.mutable_idle_timeout() = service::to_duration(std::chrono::minutes{15});
+        *profile.mutable_ttl() = service::to_duration(kDefaultTtl);
+        *profile.mutable_idle_timeout() = service::to_duration(kDefaultIdle);
         for (const char* allowed : {"LANG", "LC_*", "TZ", "CI"}) profile.add_env_allow(allowed);
         profile.set_output_cap_bytes(kDefaultOutputCap);
         profile.set_parallel_runs(1);
