@@ -45,6 +45,14 @@ Result<Lease> LeaseHandlers::new_lease(
         request.has_idle_timeout() ? request.idle_timeout() : profile->idle_timeout()
     );
     BERTH_TRY(check_duration(lease.ttl, "ttl"));
+    const milliseconds most = service::to_milliseconds(profile->ttl());
+    if (request.has_ttl() && lease.ttl > most)
+        return invalid(
+            "bad_duration",
+            "ttl must be at most " + format_duration(most) + ", the ttl of profile '" +
+                profile->name() + "'",
+            "ttl"
+        );
     BERTH_TRY(check_duration(lease.idle_timeout, "idle_timeout"));
     if (request.has_wait())
         BERTH_TRY(check_duration(service::to_milliseconds(request.wait()), "wait", kMostWait));

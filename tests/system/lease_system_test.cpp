@@ -216,6 +216,7 @@ TEST_F(LeaseSystem, Case13BadInputIsToldWithItsFieldAndNeverA500) {
         {"/v1/leases", R"({"idle_timeout":"0s"})", 400, "idle_timeout"},
         {"/v1/leases", R"({"surprise":1})", 400, "surprise"},
         {"/v1/leases", R"({"ttl":17})", 400, "ttl"},
+        {"/v1/leases", R"({"ttl":"481m"})", 400, "ttl"},  // the profile's is 8h
         {"/v1/leases", R"({"ttl":)", 400, nullptr},
         {"/v1/leases", "[]", 400, nullptr},
         {"/v1/leases", "\xff\xfe", 400, nullptr},
