@@ -68,6 +68,45 @@ TEST_F(Hetzner, AFirewallThatSomebodyOpenedIsNotUsed) {
     EXPECT_TRUE(orders().empty());
 }
 
+TEST_F(Hetzner, AFirewallDeletedBetweenTwoMachinesIsMadeAnew) {
+    const auto driver = world_.start_driver();
+    ASSERT_TRUE(driver->create(spec_, attempts_));
+    ASSERT_TRUE(driver->destroy(spec_.machine));
+    const std::int64_t first = world_.all("firewalls").front().int_or("id", 0);
+    ASSERT_EQ(world_.ask("DELETE", "/firewalls/" + std::to_string(first)), 204);
+    spec_ = world_.make_spec();
+    const auto made = driver->create(spec_, attempts_);
+    ASSERT_TRUE(made) << made.error().describe();
+    ASSERT_EQ(world_.count("firewalls"), 1);
+    EXPECT_NE(world_.all("firewalls").front().int_or("id", 0), first);
+}
+
+TEST_F(Hetzner, AFirewallOpenedBetweenTwoMachinesIsNotUsed) {
+    auto opened = std::make_shared<std::atomic<bool>>(false);
+    const auto sender = [opened, inner = http::make_sender()](const http::Request& request) {
+        auto response = inner(request);
+        const bool list =
+            request.method == "GET" && request.url.find("/firewalls") != request.url.npos;
+        const std::string none = R"("rules": [])";
+        const auto at = response ? response->body.find(none) : std::string::npos;
+        if (*opened && list && at != std::string::npos)
+            response->body.replace(
+                at,
+                none.size(),
+                R"("rules":[{"direction":"in","protocol":"tcp","port":"22","source_ips":["::/0"]}])"
+            );
+        return response;
+    };
+    world_.settings.firewall_every = milliseconds{0};
+    HetznerDriver driver(world_.settings, world_.boot, sender);
+    ASSERT_TRUE(driver.create(spec_, attempts_));
+    *opened = true;
+    spec_ = world_.make_spec();
+    const auto made = driver.create(spec_, attempts_);
+    ASSERT_FALSE(made);
+    EXPECT_EQ(made.error().code, "firewall_changed");
+}
+
 TEST_F(Hetzner, AddressFamiliesAreThoseOfTheSettings) {
     world_.settings.ipv4 = false;
     expect_created();

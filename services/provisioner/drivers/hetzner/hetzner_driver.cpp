@@ -157,7 +157,13 @@ Result<Json> HetznerDriver::make_or_adopt(
 }
 
 Result<std::int64_t> HetznerDriver::ensure_firewall(bool ssh, const Call& call) {
-    if (auto lock = firewalls_.lock(); lock->contains(ssh)) return lock->at(ssh);
+    {
+        auto known = firewalls_.lock();
+        const auto found = known->find(ssh);
+        if (found != known->end() &&
+            api_.clock().steady() < found->second.seen + settings_.firewall_every)
+            return found->second.id;
+    }
     const std::string name = hetzner::firewall_name(deployment_label_, ssh);
     const auto ours = [this](const Json& firewall) {
         return hetzner::label_of(firewall, hetzner::kDeploymentLabel) == deployment_label_;
@@ -180,7 +186,7 @@ Result<std::int64_t> HetznerDriver::ensure_firewall(bool ssh, const Call& call) 
                 " were changed at Hetzner; put them back or delete it, it is then made anew"
         );
     }
-    (*firewalls_.lock())[ssh] = id_of(there.front());
+    (*firewalls_.lock())[ssh] = {id_of(there.front()), api_.clock().steady()};
     return id_of(there.front());
 }
 
@@ -295,6 +301,7 @@ Result<HetznerDriver::Placed> HetznerDriver::place(
     BERTH_ASSIGN(auto there, adopt(spec.machine, call));
     std::optional<Kit> kit;
     bool only_room = true;
+    bool looked_again = false;
     const std::vector<Target> all = targets(spec.profile);
     std::deque<Target> queue(all.begin(), all.end());
     std::string tried;
@@ -308,7 +315,15 @@ Result<HetznerDriver::Placed> HetznerDriver::place(
             Target target = queue.front();
             queue.pop_front();
             target_text = target.text();
-            BERTH_ASSIGN(auto outcome, ask_for(spec, *kit, target, call));
+            auto asked = ask_for(spec, *kit, target, call);
+            if (!asked && asked.error().fault == Fault::kNotFound && !looked_again) {
+                // The firewall may be gone since it was looked at.
+                looked_again = true;
+                firewalls_.lock()->erase(spec.profile.ssh());
+                BERTH_ASSIGN(kit->firewall, ensure_firewall(spec.profile.ssh(), call));
+                asked = ask_for(spec, *kit, target, call);
+            }
+            BERTH_ASSIGN(auto outcome, std::move(asked));
             if (auto* refused = std::get_if<Unfit>(&outcome)) {
                 unfit = std::move(*refused);
                 // The limit is the account's: the same target may do when it has passed.

@@ -38,6 +38,8 @@ struct HetznerSettings {
     /// How old what list() and tend() say may be: each look costs four requests of the account's
     /// hour of 3,600.
     milliseconds list_every{30'000};
+    /// How long a firewall that was found to be as it must be is not looked at again.
+    milliseconds firewall_every{60'000};
 };
 
 /// Thread-safe as Driver asks.
@@ -49,7 +51,8 @@ struct HetznerSettings {
 ///   a root password.
 /// - Every server stands behind the deployment's firewall, which lets nothing in (of profiles with
 ///   ssh: port 2222): a machine needs no inbound port, and a fresh image listens on some. It is
-///   made on demand and shared by all machines; it costs nothing and stays.
+///   made on demand and shared by all machines; it costs nothing and stays. One that was deleted is
+///   made anew, one with other rules refused.
 /// - Types are tried in order within a location, then the next location.
 class HetznerDriver final : public Driver {
 public:
@@ -160,7 +163,11 @@ private:
     const std::string deployment_label_;
     Boot& boot_;
     hetzner::Api api_;
-    Guarded<std::map<bool, std::int64_t>> firewalls_;  // ssh or not → id
+    struct Firewall {
+        std::int64_t id = 0;
+        SteadyTime seen;
+    };
+    Guarded<std::map<bool, Firewall>> firewalls_;  // ssh or not
     Guarded<Snapshot> snapshot_;
     std::mutex looking_;  // one look at everything at a time; the others wait for its result
 };
