@@ -296,6 +296,7 @@ TEST_F(Aws, ASlowStartIsWaitedForAndSilenceIsToldInTheEnd) {
     const auto silent = create();
     ASSERT_FALSE(silent);
     EXPECT_EQ(silent.error().code, "node_silent");
+    EXPECT_NE(silent.error().message.find("gateway_url"), std::string::npos) << "what to look at";
     EXPECT_EQ(silent.error().fault, Fault::kUnavailable);
     EXPECT_EQ(world_.live_instances().size(), 1U) << "left for the next create to adopt";
     expect_destroyed();

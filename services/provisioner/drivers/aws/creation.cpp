@@ -283,7 +283,8 @@ Result<bool> Creation::await(const Running& running) {
             return unavailable(
                 "node_silent",
                 "instance " + running.id + " in " + running.region +
-                    " was made, but its node agent was not heard in time"
+                    " was made, but its node agent was not heard in time: can "
+                    "provisioner.cloud.gateway_url and bus.public be reached from outside?"
             );
         if (!found) return found.error();
         const auto instance =

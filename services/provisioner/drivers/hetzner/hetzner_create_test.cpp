@@ -380,6 +380,9 @@ TEST_F(Hetzner, ANodeThatStaysSilentIsAPassingErrorAndItsServerIsKeptForTheNextT
     const auto made = create();
     ASSERT_FALSE(made);
     EXPECT_EQ(made.error().code, "node_silent");
+    for (const std::string& word :
+         {hetzner::resource_name(spec_.machine), std::string("gateway_url")})
+        EXPECT_NE(made.error().message.find(word), std::string::npos) << made.error().message;
     EXPECT_EQ(made.error().fault, Fault::kUnavailable);
     world_.boot.silent = false;
     world_.settings.create_deadline = milliseconds{5'000};

@@ -484,9 +484,9 @@ Result<void> HetznerDriver::create(const MachineSpec& spec, Attempts& attempts) 
         if (heard.error().fault != Fault::kDeadline) return heard.error();
         return unavailable(
             "node_silent",
-            "the server runs, but its node agent was not heard in time; its log is that of "
-            "cloud-init on " +
-                placed.target
+            "server " + hetzner::resource_name(spec.machine) + " (" + placed.target +
+                ") runs, but its node agent was not heard in time: can provisioner.cloud."
+                "gateway_url and bus.public be reached from outside?"
         );
     }
     remember(spec.machine, "running");
