@@ -401,7 +401,11 @@ TEST(EventsSystem, WebhooksFromTheCommandLine) {
     EXPECT_EQ(suite().berth({"webhooks", "disable", hook.id}).exit_code, 0);
     EXPECT_NE(suite().berth({"webhooks"}).out.find("disabled: admin"), std::string::npos);
     EXPECT_EQ(suite().berth({"webhooks", "test", hook.id}).exit_code, 1);
+    const Said refused = suite().berth({"webhooks", "replay", hook.id, newest});
+    EXPECT_EQ(refused.exit_code, 1);
+    EXPECT_NE(refused.err.find("enable it first"), std::string::npos) << refused.err;
     EXPECT_EQ(suite().berth({"webhooks", "enable", hook.id}).exit_code, 0);
+    EXPECT_EQ(suite().berth({"webhooks", "replay", hook.id, "999999"}).exit_code, 1);
     const Json rotated = made(suite().berth({"webhooks", "rotate", hook.id, "--json"}));
     EXPECT_NE(rotated.string_or("secret", ""), hook.secret);
     EXPECT_NE(suite().berth({"webhooks", "add", "https://10.0.0.1/"}).exit_code, 0);
