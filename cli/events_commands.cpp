@@ -1,16 +1,21 @@
 // SPDX-License-Identifier: Apache-2.0
 // `berth events`: following and replaying them, and credentials for programs that read the bus.
 #include <fmt/format.h>
+#include <signal.h>
 #include <unistd.h>
+
+#include <atomic>
+#include <csignal>
+#include <thread>
 
 #include "cli/api.hpp"
 #include "cli/commands.hpp"
 #include "cli/context.hpp"
+#include "cli/event_feed.hpp"
 #include "cli/exit_codes.hpp"
 #include "cli/words.hpp"
 #include "core/fd.hpp"
 #include "core/json.hpp"
-#include "net/http_types.hpp"
 
 namespace berth::cli {
 namespace {
@@ -19,36 +24,67 @@ Error usage_of_events(const std::string& what) {
     return invalid("usage", what + "; see 'berth help events'");
 }
 
-// The data of each event of a Server-Sent Events stream, one a line.
-struct EventLines {
-    std::string pending;
-    bool take(std::string_view chunk) {
-        pending += chunk;
-        std::string out;
-        std::size_t begin = 0;
-        for (std::size_t end = pending.find('\n'); end != std::string::npos;
-             end = pending.find('\n', begin)) {
-            std::string_view line(pending.data() + begin, end - begin);
-            if (line.ends_with('\r')) line.remove_suffix(1);
-            begin = end + 1;
-            if (!line.starts_with("data:")) continue;
-            line.remove_prefix(5);
-            if (line.starts_with(' ')) line.remove_prefix(1);
-            out += std::string(line) + "\n";
+/// A signal that ends the command says where to go on, and ends it then.
+class Parting {
+public:
+    explicit Parting(std::function<void()> say) : say_(std::move(say)) {
+        sigemptyset(&signals_);
+        sigaddset(&signals_, kWake);
+        for (const int number : {SIGINT, SIGTERM, SIGHUP}) {
+            struct sigaction now {};
+            sigaction(number, nullptr, &now);
+            if (now.sa_handler != SIG_IGN) sigaddset(&signals_, number);  // nohup
         }
-        pending.erase(0, begin);
-        return write_all(STDOUT_FILENO, out);
+        pthread_sigmask(SIG_BLOCK, &signals_, &before_);
+        thread_ = std::thread([this] { wait(); });
     }
+    ~Parting() {
+        over_ = true;
+        pthread_kill(thread_.native_handle(), kWake);
+        thread_.join();
+        pthread_sigmask(SIG_SETMASK, &before_, nullptr);
+    }
+    Parting(const Parting&) = delete;
+    Parting& operator=(const Parting&) = delete;
+
+private:
+    static constexpr int kWake = SIGUSR1;
+    void wait() {
+        int number = 0;
+        if (sigwait(&signals_, &number) != 0 || over_) return;
+        say_();
+        std::signal(number, SIG_DFL);
+        pthread_sigmask(SIG_UNBLOCK, &signals_, nullptr);
+        std::raise(number);
+    }
+    const std::function<void()> say_;
+    sigset_t signals_{};
+    sigset_t before_{};
+    std::atomic<bool> over_{false};
+    std::thread thread_;
 };
 
-Result<void> follow(Api& api, const Arguments& arguments, bool stored_only) {
-    std::string path = stored_only ? "/v1/events?follow=false" : "/v1/events?follow=true";
-    if (arguments.has("subject"))
-        path += "&subject=" + net::percent_encode(arguments.get("subject"));
-    if (stored_only || arguments.has("from"))
-        path += "&from=" + net::percent_encode(arguments.get("from", "1"));
-    EventLines lines;
-    return api.stream(path, [&](std::string_view chunk) { return lines.take(chunk); });
+Result<void> print_events(
+    const Context& context, Api& api, const Arguments& arguments, bool stored_only
+) {
+    EventFeed feed([](std::string_view data) { return write_all(STDOUT_FILENO, data); });
+    Following wanted;
+    wanted.subject = arguments.get("subject");
+    wanted.from = arguments.get("from", stored_only ? "1" : "");
+    wanted.stored_only = stored_only;
+    wanted.say = [&](const std::string& text) { context.progress(text); };
+    wanted.pause = [](milliseconds pause) { std::this_thread::sleep_for(pause); };
+    const auto say_place = [&] {
+        if (const auto last = feed.last())
+            context.progress(fmt::format("--from {} goes on from here", *last + 1));
+    };
+    Result<void> done;
+    {
+        const Parting parting(say_place);
+        done = follow(api, feed, wanted);
+    }
+    say_place();
+    return done;
 }
 
 Result<void> make_credential(const Context& context, Api& api, const Arguments& arguments) {
@@ -122,7 +158,7 @@ int run_events(Context& context, const Arguments& arguments) {
     } else if (words.size() > 1) {
         done = usage_of_events(fmt::format("berth events {} takes nothing more", action));
     } else if (action == "tail" || action == "replay") {
-        done = follow(api, arguments, action == "replay");
+        done = print_events(context, api, arguments, action == "replay");
     } else if (action == "credentials") {
         done = make_credential(context, api, arguments);
     } else if (action == "readers") {

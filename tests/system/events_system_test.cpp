@@ -242,8 +242,26 @@ TEST(EventsSystem, TailAndReplay) {
         happen("tailed", ++number);
         return tail->wait_out("profile.set.tailed", milliseconds{500});
     }));
+    suite().kill9("gateway");
+    ASSERT_TRUE(suite().wait_ready());
+    happen("after");
+    ASSERT_TRUE(tail->wait_out("profile.set.after")) << "it goes on behind a restart";
     tail->signal(SIGINT);
-    (void)tail->finish(seconds{10});
+    const Said ended = tail->finish(seconds{10});
+    EXPECT_NE(ended.err.find("trying again from sequence "), std::string::npos) << ended.err;
+    // Where it says, and nothing else: what happened since.
+    const auto line = ended.out.find("profile.set.after");
+    const Json last = *Json::parse(ended.out.substr(
+        ended.out.rfind('\n', line) + 1,
+        ended.out.find('\n', line) - ended.out.rfind('\n', line) - 1
+    ));
+    const auto next = std::to_string(std::stoll(last.string_or("sequence", "0")) + 1);
+    EXPECT_NE(ended.err.find("--from " + next + " goes on from here"), std::string::npos)
+        << ended.err;
+    happen("since");
+    const std::string out = suite().berth({"events", "replay", "--from", next}).out;
+    EXPECT_EQ(lines_with(out, "profile.set.since"), 1U) << out;
+    EXPECT_EQ(lines_with(out, "profile.set.after"), 0U) << out;
 }
 
 /// Keeps every post; answers 200, or what `status` says.
