@@ -170,6 +170,40 @@ TEST(EventsSystem, ASampleInEachLanguageSeesWhatHappens) {
     (void)curl->finish(seconds{10});
 }
 
+TEST(EventsSystem, TheShellSampleLosesNothingWhereItsStreamIsCut) {
+    const std::vector<std::string> texts{
+        "retry: 1000\nid: 6\n\nid: 7\nevent: x\ndata: {\"n\":7}\n\nid: 8\nevent: x\n",
+        "id: 8\nevent: x\ndata: {\"n\":8",
+        "id: 8\nevent: x\ndata: {\"n\":8}\n\nid: 9\nevent: x\ndata: {\"n\":9}\n\n"};
+    std::mutex mutex;
+    std::vector<std::string> asked;
+    auto gateway = net::HttpServer::start({}, [&](net::Request request, net::Responder responder) {
+        const std::lock_guard lock(mutex);
+        asked.emplace_back(request.headers.get("Last-Event-ID"));
+        if (asked.size() > texts.size()) return responder.respond({503, {}, {}, {}});
+        net::Stream stream = responder.start_stream(200, "text/event-stream");
+        stream.write(texts[asked.size() - 1]);
+        stream.close();
+    });
+    ASSERT_TRUE(gateway);
+    const fs::path token = suite().folder() / "token";
+    ASSERT_TRUE(write_file_atomic(token, suite().token(), 0600));
+    const auto curl = launch(
+        {"sh", source("docs/samples/events.sh"), (*gateway)->url(), token.string(), "", "5"},
+        suite().folder(),
+        {},
+        true
+    );
+    EXPECT_TRUE(curl->wait_out("{\"n\":9}"));
+    EXPECT_EQ(curl->out(), "{\"n\":7}\n{\"n\":8}\n{\"n\":9}\n");
+    curl->signal(SIGTERM);
+    (void)curl->finish(seconds{10});
+    (*gateway)->stop(milliseconds{50});
+    ASSERT_GE(asked.size(), 3U);
+    asked.resize(3);
+    EXPECT_EQ(asked, (std::vector<std::string>{"5", "7", "7"}));
+}
+
 TEST(EventsSystem, AReaderHearsItsOrgAloneUntilItIsRevoked) {
     const Reader reader("ears");
     auto connection = reader.connect();
