@@ -4,8 +4,11 @@
 #include <signal.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <atomic>
 #include <csignal>
+#include <filesystem>
+#include <optional>
 #include <thread>
 
 #include "cli/api.hpp"
@@ -15,6 +18,7 @@
 #include "cli/exit_codes.hpp"
 #include "cli/words.hpp"
 #include "core/fd.hpp"
+#include "core/id.hpp"
 #include "core/json.hpp"
 
 namespace berth::cli {
@@ -87,6 +91,60 @@ Result<void> print_events(
     return done;
 }
 
+/// A private file that takes its place when it is whole. What may be in its way is found out before
+/// anything is asked for.
+class OutputFile {
+public:
+    static Result<OutputFile> prepare(const std::filesystem::path& path) {
+        std::error_code error;
+        if (path.filename().empty() || std::filesystem::is_directory(path, error))
+            return invalid("bad_output", path.string() + " is a folder", "output");
+        OutputFile out(path);
+        if (const auto made = write_file_atomic(out.part_, "", 0600); !made) {
+            const std::string& why = made.error().message;  // it names a file that nobody knows
+            return invalid(
+                "bad_output",
+                fmt::format(
+                    "{} cannot be written{}",
+                    path.string(),
+                    why.substr(std::min(why.rfind(": "), why.size()))
+                ),
+                "output"
+            );
+        }
+        return out;
+    }
+    ~OutputFile() {
+        std::error_code error;
+        if (!part_.empty()) std::filesystem::remove(part_, error);
+    }
+    OutputFile(OutputFile&& other) noexcept
+        : path_(std::move(other.path_)), part_(std::exchange(other.part_, {})) {}
+    OutputFile& operator=(OutputFile&&) = delete;
+
+    Result<void> write(std::string_view content) {
+        BERTH_TRY(write_file_atomic(part_, content, 0600));
+        std::error_code error;
+        std::filesystem::rename(part_, path_, error);
+        if (error) return internal("unwritable", path_.string() + ": " + error.message());
+        part_.clear();
+        return {};
+    }
+
+private:
+    explicit OutputFile(const std::filesystem::path& path)
+        : path_(path),
+          part_(
+              path.parent_path() / fmt::format(
+                                       ".{}.{}.part",
+                                       path.filename().string(),
+                                       make_ulid(Clock::system().now(), Random::system())
+                                   )
+          ) {}
+    std::filesystem::path path_;
+    std::filesystem::path part_;
+};
+
 Result<void> make_credential(const Context& context, Api& api, const Arguments& arguments) {
     if (arguments.get("name").empty())
         return usage_of_events("say whose the credential is: --name");
@@ -97,13 +155,22 @@ Result<void> make_credential(const Context& context, Api& api, const Arguments& 
                 fmt::format("your token is of org {}, not of {}", who.org(), arguments.get("org"))
             );
     }
+    std::optional<OutputFile> output;
+    if (arguments.has("output")) {
+        BERTH_ASSIGN(auto prepared, OutputFile::prepare(arguments.get("output")));
+        output.emplace(std::move(prepared));
+    }
     Json body = Json::object().set("name", arguments.get("name"));
     if (arguments.has("life")) body.set("life", arguments.get("life"));
     BERTH_ASSIGN(
         auto reader, api.ask<gateway::v1::EventReader>("POST", "/v1/event_readers", body.dump())
     );
-    if (arguments.has("output")) {
-        BERTH_TRY(write_file_atomic(arguments.get("output"), reader.creds(), 0600));
+    if (output) {
+        if (const auto written = output->write(reader.creds()); !written) {
+            Error error = written.error();
+            error.message += "; the credential is lost, the same command again makes another";
+            return error;
+        }
         reader.clear_creds();
     }
     if (context.json()) {

@@ -1,15 +1,24 @@
 // SPDX-License-Identifier: Apache-2.0
-// Events through connections that are cut anywhere.
+// Events through connections that are cut anywhere, and credentials that lead to no file.
 #include <gtest/gtest.h>
 
+#include <atomic>
+#include <cstdlib>
+#include <filesystem>
 #include <mutex>
 
 #include "cli/api.hpp"
+#include "cli/args.hpp"
+#include "cli/commands.hpp"
+#include "cli/context.hpp"
 #include "cli/event_feed.hpp"
+#include "core/fd.hpp"
 #include "net/http_server.hpp"
 
 namespace berth::cli {
 namespace {
+
+namespace fs = std::filesystem;
 
 /// Gives to each request for events the next of its texts and then ends the stream.
 class CuttingGateway {
@@ -119,6 +128,61 @@ TEST(EventFeedTest, ARefusalAndTheEndOfWhatIsStoredAreEnds) {
     Following wanted;
     wanted.pause = [](milliseconds) { FAIL() << "nobody was ever there"; };
     EXPECT_EQ(follow(api, feed, wanted).error().code, "connect_failed");
+}
+
+/// What `berth events credentials --output <path>` says, against a gateway that answers so.
+int credentials(const std::string& server, const fs::path& path) {
+    const auto arguments = parse_arguments(
+        {"events",
+         "credentials",
+         "--name",
+         "ci",
+         "--quiet",
+         "--server",
+         server,
+         "--output",
+         path.string()}
+    );
+    if (!arguments) throw std::runtime_error(arguments.error().message);
+    auto context = Context::make(*arguments);
+    if (!context) throw std::runtime_error(context.error().message);
+    return run_events(*context, *arguments);
+}
+
+TEST(EventCredentials, NothingIsAskedForWhereTheFileCannotBeWritten) {
+    std::string name = (fs::temp_directory_path() / "berth-events-XXXXXX").string();
+    ASSERT_NE(::mkdtemp(name.data()), nullptr);
+    ::setenv("XDG_CONFIG_HOME", name.c_str(), 1);
+    const fs::path folder = fs::path(name) / "out";
+    fs::create_directory(folder);
+    const auto files = [&] {
+        return std::distance(fs::directory_iterator(folder), fs::directory_iterator());
+    };
+    int asked = 0;
+    std::atomic<int> status{403};
+    auto server = net::HttpServer::start({}, [&](net::Request, net::Responder to) {
+        ++asked;
+        to.respond({status, "application/json", {}, R"({"name":"ci","creds":"a credential"})"});
+    });
+    ASSERT_TRUE(server);
+    const std::string url = (*server)->url();
+    EXPECT_NE(credentials(url, folder / "no" / "such" / "ci.creds"), 0);
+    EXPECT_NE(credentials(url, folder), 0);
+    EXPECT_EQ(asked, 0);
+    EXPECT_NE(credentials(url, folder / "ci.creds"), 0);
+    EXPECT_EQ(asked, 1);
+    EXPECT_EQ(files(), 0) << "nothing is left of a refusal";
+    status = 201;
+    EXPECT_EQ(credentials(url, folder / "ci.creds"), 0);
+    EXPECT_EQ(files(), 1);
+    EXPECT_EQ(read_file(folder / "ci.creds").value_or(""), "a credential");
+    EXPECT_EQ(
+        fs::status(folder / "ci.creds").permissions() &
+            (fs::perms::group_all | fs::perms::others_all),
+        fs::perms::none
+    );
+    (*server)->stop(milliseconds{10});
+    fs::remove_all(name);
 }
 
 }  // namespace

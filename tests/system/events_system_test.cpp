@@ -250,6 +250,11 @@ TEST(EventsSystem, AReaderHearsItsOrgAloneUntilItIsRevoked) {
     EXPECT_EQ(
         suite().berth({"events", "credentials", "--name", "x", "--org", "globex"}).exit_code, 2
     );
+    const auto lost = (suite().folder() / "no" / "such" / "x.creds").string();
+    EXPECT_EQ(
+        suite().berth({"events", "credentials", "--name", "lost", "--output", lost}).exit_code, 1
+    );
+    EXPECT_EQ(suite().berth({"events", "readers"}).out.find("lost"), std::string::npos);
 }
 
 TEST(EventsSystem, TailAndReplay) {
