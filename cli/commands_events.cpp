@@ -19,6 +19,9 @@ std::vector<Command> events_group() {
          "    berth events readers                    who has one\n"
          "    berth events revoke ci                  its durable goes; credentials end when they "
          "end\n"
+         "A connection that is lost is made anew behind the last event; --from takes the "
+         "'sequence'\n"
+         "after the last one that was seen, which the end says on stderr.\n"
          "The same name again gives a new credential to the same reader, which keeps its place.\n"
          "docs/events.md describes every event.",
          {{"subject", "pattern", "Only these, like berth.evt.default.run.>"},

@@ -1,16 +1,25 @@
 // SPDX-License-Identifier: Apache-2.0
 // `berth events`: following and replaying them, and credentials for programs that read the bus.
 #include <fmt/format.h>
+#include <signal.h>
 #include <unistd.h>
+
+#include <algorithm>
+#include <atomic>
+#include <csignal>
+#include <filesystem>
+#include <optional>
+#include <thread>
 
 #include "cli/api.hpp"
 #include "cli/commands.hpp"
 #include "cli/context.hpp"
+#include "cli/event_feed.hpp"
 #include "cli/exit_codes.hpp"
 #include "cli/words.hpp"
 #include "core/fd.hpp"
+#include "core/id.hpp"
 #include "core/json.hpp"
-#include "net/http_types.hpp"
 
 namespace berth::cli {
 namespace {
@@ -19,37 +28,122 @@ Error usage_of_events(const std::string& what) {
     return invalid("usage", what + "; see 'berth help events'");
 }
 
-// The data of each event of a Server-Sent Events stream, one a line.
-struct EventLines {
-    std::string pending;
-    bool take(std::string_view chunk) {
-        pending += chunk;
-        std::string out;
-        std::size_t begin = 0;
-        for (std::size_t end = pending.find('\n'); end != std::string::npos;
-             end = pending.find('\n', begin)) {
-            std::string_view line(pending.data() + begin, end - begin);
-            if (line.ends_with('\r')) line.remove_suffix(1);
-            begin = end + 1;
-            if (!line.starts_with("data:")) continue;
-            line.remove_prefix(5);
-            if (line.starts_with(' ')) line.remove_prefix(1);
-            out += std::string(line) + "\n";
+/// A signal that ends the command says where to go on, and ends it then.
+class Parting {
+public:
+    explicit Parting(std::function<void()> say) : say_(std::move(say)) {
+        sigemptyset(&signals_);
+        sigaddset(&signals_, kWake);
+        for (const int number : {SIGINT, SIGTERM, SIGHUP}) {
+            struct sigaction now {};
+            sigaction(number, nullptr, &now);
+            if (now.sa_handler != SIG_IGN) sigaddset(&signals_, number);  // nohup
         }
-        pending.erase(0, begin);
-        return write_all(STDOUT_FILENO, out);
+        pthread_sigmask(SIG_BLOCK, &signals_, &before_);
+        thread_ = std::thread([this] { wait(); });
     }
+    ~Parting() {
+        over_ = true;
+        pthread_kill(thread_.native_handle(), kWake);
+        thread_.join();
+        pthread_sigmask(SIG_SETMASK, &before_, nullptr);
+    }
+    Parting(const Parting&) = delete;
+    Parting& operator=(const Parting&) = delete;
+
+private:
+    static constexpr int kWake = SIGUSR1;
+    void wait() {
+        int number = 0;
+        if (sigwait(&signals_, &number) != 0 || over_) return;
+        say_();
+        std::signal(number, SIG_DFL);
+        pthread_sigmask(SIG_UNBLOCK, &signals_, nullptr);
+        std::raise(number);
+    }
+    const std::function<void()> say_;
+    sigset_t signals_{};
+    sigset_t before_{};
+    std::atomic<bool> over_{false};
+    std::thread thread_;
 };
 
-Result<void> follow(Api& api, const Arguments& arguments, bool stored_only) {
-    std::string path = stored_only ? "/v1/events?follow=false" : "/v1/events?follow=true";
-    if (arguments.has("subject"))
-        path += "&subject=" + net::percent_encode(arguments.get("subject"));
-    if (stored_only || arguments.has("from"))
-        path += "&from=" + net::percent_encode(arguments.get("from", "1"));
-    EventLines lines;
-    return api.stream(path, [&](std::string_view chunk) { return lines.take(chunk); });
+Result<void> print_events(
+    const Context& context, Api& api, const Arguments& arguments, bool stored_only
+) {
+    EventFeed feed([](std::string_view data) { return write_all(STDOUT_FILENO, data); });
+    Following wanted;
+    wanted.subject = arguments.get("subject");
+    wanted.from = arguments.get("from", stored_only ? "1" : "");
+    wanted.stored_only = stored_only;
+    wanted.say = [&](const std::string& text) { context.progress(text); };
+    wanted.pause = [](milliseconds pause) { std::this_thread::sleep_for(pause); };
+    const auto say_place = [&] {
+        if (const auto last = feed.last())
+            context.progress(fmt::format("--from {} goes on from here", *last + 1));
+    };
+    Result<void> done;
+    {
+        const Parting parting(say_place);
+        done = follow(api, feed, wanted);
+    }
+    say_place();
+    return done;
 }
+
+/// A private file that takes its place when it is whole. What may be in its way is found out before
+/// anything is asked for.
+class OutputFile {
+public:
+    static Result<OutputFile> prepare(const std::filesystem::path& path) {
+        std::error_code error;
+        if (path.filename().empty() || std::filesystem::is_directory(path, error))
+            return invalid("bad_output", path.string() + " is a folder", "output");
+        OutputFile out(path);
+        if (const auto made = write_file_atomic(out.part_, "", 0600); !made) {
+            const std::string& why = made.error().message;  // it names a file that nobody knows
+            return invalid(
+                "bad_output",
+                fmt::format(
+                    "{} cannot be written{}",
+                    path.string(),
+                    why.substr(std::min(why.rfind(": "), why.size()))
+                ),
+                "output"
+            );
+        }
+        return out;
+    }
+    ~OutputFile() {
+        std::error_code error;
+        if (!part_.empty()) std::filesystem::remove(part_, error);
+    }
+    OutputFile(OutputFile&& other) noexcept
+        : path_(std::move(other.path_)), part_(std::exchange(other.part_, {})) {}
+    OutputFile& operator=(OutputFile&&) = delete;
+
+    Result<void> write(std::string_view content) {
+        BERTH_TRY(write_file_atomic(part_, content, 0600));
+        std::error_code error;
+        std::filesystem::rename(part_, path_, error);
+        if (error) return internal("unwritable", path_.string() + ": " + error.message());
+        part_.clear();
+        return {};
+    }
+
+private:
+    explicit OutputFile(const std::filesystem::path& path)
+        : path_(path),
+          part_(
+              path.parent_path() / fmt::format(
+                                       ".{}.{}.part",
+                                       path.filename().string(),
+                                       make_ulid(Clock::system().now(), Random::system())
+                                   )
+          ) {}
+    std::filesystem::path path_;
+    std::filesystem::path part_;
+};
 
 Result<void> make_credential(const Context& context, Api& api, const Arguments& arguments) {
     if (arguments.get("name").empty())
@@ -61,13 +155,22 @@ Result<void> make_credential(const Context& context, Api& api, const Arguments& 
                 fmt::format("your token is of org {}, not of {}", who.org(), arguments.get("org"))
             );
     }
+    std::optional<OutputFile> output;
+    if (arguments.has("output")) {
+        BERTH_ASSIGN(auto prepared, OutputFile::prepare(arguments.get("output")));
+        output.emplace(std::move(prepared));
+    }
     Json body = Json::object().set("name", arguments.get("name"));
     if (arguments.has("life")) body.set("life", arguments.get("life"));
     BERTH_ASSIGN(
         auto reader, api.ask<gateway::v1::EventReader>("POST", "/v1/event_readers", body.dump())
     );
-    if (arguments.has("output")) {
-        BERTH_TRY(write_file_atomic(arguments.get("output"), reader.creds(), 0600));
+    if (output) {
+        if (const auto written = output->write(reader.creds()); !written) {
+            Error error = written.error();
+            error.message += "; the credential is lost, the same command again makes another";
+            return error;
+        }
         reader.clear_creds();
     }
     if (context.json()) {
@@ -122,7 +225,7 @@ int run_events(Context& context, const Arguments& arguments) {
     } else if (words.size() > 1) {
         done = usage_of_events(fmt::format("berth events {} takes nothing more", action));
     } else if (action == "tail" || action == "replay") {
-        done = follow(api, arguments, action == "replay");
+        done = print_events(context, api, arguments, action == "replay");
     } else if (action == "credentials") {
         done = make_credential(context, api, arguments);
     } else if (action == "readers") {

@@ -40,11 +40,12 @@ void show(const Context& context, const wh::Subscriber& hook) {
     std::string subjects;
     for (const auto& subject : hook.subjects()) subjects += " " + subject;
     context.print(fmt::format(
-        "{} {} ({}, {} waiting){}\n",
+        "{} {} ({}, {} waiting{}){}\n",
         hook.id(),
         printable(hook.url()),
         state_of(hook),
         hook.pending(),
+        hook.has_next_attempt_at() ? " until " + when(hook.next_attempt_at()) : "",
         subjects
     ));
 }
@@ -185,7 +186,17 @@ private:
         }
         show_delivery(context_, delivery);
         if (delivery.state() == wh::DELIVERY_STATE_DELIVERED) return {};
-        return unavailable("not_delivered", "the test event was not taken");
+        if (delivery.attempts() > 0)
+            return unavailable("not_delivered", "the test event was not taken");
+        BERTH_ASSIGN(const auto hook, api_.ask<wh::Subscriber>("GET", path()));
+        return unavailable("not_sent", not_sent(hook, delivery));
+    }
+
+    static std::string not_sent(const wh::Subscriber& hook, const wh::Delivery& delivery) {
+        std::string out = "the test event was not sent yet: the webhook is " + state_of(hook);
+        if (delivery.has_next_attempt_at())
+            out += ", next attempt at " + when(delivery.next_attempt_at());
+        return out + "; see 'berth webhooks deliveries " + hook.id() + "'";
     }
 
     Result<void> deliveries() {
@@ -233,8 +244,13 @@ private:
         }
         BERTH_ASSIGN(const auto done, api_.ask<wh::Replayed>("POST", path("/replay"), body.dump()));
         context_.print(
-            context_.json() ? to_json(done) + "\n"
-                            : fmt::format("{} to be sent again\n", done.deliveries())
+            context_.json()
+                ? to_json(done) + "\n"
+                : fmt::format(
+                      "{} to be sent again{}\n",
+                      done.deliveries(),
+                      done.waiting() == 0 ? "" : fmt::format(", {} waiting already", done.waiting())
+                  )
         );
         return {};
     }

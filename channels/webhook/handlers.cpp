@@ -63,6 +63,10 @@ Result<std::int64_t> read_number(const std::string& text, const char* code, cons
     return out;
 }
 
+Error disabled() {
+    return conflict("webhook_disabled", "the webhook is disabled; enable it first");
+}
+
 }  // namespace
 
 store::OutboxMessage changed(
@@ -142,8 +146,10 @@ WebhookHandlers::Outcome WebhookHandlers::change(
 ) {
     BERTH_ASSIGN(const auto request, of_admin<v1::ChangeSubscriber>(payload));
     BERTH_ASSIGN(auto row, repo::lock(tx, request.actor().org(), request.subscriber()));
+    bool anew = false;  // what waits waits for what is no more
     if (!request.url().empty()) {
         BERTH_TRY(check_url(request.url()));
+        anew = row.url != request.url();
         row.url = request.url();
     }
     if (!request.subjects().empty()) {
@@ -160,9 +166,10 @@ WebhookHandlers::Outcome WebhookHandlers::change(
         fact = request.enabled() ? "enabled" : "disabled";
         row.enabled = request.enabled();
         row.reason = row.enabled ? "" : "admin";
-        row.failing_since.reset();
-        if (row.enabled) BERTH_TRY(repo::restart_pending(tx, row.id, context.now));
+        row.health = {};
+        anew = anew || row.enabled;
     }
+    if (anew) BERTH_TRY(repo::restart(tx, row, context.now));
     BERTH_TRY(repo::update(tx, row));
     Decision decision = reply_with(to_proto(row));
     decision.messages.push_back(changed(context, fact, row));
@@ -205,8 +212,7 @@ WebhookHandlers::Outcome WebhookHandlers::test(
 ) {
     BERTH_ASSIGN(const auto request, of_admin<v1::TestSubscriber>(payload));
     BERTH_ASSIGN(const auto row, repo::lock(tx, request.actor().org(), request.subscriber()));
-    if (!row.enabled)
-        return conflict("webhook_disabled", "the webhook is disabled; enable it first");
+    if (!row.enabled) return disabled();
     v1::SubscriberTested event;
     event.set_subscriber(row.id);
     event.set_user(request.actor().user());
@@ -219,6 +225,8 @@ WebhookHandlers::Outcome WebhookHandlers::test(
     incoming.subscribers = {row.id};
     BERTH_TRY(repo::take_in(tx, {&incoming, 1}));
     BERTH_ASSIGN(const auto delivery, repo::delivery_of(tx, row.id, incoming.ce_id));
+    BERTH_ASSIGN(const auto number, read_number(delivery.id(), "bad_delivery", "delivery"));
+    BERTH_TRY(repo::set_test(tx, row.id, number));
     wake_();
     return reply_with(delivery);
 }
@@ -230,14 +238,24 @@ WebhookHandlers::Outcome WebhookHandlers::replay(
     BERTH_ASSIGN(const auto row, repo::lock(tx, request.actor().org(), request.subscriber()));
     std::optional<std::int64_t> delivery;
     std::optional<WallTime> since;
+    std::int64_t waiting = 0;
     if (!request.delivery().empty()) {
         BERTH_ASSIGN(delivery, read_number(request.delivery(), "bad_delivery", "delivery"));
+        BERTH_ASSIGN(const auto state, repo::state_of(tx, row.id, *delivery));
+        if (!state)
+            return not_found("delivery_not_found", "this webhook's log has no such delivery");
+        if (*state == v1::DELIVERY_STATE_PENDING) waiting = 1;
     } else if (request.has_since()) {
         since = service::to_wall_time(request.since());
+        if (!request.failed_only()) {
+            BERTH_ASSIGN(waiting, repo::count_pending(tx, row.id, *since));
+        }
     } else {
         return invalid("bad_replay", "say which 'delivery', or 'since' when", "delivery");
     }
+    if (!row.enabled) return disabled();
     v1::Replayed reply;
+    reply.set_waiting(static_cast<std::uint64_t>(waiting));
     BERTH_ASSIGN(
         const auto count,
         repo::replay(tx, row.id, delivery, since, !delivery && request.failed_only(), context.now)

@@ -30,21 +30,40 @@ void Lane::add(std::vector<PendingRow> rows) {
     }
 }
 
+void Lane::hurry(PendingRow row) {
+    const std::int64_t id = row.id;
+    add({std::move(row)});
+    for (Item& item : items_) {
+        if (item.row.id == id && !item.under_way) item.hurried = true;
+    }
+}
+
+Lane::Item* Lane::begin(Item& item) {
+    item.hurried = false;
+    item.under_way = true;
+    ++under_way_;
+    return &item;
+}
+
 Lane::Item* Lane::next(WallTime now) {
+    for (Item& item : items_) {
+        if (item.hurried) return begin(item);
+    }
     const std::size_t window = health_.failures > 0 ? 1 : kWindow;
-    if (under_way_ >= window || health_.next_at > now) return nullptr;
+    if (under_way_ >= window || health_.quiet_until() > now) return nullptr;
     std::set<std::string_view> taken;
     for (Item& item : items_) {
         const bool first = taken.insert(item.entity).second;
         if (!first || item.under_way || item.row.attempts.next_at > now) continue;
-        item.under_way = true;
-        ++under_way_;
-        return &item;
+        return begin(item);
     }
     return nullptr;
 }
 
 std::optional<WallTime> Lane::due() const {
+    for (const Item& item : items_) {
+        if (item.hurried) return WallTime{};
+    }
     const std::size_t window = health_.failures > 0 ? 1 : kWindow;
     if (under_way_ >= window) return std::nullopt;
     std::optional<WallTime> out;
@@ -52,7 +71,7 @@ std::optional<WallTime> Lane::due() const {
     for (const Item& item : items_) {
         const bool first = taken.insert(item.entity).second;
         if (!first || item.under_way) continue;
-        const WallTime at = std::max(item.row.attempts.next_at, health_.next_at);
+        const WallTime at = std::max(item.row.attempts.next_at, health_.quiet_until());
         if (!out || at < *out) out = at;
     }
     return out;

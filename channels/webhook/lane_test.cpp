@@ -73,6 +73,28 @@ TEST(WebhookLane, ADeadSubscriberIsAskedLessAndLess) {
     EXPECT_GT(sent, 8);
 }
 
+TEST(WebhookLane, ATestGoesAtOnceAndNoOtherSoonerForIt) {
+    SeededRandom random(1);
+    Lane lane(Health{});
+    lane.add({row(1, "a"), row(2, "b")});
+    ASSERT_EQ(lane.next(kNow)->row.id, 1);
+    ASSERT_TRUE(lane.answered(1, {503, milliseconds{60'000}}, kNow, random));
+    ASSERT_EQ(lane.next(kNow), nullptr) << "Retry-After";
+    lane.hurry(row(9, "a"));
+    ASSERT_TRUE(lane.due());
+    EXPECT_LE(*lane.due(), kNow);
+    ASSERT_EQ(lane.next(kNow)->row.id, 9) << "though an older one of its entity waits";
+    EXPECT_EQ(lane.next(kNow), nullptr);
+    ASSERT_EQ(lane.answered(9, {500, {}}, kNow, random)->verdict, Verdict::kAgain);
+    EXPECT_EQ(lane.next(kNow), nullptr) << "once";
+    lane.hurry(row(10, "a"));
+    ASSERT_EQ(lane.next(kNow)->row.id, 10);
+    ASSERT_EQ(lane.answered(10, {200, {}}, kNow, random)->verdict, Verdict::kDelivered);
+    EXPECT_EQ(lane.next(kNow), nullptr) << "what the subscriber asked for stands";
+    EXPECT_GE(*lane.due(), kNow + seconds{60});
+    EXPECT_EQ(lane.next(kNow + seconds{60})->row.id, 1);
+}
+
 TEST(WebhookLane, TakesRowsInAnyOrderOnce) {
     Lane lane(Health{});
     lane.add({row(5, "a")});

@@ -74,15 +74,27 @@ ALTER TABLE events DROP CONSTRAINT events_ce_id_key,
     ADD CONSTRAINT events_of_subject UNIQUE (ce_id, subject);
 )";
 
-#define COLUMNS                                                                               \
+// SubscriberRow says what each is.
+constexpr std::string_view kHealth = R"(
+ALTER TABLE subscribers
+    ADD COLUMN failures bigint NOT NULL DEFAULT 0,
+    ADD COLUMN next_at timestamptz,
+    ADD COLUMN not_before timestamptz,
+    ADD COLUMN restarted bigint NOT NULL DEFAULT 0,
+    ADD COLUMN carried bigint NOT NULL DEFAULT 0,
+    ADD COLUMN test bigint NOT NULL DEFAULT 0;
+)";
+
+#define FIRST_COLUMNS                                                                         \
     "id, org, url, subjects, binary_mode, enabled, reason, description, secret, old_secret, " \
     "old_secret_until, created_by, created_at, failing_since, pending, revision"
+#define COLUMNS FIRST_COLUMNS ", failures, next_at, not_before, restarted, carried, test"
 
 constexpr Statement kLockOrg{
     "SELECT pg_advisory_xact_lock(hashtext('webhooks/' || $1))", "lock_org"};
 constexpr Statement kCount{"SELECT count(*) FROM subscribers WHERE org = $1", "count"};
 constexpr Statement kAdd{
-    "INSERT INTO subscribers (" COLUMNS
+    "INSERT INTO subscribers (" FIRST_COLUMNS
     ") VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15::bigint, "
     "$16::bigint)",
     "add_subscriber"};
@@ -91,7 +103,8 @@ constexpr Statement kLock{
 constexpr Statement kUpdate{
     "UPDATE subscribers SET url = $2, subjects = $3, binary_mode = $4, enabled = $5, reason = $6, "
     "description = $7, secret = $8, old_secret = $9, old_secret_until = $10, failing_since = $11, "
-    "revision = $12::bigint WHERE id = $1",
+    "failures = $12::bigint, next_at = $13, not_before = $14, restarted = $15::bigint, carried = "
+    "$16::bigint, revision = $17::bigint WHERE id = $1",
     "update_subscriber"};
 constexpr Statement kRemove{"DELETE FROM subscribers WHERE id = $1", "remove_subscriber"};
 constexpr Statement kFind{
@@ -106,8 +119,16 @@ constexpr Statement kWilling{
 constexpr Statement kInterested{
     "SELECT " COLUMNS " FROM subscribers WHERE enabled AND org = ANY($1) ORDER BY id FOR KEY SHARE",
     "interested"};
-constexpr Statement kFailing{
-    "UPDATE subscribers SET failing_since = $2 WHERE id = $1", "set_failing"};
+constexpr Statement kSetHealth{
+    "UPDATE subscribers SET failing_since = $3, failures = $4::bigint, next_at = $5, not_before = "
+    "$6 WHERE id = $1 AND restarted = $2::bigint",
+    "set_health"};
+constexpr Statement kSetTest{"UPDATE subscribers SET test = $2::bigint WHERE id = $1", "set_test"};
+
+/// NULL where nothing is to be waited for.
+Param param_of(WallTime at) {
+    return Param(at == WallTime{} ? std::optional<WallTime>() : std::optional<WallTime>(at));
+}
 
 std::string join(const std::vector<std::string>& words) {
     std::string out;
@@ -130,7 +151,13 @@ SubscriberRow read(const Row& row) {
     out.old_secret_until = row.optional_time("old_secret_until");
     out.created_by = row.text("created_by");
     out.created_at = row.time("created_at");
-    out.failing_since = row.optional_time("failing_since");
+    out.health.failing_since = row.optional_time("failing_since");
+    out.health.failures = static_cast<int>(row.int64("failures"));
+    out.health.next_at = row.optional_time("next_at").value_or(WallTime{});
+    out.health.not_before = row.optional_time("not_before").value_or(WallTime{});
+    out.restarted = row.int64("restarted");
+    out.carried = row.int64("carried");
+    out.test = row.int64("test");
     out.pending = row.int64("pending");
     out.revision = row.int64("revision");
     return out;
@@ -149,8 +176,10 @@ Error no_such() { return not_found("webhook_not_found", "there is no such webhoo
 std::span<const store::Migration> migrations() {
     static const std::string first =
         std::string(store::kInboxOutboxDdl) + std::string(store::kLeaderDdl) + std::string(kTables);
-    static const std::array<store::Migration, 2> all{
-        {{1, "subscribers and deliveries", first}, {2, "an id for each subject", kTwins}}};
+    static const std::array<store::Migration, 3> all{
+        {{1, "subscribers and deliveries", first},
+         {2, "an id for each subject", kTwins},
+         {3, "health, and what began anew", kHealth}}};
     return all;
 }
 
@@ -166,7 +195,11 @@ v1::Subscriber to_proto(const SubscriberRow& row) {
     out.set_description(row.description);
     out.set_created_by(row.created_by);
     *out.mutable_created_at() = service::to_timestamp(row.created_at);
-    if (row.failing_since) *out.mutable_failing_since() = service::to_timestamp(*row.failing_since);
+    const Health& health = row.health;
+    if (health.failing_since)
+        *out.mutable_failing_since() = service::to_timestamp(*health.failing_since);
+    if (row.enabled && health.quiet_until() != WallTime{})
+        *out.mutable_next_attempt_at() = service::to_timestamp(health.quiet_until());
     if (row.old_secret_until)
         *out.mutable_old_secret_until() = service::to_timestamp(*row.old_secret_until);
     out.set_pending(static_cast<std::uint64_t>(row.pending));
@@ -196,7 +229,7 @@ Result<void> add(store::Transaction& tx, const SubscriberRow& row) {
          Param(row.old_secret_until),
          row.created_by,
          row.created_at,
-         Param(row.failing_since),
+         Param(row.health.failing_since),
          row.pending,
          row.revision}
     ));
@@ -223,7 +256,12 @@ Result<void> update(store::Transaction& tx, SubscriberRow& row) {
          row.secret,
          row.old_secret,
          Param(row.old_secret_until),
-         Param(row.failing_since),
+         Param(row.health.failing_since),
+         row.health.failures,
+         param_of(row.health.next_at),
+         param_of(row.health.not_before),
+         row.restarted,
+         row.carried,
          row.revision}
     ));
     return {};
@@ -273,10 +311,31 @@ Result<std::vector<SubscriberRow>> interested(
     return read_all(rows);
 }
 
-Result<void> set_failing(
-    store::Transaction& tx, const std::string& subscriber, std::optional<WallTime> since
+Result<bool> set_health(
+    store::Transaction& tx,
+    const std::string& subscriber,
+    std::int64_t restarted,
+    const Health& health
 ) {
-    BERTH_TRY(tx.exec(kFailing, {subscriber, Param(since)}));
+    BERTH_ASSIGN(
+        const auto done,
+        tx.exec(
+            kSetHealth,
+            {subscriber,
+             restarted,
+             Param(health.failing_since),
+             health.failures,
+             param_of(health.next_at),
+             param_of(health.not_before)}
+        )
+    );
+    return done.affected() > 0;
+}
+
+Result<void> set_test(
+    store::Transaction& tx, const std::string& subscriber, std::int64_t delivery
+) {
+    BERTH_TRY(tx.exec(kSetTest, {subscriber, delivery}));
     return {};
 }
 

@@ -34,9 +34,15 @@ struct SubscriberRow {
     std::optional<WallTime> old_secret_until{};
     std::string created_by;
     WallTime created_at{};
-    std::optional<WallTime> failing_since{};
+    Health health{};
     std::int64_t pending = 0;
     std::int64_t revision = 1;
+    /// The revision at which what waits last began anew: health and attempts of before count no
+    /// more.
+    std::int64_t restarted = 0;
+    /// Of `pending`, at most: what waited then. It does not count as a backlog.
+    std::int64_t carried = 0;
+    std::int64_t test = 0;  ///< the newest test's delivery
 };
 v1::Subscriber to_proto(const SubscriberRow& row);
 
@@ -51,6 +57,8 @@ struct PendingRow {
 /// What became of an attempt.
 struct ResultRow {
     std::int64_t id = 0;
+    std::string subscriber;
+    std::int64_t restarted = 0;  ///< as SubscriberRow had it when the attempt began
     v1::DeliveryState state = v1::DELIVERY_STATE_PENDING;
     Attempts attempts;
     int status = 0;
@@ -99,13 +107,30 @@ Result<std::int64_t> take_in(store::Transaction& tx, std::span<const IncomingRow
 Result<std::vector<PendingRow>> load(
     store::Pool& pool, const std::string& subscriber, std::int64_t after, int limit
 );
+/// The delivery, if it is pending and was never tried.
+Result<std::optional<PendingRow>> load_untried(
+    store::Pool& pool, const std::string& subscriber, std::int64_t delivery
+);
 /// Of deliveries that are still pending.
 Result<void> write_results(store::Transaction& tx, std::span<const ResultRow> results);
-Result<void> set_failing(
-    store::Transaction& tx, const std::string& subscriber, std::optional<WallTime> since
+/// Locks the subscriber; false, and nothing is written, where it is not as `restarted` says.
+Result<bool> set_health(
+    store::Transaction& tx,
+    const std::string& subscriber,
+    std::int64_t restarted,
+    const Health& health
 );
-/// What waits begins anew, as if it had just come.
-Result<void> restart_pending(store::Transaction& tx, const std::string& subscriber, WallTime now);
+Result<void> set_test(store::Transaction& tx, const std::string& subscriber, std::int64_t delivery);
+/// What waits begins anew with the row's next revision, as if it had just come. update() follows.
+Result<void> restart(store::Transaction& tx, SubscriberRow& row, WallTime now);
+/// Of this delivery of the subscriber's log; none where it has no such.
+Result<std::optional<v1::DeliveryState>> state_of(
+    store::Transaction& tx, const std::string& subscriber, std::int64_t delivery
+);
+/// How many that came since then are pending.
+Result<std::int64_t> count_pending(
+    store::Transaction& tx, const std::string& subscriber, WallTime since
+);
 /// Pending again; how many.
 Result<std::int64_t> replay(
     store::Transaction& tx,

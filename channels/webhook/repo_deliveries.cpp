@@ -36,12 +36,15 @@ constexpr Statement kMorePending{
 #define PENDING_STATE "1"
 static_assert(v1::DELIVERY_STATE_PENDING == 1);
 
+#define PENDING_ROWS                                                                      \
+    "SELECT d.id, e.ce_id, e.type, e.subject, e.headers, e.payload, e.twin, d.attempts, " \
+    "d.first_at, d.next_at FROM deliveries d JOIN events e ON e.id = d.event WHERE "      \
+    "d.subscriber = $1 AND d.state = " PENDING_STATE
+
 constexpr Statement kLoad{
-    "SELECT d.id, e.ce_id, e.type, e.subject, e.headers, e.payload, e.twin, d.attempts, "
-    "d.first_at, d.next_at FROM deliveries d JOIN events e ON e.id = d.event WHERE d.subscriber = "
-    "$1 AND "
-    "d.state = " PENDING_STATE " AND d.id > $2::bigint ORDER BY d.id LIMIT $3::bigint",
-    "load_deliveries"};
+    PENDING_ROWS " AND d.id > $2::bigint ORDER BY d.id LIMIT $3::bigint", "load_deliveries"};
+constexpr Statement kLoadUntried{
+    PENDING_ROWS " AND d.id = $2::bigint AND d.attempts = 0", "load_untried"};
 // What a stopped leader writes late meets no pending row of one that was delivered.
 constexpr Statement kWrite{
     "WITH done AS (UPDATE deliveries d SET state = r.state, attempts = r.attempts, status = "
@@ -51,8 +54,8 @@ constexpr Statement kWrite{
     "error, first_at, last_at, next_at) WHERE d.id = r.id AND d.state = " PENDING_STATE
     " RETURNING d.subscriber, d.state), ended AS (SELECT subscriber, count(*) AS less FROM done "
     "WHERE state <> " PENDING_STATE
-    " GROUP BY subscriber) UPDATE subscribers s SET pending = s.pending - ended.less FROM ended "
-    "WHERE s.id = ended.subscriber",
+    " GROUP BY subscriber) UPDATE subscribers s SET pending = s.pending - ended.less, carried = "
+    "least(s.carried, s.pending - ended.less) FROM ended WHERE s.id = ended.subscriber",
     "write_results"};
 constexpr Statement kRestart{
     "UPDATE deliveries SET first_at = NULL, attempts = 0, next_at = $2 WHERE subscriber = $1 AND "
@@ -68,9 +71,18 @@ constexpr Statement kReplay{
     "RETURNING (SELECT count(*) FROM again)",
     "replay"};
 
+constexpr Statement kStateOf{
+    "SELECT state FROM deliveries WHERE subscriber = $1 AND id = $2::bigint", "state_of"};
+constexpr Statement kCountPending{
+    "SELECT count(*) FROM deliveries WHERE subscriber = $1 AND state = " PENDING_STATE
+    " AND created_at >= $2",
+    "count_pending"};
+
 #define LOG_COLUMNS                                                                            \
     "d.id, e.ce_id, e.type, e.subject, d.state, d.attempts, d.status, d.error, d.created_at, " \
-    "d.last_at, d.next_at FROM deliveries d JOIN events e ON e.id = d.event"
+    "d.last_at, CASE WHEN s.enabled AND d.state = " PENDING_STATE                              \
+    " THEN greatest(d.next_at, s.next_at, s.not_before) END AS next_at FROM deliveries d "     \
+    "JOIN events e ON e.id = d.event JOIN subscribers s ON s.id = d.subscriber"
 
 constexpr Statement kLog{
     "SELECT " LOG_COLUMNS
@@ -102,8 +114,23 @@ v1::Delivery read_log(const Row& row) {
     *out.mutable_created_at() = service::to_timestamp(row.time("created_at"));
     if (const auto last = row.optional_time("last_at"))
         *out.mutable_last_attempt_at() = service::to_timestamp(*last);
-    if (out.state() == v1::DELIVERY_STATE_PENDING)
-        *out.mutable_next_attempt_at() = service::to_timestamp(row.time("next_at"));
+    if (const auto next = row.optional_time("next_at"))
+        *out.mutable_next_attempt_at() = service::to_timestamp(*next);
+    return out;
+}
+
+PendingRow read_pending(const Row& row) {
+    PendingRow out;
+    out.id = row.int64("id");
+    out.event.subject = row.text("subject");
+    out.event.headers = store::Outbox::decode_headers(row.bytes("headers"));
+    out.event.payload = row.bytes("payload");
+    out.webhook_id = row.text("ce_id");
+    if (row.boolean("twin"))
+        out.webhook_id += "." + hex(identity::sha256(row.text("subject"))).substr(0, 16);
+    out.attempts.made = static_cast<int>(row.int64("attempts"));
+    out.attempts.first_at = row.optional_time("first_at");
+    out.attempts.next_at = row.time("next_at");
     return out;
 }
 
@@ -173,21 +200,18 @@ Result<std::vector<PendingRow>> load(
         const auto rows, pool.exec_autocommit(kLoad, {subscriber, after, limit}, OnLoss::kRetry)
     );
     std::vector<PendingRow> out;
-    for (const Row row : rows) {
-        PendingRow next;
-        next.id = row.int64("id");
-        next.event.subject = row.text("subject");
-        next.event.headers = store::Outbox::decode_headers(row.bytes("headers"));
-        next.event.payload = row.bytes("payload");
-        next.webhook_id = row.text("ce_id");
-        if (row.boolean("twin"))
-            next.webhook_id += "." + hex(identity::sha256(row.text("subject"))).substr(0, 16);
-        next.attempts.made = static_cast<int>(row.int64("attempts"));
-        next.attempts.first_at = row.optional_time("first_at");
-        next.attempts.next_at = row.time("next_at");
-        out.push_back(std::move(next));
-    }
+    for (const Row row : rows) out.push_back(read_pending(row));
     return out;
+}
+
+Result<std::optional<PendingRow>> load_untried(
+    store::Pool& pool, const std::string& subscriber, std::int64_t delivery
+) {
+    BERTH_ASSIGN(
+        const auto rows, pool.exec_autocommit(kLoadUntried, {subscriber, delivery}, OnLoss::kRetry)
+    );
+    if (rows.empty()) return std::optional<PendingRow>();
+    return std::optional<PendingRow>(read_pending(rows[0]));
 }
 
 Result<void> write_results(store::Transaction& tx, std::span<const ResultRow> results) {
@@ -218,9 +242,27 @@ Result<void> write_results(store::Transaction& tx, std::span<const ResultRow> re
     return {};
 }
 
-Result<void> restart_pending(store::Transaction& tx, const std::string& subscriber, WallTime now) {
-    BERTH_TRY(tx.exec(kRestart, {subscriber, now}));
+Result<void> restart(store::Transaction& tx, SubscriberRow& row, WallTime now) {
+    row.health = {};
+    row.restarted = row.revision + 1;
+    row.carried = row.pending;
+    BERTH_TRY(tx.exec(kRestart, {row.id, now}));
     return {};
+}
+
+Result<std::optional<v1::DeliveryState>> state_of(
+    store::Transaction& tx, const std::string& subscriber, std::int64_t delivery
+) {
+    BERTH_ASSIGN(const auto rows, tx.exec(kStateOf, {subscriber, delivery}));
+    if (rows.empty()) return std::optional<v1::DeliveryState>();
+    return std::optional(static_cast<v1::DeliveryState>(rows[0].int64(0)));
+}
+
+Result<std::int64_t> count_pending(
+    store::Transaction& tx, const std::string& subscriber, WallTime since
+) {
+    BERTH_ASSIGN(const auto rows, tx.exec(kCountPending, {subscriber, since}));
+    return rows[0].int64(0);
 }
 
 Result<std::int64_t> replay(

@@ -26,7 +26,7 @@ Verdict decide(
     ++attempts.made;
     if (!attempts.first_at) attempts.first_at = now;
     if (answer.status >= 200 && answer.status < 300) {
-        health = {};
+        health = {0, {}, {}, health.not_before > now ? health.not_before : WallTime{}};
         return Verdict::kDelivered;
     }
     ++health.failures;
@@ -39,7 +39,7 @@ Verdict decide(
         health.next_at =
             std::max(health.next_at, now + backoff(health.failures - kStreak + 1, random));
     if (answer.retry_after) {
-        health.next_at = std::max(health.next_at, now + *answer.retry_after);
+        health.not_before = std::max(health.not_before, now + *answer.retry_after);
         attempts.next_at = std::max(attempts.next_at, now + *answer.retry_after);
     }
     return Verdict::kAgain;

@@ -2,6 +2,7 @@
 // What follows from an attempt to deliver: pure, so that a day passes in a test.
 #pragma once
 
+#include <algorithm>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -11,11 +12,16 @@
 
 namespace berth::webhook {
 
-/// A subscriber's health as its lane knows it.
+/// A subscriber's health as its lane knows it. Stored, so that a restart forgets none of it.
 struct Health {
     int failures = 0;  ///< in a row
     std::optional<WallTime> failing_since{};
-    WallTime next_at{};  ///< nothing is sent before
+    WallTime next_at{};     ///< of its backoff: the next success ends it
+    WallTime not_before{};  ///< of Retry-After, which another's success does not end
+
+    /// Nothing but a test is sent before.
+    WallTime quiet_until() const { return std::max(next_at, not_before); }
+    bool operator==(const Health&) const = default;
 };
 
 /// A delivery as far as its attempts go.
@@ -33,7 +39,7 @@ struct Answer {
 
 enum class Verdict {
     kDelivered,
-    kAgain,    ///< at Attempts::next_at, not before Health::next_at
+    kAgain,    ///< at Attempts::next_at, not before Health::quiet_until()
     kGivenUp,  ///< this delivery alone: others went well meanwhile
     kDisable,  ///< the subscriber: nothing went well for kGiveUpAfter, or it said 410
 };

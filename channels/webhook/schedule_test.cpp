@@ -38,7 +38,7 @@ TEST(WebhookSchedule, ADeadSubscriberIsDisabledAfterADayAndNotBefore) {
         }
         ASSERT_EQ(verdict, Verdict::kAgain);
         ASSERT_GT(attempts.next_at, now);
-        now = std::max(attempts.next_at, health.next_at);
+        now = std::max(attempts.next_at, health.quiet_until());
     }
     FAIL() << "it was never disabled";
 }
@@ -58,7 +58,7 @@ TEST(WebhookSchedule, OneThatIsRefusedForADayWhileOthersGoIsGivenUpAlone) {
         Attempts other;
         ASSERT_EQ(decide(health, other, {204, {}}, now, random), Verdict::kDelivered);
         EXPECT_FALSE(health.failing_since);
-        EXPECT_LE(health.next_at, now) << "the others do not wait";
+        EXPECT_LE(health.quiet_until(), now) << "the others do not wait";
         now = poison.next_at;
     }
     FAIL() << "it was never given up";
@@ -75,7 +75,11 @@ TEST(WebhookSchedule, GoneIsGoneAtOnceAndRetryAfterIsObeyed) {
         decide(health, attempts, {429, milliseconds{120'000}}, kStart, random), Verdict::kAgain
     );
     EXPECT_GE(attempts.next_at, kStart + seconds{120});
-    EXPECT_GE(health.next_at, kStart + seconds{120}) << "of the subscriber as a whole";
+    EXPECT_GE(health.quiet_until(), kStart + seconds{120}) << "of the subscriber as a whole";
+    Health other = health;
+    Attempts beside;
+    EXPECT_EQ(decide(other, beside, {200, {}}, kStart, random), Verdict::kDelivered);
+    EXPECT_GE(other.quiet_until(), kStart + seconds{120}) << "whatever was under way beside it";
     EXPECT_EQ(decide(health, attempts, {301, {}}, kStart, random), Verdict::kAgain)
         << "a redirect is no delivery";
     EXPECT_EQ(decide(health, attempts, {0, {}}, kStart, random), Verdict::kAgain);

@@ -104,7 +104,7 @@ void Sender::lead(store::LeaderLock& office) {
     subscribers_.clear();
     unwritten_.clear();
     ended_.clear();
-    failing_.clear();
+    health_.clear();
     refresh_at_ = flush_at_ = trim_at_ = SteadyTime{};
     if (const auto started = intake_.start(); !started) {
         log::warning("events cannot be taken in", {{"error", started.error()}});
@@ -137,12 +137,14 @@ void Sender::lead(store::LeaderLock& office) {
 void Sender::turn() {
     std::vector<Told> told;
     std::set<std::string> fresh;
+    bool woken = false;
     {
         const std::lock_guard lock(mutex_);
         told.swap(told_);
         fresh.swap(fresh_);
-        if (std::exchange(woken_, false)) refresh_at_ = SteadyTime{};
+        woken = std::exchange(woken_, false);
     }
+    if (woken) refresh_at_ = SteadyTime{};
     for (Told& each : told) hear(std::move(each));
     for (const auto& id : fresh) {
         if (const auto it = subscribers_.find(id); it != subscribers_.end())
@@ -152,6 +154,7 @@ void Sender::turn() {
     }
     const auto now = std::chrono::steady_clock::now();
     if (now >= refresh_at_) refresh();
+    if (woken) refresh_at_ = std::min(refresh_at_, now + kAfterCommit);
     if (unwritten_.size() >= kFlushBatch || (!unwritten_.empty() && now >= flush_at_)) flush();
     std::vector<std::string> to_disable;
     for (auto& [id, subscriber] : subscribers_) {
@@ -198,16 +201,18 @@ void Sender::refresh() {
 void Sender::put(SubscriberRow row) {
     auto [it, fresh] = subscribers_.try_emplace(row.id);
     Subscriber& subscriber = it->second;
-    if (fresh) {
-        Health health;
-        health.failing_since = row.failing_since;
-        subscriber.lane = Lane(health);
+    if (fresh || row.restarted != subscriber.row.restarted) {
+        subscriber.lane = Lane(row.health);
+        subscriber.loaded = 0;
+        subscriber.more = true;
+        subscriber.lost = false;
+        subscriber.disable.clear();
     }
     // A replay and a test may be below what was read; and a change may have been seen before its
     // transaction ended.
     const auto held = static_cast<std::int64_t>(subscriber.lane.held() + ended_.size());
     if (!fresh && row.pending > held) subscriber.lost = subscriber.more = true;
-    if (row.pending > kMaxBacklog) subscriber.disable = "backlog";
+    if (row.pending > row.carried + kMaxBacklog) subscriber.disable = "backlog";
     if (!fresh && row.revision == subscriber.row.revision) {
         subscriber.row = std::move(row);
         return;
@@ -251,7 +256,16 @@ void Sender::load(Subscriber& subscriber) {
     subscriber.lane.add(std::move(*rows));
 }
 
+void Sender::load_test(Subscriber& subscriber) {
+    if (subscriber.row.test == subscriber.tested) return;
+    auto row = repo::load_untried(parts_.pool, subscriber.row.id, subscriber.row.test);
+    if (!row) return log::warning("a test cannot be read", {{"error", row.error()}});
+    subscriber.tested = subscriber.row.test;
+    if (*row && !ended_.contains(subscriber.tested)) subscriber.lane.hurry(std::move(**row));
+}
+
 void Sender::pump(Subscriber& subscriber) {
+    load_test(subscriber);
     load(subscriber);
     while (unwritten_.size() < kMaxUnwritten) {
         Lane::Item* item = subscriber.lane.next(parts_.clock.now());
@@ -271,11 +285,15 @@ void Sender::begin(Subscriber& subscriber, Lane::Item& item) {
     if (const auto known = resolver_.known(target.host)) return post(subscriber, delivery, *known);
     resolver_.ask(
         target.host,
-        [this, term = term_, id = subscriber.row.id, delivery](Result<Resolver::Addresses> addresses
-        ) {
+        [this,
+         term = term_,
+         id = subscriber.row.id,
+         restarted = subscriber.row.restarted,
+         delivery](Result<Resolver::Addresses> addresses) {
             Told told;
             told.term = term;
             told.subscriber = id;
+            told.restarted = restarted;
             told.delivery = delivery;
             told.resolved = true;
             told.addresses = std::move(addresses);
@@ -289,6 +307,7 @@ void Sender::hear(Told told) {
     const auto it = subscribers_.find(told.subscriber);
     if (it == subscribers_.end()) return;
     Subscriber& subscriber = it->second;
+    if (told.restarted != subscriber.row.restarted) return;  // of an attempt that counts no more
     if (told.resolved) {
         if (told.addresses) return post(subscriber, told.delivery, *told.addresses);
         return answered(subscriber, told.delivery, {}, told.addresses.error().message);
@@ -328,11 +347,13 @@ void Sender::post(
         [this,
          term = term_,
          id = subscriber.row.id,
+         restarted = subscriber.row.restarted,
          delivery,
          began = std::chrono::steady_clock::now()](Result<http::Response> response) {
             Told told;
             told.term = term;
             told.subscriber = id;
+            told.restarted = restarted;
             told.delivery = delivery;
             told.response = std::move(response);
             told.began = began;

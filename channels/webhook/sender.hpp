@@ -60,6 +60,7 @@ private:
         std::int64_t loaded = 0;  ///< the highest delivery that was read
         bool more = true;         ///< there may be some above it
         bool lost = false;        ///< something new may be below it: read from the beginning
+        std::int64_t tested = 0;  ///< the newest test that was looked at
         std::string disable;      ///< why it is to be disabled; nothing is sent meanwhile
     };
     using Subscribers = std::map<std::string, Subscriber>;
@@ -68,6 +69,7 @@ private:
     struct Told {
         std::uint64_t term = 0;
         std::string subscriber;
+        std::int64_t restarted = 0;  ///< as its row had it when this began
         std::int64_t delivery = 0;
         bool resolved = false;  ///< else the request ended
         Result<Resolver::Addresses> addresses = Resolver::Addresses{};
@@ -87,6 +89,7 @@ private:
     void refresh();
     void put(SubscriberRow row);
     void load(Subscriber& subscriber);
+    void load_test(Subscriber& subscriber);
     void pump(Subscriber& subscriber);
     void begin(Subscriber& subscriber, Lane::Item& item);
     void flush();
@@ -118,7 +121,11 @@ private:
     Subscribers subscribers_;
     std::vector<ResultRow> unwritten_;
     std::set<std::int64_t> ended_;  ///< of unwritten_: not to be read again
-    std::map<std::string, std::optional<WallTime>> failing_;
+    struct NewHealth {
+        std::int64_t restarted = 0;
+        Health health;
+    };
+    std::map<std::string, NewHealth> health_;  ///< to be written with unwritten_
     SteadyTime refresh_at_{};
     SteadyTime flush_at_{};
     SteadyTime trim_at_{};

@@ -22,11 +22,13 @@ void Sender::answered(
     Subscriber& subscriber, std::int64_t delivery, Answer answer, std::string error
 ) {
     const WallTime now = parts_.clock.now();
-    const bool failing = subscriber.lane.health().failing_since.has_value();
+    const Health before = subscriber.lane.health();
     const auto ended = subscriber.lane.answered(delivery, answer, now, Random::system());
     if (!ended) return;
     ResultRow row;
     row.id = delivery;
+    row.subscriber = subscriber.row.id;
+    row.restarted = subscriber.row.restarted;
     row.attempts = ended->attempts;
     row.status = answer.status;
     row.error = error_text(answer, std::move(error));
@@ -45,8 +47,8 @@ void Sender::answered(
     if (ended->verdict == Verdict::kDisable)
         subscriber.disable = answer.status == 410 ? "gone" : "failing";
     if (row.state != v1::DELIVERY_STATE_PENDING) ended_.insert(delivery);
-    const auto& since = subscriber.lane.health().failing_since;
-    if (since.has_value() != failing) failing_[subscriber.row.id] = since;
+    if (const Health& after = subscriber.lane.health(); after != before)
+        health_[subscriber.row.id] = {subscriber.row.restarted, after};
     if (unwritten_.empty()) flush_at_ = std::chrono::steady_clock::now() + kFlushEvery;
     unwritten_.push_back(std::move(row));
     unwritten_gauge_.set(static_cast<double>(unwritten_.size()));
@@ -56,14 +58,26 @@ void Sender::flush() {
     if (unwritten_.empty()) return;
     const std::lock_guard writing(writing_);
     const auto written = parts_.pool.transact([this](store::Transaction& tx) -> Result<void> {
+        // First, because it locks: a failure (which always changes health) of before what waits
+        // began anew says nothing any more.
+        std::map<std::string, std::int64_t> counts;
+        for (const auto& [id, changed] : health_) {
+            BERTH_ASSIGN(
+                const bool same, repo::set_health(tx, id, changed.restarted, changed.health)
+            );
+            if (same) counts[id] = changed.restarted;
+        }
         // An attempt and the next one of the same delivery may both wait here: the last one counts.
         std::map<std::int64_t, const ResultRow*> newest;
-        for (const auto& row : unwritten_) newest[row.id] = &row;
+        for (const auto& row : unwritten_) {
+            const auto own = counts.find(row.subscriber);
+            if (row.state == v1::DELIVERY_STATE_DELIVERED ||
+                (own != counts.end() && own->second == row.restarted))
+                newest[row.id] = &row;
+        }
         std::vector<ResultRow> rows;
         for (const auto& [id, row] : newest) rows.push_back(*row);
-        BERTH_TRY(repo::write_results(tx, rows));
-        for (const auto& [id, since] : failing_) BERTH_TRY(repo::set_failing(tx, id, since));
-        return {};
+        return repo::write_results(tx, rows);
     });
     if (!written) {
         flush_at_ = std::chrono::steady_clock::now() + seconds{1};
@@ -75,7 +89,7 @@ void Sender::flush() {
     }
     unwritten_.clear();
     ended_.clear();
-    failing_.clear();
+    health_.clear();
     unwritten_gauge_.set(0);
 }
 
@@ -89,7 +103,7 @@ void Sender::disable(Subscriber& subscriber) {
         auto row = repo::lock(tx, subscriber.row.org, id);
         if (!row && row.error().fault == Fault::kNotFound) return {};
         if (!row) return row.error();
-        if (!row->enabled) return {};
+        if (!row->enabled || row->restarted != subscriber.row.restarted) return {};
         row->enabled = false;
         row->reason = subscriber.disable;
         BERTH_TRY(repo::update(tx, *row));
@@ -105,10 +119,13 @@ void Sender::disable(Subscriber& subscriber) {
         log::warning("a webhook could not be disabled", {{"webhook", id}, {"error", done.error()}});
         return;
     }
+    if (!messages.empty()) {
+        disabled_.add();
+        log::info("a webhook was disabled", {{"webhook", id}, {"reason", subscriber.disable}});
+    }
     parts_.relay.publish_committed(std::move(messages));
-    disabled_.add();
-    log::info("a webhook was disabled", {{"webhook", id}, {"reason", subscriber.disable}});
     subscribers_.erase(id);
+    refresh_at_ = SteadyTime{};  // an admin may have been faster
 }
 
 void Sender::trim() {

@@ -74,6 +74,15 @@ public:
         }
         return out;
     }
+    /// Answers what was posted to "/silent".
+    void release(int with) {
+        std::vector<net::Responder> kept;
+        {
+            const std::lock_guard lock(mutex_);
+            kept.swap(kept_);
+        }
+        for (auto& responder : kept) responder.respond({with, {}, {}, {}});
+    }
     std::atomic<int> status{0};       ///< not 0: the answer to every path but "/other"
     std::atomic<int> retry_after{0};  ///< not 0: said with it
 
@@ -196,6 +205,17 @@ protected:
         if (!made) throw std::runtime_error(made.error().describe());
         secret = box.open(made->sealed_secret()).value();
         return made->subscriber().id();
+    }
+    Result<v1::Delivery> try_out(const std::string& id) {
+        v1::TestSubscriber command;
+        command.set_subscriber(id);
+        return ask<v1::Delivery>("berth.cmd.webhook.test", command);
+    }
+    Result<v1::Subscriber> enable(const std::string& id, bool enabled = true) {
+        v1::ChangeSubscriber command;
+        command.set_subscriber(id);
+        command.set_enabled(enabled);
+        return ask<v1::Subscriber>("berth.cmd.webhook.change", command);
     }
     v1::Subscriber look(const std::string& id) {
         v1::GetSubscriber query;

@@ -84,7 +84,8 @@ int main(int argc, char** argv) {
                 natsMsg_GetDataLength(message)
             );
             // An event may come twice: remember ce-id, or compare `revision`, before you act. Then
-            // say that it is done.
+            // say that it is done: not while what was printed is only in a buffer.
+            if (std::fflush(stdout) != 0) return 1;
             check(natsMsg_Ack(message, nullptr), "acknowledging");
             ++seen;
         }

@@ -4,7 +4,8 @@
 #
 #   events.sh SERVER TOKEN_FILE [SUBJECT] [LAST_ID]
 #
-# It resumes by itself: `id:` is the Last-Event-ID to go on from.
+# It resumes by itself: `id:` is the Last-Event-ID to go on from, once the event is whole (an empty line ends it)
+# and was printed. What is cut before that comes again.
 set -eu
 server=$1
 token_file=$2
@@ -19,10 +20,16 @@ echo "${4:-0}" > "$work/last"
 mkfifo "$work/events"
 
 take_lines() {
+  id= data=
   while IFS= read -r line; do
     case $line in
-      id:*) echo "${line#id: }" > "$work/last" ;;
-      data:*) printf '%s\n' "${line#data: }" ;;
+      id:*) id=${line#id: } ;;
+      data:*) data=${line#data: } ;;
+      '')
+        if [ -n "$data" ]; then printf '%s\n' "$data"; fi
+        if [ -n "$id" ]; then echo "$id" > "$work/last"; fi
+        id= data=
+        ;;
     esac
   done < "$work/events"
 }

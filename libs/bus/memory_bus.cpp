@@ -189,8 +189,15 @@ public:
         override;
     Result<std::unique_ptr<Receiver>> read(ReaderSettings settings, ReadHandler handler) override;
 
-    Result<std::string> request(std::string_view, std::string_view, milliseconds) override {
-        return unavailable("no_responders", "the memory bus has no JetStream API");
+    Result<std::string> request(std::string_view subject, std::string_view, milliseconds) override {
+        constexpr std::string_view kInfo = "$JS.API.STREAM.INFO.";
+        const std::lock_guard lock(state_->mutex);
+        const auto it = subject.starts_with(kInfo)
+                            ? state_->streams.find(std::string(subject.substr(kInfo.size())))
+                            : state_->streams.end();
+        if (it == state_->streams.end())
+            return unavailable("no_responders", "the memory bus has no such JetStream API");
+        return "{\"state\":{\"last_seq\":" + std::to_string(it->second.last) + "}}";
     }
     bool connected() const override { return true; }
     std::shared_ptr<void> on_reconnect(std::function<void()>) override {

@@ -364,7 +364,7 @@ Three ways lead to them; each has a sample that runs in the tests ([samples](sam
 
 | way | what it is | how |
 |---|---|---|
-| the gateway | JSON as server-sent events; the `id:` of each is the `Last-Event-ID` to resume from | `GET /v1/events`, `berth events tail`, `berth events replay` |
+| the gateway | JSON as server-sent events; the `id:` of each, its `sequence`, is the `Last-Event-ID` to resume from; `--from` takes the one after it | `GET /v1/events`, `berth events tail`, `berth events replay` |
 | the bus | `nats sub 'berth.evt.<org>.>'`, or a durable that keeps the reader's place | `berth events credentials --name ci`: a NATS credential for this org's events and nothing else, which ends |
 | a webhook | each event is posted as a CloudEvent, signed as Standard Webhooks has it, again for a day | `berth webhooks add https://…` |
 
@@ -415,7 +415,7 @@ def envelope(types, event):
     return {
         "specversion": "1.0", "id": ULID, "type": event.message.full, "source": "berth/" + event.service,
         "time": WELL_KNOWN["google.protobuf.Timestamp"], "correlationid": ULID, "causationid": ULID,
-        "subject": subject, "datacontenttype": "application/json", "data": data,
+        "subject": subject, "sequence": "42", "datacontenttype": "application/json", "data": data,
     }
 
 

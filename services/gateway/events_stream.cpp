@@ -5,6 +5,7 @@
 #include <latch>
 
 #include "core/id.hpp"
+#include "core/json.hpp"
 #include "core/text.hpp"
 #include "gateway/api.hpp"
 #include "service/cloud_event.hpp"
@@ -12,11 +13,16 @@
 namespace berth::gateway {
 namespace {
 
+constexpr milliseconds kInfoTimeout{2'000};
+
 std::string to_sse(const bus::ReadMessage& read) {
     std::string type(read.message.header(bus::kCeType));
     if (!is_utf8(type) || type.find_first_of("\r\n") != std::string::npos) type = "event";
-    return "id: " + std::to_string(read.sequence) + "\nevent: " + type +
-           "\ndata: " + service::structured_json(service::to_cloud_event(read.message)) + "\n\n";
+    const std::string sequence = std::to_string(read.sequence);
+    service::CloudEvent event = service::to_cloud_event(read.message);
+    event.attributes.emplace_back("sequence", sequence);
+    return "id: " + sequence + "\nevent: " + type + "\ndata: " + service::structured_json(event) +
+           "\n\n";
 }
 
 /// One reader of events. Dies on a worker, because its reader is joined then.
@@ -27,6 +33,14 @@ public:
     /// `follow` false: what is stored, and then the stream ends.
     void open(const CallPtr& call, const std::string& filter, std::uint64_t start, bool follow) {
         follow_ = follow;
+        if (start == 0) {
+            const auto last = last_sequence();
+            if (!last) {
+                ready_.count_down();
+                return call->fail(last.error());
+            }
+            start = *last + 1;
+        }
         bus::ReaderSettings settings;
         settings.stream = "EVT";
         settings.filter = filter;
@@ -43,7 +57,8 @@ public:
         stream_ = call->stream(
             "text/event-stream", {{"Cache-Control", "no-store"}, {"X-Accel-Buffering", "no"}}
         );
-        stream_.write("retry: 1000\n\n");
+        // Where to resume, for who loses the connection before the first event.
+        stream_.write("retry: 1000\nid: " + std::to_string(start - 1) + "\n\n");
         ready_.count_down();
         keep_alive();
         if (!follow_) end_where_nothing_is();
@@ -65,6 +80,19 @@ private:
         if (follow_ || message.pending > 0) return true;
         stream_.close();
         return false;
+    }
+
+    /// Of the stream: what comes is behind it.
+    Result<std::uint64_t> last_sequence() {
+        BERTH_ASSIGN(
+            const std::string text, api_.bus.request("$JS.API.STREAM.INFO.EVT", "", kInfoTimeout)
+        );
+        BERTH_ASSIGN(const Json info, Json::parse(text));
+        const Json* state = info.find("state");
+        const std::int64_t last = state == nullptr ? -1 : state->int_or("last_seq", -1);
+        if (last < 0)
+            return unavailable("no_stream_info", "the bus does not tell about stream EVT");
+        return static_cast<std::uint64_t>(last);
     }
 
     /// The last message says that it is the last; where none is stored, silence does.

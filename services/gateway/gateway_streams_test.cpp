@@ -102,6 +102,29 @@ TEST(GatewayTest, StreamsTheOrgsEventsAndResumes) {
     EXPECT_EQ(narrow.find("\"one\""), std::string::npos);
 }
 
+TEST(GatewayTest, TellsWhereToResumeBeforeTheFirstEvent) {
+    World world;
+    run::v1::RunChanged change;
+    world.publish_event("berth.evt.default.run.run.created.rn_1", change, "one");
+    net::HttpClient client(world.gateway->url());
+    net::HeaderMap headers;
+    headers.add("Authorization", "Bearer " + world.admin.reveal());
+    std::string text;
+    bool told = false;
+    const auto done = client.stream({"GET", "/v1/events", headers, "", 8s}, [&](auto bytes) {
+        text += bytes;
+        if (!told && text.find("id: 1\n\n") != std::string::npos) {
+            told = true;
+            world.publish_event("berth.evt.default.run.run.started.rn_1", change, "two");
+        }
+        return text.find("\"two\"") == std::string::npos;
+    });
+    EXPECT_TRUE(done) << done.error().describe() << text;
+    EXPECT_EQ(text.find("\"one\""), std::string::npos) << "only new ones";
+    EXPECT_NE(text.find("id: 2\n"), std::string::npos) << text;
+    EXPECT_NE(text.find("\"sequence\":\"2\""), std::string::npos) << text;
+}
+
 TEST(GatewayTest, GivesTheRawOutput) {
     World world;
     world.publish_frame(0, run::v1::STREAM_STDOUT, "out1");

@@ -170,6 +170,40 @@ TEST(EventsSystem, ASampleInEachLanguageSeesWhatHappens) {
     (void)curl->finish(seconds{10});
 }
 
+TEST(EventsSystem, TheShellSampleLosesNothingWhereItsStreamIsCut) {
+    const std::vector<std::string> texts{
+        "retry: 1000\nid: 6\n\nid: 7\nevent: x\ndata: {\"n\":7}\n\nid: 8\nevent: x\n",
+        "id: 8\nevent: x\ndata: {\"n\":8",
+        "id: 8\nevent: x\ndata: {\"n\":8}\n\nid: 9\nevent: x\ndata: {\"n\":9}\n\n"};
+    std::mutex mutex;
+    std::vector<std::string> asked;
+    auto gateway = net::HttpServer::start({}, [&](net::Request request, net::Responder responder) {
+        const std::lock_guard lock(mutex);
+        asked.emplace_back(request.headers.get("Last-Event-ID"));
+        if (asked.size() > texts.size()) return responder.respond({503, {}, {}, {}});
+        net::Stream stream = responder.start_stream(200, "text/event-stream");
+        stream.write(texts[asked.size() - 1]);
+        stream.close();
+    });
+    ASSERT_TRUE(gateway);
+    const fs::path token = suite().folder() / "token";
+    ASSERT_TRUE(write_file_atomic(token, suite().token(), 0600));
+    const auto curl = launch(
+        {"sh", source("docs/samples/events.sh"), (*gateway)->url(), token.string(), "", "5"},
+        suite().folder(),
+        {},
+        true
+    );
+    EXPECT_TRUE(curl->wait_out("{\"n\":9}"));
+    EXPECT_EQ(curl->out(), "{\"n\":7}\n{\"n\":8}\n{\"n\":9}\n");
+    curl->signal(SIGTERM);
+    (void)curl->finish(seconds{10});
+    (*gateway)->stop(milliseconds{50});
+    ASSERT_GE(asked.size(), 3U);
+    asked.resize(3);
+    EXPECT_EQ(asked, (std::vector<std::string>{"5", "7", "7"}));
+}
+
 TEST(EventsSystem, AReaderHearsItsOrgAloneUntilItIsRevoked) {
     const Reader reader("ears");
     auto connection = reader.connect();
@@ -216,6 +250,11 @@ TEST(EventsSystem, AReaderHearsItsOrgAloneUntilItIsRevoked) {
     EXPECT_EQ(
         suite().berth({"events", "credentials", "--name", "x", "--org", "globex"}).exit_code, 2
     );
+    const auto lost = (suite().folder() / "no" / "such" / "x.creds").string();
+    EXPECT_EQ(
+        suite().berth({"events", "credentials", "--name", "lost", "--output", lost}).exit_code, 1
+    );
+    EXPECT_EQ(suite().berth({"events", "readers"}).out.find("lost"), std::string::npos);
 }
 
 TEST(EventsSystem, TailAndReplay) {
@@ -242,8 +281,26 @@ TEST(EventsSystem, TailAndReplay) {
         happen("tailed", ++number);
         return tail->wait_out("profile.set.tailed", milliseconds{500});
     }));
+    suite().kill9("gateway");
+    ASSERT_TRUE(suite().wait_ready());
+    happen("after");
+    ASSERT_TRUE(tail->wait_out("profile.set.after")) << "it goes on behind a restart";
     tail->signal(SIGINT);
-    (void)tail->finish(seconds{10});
+    const Said ended = tail->finish(seconds{10});
+    EXPECT_NE(ended.err.find("trying again from sequence "), std::string::npos) << ended.err;
+    // Where it says, and nothing else: what happened since.
+    const auto line = ended.out.find("profile.set.after");
+    const Json last = *Json::parse(ended.out.substr(
+        ended.out.rfind('\n', line) + 1,
+        ended.out.find('\n', line) - ended.out.rfind('\n', line) - 1
+    ));
+    const auto next = std::to_string(std::stoll(last.string_or("sequence", "0")) + 1);
+    EXPECT_NE(ended.err.find("--from " + next + " goes on from here"), std::string::npos)
+        << ended.err;
+    happen("since");
+    const std::string out = suite().berth({"events", "replay", "--from", next}).out;
+    EXPECT_EQ(lines_with(out, "profile.set.since"), 1U) << out;
+    EXPECT_EQ(lines_with(out, "profile.set.after"), 0U) << out;
 }
 
 /// Keeps every post; answers 200, or what `status` says.
@@ -401,7 +458,11 @@ TEST(EventsSystem, WebhooksFromTheCommandLine) {
     EXPECT_EQ(suite().berth({"webhooks", "disable", hook.id}).exit_code, 0);
     EXPECT_NE(suite().berth({"webhooks"}).out.find("disabled: admin"), std::string::npos);
     EXPECT_EQ(suite().berth({"webhooks", "test", hook.id}).exit_code, 1);
+    const Said refused = suite().berth({"webhooks", "replay", hook.id, newest});
+    EXPECT_EQ(refused.exit_code, 1);
+    EXPECT_NE(refused.err.find("enable it first"), std::string::npos) << refused.err;
     EXPECT_EQ(suite().berth({"webhooks", "enable", hook.id}).exit_code, 0);
+    EXPECT_EQ(suite().berth({"webhooks", "replay", hook.id, "999999"}).exit_code, 1);
     const Json rotated = made(suite().berth({"webhooks", "rotate", hook.id, "--json"}));
     EXPECT_NE(rotated.string_or("secret", ""), hook.secret);
     EXPECT_NE(suite().berth({"webhooks", "add", "https://10.0.0.1/"}).exit_code, 0);

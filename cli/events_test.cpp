@@ -1,0 +1,189 @@
+// SPDX-License-Identifier: Apache-2.0
+// Events through connections that are cut anywhere, and credentials that lead to no file.
+#include <gtest/gtest.h>
+
+#include <atomic>
+#include <cstdlib>
+#include <filesystem>
+#include <mutex>
+
+#include "cli/api.hpp"
+#include "cli/args.hpp"
+#include "cli/commands.hpp"
+#include "cli/context.hpp"
+#include "cli/event_feed.hpp"
+#include "core/fd.hpp"
+#include "net/http_server.hpp"
+
+namespace berth::cli {
+namespace {
+
+namespace fs = std::filesystem;
+
+/// Gives to each request for events the next of its texts and then ends the stream.
+class CuttingGateway {
+public:
+    explicit CuttingGateway(std::vector<std::string> texts) : texts_(std::move(texts)) {
+        auto server = net::HttpServer::start({}, [this](net::Request request, net::Responder to) {
+            const std::lock_guard lock(mutex_);
+            asked_.push_back(
+                request.method + " " + request.path + "?" +
+                request.query.get_or("last_event_id", "")
+            );
+            if (asked_.size() > texts_.size()) return to.respond({403, "text/plain", {}, "no"});
+            net::Stream stream = to.start_stream(200, "text/event-stream");
+            stream.write(texts_[asked_.size() - 1]);
+            stream.close();
+        });
+        if (!server) throw std::runtime_error(server.error().describe());
+        server_ = std::move(*server);
+    }
+    ~CuttingGateway() { server_->stop(milliseconds{10}); }
+    std::string url() const { return server_->url(); }
+    std::vector<std::string> asked() {
+        const std::lock_guard lock(mutex_);
+        return asked_;
+    }
+
+private:
+    const std::vector<std::string> texts_;
+    std::mutex mutex_;
+    std::vector<std::string> asked_;  // by mutex_
+    std::unique_ptr<net::HttpServer> server_;
+};
+
+struct Followed {
+    std::string taken;
+    std::vector<std::string> said;
+    int pauses = 0;
+    Result<void> done;
+    std::optional<std::uint64_t> last;
+};
+
+Followed follow_all(CuttingGateway& gateway, const std::string& until, bool stored_only = false) {
+    Followed out;
+    Api api(gateway.url(), Secret("t"));
+    EventFeed feed([&](std::string_view data) {
+        out.taken += data;
+        return out.taken.find(until) == std::string::npos;
+    });
+    Following wanted;
+    wanted.stored_only = stored_only;
+    wanted.say = [&](const std::string& text) { out.said.push_back(text); };
+    wanted.pause = [&](milliseconds) { ++out.pauses; };
+    out.done = follow(api, feed, wanted);
+    out.last = feed.last();
+    return out;
+}
+
+TEST(EventFeedTest, GoesOnBehindTheLastWholeEventWhereverItIsCut) {
+    CuttingGateway gateway(
+        {"retry: 1000\nid: 7\n\n",
+         "id: 8\nevent: x\ndata: {\"a\":1}\n\nid: 9\nevent: x\n",
+         "id: 8\n\nid: 9\nevent: x\ndata: {\"b\":",
+         "id: 9\ndata: {\"b\":1}\n",
+         "id: 9\r\ndata: {\"b\":1}\r\n\r\n: keep-alive\n\nid: 10\ndata: {\"c\":1}\n\n"}
+    );
+    const Followed followed = follow_all(gateway, "c");
+    EXPECT_TRUE(followed.done) << followed.done.error().describe();
+    EXPECT_EQ(followed.taken, "{\"a\":1}\n{\"b\":1}\n{\"c\":1}\n");
+    EXPECT_EQ(
+        gateway.asked(),
+        (std::vector<std::string>{
+            "GET /v1/events?",
+            "GET /v1/events?7",
+            "GET /v1/events?8",
+            "GET /v1/events?8",
+            "GET /v1/events?8"})
+    );
+    EXPECT_EQ(followed.pauses, 4);
+    EXPECT_EQ(followed.last, 9U) << "the one that was not taken is not passed over";
+    ASSERT_GE(followed.said.size(), 2U);
+    EXPECT_NE(followed.said[0].find("trying again from sequence 8"), std::string::npos);
+    EXPECT_EQ(followed.said[1], "connected again");
+}
+
+TEST(EventFeedTest, ARefusalAndTheEndOfWhatIsStoredAreEnds) {
+    {
+        CuttingGateway gateway({});
+        const Followed refused = follow_all(gateway, "never");
+        ASSERT_FALSE(refused.done);
+        EXPECT_EQ(refused.done.error().fault, Fault::kForbidden);
+        EXPECT_EQ(gateway.asked().size(), 1U);
+    }
+    {
+        CuttingGateway gateway({"id: 1\ndata: {}\n\n"});
+        EXPECT_FALSE(follow_all(gateway, "never").done) << "refused when it came again";
+        EXPECT_EQ(gateway.asked().size(), 2U);
+    }
+    CuttingGateway gateway({"id: 1\ndata: {}\n\n"});
+    EXPECT_TRUE(follow_all(gateway, "never", true).done);
+    EXPECT_EQ(gateway.asked().size(), 1U);
+    const std::string nobody = [] {
+        const CuttingGateway gone({});
+        return gone.url();
+    }();
+    Api api(nobody, Secret("t"));
+    EventFeed feed([](std::string_view) { return true; });
+    Following wanted;
+    wanted.pause = [](milliseconds) { FAIL() << "nobody was ever there"; };
+    EXPECT_EQ(follow(api, feed, wanted).error().code, "connect_failed");
+}
+
+/// What `berth events credentials --output <path>` says, against a gateway that answers so.
+int credentials(const std::string& server, const fs::path& path) {
+    const auto arguments = parse_arguments(
+        {"events",
+         "credentials",
+         "--name",
+         "ci",
+         "--quiet",
+         "--server",
+         server,
+         "--output",
+         path.string()}
+    );
+    if (!arguments) throw std::runtime_error(arguments.error().message);
+    auto context = Context::make(*arguments);
+    if (!context) throw std::runtime_error(context.error().message);
+    return run_events(*context, *arguments);
+}
+
+TEST(EventCredentials, NothingIsAskedForWhereTheFileCannotBeWritten) {
+    std::string name = (fs::temp_directory_path() / "berth-events-XXXXXX").string();
+    ASSERT_NE(::mkdtemp(name.data()), nullptr);
+    ::setenv("XDG_CONFIG_HOME", name.c_str(), 1);
+    const fs::path folder = fs::path(name) / "out";
+    fs::create_directory(folder);
+    const auto files = [&] {
+        return std::distance(fs::directory_iterator(folder), fs::directory_iterator());
+    };
+    int asked = 0;
+    std::atomic<int> status{403};
+    auto server = net::HttpServer::start({}, [&](net::Request, net::Responder to) {
+        ++asked;
+        to.respond({status, "application/json", {}, R"({"name":"ci","creds":"a credential"})"});
+    });
+    ASSERT_TRUE(server);
+    const std::string url = (*server)->url();
+    EXPECT_NE(credentials(url, folder / "no" / "such" / "ci.creds"), 0);
+    EXPECT_NE(credentials(url, folder), 0);
+    EXPECT_EQ(asked, 0);
+    EXPECT_NE(credentials(url, folder / "ci.creds"), 0);
+    EXPECT_EQ(asked, 1);
+    EXPECT_EQ(files(), 0) << "nothing is left of a refusal";
+    status = 201;
+    EXPECT_EQ(credentials(url, folder / "ci.creds"), 0);
+    EXPECT_EQ(files(), 1);
+    EXPECT_EQ(read_file(folder / "ci.creds").value_or(""), "a credential");
+    EXPECT_EQ(
+        fs::status(folder / "ci.creds").permissions() &
+            (fs::perms::group_all | fs::perms::others_all),
+        fs::perms::none
+    );
+    (*server)->stop(milliseconds{10});
+    fs::remove_all(name);
+}
+
+}  // namespace
+}  // namespace berth::cli
