@@ -23,6 +23,7 @@ constexpr std::size_t kButtonText = 75;
 constexpr std::size_t kButtons = 25;
 constexpr std::size_t kBlocks = 50;
 constexpr std::size_t kFallback = 3'000;
+constexpr std::string_view kNoWidth = "\u200b";
 
 std::string fit(const std::string& text, std::size_t most) {
     return cut(text, most, Unit::kCodePoints);
@@ -112,10 +113,26 @@ std::string wrapped(const std::string& text, const char* mark) {
     return text.substr(0, from) + mark + text.substr(from, to - from) + mark + text.substr(to);
 }
 
+/// A block of code, which no back-ticks of its own end.
+std::string block_of(const std::string& text) {
+    std::string out = "```\n";
+    int ticks = 0;
+    for (const char c : text) {
+        ticks = c == '`' ? ticks + 1 : 0;
+        if (ticks == 3) {
+            out += kNoWidth;
+            ticks = 1;
+        }
+        out += c;
+    }
+    return out + "\n```";
+}
+
 std::string span_of(const chat::Span& span) {
     std::string text = escape(span.text);
     if (span.code) {
-        std::replace(text.begin(), text.end(), '`', '\'');
+        // In a line Slack knows no code that holds a back-tick.
+        if (text.find('`') != std::string::npos) return block_of(text);
         return text.empty() ? text : "`" + text + "`";
     }
     if (!span.link.empty()) {
@@ -134,10 +151,7 @@ const chat::Dialect& dialect() {
         chat::Dialect out;
         out.span = span_of;
         out.code = [](const chat::Block& block) {
-            std::string text = block.spans.empty() ? std::string() : escape(block.spans[0].text);
-            for (auto at = text.find("```"); at != std::string::npos; at = text.find("```", at))
-                text.replace(at, 3, "'''");
-            return "```\n" + text + "\n```";
+            return block_of(block.spans.empty() ? std::string() : escape(block.spans[0].text));
         };
         out.quote = [](const std::string& text) {
             std::string quoted = "&gt; ";

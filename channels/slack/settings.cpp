@@ -2,7 +2,6 @@
 // mode, api_url and the files of the secrets.
 #include "slack/settings.hpp"
 
-#include "chat/settings.hpp"
 #include "slack/slack.hpp"
 
 namespace berth::slack {
@@ -14,15 +13,14 @@ Settings read_settings(config::Reader& reader) {
     out.socket_mode = mode != "http";
     out.api_url = reader.get_string("api_url", out.api_url);
     while (!out.api_url.empty() && out.api_url.back() == '/') out.api_url.pop_back();
-    out.bot_token = chat::read_secret_file(reader, "bot_token_file");
+    out.bot_token = chat::follow_secret_file(reader, "bot_token_file");
     if (out.socket_mode) {
-        out.app_token = chat::read_secret_file(reader, "app_token_file");
+        out.app_token = chat::follow_secret_file(reader, "app_token_file");
         (void)reader.get_string("signing_secret_file");
     } else {
-        out.signing_secret = chat::read_secret_file(reader, "signing_secret_file");
+        out.signing_secret = chat::follow_secret_file(reader, "signing_secret_file");
         (void)reader.get_string("app_token_file");
-        if (!reader.has("web_listen"))
-            reader.reject("mode", "http needs web_listen, where Slack's requests arrive");
+        chat::require_listener(reader, "mode", "Slack");
     }
     return out;
 }

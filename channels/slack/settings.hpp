@@ -4,8 +4,8 @@
 
 #include <string>
 
+#include "chat/settings.hpp"
 #include "config/config.hpp"
-#include "core/secret.hpp"
 #include "core/time.hpp"
 
 namespace berth::slack {
@@ -13,9 +13,9 @@ namespace berth::slack {
 struct Settings {
     bool socket_mode = true;  ///< else HTTP: Slack calls the bridge
     std::string api_url = "https://slack.com/api";
-    Secret bot_token;       ///< xoxb-…
-    Secret app_token;       ///< xapp-…, Socket Mode
-    Secret signing_secret;  ///< HTTP
+    chat::LiveSecret bot_token;       ///< xoxb-…
+    chat::LiveSecret app_token;       ///< xapp-…, Socket Mode
+    chat::LiveSecret signing_secret;  ///< HTTP
 
     // Paces; tests are in more of a hurry.
     milliseconds hello{10'000};       ///< from the connection to Slack's first word

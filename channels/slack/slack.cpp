@@ -294,7 +294,8 @@ private:
                     sink_->health({false, "Slack does not answer: " + answer.error.reason});
                 return;
             }
-            refused = "Slack refuses the bot token: " + answer.error.reason;
+            refused = "Slack refuses the bot token (" + answer.error.reason +
+                      "): put a valid one into bot_token_file";
         }
         chat::Health health;
         {
@@ -331,7 +332,7 @@ std::string header(const chat::WebRequest& request, std::string_view name) {
 chat::WebResponse SlackPlatform::web(const chat::WebRequest& request) {
     if (settings_.socket_mode) return {404, "text/plain", "this bridge uses Socket Mode\n"};
     if (!is_genuine(
-            settings_.signing_secret.reveal(),
+            settings_.signing_secret.read().reveal(),
             header(request, "x-slack-request-timestamp"),
             header(request, "x-slack-signature"),
             request.body,

@@ -8,6 +8,7 @@
 #include <thread>
 
 #include "support/fakes/platform_fixture.hpp"
+#include "support/secret_folder.hpp"
 
 namespace berth::slack {
 namespace {
@@ -195,6 +196,22 @@ TEST_F(SlackPlatform, ARevokedTokenIsToldWithItsReason) {
     }));
     fake_.tell("restore", R"({"which":"app"})");
     ASSERT_TRUE(heard_.wait_ready());
+}
+
+TEST_F(SlackPlatform, TokensThatArePutIntoTheirFilesAreTaken) {
+    const berth::testing::SecretFolder secrets;
+    const Secret bot = settings_.bot_token.read();
+    const Secret app = settings_.app_token.read();
+    settings_.bot_token = {secrets.file("bot", "xoxb-wrong"), Secret("xoxb-wrong")};
+    settings_.app_token = {secrets.file("app", "xapp-wrong"), Secret("xapp-wrong")};
+    platform_ = make_platform(settings_);
+    ASSERT_TRUE(platform_->start(heard_));
+    EXPECT_TRUE(heard_.wait_unready("put a valid one into bot_token_file"));
+    (void)secrets.file("bot", bot.reveal());
+    EXPECT_TRUE(heard_.wait_unready("put a valid one into app_token_file"));
+    (void)secrets.file("app", app.reveal());
+    EXPECT_TRUE(heard_.wait_ready());
+    EXPECT_TRUE(platform_->post(words("x")).value);
 }
 
 TEST_F(SlackPlatform, PostsEditsWhispersAndSharesFiles) {

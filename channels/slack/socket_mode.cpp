@@ -48,10 +48,10 @@ std::unique_ptr<SocketMode::Line> SocketMode::connect(chat::SendError& why) {
     const auto address = api_.open_connection();
     if (!address.value) {
         why = address.error;
-        why.reason =
-            (why.kind == chat::SendError::Kind::kUnauthorized ? "Slack refuses the app token: "
-                                                              : "Slack gives no connection: ") +
-            why.reason;
+        why.reason = why.kind == chat::SendError::Kind::kUnauthorized
+                         ? "Slack refuses the app token (" + why.reason +
+                               "): put a valid one into app_token_file"
+                         : "Slack gives no connection: " + why.reason;
         return nullptr;
     }
     const std::string& url = *address.value;  // wss://host/path?ticket: the path is a secret

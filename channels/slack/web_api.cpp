@@ -118,17 +118,17 @@ chat::SendResult<Json> WebApi::send(
 }
 
 chat::SendResult<Json> WebApi::call(std::string_view method, const Json& arguments) {
-    return send(method, settings_.bot_token, arguments.dump(), kJson);
+    return send(method, settings_.bot_token.read(), arguments.dump(), kJson);
 }
 
 chat::SendResult<Json> WebApi::call_form(std::string_view method, const Json& arguments) {
-    return send(method, settings_.bot_token, form_of(arguments), kForm);
+    return send(method, settings_.bot_token.read(), form_of(arguments), kForm);
 }
 
 chat::SendResult<Json> WebApi::auth_test() { return call_form(kAuthTest, Json::object()); }
 
 chat::SendResult<std::string> WebApi::open_connection() {
-    auto answer = send(kOpen, settings_.app_token, {}, kForm);
+    auto answer = send(kOpen, settings_.app_token.read(), {}, kForm);
     if (!answer.value) return {std::nullopt, answer.error};
     std::string url = answer.value->string_or("url", "");
     if (url.empty())

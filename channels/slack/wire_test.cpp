@@ -170,6 +170,11 @@ TEST(SlackBlocks, MarkdownBecomesMrkdwn) {
     EXPECT_EQ(to_mrkdwn("<!channel>"), "&lt;!channel&gt;");
 }
 
+TEST(SlackBlocks, CodeKeepsItsBackTicks) {
+    EXPECT_EQ(to_mrkdwn("``echo `id` x``"), "```\necho `id` x\n```");
+    EXPECT_EQ(to_mrkdwn("````\na```b\n````"), "```\na``\u200b`b\n```");
+}
+
 TEST(SlackBlocks, AreWithinTheLimits) {
     chat::Content content;
     content.is_card = true;

@@ -29,7 +29,7 @@ Reply read(const http::Response& response) {
 
 }  // namespace
 
-BotApi::BotApi(std::string url, Secret token, http::Sender sender)
+BotApi::BotApi(std::string url, chat::LiveSecret token, http::Sender sender)
     : url_(std::move(url)), token_(std::move(token)), sender_(std::move(sender)) {
     while (!url_.empty() && url_.back() == '/') url_.pop_back();
 }
@@ -37,7 +37,7 @@ BotApi::BotApi(std::string url, Secret token, http::Sender sender)
 Reply BotApi::call(const Call& call, milliseconds timeout, std::function<bool()> canceled) const {
     http::Request request;
     request.method = "POST";
-    request.url = url_ + "/bot" + token_.reveal() + "/" + call.method;
+    request.url = url_ + "/bot" + token_.read().reveal() + "/" + call.method;
     request.timeout = timeout;
     request.max_response = kMaxAnswer;
     request.at_most_once = true;

@@ -6,8 +6,8 @@
 #include <string>
 
 #include "chat/platform.hpp"
+#include "chat/settings.hpp"
 #include "core/json.hpp"
-#include "core/secret.hpp"
 #include "http/client.hpp"
 #include "telegram/wire.hpp"
 
@@ -25,7 +25,7 @@ struct Reply {
 /// Thread-safe. No error holds the token.
 class BotApi {
 public:
-    BotApi(std::string url, Secret token, http::Sender sender = http::make_sender());
+    BotApi(std::string url, chat::LiveSecret token, http::Sender sender = http::make_sender());
 
     /// One attempt of at most `timeout`; a message is never sent twice by it. `canceled` may end it
     /// (asked about once a second).
@@ -33,7 +33,7 @@ public:
 
 private:
     std::string url_;
-    Secret token_;
+    chat::LiveSecret token_;
     http::Sender sender_;
 };
 

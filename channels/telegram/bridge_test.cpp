@@ -150,6 +150,11 @@ TEST_F(TelegramBridge, TheSettingsAreChecked) {
     EXPECT_EQ(
         problem("token_file: " + secrets_.file("token", kToken) + "\nwebhook_secret_file: /x"), ""
     );
+    const std::string hook =
+        "webhook_url: https://x/h\nwebhook_secret_file: " + secrets_.file("secret", "good") +
+        "\ntoken_file: " + secrets_.file("token", kToken);
+    EXPECT_NE(problem(hook).find("needs web_listen"), std::string::npos) << problem(hook);
+    EXPECT_EQ(problem(hook + "\nweb_listen: 127.0.0.1:7482"), "");
 }
 
 TEST_F(TelegramBridge, OfTwoInstancesOnePollsAndTheOtherTakesOver) {

@@ -22,10 +22,11 @@ bool good_secret(const Secret& secret) {
 
 Result<chat::PlatformFactory> read_platform(config::Reader& reader) {
     Settings settings;
-    settings.token = chat::read_secret_file(reader, "token_file");
+    settings.token = chat::follow_secret_file(reader, "token_file");
     settings.api_url = reader.get_string("api_url", settings.api_url);
     settings.webhook_url = reader.get_string("webhook_url");
     if (!settings.webhook_url.empty()) {
+        chat::require_listener(reader, "webhook_url", "Telegram");
         settings.webhook_secret = chat::read_secret_file(reader, "webhook_secret_file");
         if (!good_secret(settings.webhook_secret)) {
             reader.reject("webhook_secret_file", "must hold 1 to 256 of A-Z a-z 0-9 _ -");

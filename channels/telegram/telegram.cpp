@@ -27,6 +27,7 @@ using chat::SendResult;
 using chat::Sent;
 
 constexpr std::size_t kMaxClicks = 1'000;  // that wait to be settled; the oldest goes unanswered
+constexpr int kTries = 3;                  // before the bot introduces itself again
 constexpr int kMaxUpdates = 100;           // what Telegram gives at once at most
 
 constexpr chat::Rate kOnePerson{1.0, 5.0};
@@ -160,7 +161,7 @@ void Telegram::receive() {
             continue;
         }
         introduced =
-            introduced && failures_ < 3;  // look again whether the webhook is as it should be
+            introduced && failures_ < kTries;  // look again whether the webhook is as it should be
         const milliseconds wait =
             backoff(failures_++, settings_.first_pause, settings_.slowest_pause);
         pause(std::max(asked_, wait));
@@ -181,6 +182,7 @@ bool Telegram::complain(const Reply& reply, const std::string& doing) {
     if (reply.error.kind == SendError::Kind::kUnauthorized) {
         why = "Telegram refuses the bot's token (" + reply.error.reason +
               "): put a valid one into token_file";
+        failures_ = std::max(failures_, kTries);  // which may be another bot's
     } else if (reply.status == 409) {
         why = "another program receives this bot's updates (" + reply.error.reason +
               "): stop it, or revoke the token";
@@ -214,6 +216,7 @@ bool Telegram::introduce() {
     const Reply menu = api_.call(menu_call(settings_.menu), settings_.request, stopping);
     if (!menu.ok) log::warning("telegram_menu", {{"reason", menu.error.reason}});
     const std::lock_guard lock(mutex_);
+    if (bot_ && bot_->id != bot->id) offset_ = 0;  // it counts its updates for itself
     bot_ = bot;
     return true;
 }
@@ -272,7 +275,7 @@ bool Telegram::watch() {
     const std::string url = reply.result.string_or("url", "");
     if (url != settings_.webhook_url) {
         sink_->health({false, "another program took this bot's webhook away"});
-        failures_ = std::max(failures_, 3);  // sets it again
+        failures_ = std::max(failures_, kTries);  // sets it again
         return false;
     }
     sink_->health({true, {}});

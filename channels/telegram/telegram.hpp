@@ -6,6 +6,7 @@
 #include <string>
 
 #include "chat/bridge.hpp"
+#include "chat/settings.hpp"
 #include "core/secret.hpp"
 #include "core/time.hpp"
 #include "telegram/wire.hpp"
@@ -14,7 +15,7 @@ namespace berth::telegram {
 
 struct Settings {
     std::string api_url = "https://api.telegram.org";  ///< or a Bot API server of one's own
-    Secret token;
+    chat::LiveSecret token;
     /// Where Telegram posts updates (https, ends at the bridge's web_listen); empty: long polling.
     std::string webhook_url;
     Secret webhook_secret;  ///< [A-Za-z0-9_-]{1,256}; comes back with each post

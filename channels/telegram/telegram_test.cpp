@@ -8,6 +8,7 @@
 #include <thread>
 
 #include "support/fakes/platform_fixture.hpp"
+#include "support/secret_folder.hpp"
 
 namespace berth::telegram {
 namespace {
@@ -364,6 +365,19 @@ TEST_F(TelegramPlatform, ARevokedTokenIsToldAndANewOneIsNeeded) {
     EXPECT_EQ(refused.error.reason.find("AAE-a_token"), std::string::npos);
     fake_.tell("token", std::string(R"({"token":")") + kToken + "\"}");
     EXPECT_TRUE(heard_.wait_ready());
+}
+
+TEST_F(TelegramPlatform, ATokenThatIsPutIntoItsFileIsTaken) {
+    const berth::testing::SecretFolder secrets;
+    settings_.token = {secrets.file("token", kToken), Secret(kToken)};
+    start();
+    fake_.tell("token", R"({"token":"700100200:another"})");
+    EXPECT_TRUE(heard_.wait_unready("put a valid one into token_file"));
+    (void)secrets.file("token", "700100200:another");
+    EXPECT_TRUE(heard_.wait_ready());
+    say("hello");
+    EXPECT_TRUE(heard_.wait_events(1));
+    EXPECT_TRUE(platform_->post(words("x")).value);
 }
 
 TEST_F(TelegramPlatform, StopsWithinASecondOrTwo) {

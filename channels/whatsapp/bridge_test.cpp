@@ -229,6 +229,24 @@ TEST_F(WhatsAppBridge, ForgeriesDoNothing) {
     EXPECT_NE(refused()[0].reason().find("signature"), std::string::npos);
 }
 
+TEST_F(WhatsAppBridge, WithoutAListenerTheSettingsAreRefused) {
+    const auto problem = [&](const std::string& more) {
+        const std::string file = secrets_.file("token", kToken);
+        config::Reader reader(config::Document::parse(
+                                  "phone_number_id: \"1\"\ntoken_file: " + file +
+                                      "\napp_secret_file: " + file +
+                                      "\nverify_token_file: " + file + more,
+                                  "test"
+        )
+                                  ->root());
+        (void)read_platform(reader);
+        const auto finished = reader.finish();
+        return finished ? std::string() : finished.error().describe();
+    };
+    EXPECT_NE(problem("").find("web_listen"), std::string::npos) << problem("");
+    EXPECT_EQ(problem("\nweb_listen: 127.0.0.1:7484"), "");
+}
+
 TEST_F(WhatsAppBridge, AChallengeWithAnotherVerifyTokenIsAudited) {
     start();
     const auto ask = [&](const char* token) {

@@ -21,14 +21,15 @@ Template read_template(config::Reader& reader, std::string_view key) {
 
 Result<chat::PlatformFactory> read_platform(config::Reader& reader) {
     Settings settings;
-    settings.token = chat::read_secret_file(reader, "token_file");
-    settings.app_secret = chat::read_secret_file(reader, "app_secret_file");
-    settings.verify_token = chat::read_secret_file(reader, "verify_token_file");
+    settings.token = chat::follow_secret_file(reader, "token_file");
+    settings.app_secret = chat::follow_secret_file(reader, "app_secret_file");
+    settings.verify_token = chat::follow_secret_file(reader, "verify_token_file");
     settings.phone_id = reader.require_string("phone_number_id");
     const bool digits = std::all_of(settings.phone_id.begin(), settings.phone_id.end(), [](char c) {
         return c >= '0' && c <= '9';
     });
     if (!digits) reader.reject("phone_number_id", "must be the number's id at Meta: digits alone");
+    chat::require_listener(reader, "webhook_path", "Meta");
     settings.webhook_path = reader.get_string("webhook_path", settings.webhook_path);
     settings.api_url = reader.get_string("api_url", settings.api_url);
     settings.api_version = reader.get_string("api_version", settings.api_version);

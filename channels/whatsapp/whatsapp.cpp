@@ -126,7 +126,7 @@ void WhatsApp::stop() {
 
 Reply WhatsApp::send(http::Request request, const std::string& path) const {
     request.url = settings_.api_url + "/" + settings_.api_version + "/" + settings_.phone_id + path;
-    request.headers.emplace_back("Authorization", "Bearer " + settings_.token.reveal());
+    request.headers.emplace_back("Authorization", "Bearer " + settings_.token.read().reveal());
     request.timeout = settings_.request;
     request.max_response = kMaxAnswer;
     request.at_most_once = true;
@@ -222,9 +222,9 @@ void WhatsApp::watch() {
             sink_->health({true, {}});
         } else {
             const bool refused = reply.error.kind == SendError::Kind::kUnauthorized;
-            const std::string why =
-                (refused ? "WhatsApp refuses the token: " : "WhatsApp does not answer: ") +
-                reply.error.reason;
+            const std::string why = refused ? "WhatsApp refuses the token (" + reply.error.reason +
+                                                  "): put a valid one into token_file"
+                                            : "WhatsApp does not answer: " + reply.error.reason;
             log::warning("whatsapp_unwell", {{"reason", why}});
             sink_->health({false, why});
             time = backoff(failures++, settings_.first_pause, settings_.slowest_pause);
@@ -242,7 +242,7 @@ bool WhatsApp::signature_holds(const chat::WebRequest& request) const {
     }
     const std::string right =
         std::string(kScheme) +
-        hex(identity::hmac_sha256(settings_.app_secret.reveal(), request.body));
+        hex(identity::hmac_sha256(settings_.app_secret.read().reveal(), request.body));
     return equal_constant_time(given, right);
 }
 
@@ -251,8 +251,9 @@ chat::WebResponse WhatsApp::challenge(const chat::WebRequest& request) const {
     const auto query = net::parse_query(request.query);
     if (!query || query->get_or("hub.mode", "") != "subscribe")
         return {400, "application/json", "{}"};
-    const bool ours =
-        equal_constant_time(query->get_or("hub.verify_token", ""), settings_.verify_token.reveal());
+    const bool ours = equal_constant_time(
+        query->get_or("hub.verify_token", ""), settings_.verify_token.read().reveal()
+    );
     if (!ours) return {403, "application/json", "{}"};
     return {200, "text/plain", query->get_or("hub.challenge", "")};
 }

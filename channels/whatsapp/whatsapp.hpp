@@ -6,7 +6,7 @@
 #include <string>
 
 #include "chat/bridge.hpp"
-#include "core/secret.hpp"
+#include "chat/settings.hpp"
 #include "core/time.hpp"
 #include "whatsapp/wire.hpp"
 
@@ -15,10 +15,10 @@ namespace berth::whatsapp {
 struct Settings {
     std::string api_url = "https://graph.facebook.com";
     std::string api_version = "v23.0";
-    std::string phone_id;  ///< the business number's id
-    Secret token;          ///< of a system user of the business
-    Secret app_secret;     ///< signs the webhooks
-    Secret verify_token;   ///< comes with the challenge when the webhook is registered
+    std::string phone_id;           ///< the business number's id
+    chat::LiveSecret token;         ///< of a system user of the business
+    chat::LiveSecret app_secret;    ///< signs the webhooks
+    chat::LiveSecret verify_token;  ///< comes with the challenge when the webhook is registered
     std::string webhook_path = "/whatsapp";
     Template window_template;    ///< said instead where the 24-hour window is closed
     Template approval_template;  ///< likewise, with an approval's buttons

@@ -6,6 +6,7 @@
 #include <gtest/gtest.h>
 
 #include "support/fakes/platform_fixture.hpp"
+#include "support/secret_folder.hpp"
 
 namespace berth::whatsapp {
 namespace {
@@ -313,6 +314,18 @@ TEST_F(WhatsAppPlatform, ARevokedTokenIsTold) {
     fault(R"({"route":"number","kind":"error","status":502,"text":"<html>"})");
     EXPECT_TRUE(heard_.wait_unready("does not answer"));
     EXPECT_TRUE(heard_.wait_ready());
+}
+
+TEST_F(WhatsAppPlatform, ATokenThatIsPutIntoItsFileIsTaken) {
+    const berth::testing::SecretFolder secrets;
+    settings_.token = {secrets.file("token", kToken), Secret(kToken)};
+    start();
+    fake_.tell("token", R"({"token":"another"})");
+    EXPECT_TRUE(heard_.wait_unready("put a valid one into token_file"));
+    (void)secrets.file("token", "another");
+    EXPECT_TRUE(heard_.wait_ready());
+    say("hello");
+    EXPECT_TRUE(platform_->post(words("x")).value);
 }
 
 }  // namespace

@@ -26,11 +26,6 @@ std::string level_name(warden::v1::GuardLevel level) {
     }
 }
 
-std::string minute_of(WallTime time) {
-    const std::string text = to_rfc3339(time);  // 2026-01-31T09:05:00.000001Z
-    return text.substr(0, 10) + " " + text.substr(11, 8) + " UTC";
-}
-
 std::string votes_of(const Approval& approval) {
     std::string out;
     for (const auto& vote : approval.votes())
@@ -95,6 +90,11 @@ bool worth_asking(const Approval& approval, WallTime now) {
 
 }  // namespace
 
+std::string spoken(WallTime time) {
+    const std::string text = to_rfc3339(time);  // 2026-01-31T09:05:00.000001Z
+    return text.substr(0, 10) + " " + text.substr(11, 8) + " UTC";
+}
+
 Card approval_card(const Approval& approval) {
     Card card;
     card.code = approval.shown();
@@ -114,7 +114,7 @@ Card approval_card(const Approval& approval) {
         card.tone = Tone::kWaiting;
         card.text = approval.terms().reason();
         if (approval.has_deadline())
-            field("Until", minute_of(service::to_wall_time(approval.deadline())));
+            field("Until", spoken(service::to_wall_time(approval.deadline())));
         std::string group;
         for (const auto& name : approval.group()) group += (group.empty() ? "" : ", ") + name;
         field("Who decides", group);

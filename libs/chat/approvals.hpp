@@ -18,6 +18,9 @@ inline constexpr const char* kDeny = "deny";
 inline constexpr const char* kDenyWithComment = "comment";
 inline constexpr const char* kCancel = "cancel";
 
+/// "2026-01-31 09:05:00 UTC".
+std::string spoken(WallTime time);
+
 /// The card of an approval as it is; with buttons while it waits. `shown` stands in it word for
 /// word. Pure.
 Card approval_card(const warden::v1::Approval& approval);

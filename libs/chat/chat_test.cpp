@@ -6,9 +6,11 @@
 #include "chat/approvals.hpp"
 #include "chat/commands.hpp"
 #include "chat/limiter.hpp"
+#include "chat/markdown.hpp"
 #include "chat/output.hpp"
 #include "chat/runs.hpp"
 #include "chat/settings.hpp"
+#include "chat/verbs.hpp"
 #include "chat/wire.hpp"
 #include "chat/words.hpp"
 #include "service/proto_time.hpp"
@@ -68,6 +70,47 @@ TEST(Words, TheFirstIsTheVerb) {
     EXPECT_EQ(first_word("  RUN  make test").word, "run");
     EXPECT_EQ(first_word("  RUN  make test").rest, "make test");
     EXPECT_EQ(first_word("").word, "");
+}
+
+TEST(Words, ANameIsFoundInWhatStandsAroundIt) {
+    for (const char* word :
+         {"ap_1f",
+          "`ap_1f`",
+          "AP_1f",
+          "Ap_1f.",
+          "\"ap_1f\",",
+          "(`ap_1f`):",
+          "<ap_1f>",
+          "*ap_1f*",
+          "\u201cap_1f\u201d",
+          "\u2018Ap_1f\u2019?"})
+        EXPECT_EQ(name_of(word), "ap_1f") << word;
+    EXPECT_EQ(name_of("``"), "");
+    EXPECT_EQ(name_of("calm-otter"), "calm-otter");
+    EXPECT_TRUE(is_id("ap_1f"));
+    EXPECT_TRUE(is_id("rn_1f"));
+    EXPECT_TRUE(is_id("ap_1f", "ap"));
+    for (const char* word : {"rn_1f", "ap-1f", "ap_", "app_1", "ap", "", "fine"})
+        EXPECT_FALSE(is_id(word, "ap")) << word;
+}
+
+TEST(Code, IsShownAsItIs) {
+    for (const char* text :
+         {"make", "echo `id`", "`", "``x``", "` a", " a ", "*x* _y_ <@U1> \\", "  ", "a``b`c"})
+        EXPECT_EQ(to_plain("see " + code(text) + " there"), "see " + std::string(text) + " there");
+    EXPECT_EQ(to_plain("x " + code("a\nb")), "x a\u23ceb");
+    EXPECT_EQ(to_plain("x " + code(std::string(40, '`'))).size(), 42U) << "one of them is a '";
+}
+
+TEST(Code, OfSeveralLinesIsABlockThatNothingInItEnds) {
+    for (const std::string text :
+         {"git push\nin /work", "a\n```\nb", "````\n~~~", "`x`", "  two\n    four"}) {
+        EXPECT_EQ(
+            to_plain("- one:\n" + code_block(text) + "- two").find("\n" + text + "\n") !=
+                std::string::npos,
+            true
+        ) << to_plain("- one:\n" + code_block(text) + "- two");
+    }
 }
 
 SteadyTime at(double second) {

@@ -3,6 +3,7 @@
 // later adds its verbs to it (commands.cpp), and help, usage and the platforms' menus know them.
 #pragma once
 
+#include <chrono>
 #include <functional>
 #include <span>
 #include <string>
@@ -26,7 +27,7 @@ struct Call {
     People& people;
     const InboundRow& row;
     const Speaker& speaker;
-    std::vector<std::string> words;  ///< what follows the verb
+    std::vector<std::string> words;  ///< what follows the verb; empty for Verb::Takes::kText
     std::string rest;                ///< the same, as it was typed
     std::string prefix;              ///< of commands here: Traits::command_prefix
 };
@@ -54,6 +55,12 @@ struct Verb {
     std::string_view summary;  ///< one line
     Needs needs = Needs::kViewer;
     VerbHandler handler = nullptr;
+    /// What may follow: kText is not parted as a shell's words are.
+    enum class Takes { kNothing, kWord, kWords, kText };
+    Takes takes = Takes::kNothing;
+    /// Words that were said longer ago when they are first heard are answered and not carried out:
+    /// platforms bring them days later, when who said them has gone on. 0: always carried out.
+    std::chrono::minutes good_for{0};
 };
 
 /// In the order of help. The platforms make their menus of it.

@@ -39,14 +39,32 @@ std::string without_calls(std::string text) {
     return text;
 }
 
+std::string_view without_blanks(std::string_view text) {
+    return text.substr(std::min(text.find_first_not_of(" \n"), text.size()));
+}
+
+/// A command, whatever it says.
+bool is_prefixed(std::string_view text) { return without_blanks(text).starts_with("/berth"); }
+
 /// A command that a message names with its prefix or without.
 std::string without_prefix(std::string_view text, std::string_view prefix) {
-    while (!text.empty() && (text.front() == ' ' || text.front() == '\n')) text.remove_prefix(1);
+    text = without_blanks(text);
     for (const std::string_view each : {prefix, std::string_view("/berth ")}) {
         if (!each.empty() && text.substr(0, each.size()) == each)
             return std::string(text.substr(each.size()));
     }
     return std::string(text == "/berth" ? std::string_view() : text);
+}
+
+/// Words that are a command where others could be meant, too: nothing follows the verb, or what
+/// nobody would say in a sentence.
+bool is_surely(const Verb& verb, const std::string& rest) {
+    const FirstWord next = first_word(rest);
+    if (next.word.empty() || is_id(name_of(next.word))) return true;
+    if (!next.rest.empty()) return false;
+    const bool number = next.word.find_first_not_of("0123456789") == std::string::npos;
+    return (verb.name == "history" && number) ||
+           (verb.name == "help" && find_verb(next.word) != nullptr);
 }
 
 }  // namespace
@@ -154,27 +172,65 @@ Result<Answer> Desk::carry_out(const InboundRow& row, const Speaker& speaker) {
             row, speaker, hash_of(said.token), said.comment, traits_.modals || !said.comment.empty()
         );
     }
-    if (said.kind == InboundKind::kMessage && speaker.standing == Speaker::Standing::kKnown) {
+    if (said.kind == InboundKind::kMessage && speaker.standing == Speaker::Standing::kKnown &&
+        !is_prefixed(said.text) && !is_late(row, kQuestionOpen)) {
         BERTH_ASSIGN(
             const auto asked,
             repo::open_question(
                 parts_.pool(), row.conversation, said.person.id, row.received_at - kQuestionOpen
             )
         );
-        // Whoever is asked why answers with the next message, but for one that is plainly a
-        // command.
-        const bool is_command = said.text.rfind("/berth", 0) == 0;
-        if (asked && !is_command) {
-            BERTH_ASSIGN(Answer answer, click(row, speaker, *asked, said.text, true));
-            answer.store = [inner = std::move(answer.store),
-                            &row](store::Transaction& tx) -> Result<void> {
-                BERTH_TRY(repo::forget_question(tx, row.conversation, row.inbound.person.id));
-                return inner ? inner(tx) : Result<void>{};
-            };
-            return answer;
-        }
+        if (asked) return reason(row, speaker, *asked);
     }
     return command(row, speaker, without_prefix(said.text, traits_.command_prefix));
+}
+
+/// Whoever is asked why answers with the next message: with the reason, or with a command after
+/// all. Where it could be either nothing is done, and either can be said so that it is plain.
+Result<Answer> Desk::reason(
+    const InboundRow& row, const Speaker& speaker, const std::string& hash
+) {
+    const std::string& text = row.inbound.text;
+    const FirstWord first = first_word(text);
+    const Verb* verb = find_verb(first.word);
+    if (verb != nullptr && is_surely(*verb, first.rest)) {
+        BERTH_ASSIGN(Answer answer, command(row, speaker, text));
+        if (!answer.content.is_card && !answer.content.markdown.empty())
+            answer.content.markdown +=
+                "\n\nWhy you deny is still asked for: say it in your next message here.";
+        return answer;
+    }
+    Result<Answer> answer = Answer{};
+    if (verb != nullptr) {
+        BERTH_ASSIGN(const auto button, repo::find_button(parts_.pool(), hash));
+        const std::string follows = button ? button->follows : std::string();
+        const std::string approval = follows.substr(follows.find('/') + 1);
+        answer =
+            say("That may be a command or why you deny, so nothing was done. As a command say it "
+                "again; to deny with it say " +
+                    code(traits_.command_prefix + "deny " + approval + " WHY") + ".",
+                true);
+    } else {
+        if (!row.begun) BERTH_TRY(repo::begin_inbound(parts_.pool(), row.id));
+        answer = click(row, speaker, hash, text, true);
+        if (!answer && is_outage(answer.error())) return answer;
+        if (!answer)
+            answer =
+                say(answer.error().message +
+                        ". Nothing was done with what you said, and no reason "
+                        "is asked for any more.",
+                    true);
+    }
+    answer->store = [inner = std::move(answer->store),
+                     &row](store::Transaction& tx) -> Result<void> {
+        BERTH_TRY(repo::forget_question(tx, row.conversation, row.inbound.person.id));
+        return inner ? inner(tx) : Result<void>{};
+    };
+    return answer;
+}
+
+bool Desk::is_late(const InboundRow& row, milliseconds limit) const {
+    return !row.begun && parts_.now() - said_at(row) > limit;
 }
 
 Result<Answer> Desk::command(
@@ -211,8 +267,13 @@ Result<Answer> Desk::command(
 Result<Answer> Desk::carry_out(
     const InboundRow& row, const Speaker& speaker, const Verb& verb, const std::string& rest
 ) {
-    auto words = split_words(rest);
+    Result<std::vector<std::string>> words = std::vector<std::string>{};
+    if (verb.takes != Verb::Takes::kText) words = split_words(rest);
     if (!words) return bad_usage(words.error().message);
+    if (verb.takes == Verb::Takes::kNothing && !words->empty())
+        return bad_usage(code(verb.name) + " takes nothing behind it");
+    if (verb.takes == Verb::Takes::kWord && words->size() > 1)
+        return bad_usage(code(verb.name) + " takes one word");
     const std::vector<std::string> roles(
         speaker.actor.roles().begin(), speaker.actor.roles().end()
     );
@@ -222,6 +283,15 @@ Result<Answer> Desk::carry_out(
                 " needs the role operator, which you do not have. An admin of your org gives it.",
             true
         );
+    if (verb.good_for.count() > 0 && !row.begun) {
+        if (is_late(row, verb.good_for))
+            return say(
+                "You said " + code(verb.name) + " at " + spoken(said_at(row)) +
+                    ", too long ago: nothing was done. Say it again if it is still meant.",
+                true
+            );
+        BERTH_TRY(repo::begin_inbound(parts_.pool(), row.id));
+    }
     Call call{parts_, people_, row, speaker, std::move(*words), rest, traits_.command_prefix};
     return verb.handler(call);
 }

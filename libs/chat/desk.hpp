@@ -39,6 +39,10 @@ private:
     bool take(const InboundRow& row);
     Result<Answer> carry_out(const InboundRow& row, const Speaker& speaker);
     Result<Answer> command(const InboundRow& row, const Speaker& speaker, const std::string& text);
+    /// `hash`: of the button whose comment was asked for.
+    Result<Answer> reason(const InboundRow& row, const Speaker& speaker, const std::string& hash);
+    /// Said longer ago than `limit`, and without effect so far.
+    bool is_late(const InboundRow& row, milliseconds limit) const;
     Result<Answer> click(
         const InboundRow& row,
         const Speaker& speaker,

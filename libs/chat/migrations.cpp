@@ -125,13 +125,21 @@ CREATE INDEX outbound_message ON outbound (message) WHERE message <> '';
 CREATE INDEX outbound_said ON outbound (said) WHERE said <> '';
 )";
 
+// Whether what was said may have taken effect: only then is it carried out, however late.
+constexpr std::string_view kBegun = R"(
+ALTER TABLE inbound ADD COLUMN begun boolean NOT NULL DEFAULT false;
+)";
+
 }  // namespace
 
 std::span<const store::Migration> migrations() {
     static const std::string first =
         std::string(store::kInboxOutboxDdl) + std::string(store::kLeaderDdl) + std::string(kTables);
-    static const std::array<store::Migration, 3> all{
-        {{1, "chat", first}, {2, "chat_edits", kEdits}, {3, "chat_undelivered", kUndelivered}}};
+    static const std::array<store::Migration, 4> all{
+        {{1, "chat", first},
+         {2, "chat_edits", kEdits},
+         {3, "chat_undelivered", kUndelivered},
+         {4, "chat_begun", kBegun}}};
     return all;
 }
 

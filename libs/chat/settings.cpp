@@ -3,6 +3,7 @@
 #include "chat/settings.hpp"
 
 #include <algorithm>
+#include <mutex>
 
 #include "core/fd.hpp"
 #include "core/id.hpp"
@@ -11,6 +12,15 @@ namespace berth::chat {
 namespace {
 
 constexpr std::size_t kMaxSecretFile = 8'192;
+constexpr milliseconds kLookEvery{1'000};
+
+/// Without the line's end.
+Result<std::string> text_of(const std::string& path) {
+    BERTH_ASSIGN(std::string text, read_file(path, kMaxSecretFile));
+    while (!text.empty() && (text.back() == '\n' || text.back() == '\r' || text.back() == ' '))
+        text.pop_back();
+    return text;
+}
 
 Conversation conversation_of(const std::string& text) {
     const auto slash = text.find('/');
@@ -70,15 +80,45 @@ BridgeSettings read_bridge_settings(config::Reader& reader) {
 Secret read_secret_file(config::Reader& reader, std::string_view key) {
     const std::string path = reader.require_string(key);
     if (path.empty()) return {};
-    auto text = read_file(path, kMaxSecretFile);
+    auto text = text_of(path);
     if (!text) {
         reader.reject(key, "cannot be read: " + text.error().message);
         return {};
     }
-    while (!text->empty() && (text->back() == '\n' || text->back() == '\r' || text->back() == ' '))
-        text->pop_back();
     if (text->empty()) reader.reject(key, "names an empty file");
     return Secret(std::move(*text));
+}
+
+struct LiveSecret::File {
+    std::string path;  ///< empty: it stays as it is
+    std::mutex mutex;
+    Secret last;           // by mutex
+    SteadyTime read_at{};  // by mutex
+};
+
+LiveSecret::LiveSecret(std::string path, Secret first) : file_(std::make_shared<File>()) {
+    file_->path = std::move(path);
+    file_->last = std::move(first);
+}
+
+Secret LiveSecret::read() const {
+    const std::lock_guard lock(file_->mutex);
+    const SteadyTime now = std::chrono::steady_clock::now();
+    if (file_->path.empty() || now - file_->read_at < kLookEvery) return file_->last;
+    file_->read_at = now;
+    if (auto text = text_of(file_->path); text && !text->empty())
+        file_->last = Secret(std::move(*text));
+    return file_->last;
+}
+
+LiveSecret follow_secret_file(config::Reader& reader, std::string_view key) {
+    Secret first = read_secret_file(reader, key);
+    return {reader.get_string(key), std::move(first)};
+}
+
+void require_listener(config::Reader& reader, std::string_view key, std::string_view sender) {
+    if (reader.get_string("web_listen").empty())
+        reader.reject(key, "needs web_listen, where " + std::string(sender) + "'s requests arrive");
 }
 
 }  // namespace berth::chat

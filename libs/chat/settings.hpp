@@ -3,6 +3,7 @@
 // where approvals are asked.
 #pragma once
 
+#include <memory>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -63,5 +64,26 @@ BridgeSettings read_bridge_settings(config::Reader& reader);
 /// The secret in the file that `key` names ("bot_token_file"), without the line's end. A missing
 /// key, file or text is rejected at the key; the text itself is in no message.
 Secret read_secret_file(config::Reader& reader, std::string_view key);
+
+/// A secret that its file may change while the bridge runs. Copies are one; thread-safe.
+class LiveSecret {
+public:
+    LiveSecret() : LiveSecret(Secret()) {}
+    LiveSecret(Secret fixed) : LiveSecret({}, std::move(fixed)) {}  // NOLINT: as good as the text
+    LiveSecret(std::string path, Secret first);
+    /// As the file says it now (looked at once a second at most); what it said last where it is
+    /// gone or empty.
+    Secret read() const;
+
+private:
+    struct File;
+    std::shared_ptr<File> file_;
+};
+
+/// The same as read_secret_file, and what the file says later.
+LiveSecret follow_secret_file(config::Reader& reader, std::string_view key);
+
+/// Rejects `key` where what it says needs the public listener and there is none.
+void require_listener(config::Reader& reader, std::string_view key, std::string_view sender);
 
 }  // namespace berth::chat

@@ -27,9 +27,11 @@ constexpr Statement kInsertInbound{
     "ON CONFLICT (event_id) DO NOTHING",
     "insert_inbound"};
 constexpr Statement kWaitingInbound{
-    "SELECT id, command_id, conversation, received_at, body FROM inbound WHERE NOT done AND NOT "
+    "SELECT id, command_id, conversation, received_at, body, begun FROM inbound WHERE NOT done AND "
+    "NOT "
     "conversation = ANY($1::text[]) ORDER BY id LIMIT $2::bigint",
     "waiting_inbound"};
+constexpr Statement kBeginInbound{"UPDATE inbound SET begun = true WHERE id = $1", "begin_inbound"};
 constexpr Statement kFinishInbound{
     "UPDATE inbound SET done = true WHERE id = $1 AND NOT done", "finish_inbound"};
 constexpr Statement kCountWaiting{"SELECT count(*) FROM inbound WHERE NOT done", "count_waiting"};
@@ -245,9 +247,15 @@ Result<std::vector<InboundRow>> waiting_inbound(
         one.conversation = row.text(2);
         one.received_at = row.time(3);
         BERTH_ASSIGN(one.inbound, inbound_from_json(row.text(4)));
+        one.begun = row.boolean(5);
         out.push_back(std::move(one));
     }
     return out;
+}
+
+Result<void> begin_inbound(store::Pool& pool, std::int64_t id) {
+    BERTH_TRY(pool.exec_autocommit(kBeginInbound, {id}, OnLoss::kRetry));
+    return {};
 }
 
 Result<bool> finish_inbound(store::Transaction& tx, std::int64_t id) {

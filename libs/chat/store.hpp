@@ -26,6 +26,7 @@ struct InboundRow {
     std::string command_id;  ///< derived from the event's id: what its effects are derived from
     std::string conversation;
     WallTime received_at{};
+    bool begun = false;  ///< it may have taken effect: it is carried out, however late
     Inbound inbound;
 };
 
@@ -107,6 +108,8 @@ Result<std::int64_t> insert_inbound(
 Result<std::vector<InboundRow>> waiting_inbound(
     store::Pool& pool, const std::vector<std::string>& busy, int limit
 );
+/// Its first command may go out from now on.
+Result<void> begin_inbound(store::Pool& pool, std::int64_t id);
 /// False where it was done already.
 Result<bool> finish_inbound(store::Transaction& tx, std::int64_t id);
 Result<std::int64_t> count_waiting(store::Pool& pool);
@@ -225,8 +228,8 @@ Result<std::vector<JobRow>> due_jobs(
 );
 /// Jobs that follow a run.
 Result<std::vector<JobRow>> jobs_of_run(store::Transaction& tx, const std::string& run);
-/// The conversation's newest job that has not ended.
-Result<std::optional<JobRow>> newest_job(store::Pool& pool, const std::string& conversation);
+/// The conversation's jobs that have not ended, the newest first.
+Result<std::vector<JobRow>> live_jobs(store::Pool& pool, const std::string& conversation);
 /// A job that follows this run in this conversation.
 Result<std::optional<JobRow>> job_here(
     store::Pool& pool, const std::string& run, const std::string& conversation

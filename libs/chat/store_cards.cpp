@@ -48,10 +48,10 @@ constexpr Statement kDueJobs{
     "due_jobs"};
 constexpr Statement kJobsOfRun{
     "SELECT " JOB_COLUMNS " FROM jobs WHERE run = $1 AND run <> ''", "jobs_of_run"};
-constexpr Statement kNewestJob{
+constexpr Statement kLiveJobs{
     "SELECT " JOB_COLUMNS
-    " FROM jobs WHERE conversation = $1 AND state <> 4 ORDER BY created_at DESC LIMIT 1",
-    "newest_job"};
+    " FROM jobs WHERE conversation = $1 AND state <> 4 ORDER BY created_at DESC LIMIT 1000",
+    "live_jobs"};
 constexpr Statement kJobHere{
     "SELECT " JOB_COLUMNS
     " FROM jobs WHERE run = $1 AND run <> '' AND conversation = $2 AND state <> 4 LIMIT 1",
@@ -185,8 +185,8 @@ Result<std::vector<JobRow>> due_jobs(
 Result<std::vector<JobRow>> jobs_of_run(store::Transaction& tx, const std::string& run) {
     return to_jobs(tx.exec(kJobsOfRun, {run}));
 }
-Result<std::optional<JobRow>> newest_job(store::Pool& pool, const std::string& conversation) {
-    return one_job(pool.exec_autocommit(kNewestJob, {conversation}, OnLoss::kRetry));
+Result<std::vector<JobRow>> live_jobs(store::Pool& pool, const std::string& conversation) {
+    return to_jobs(pool.exec_autocommit(kLiveJobs, {conversation}, OnLoss::kRetry));
 }
 Result<std::optional<JobRow>> job_here(
     store::Pool& pool, const std::string& run, const std::string& conversation

@@ -38,6 +38,12 @@ Answer say(std::string markdown, bool only_for = false);
 Error bad_usage(std::string why);
 /// Text of others inside of Markdown: `code`, whatever it holds.
 std::string code(std::string_view text);
+/// The same of several lines: a block, with its last line's end.
+std::string code_block(std::string_view text);
+/// When the words were said; when they came where the platform does not tell.
+inline WallTime said_at(const InboundRow& row) {
+    return row.inbound.at == WallTime{} ? row.received_at : row.inbound.at;
+}
 /// Asks `question` as who speaks.
 template <typename Reply, typename Message>
 Result<Reply> ask_as_speaker(Call& call, const std::string& subject, Message question) {

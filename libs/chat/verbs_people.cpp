@@ -20,8 +20,7 @@ Result<Answer> say_whoami(Call& call) {
 }
 
 Result<Answer> say_pair(Call& call) {
-    if (call.words.size() != 1)
-        return bad_usage("pair takes the code that `berth chat pair` gave you");
+    if (call.words.empty()) return bad_usage("pair takes the code that `berth chat pair` gave you");
     BERTH_ASSIGN(
         const auto actor,
         call.people.pair(call.row.inbound, call.speaker, call.words[0], call.row.command_id)

@@ -21,6 +21,7 @@ constexpr int kShownLeases = 20;
 constexpr int kShownRuns = 10;
 constexpr int kMostRuns = 50;
 constexpr std::size_t kMaxLabel = 120;
+constexpr std::size_t kShownLine = 80;
 
 /// One lease per conversation and person: the owner is who asked.
 std::string label_of(const Parts& parts, const Conversation& conversation) {
@@ -62,6 +63,16 @@ Result<run::v1::Run> cancel_run(Call& call, const std::string& id) {
     return command_as_speaker<run::v1::Run>(call, "berth.cmd.run.cancel", command);
 }
 
+/// Of who asked for it; of a run that is followed here, the run's.
+std::string owner_of(const JobRow& job) {
+    run::v1::Run run;
+    if (!job.run.empty() && run.ParseFromString(job.body) && !run.owner().empty())
+        return run.owner();
+    common::v1::Actor actor;
+    (void)actor.ParseFromString(job.actor);
+    return actor.user();
+}
+
 std::string state_name(run::v1::RunState state) {
     std::string name = run::v1::RunState_Name(state);  // RUN_STATE_TIMED_OUT
     name.erase(0, std::min(name.size(), std::string_view("RUN_STATE_").size()));
@@ -72,11 +83,11 @@ std::string state_name(run::v1::RunState state) {
 }
 
 std::string line_of(const run::v1::Run& run) {
-    std::string out =
-        "- " + code(run.id()) + " " +
-        code(cut(to_text(join_words({run.argv().begin(), run.argv().end()})), 80, Unit::kCodePoints)
-        ) +
-        " " + state_name(run.state());
+    const std::string whole = to_text(join_words({run.argv().begin(), run.argv().end()}));
+    const std::string shown = cut(whole, kShownLine, Unit::kCodePoints);
+    std::string out = "- " + code(run.id()) + " " + code(shown) +
+                      (shown == whole ? " " : " (cut; whole by `berth runs`) ") +
+                      state_name(run.state());
     if (has_ended(run) && run.has_exit_code() && run.exit_code() != 0)
         out += ", exit code " + std::to_string(run.exit_code());
     if (run.has_started_at() && run.has_ended_at())
@@ -104,10 +115,15 @@ Result<Answer> say_run(Call& call) {
             ++word;
             break;
         }
-        if ((*word != "--profile" && *word != "--lease") || word + 1 == call.words.end())
+        if (*word != "--profile" && *word != "--lease")
             return bad_usage("run does not know " + code(*word));
-        std::string& value = *word == "--profile" ? job.profile : job.lease;
-        value = *++word;
+        if (word + 1 == call.words.end())
+            return bad_usage(code(*word) + " needs a value, and the command behind it");
+        if (*word == "--profile") {
+            job.profile = *++word;
+        } else {
+            job.lease = name_of(*++word);
+        }
     }
     if (word == call.words.end()) return bad_usage("run takes a command");
     run::v1::Start command;
@@ -118,8 +134,8 @@ Result<Answer> say_run(Call& call) {
 }
 
 Result<Answer> say_attach(Call& call) {
-    if (call.words.size() != 1) return bad_usage("attach takes a run's id");
-    BERTH_ASSIGN(const auto run, get_run(call, call.words[0]));
+    if (call.words.empty()) return bad_usage("attach takes a run's id");
+    BERTH_ASSIGN(const auto run, get_run(call, name_of(call.words[0])));
     BERTH_ASSIGN(
         const auto here,
         repo::job_here(call.parts.pool(), run.id(), conversation_key(call.row.inbound.conversation))
@@ -138,16 +154,21 @@ Result<Answer> say_attach(Call& call) {
 }
 
 Result<Answer> say_cancel(Call& call) {
-    if (call.words.size() > 1) return bad_usage("cancel takes one run's id, or none");
     if (call.words.empty()) {
         BERTH_ASSIGN(
-            const auto job,
-            repo::newest_job(call.parts.pool(), conversation_key(call.row.inbound.conversation))
+            const auto jobs,
+            repo::live_jobs(call.parts.pool(), conversation_key(call.row.inbound.conversation))
         );
-        if (!job) return not_found("no_run", "nothing runs here");
-        return cancel_job(call, job->id);
+        const auto mine = std::find_if(jobs.begin(), jobs.end(), [&](const JobRow& job) {
+            return owner_of(job) == call.speaker.actor.user();
+        });
+        if (mine != jobs.end()) return cancel_job(call, mine->id);
+        if (jobs.empty()) return not_found("no_run", "nothing runs here");
+        return not_found(
+            "no_run", "no run of yours is under way here; say which one by its id (see `history`)"
+        );
     }
-    BERTH_ASSIGN(const auto run, cancel_run(call, call.words[0]));
+    BERTH_ASSIGN(const auto run, cancel_run(call, name_of(call.words[0])));
     return say(
         has_ended(run) ? code(run.id()) + " has ended: " + state_name(run.state()) + "."
                        : code(run.id()) + " is being canceled."
@@ -161,10 +182,9 @@ Result<Answer> cancel_job(Call& call, const std::string& id) {
         // Whose run it is decides run_manager, not who clicked.
         BERTH_TRY(cancel_run(call, job->run));
     } else {
-        common::v1::Actor owner;
-        (void)owner.ParseFromString(job->actor);
-        if (owner.user() != call.speaker.actor.user())
-            return forbidden("not_yours", "that run is " + owner.user() + "'s to cancel");
+        const std::string owner = owner_of(*job);
+        if (owner != call.speaker.actor.user())
+            return forbidden("not_yours", "that run is " + owner + "'s to cancel");
     }
     Answer out = say("Canceling.", true);
     out.store = [id, now = call.parts.now()](store::Transaction& tx) -> Result<void> {
@@ -203,10 +223,9 @@ Result<Answer> say_leases(Call& call) {
 }
 
 Result<Answer> say_release(Call& call) {
-    if (call.words.size() > 1) return bad_usage("release takes one lease, or none");
     std::string which;
     if (!call.words.empty()) {
-        which = call.words[0];
+        which = name_of(call.words[0]);
     } else {
         const std::string label = label_of(call.parts, call.row.inbound.conversation);
         BERTH_ASSIGN(const auto reply, list_leases(call));
@@ -227,7 +246,6 @@ Result<Answer> say_release(Call& call) {
 
 Result<Answer> say_history(Call& call) {
     int count = kShownRuns;
-    if (call.words.size() > 1) return bad_usage("history takes one number, or none");
     if (!call.words.empty()) {
         const std::string& text = call.words[0];
         const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), count);

@@ -1,10 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 // Decisions, halts, and how Berth is.
+#include <set>
+
 #include "berth/warden/v1/warden.pb.h"
 #include "chat/approvals.hpp"
 #include "chat/length.hpp"
 #include "chat/verbs.hpp"
 #include "chat/words.hpp"
+#include "service/proto_time.hpp"
 #include "service/request.hpp"
 
 namespace berth::chat {
@@ -14,31 +17,70 @@ using warden::v1::Approval;
 
 constexpr int kShownApprovals = 20;
 constexpr std::size_t kShownPlan = 300;
+constexpr std::size_t kShownWord = 64;
+constexpr std::string_view kApprovalId = "ap";
 
-Result<warden::v1::ApprovalsReply> waiting(Call& call) {
+Result<warden::v1::ApprovalsReply> list(Call& call, warden::v1::ApprovalState state) {
     warden::v1::ListApprovals query;
-    query.set_state(warden::v1::APPROVAL_STATE_PENDING);
+    query.set_state(state);
     query.mutable_page()->set_limit(service::kMaxPage);
     return ask_as_speaker<warden::v1::ApprovalsReply>(call, "berth.qry.warden.approvals", query);
 }
 
-bool is_approval_id(const std::string& word) { return word.rfind("ap_", 0) == 0; }
+Result<warden::v1::ApprovalsReply> waiting(Call& call) {
+    return list(call, warden::v1::APPROVAL_STATE_PENDING);
+}
+
+/// What words without an id mean: the only command that waited when they were said. Where another
+/// one waited, too, which has ended since, nobody knows which was meant.
+Result<std::string> the_only_one(Call& call) {
+    const WallTime said = said_at(call.row);
+    BERTH_ASSIGN(const auto pending, waiting(call));
+    BERTH_ASSIGN(const auto all, list(call, warden::v1::APPROVAL_STATE_UNSPECIFIED));
+    std::set<std::string> waited;
+    bool later = false;
+    for (const auto& approval : pending.approvals()) {
+        if (service::to_wall_time(approval.created_at()) > said) {
+            later = true;
+        } else {
+            waited.insert(approval.id());
+        }
+    }
+    if (waited.empty() && later)
+        return conflict(
+            "asked_since",
+            "what waits now was asked for after you said that, so nothing was decided; say which "
+            "by its id (see `approvals`)"
+        );
+    if (waited.empty()) return not_found("nothing_waits", "Nothing waits for a decision.");
+    const std::string only = *waited.begin();
+    for (const auto& approval : all.approvals()) {
+        if (approval.has_ended_at() && service::to_wall_time(approval.ended_at()) > said &&
+            service::to_wall_time(approval.created_at()) <= said)
+            waited.insert(approval.id());
+    }
+    if (waited.size() > 1)
+        return bad_usage("several commands waited; say which by its id (see `approvals`)");
+    return only;
+}
 
 Result<Answer> decide_by_words(Call& call, bool approve) {
     Decision decision;
     decision.approve = approve;
-    std::string rest = call.rest;
-    if (!call.words.empty() && is_approval_id(call.words[0])) {
-        decision.approval = call.words[0];
-        rest = first_word(rest).rest;
+    const FirstWord first = first_word(call.rest);
+    if (first.word.empty()) {
+        BERTH_ASSIGN(decision.approval, the_only_one(call));
     } else {
-        BERTH_ASSIGN(const auto reply, waiting(call));
-        if (reply.approvals_size() == 0) return say("Nothing waits for a decision.", true);
-        if (reply.approvals_size() > 1)
-            return bad_usage("several commands wait; say which by its id (see `approvals`)");
-        decision.approval = reply.approvals(0).id();
+        // Nothing but an id may stand first: taken for a comment, one that is misspelt would decide
+        // another command.
+        decision.approval = name_of(first.word);
+        if (!is_id(decision.approval, kApprovalId))
+            return bad_usage(
+                code(cut(first.word, kShownWord, Unit::kCodePoints)) +
+                " is no approval's id, which comes before a comment"
+            );
+        decision.comment = first.rest;
     }
-    decision.comment = rest;
     return decide(call, decision, service::child_command_id(call.row.command_id, "decide"));
 }
 
@@ -90,8 +132,12 @@ Result<Answer> say_approvals(Call& call) {
     int shown = 0;
     for (const auto& approval : reply.approvals()) {
         if (++shown > kShownApprovals) break;
-        out += "- " + code(approval.id()) + " asked by " + code(approval.origin().user()) + ": " +
-               code(cut(approval.shown(), kShownPlan, Unit::kCodePoints)) + "\n";
+        const std::string plan = cut(approval.shown(), kShownPlan, Unit::kCodePoints);
+        out += "- " + code(approval.id()) + " asked by " + code(approval.origin().user());
+        if (plan != approval.shown())
+            out +=
+                ", cut here; whole on its card and by " + code("berth approvals " + approval.id());
+        out += ":\n" + code_block(plan);
     }
     if (reply.approvals_size() > kShownApprovals)
         out += "\nand " + std::to_string(reply.approvals_size() - kShownApprovals) + " more.\n";
@@ -114,9 +160,8 @@ Result<Answer> say_halt(Call& call) {
 }
 
 Result<Answer> say_resume(Call& call) {
-    if (call.words.size() > 1) return bad_usage("resume takes one halt, or none");
     warden::v1::Resume command;
-    if (!call.words.empty()) command.set_halt(call.words[0]);
+    if (!call.words.empty()) command.set_halt(name_of(call.words[0]));
     BERTH_ASSIGN(
         const auto halt,
         command_as_speaker<warden::v1::Halt>(call, "berth.cmd.warden.resume", command)

@@ -3,6 +3,7 @@
 #include "chat/words.hpp"
 
 #include <algorithm>
+#include <array>
 
 namespace berth::chat {
 namespace {
@@ -10,6 +11,10 @@ namespace {
 constexpr std::string_view kBlank = " \t\r\n\v\f";
 constexpr std::string_view kNoBreakSpace = "\u00a0";
 constexpr std::string_view kEmDash = "\u2014";
+/// What stands around a name that was copied or said in a sentence.
+constexpr std::array<std::string_view, 24> kAround{
+    "`", "'", "\"", "(", ")", "[", "]",      "{",      "}",      "<",      ">",      "*",
+    ".", ",", ":",  ";", "!", "?", "\u2018", "\u2019", "\u201a", "\u201c", "\u201d", "\u201e"};
 
 bool starts(std::string_view text, std::string_view with) {
     return text.substr(0, with.size()) == with;
@@ -138,6 +143,31 @@ FirstWord first_word(std::string_view text) {
     while (const std::size_t blank = blank_at(text)) text.remove_prefix(blank);
     out.rest = std::string(text);
     return out;
+}
+
+std::string name_of(std::string_view word) {
+    const auto stripped = [&word] {
+        for (const std::string_view each : kAround) {
+            if (starts(word, each)) {
+                word.remove_prefix(each.size());
+                return true;
+            }
+            if (word.ends_with(each)) {
+                word.remove_suffix(each.size());
+                return true;
+            }
+        }
+        return false;
+    };
+    while (stripped()) {
+    }
+    return first_word(word).word;
+}
+
+bool is_id(std::string_view name, std::string_view kind) {
+    const auto letter = [](char c) { return c >= 'a' && c <= 'z'; };
+    return name.size() > 3 && letter(name[0]) && letter(name[1]) && name[2] == '_' &&
+           (kind.empty() || name.substr(0, 2) == kind);
 }
 
 }  // namespace berth::chat

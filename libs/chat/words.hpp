@@ -27,4 +27,10 @@ struct FirstWord {
 };
 FirstWord first_word(std::string_view text);
 
+/// A word as a name of Berth's, which are lower-case: without the back-ticks, quotes and brackets
+/// it was copied with, and the full stop, comma or colon behind it.
+std::string name_of(std::string_view word);
+/// True for a name such as "ap_0f9c": two letters, _ and what tells it from others.
+bool is_id(std::string_view name, std::string_view kind = {});
+
 }  // namespace berth::chat

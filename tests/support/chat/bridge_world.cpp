@@ -384,11 +384,14 @@ void BridgeWorld::play() {
     );
     warden.query(
         "approvals",
-        [this](const service::Context&, const std::string&) -> Result<service::Decision> {
+        [this](const service::Context&, const std::string& payload) -> Result<service::Decision> {
+            warden::v1::ListApprovals query;
+            (void)query.ParseFromString(payload);
             warden::v1::ApprovalsReply reply;
             const std::lock_guard lock(berth_.mutex);
             for (const auto& [id, each] : berth_.approvals) {
-                if (each.state() == warden::v1::APPROVAL_STATE_PENDING)
+                if (query.state() == each.state() ||
+                    query.state() == warden::v1::APPROVAL_STATE_UNSPECIFIED)
                     *reply.add_approvals() = each;
             }
             return reply_with(reply);
