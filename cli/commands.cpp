@@ -439,7 +439,11 @@ std::vector<Command> account_group() {
          "    berth users                             everybody, with roles and sign-ins\n"
          "    berth users add olga --role operator\n"
          "    berth users set olga --role viewer --role approver      replaces the roles\n"
-         "    berth users disable olga                her tokens stop working; enable undoes it\n"
+         "    berth users disable olga                her tokens stop working, and what they hold "
+         "open\n"
+         "                                            ends; her runs and leases go on (berth "
+         "halt)\n"
+         "    berth users enable olga                 undoes it\n"
          "    berth users link olga github 583231     lets that account sign in as olga\n"
          "    berth users unlink olga github",
          {{"role", "role", "viewer, operator, approver or admin", '\0', true}},

@@ -19,9 +19,12 @@ Error usage_of_events(const std::string& what) {
     return invalid("usage", what + "; see 'berth help events'");
 }
 
-// The data of each event of a Server-Sent Events stream, one a line.
+// The data of each event of a Server-Sent Events stream, one a line. Berth's own events have dots
+// in their names: "error" is why the stream ends.
 struct EventLines {
     std::string pending;
+    bool is_error = false;
+    std::string error;
     bool take(std::string_view chunk) {
         pending += chunk;
         std::string out;
@@ -31,10 +34,11 @@ struct EventLines {
             std::string_view line(pending.data() + begin, end - begin);
             if (line.ends_with('\r')) line.remove_suffix(1);
             begin = end + 1;
+            if (line.starts_with("event:")) is_error = line == "event: error";
             if (!line.starts_with("data:")) continue;
             line.remove_prefix(5);
             if (line.starts_with(' ')) line.remove_prefix(1);
-            out += std::string(line) + "\n";
+            (is_error ? error : out) += std::string(line) + "\n";
         }
         pending.erase(0, begin);
         return write_all(STDOUT_FILENO, out);
@@ -48,7 +52,11 @@ Result<void> follow(Api& api, const Arguments& arguments, bool stored_only) {
     if (stored_only || arguments.has("from"))
         path += "&from=" + net::percent_encode(arguments.get("from", "1"));
     EventLines lines;
-    return api.stream(path, [&](std::string_view chunk) { return lines.take(chunk); });
+    BERTH_TRY(api.stream(path, [&](std::string_view chunk) { return lines.take(chunk); }));
+    if (lines.error.empty()) return {};
+    const auto problem = Json::parse(lines.error);
+    const auto status = problem ? problem->int_or("status", 0) : 0;
+    return Api::problem(static_cast<int>(status), lines.error);
 }
 
 Result<void> make_credential(const Context& context, Api& api, const Arguments& arguments) {
