@@ -328,8 +328,8 @@ std::vector<Command> lease_group() {
          "",
          "Show machine time and money by month, owner and profile",
          "Your own; for admins the org's. Money is in the deployment's currency.",
-         {{"from", "month", "First month, like 2026-01 (default: this one)"},
-          {"to", "month", "Last month (default: as --from)"},
+         {{"from", "month", "First month, like 2026-01 (default: as --to, or this one)"},
+          {"to", "month", "Last month (default: this one)"},
           {"owner", "user", "Only this owner's (admins)"}},
          0,
          0,
@@ -439,7 +439,11 @@ std::vector<Command> account_group() {
          "    berth users                             everybody, with roles and sign-ins\n"
          "    berth users add olga --role operator\n"
          "    berth users set olga --role viewer --role approver      replaces the roles\n"
-         "    berth users disable olga                her tokens stop working; enable undoes it\n"
+         "    berth users disable olga                her tokens stop working, and what they hold "
+         "open\n"
+         "                                            ends; her runs and leases go on (berth "
+         "halt)\n"
+         "    berth users enable olga                 undoes it\n"
          "    berth users link olga github 583231     lets that account sign in as olga\n"
          "    berth users unlink olga github",
          {{"role", "role", "viewer, operator, approver or admin", '\0', true}},

@@ -8,6 +8,7 @@
 #include <charconv>
 
 #include "cli/api.hpp"
+#include "core/json.hpp"
 #include "net/http_types.hpp"
 
 namespace berth::cli {
@@ -42,6 +43,7 @@ void EventFeed::cut() {
     pending_.clear();
     data_.clear();
     id_.clear();
+    is_problem_ = false;
 }
 
 bool EventFeed::feed(std::string_view chunk) {
@@ -59,6 +61,10 @@ bool EventFeed::feed(std::string_view chunk) {
 bool EventFeed::line(std::string_view text) {
     if (text.ends_with('\r')) text.remove_suffix(1);
     if (text.empty()) {  // the event is whole
+        if (is_problem_) {
+            problem_ = data_;
+            return false;
+        }
         if (!data_.empty() && !take_(data_)) return false;
         std::int64_t id = 0;
         if (std::from_chars(id_.data(), id_.data() + id_.size(), id).ec == std::errc()) last_ = id;
@@ -72,6 +78,8 @@ bool EventFeed::line(std::string_view text) {
     if (value.starts_with(' ')) value.remove_prefix(1);
     if (field == "data") data_ += std::string(value) + "\n";
     if (field == "id") id_ = value;
+    // Berth's own events have dots in their names.
+    if (field == "event") is_problem_ = value == "error";
     return true;
 }
 
@@ -87,6 +95,12 @@ Result<void> follow(Api& api, EventFeed& feed, const Following& wanted) {
             told = false;
             return feed.feed(chunk);
         });
+        if (!feed.problem().empty()) {
+            const auto problem = Json::parse(feed.problem());
+            return Api::problem(
+                static_cast<int>(problem ? problem->int_or("status", 0) : 0), feed.problem()
+            );
+        }
         if (!feed.wanted() || (done && wanted.stored_only)) return {};
         if (!done && (!ever || !passes(done.error()))) return done.error();
         feed.cut();

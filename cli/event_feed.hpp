@@ -29,6 +29,8 @@ public:
     bool wanted() const { return wanted_; }
     /// None before the gateway has told one. Any thread.
     std::optional<std::uint64_t> last() const;
+    /// Why the gateway ended the stream, a Problem's JSON; empty where it did not say.
+    const std::string& problem() const { return problem_; }
 
 private:
     bool line(std::string_view text);
@@ -36,6 +38,8 @@ private:
     std::string pending_;
     std::string data_;  ///< each line ends with a newline
     std::string id_;
+    bool is_problem_ = false;
+    std::string problem_;
     bool wanted_ = true;
     std::atomic<std::int64_t> last_{-1};
 };
@@ -48,8 +52,9 @@ struct Following {
     std::function<void(milliseconds)> pause;      ///< between attempts
 };
 
-/// Until the feed wants no more, the gateway refuses, or (stored_only) nothing more is stored. A
-/// connection that was there and is lost is made anew behind the last event.
+/// Until the feed wants no more, the gateway refuses or takes the stream away, or (stored_only)
+/// nothing more is stored. A connection that was there and is lost is made anew behind the last
+/// event.
 Result<void> follow(Api& api, EventFeed& feed, const Following& wanted);
 
 }  // namespace berth::cli

@@ -130,6 +130,20 @@ TEST(EventFeedTest, ARefusalAndTheEndOfWhatIsStoredAreEnds) {
     EXPECT_EQ(follow(api, feed, wanted).error().code, "connect_failed");
 }
 
+TEST(EventFeedTest, AStreamThatIsTakenAwayEndsWithItsReason) {
+    CuttingGateway gateway(
+        {"id: 1\nevent: x\ndata: {}\n\nevent: error\n"
+         "data: {\"status\":401,\"code\":\"unauthenticated\",\"detail\":\"the token is no "
+         "more\"}\n\n"}
+    );
+    const Followed followed = follow_all(gateway, "never");
+    ASSERT_FALSE(followed.done);
+    EXPECT_EQ(followed.done.error().fault, Fault::kUnauthenticated);
+    EXPECT_EQ(followed.taken, "{}\n");
+    EXPECT_EQ(followed.last, 1U);
+    EXPECT_EQ(gateway.asked().size(), 1U);
+}
+
 /// What `berth events credentials --output <path>` says, against a gateway that answers so.
 int credentials(const std::string& server, const fs::path& path) {
     const auto arguments = parse_arguments(

@@ -71,7 +71,11 @@ int run_logs(Context& context, const Arguments& arguments) {
     });
     if (done) return 0;
     Error error = done.error();
-    // How the gateway says that not all of an output is there, too.
+    // How the gateway says that not all of an output is there, too; or that it is ours no more.
+    if (error.code == "connection_lost") {
+        const auto run = api.run(arguments.operands[0]);
+        if (!run && run.error().fault != Fault::kUnavailable) return fail(context, run.error());
+    }
     if (error.code == "connection_lost")
         error.message = fmt::format(
             "the output is {}; 'berth attach {}' tells more",

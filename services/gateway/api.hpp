@@ -16,10 +16,10 @@
 #include "gateway/auth.hpp"
 #include "gateway/event_hub.hpp"
 #include "gateway/json_body.hpp"
+#include "gateway/open_streams.hpp"
 #include "gateway/presences.hpp"
 #include "gateway/settings.hpp"
 #include "gateway/sign_in.hpp"
-#include "gateway/stream_limit.hpp"
 #include "gateway/workers.hpp"
 #include "net/http_server.hpp"
 #include "net/router.hpp"
@@ -35,7 +35,7 @@ struct Api {
     store::Pool& pool;
     Workers& workers;
     EventHub& hub;
-    StreamLimit& streams;
+    OpenStreams& streams;
     Presences& presences;
     Authenticator& auth;
     SignIn& sign_in;

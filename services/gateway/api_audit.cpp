@@ -60,8 +60,8 @@ Result<void> read_filter(const net::Query& query, warden::v1::QueryAudit& out) {
 /// Asks page after page and writes them on, no faster than they are read.
 class Export : public std::enable_shared_from_this<Export> {
 public:
-    Export(Api& api, CallPtr call, warden::v1::QueryAudit query)
-        : api_(api), call_(std::move(call)), query_(std::move(query)) {}
+    Export(Api& api, CallPtr call, warden::v1::QueryAudit query, OpenStreams::SlotPtr slot)
+        : api_(api), call_(std::move(call)), query_(std::move(query)), slot_(std::move(slot)) {}
 
     void next() {
         ask_raw(api_, call_, kSubject, query_, {}, [self = shared_from_this()](auto bytes) {
@@ -80,6 +80,7 @@ private:
         if (!begun_) {
             begun_ = true;
             stream_ = call_->stream("application/x-ndjson", {{"Cache-Control", "no-store"}});
+            slot_->on_revoked([stream = stream_](const Error&) mutable { stream.abort(); });
         }
         for (const auto& record : reply->records()) lines_ += to_json(record) + "\n";
         query_.mutable_page()->set_cursor(reply->next_cursor());
@@ -102,6 +103,7 @@ private:
     Api& api_;
     const CallPtr call_;
     warden::v1::QueryAudit query_;
+    const OpenStreams::SlotPtr slot_;
     bool begun_ = false;
     std::string lines_;
     net::Stream stream_;
@@ -154,7 +156,9 @@ void export_audit(Api& api, const CallPtr& call) {
     const auto from = read_sequence(call->request.query);
     if (!from) return call->fail(from.error());
     query.set_from_sequence(*from);
-    std::make_shared<Export>(api, call, std::move(query))->next();
+    auto slot = api.streams.take(call->principal);
+    if (!slot) return call->fail(slot.error());
+    std::make_shared<Export>(api, call, std::move(query), std::move(*slot))->next();
 }
 
 }  // namespace berth::gateway

@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // /v1/runs without their bytes: JSON in, a command to run_manager, JSON out.
 #include "berth/gateway/v1/gateway.pb.h"
+#include "berth/lease/v1/lease.pb.h"
 #include "berth/run/v1/run.pb.h"
+#include "core/id.hpp"
 #include "gateway/long_poll.hpp"
 #include "gateway/run_states.hpp"
 #include "service/proto_time.hpp"
@@ -15,8 +17,6 @@ constexpr int kMaxSignal = 64;
 
 Error no_such_run() { return not_found("run_not_found", "there is no such run"); }
 
-bool holds_nul(std::string_view text) { return text.find('\0') != std::string_view::npos; }
-
 Result<void> fill_argv(const v1::RunBody& body, run::v1::Start& command) {
     if (body.argv_size() > 0 && body.argv_bytes_size() > 0) {
         return invalid("bad_argv", "give 'argv' or 'argv_bytes', not both", "argv_bytes");
@@ -25,9 +25,9 @@ Result<void> fill_argv(const v1::RunBody& body, run::v1::Start& command) {
     for (const auto& argument : body.argv_bytes()) command.add_argv(argument);
     if (command.argv_size() == 0 || command.argv(0).empty())
         return invalid("bad_argv", "'argv' must name a command", "argv");
-    for (int i = 0; i < command.argv_size(); ++i) {
-        if (holds_nul(command.argv(i))) {
-            const std::string field = "argv[" + std::to_string(i) + "]";
+    for (int i = 0; i < body.argv_bytes_size(); ++i) {
+        if (body.argv_bytes(i).find('\0') != std::string::npos) {
+            const std::string field = "argv_bytes[" + std::to_string(i) + "]";
             return invalid("bad_argv", "'" + field + "' holds a NUL, which no argument can", field);
         }
     }
@@ -39,12 +39,8 @@ Result<void> fill_start(const v1::RunBody& body, run::v1::Start& command) {
         return invalid("bad_lease", "'lease' must be a lease's id or slug", "lease");
     BERTH_TRY(fill_argv(body, command));
     for (const auto& [name, value] : body.env()) {
-        if (name.empty() || name.find('=') != std::string::npos || holds_nul(name) ||
-            holds_nul(value)) {
-            return invalid(
-                "bad_env", "'env' has a name or value that no environment can hold", "env"
-            );
-        }
+        if (name.empty() || name.find('=') != std::string::npos)
+            return invalid("bad_env", "'env' has a name that no environment can hold", "env");
         (*command.mutable_env())[name] = value;
     }
     if (!body.tree().empty() && !plausible_id(body.tree()))
@@ -61,6 +57,23 @@ Result<void> fill_start(const v1::RunBody& body, run::v1::Start& command) {
         *command.mutable_timeout() = service::to_duration(timeout);
     }
     return {};
+}
+
+/// `missing`: the answer where there is no run.
+void ask_runs(
+    Api& api, const CallPtr& call, const run::v1::List& query, std::optional<Error> missing
+) {
+    ask<run::v1::ListReply>(
+        api,
+        call,
+        "berth.qry.run.list",
+        query,
+        {},
+        [call, missing = std::move(missing)](const run::v1::ListReply& reply) {
+            if (missing && reply.runs().empty()) return call->fail(*missing);
+            call->json(200, reply);
+        }
+    );
 }
 
 }  // namespace
@@ -83,17 +96,28 @@ void list_runs(Api& api, const CallPtr& call) {
     fill_actor(call->principal, *query.mutable_actor());
     if (auto page = read_page(call->request.query, *query.mutable_page()); !page)
         return call->fail(page.error());
-    query.set_lease(call->request.query.get_or("lease", ""));
-    if (!query.lease().empty() && !plausible_id(query.lease())) {
+    const std::string lease = call->request.query.get_or("lease", "");
+    if (!lease.empty() && !plausible_id(lease))
         return call->fail(invalid("bad_lease", "'lease' must be a lease's id or slug", "lease"));
-    }
-    ask<run::v1::ListReply>(
+    if (lease.empty()) return ask_runs(api, call, query, std::nullopt);
+    // Its owner knows it by both names, the ended ones, too.
+    lease::v1::Get named;
+    *named.mutable_actor() = query.actor();
+    named.set_lease(lease);
+    ask_raw(
         api,
         call,
-        "berth.qry.run.list",
-        query,
+        "berth.qry.lease.get",
+        named,
         {},
-        [call](const run::v1::ListReply& reply) { call->json(200, reply); }
+        [&api, call, query, lease](const Result<std::string>& bytes) mutable {
+            const auto known = read_reply<lease::v1::Lease>(bytes);
+            const bool unknown = !known && known.error().code == "lease_not_found";
+            // One's own runs on a lease that is shared no more are still one's own.
+            if (!known && !(unknown && normalize_id("ls", lease))) return call->fail(known.error());
+            query.set_lease(known ? known->id() : *normalize_id("ls", lease));
+            ask_runs(api, call, query, known ? std::nullopt : std::optional<Error>(known.error()));
+        }
     );
 }
 

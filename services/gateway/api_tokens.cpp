@@ -150,6 +150,7 @@ void delete_token(Api& api, const CallPtr& call) {
         if (!gone) return call->fail(gone.error());
         if (!*gone) return call->fail(missing);
         api.auth.forget(id);
+        api.streams.look_at_token(id);
         call->respond({204});
     });
 }

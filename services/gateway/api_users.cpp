@@ -124,6 +124,7 @@ void change_user(Api& api, const CallPtr& call) {
         const auto done = repo::change_user(api.pool, call->principal.org, name, roles, disabled);
         if (!done) return call->fail(done.error());
         api.auth.forget_user(call->principal.org, name);
+        api.streams.look_at_user(call->principal.org, name);
         told(call, "a user was changed", name);
         answer_user(api, call, name, 200);
     });

@@ -22,7 +22,7 @@ void send_then_close(Api& api, net::WebSocket socket, const std::string& bytes) 
 /// One attached client. Dies on a worker: its reader and its channel are joined then.
 class Attachment : public std::enable_shared_from_this<Attachment> {
 public:
-    Attachment(Api& api, std::shared_ptr<void> slot) : api_(api), slot_(std::move(slot)) {}
+    Attachment(Api& api, OpenStreams::SlotPtr slot) : api_(api), slot_(std::move(slot)) {}
 
     void open(const CallPtr& call, const run::v1::Run& run, std::uint64_t offset, bool input) {
         socket_ = call->web_socket();
@@ -57,10 +57,15 @@ public:
                 return true;
             },
             [&api = api_, socket = socket_](const OutputSource::Ending& ending) {
+                if (ending.refused)
+                    return net::WebSocket(socket).close(1008, ending.refused->message);
                 send_then_close(api, socket, ending.synthetic);
             }
         );
         listen();
+        slot_->on_revoked([socket = socket_](const Error& why) mutable {
+            socket.close(1008, why.message);
+        });
         if (const auto started = source_->start(); !started) refuse(started.error());
     }
 
@@ -80,6 +85,7 @@ private:
     void refuse(const Error& error) { socket_.close(1011, error.message); }
 
     void hear(std::string_view bytes) {
+        if (socket_.closed()) return;  // what arrives after our close has no right to
         node::v1::ChannelFrame frame;
         if (!frame.ParseFromArray(bytes.data(), static_cast<int>(bytes.size())))
             return socket_.close(1007, "not a ChannelFrame");
@@ -91,7 +97,7 @@ private:
     }
 
     Api& api_;
-    const std::shared_ptr<void> slot_;
+    const OpenStreams::SlotPtr slot_;
     net::WebSocket socket_;
     std::unique_ptr<ChannelFeed> feed_;
     std::shared_ptr<OutputSource> source_;
@@ -114,15 +120,9 @@ void attach_run(Api& api, const CallPtr& call) {
         if (const auto role = check_role(call->principal.roles, Need::kOperator); !role)
             return call->fail(role.error());
     }
-    auto slot = api.streams.take(call->principal.org, call->principal.user);
-    if (!slot)
-        return call->fail(
-            {Fault::kLimit,
-             "too_many_streams",
-             "you hold too many open streams; close one first",
-             {}}
-        );
-    const auto attachment = std::make_shared<Attachment>(api, std::move(slot));
+    auto slot = api.streams.take(call->principal);
+    if (!slot) return call->fail(slot.error());
+    const auto attachment = std::make_shared<Attachment>(api, std::move(*slot));
     with_run(api, call, [call, attachment, offset = *offset, input](const run::v1::Run& run) {
         if (input && !is_subject_token(run.machine())) {
             return call->fail(conflict(

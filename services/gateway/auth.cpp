@@ -115,7 +115,8 @@ void Authenticator::look_up(const std::string& hash, const Done& done) {
         token.org,
         effective_roles(token.roles, token.user_roles),
         token.id,
-        token.expires_at};
+        token.expires_at,
+        until};
     remember(hash, {principal, until, token.expires_at});
     done(std::move(principal));
     if (const auto touched = repo::touch_token(pool_, token.id); !touched) {

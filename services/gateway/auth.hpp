@@ -25,6 +25,7 @@ struct Principal {
     std::vector<std::string> roles;
     std::string token_id;
     std::optional<WallTime> expires_at{};  ///< of the token; nothing: never
+    SteadyTime trusted_until{};            ///< how long the look-up behind this counts
 };
 
 /// The token of `Authorization: Bearer`, or for a WebSocket handshake (browsers cannot set headers

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Two plain subscriptions for all waiters: cheaper than one for each, and nothing is gained by
+// A few plain subscriptions for all waiters: cheaper than one for each, and nothing is gained by
 // decoding.
 #include "gateway/event_hub.hpp"
 
@@ -15,7 +15,10 @@ std::string key_of(std::string_view org, std::string_view noun, std::string_view
 }  // namespace
 
 Result<void> EventHub::start(bus::Connection& bus) {
-    for (const char* subject : {"berth.evt.*.lease.lease.*.*", "berth.evt.*.run.run.*.*"}) {
+    for (const char* subject :
+         {"berth.evt.*.lease.lease.*.*",
+          "berth.evt.*.lease.share.*.*",
+          "berth.evt.*.run.run.*.*"}) {
         BERTH_ASSIGN(auto receiver, bus.subscribe(subject, [this](const bus::Message& message) {
             hear(message.subject);
         }));

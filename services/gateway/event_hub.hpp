@@ -13,16 +13,18 @@
 
 namespace berth::gateway {
 
-/// Listens to lease and run events of every org and wakes the watchers of the entity. At most once:
-/// a watcher that must not miss anything looks by itself now and then. Thread-safe.
+/// Listens to the events of leases, their shares and runs of every org and wakes the watchers of
+/// the entity. At most once: a watcher that must not miss anything looks by itself now and then.
+/// Thread-safe.
 class EventHub {
 public:
     EventHub() : state_(std::make_shared<State>()) {}
     Result<void> start(bus::Connection& bus);
     void stop() { receivers_.clear(); }
 
-    /// Calls `wake` on a bus thread at each event of `noun` ("lease", "run") `id` until the handle
-    /// is dropped; a call under way may still end after that. `wake` must not wait.
+    /// Calls `wake` on a bus thread at each event of `noun` ("lease", "run", or "share" of a lease)
+    /// `id` until the handle is dropped; a call under way may still end after that. `wake` must not
+    /// wait.
     std::shared_ptr<void> watch(
         const std::string& org,
         const std::string& noun,

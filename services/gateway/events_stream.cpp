@@ -28,7 +28,7 @@ std::string to_sse(const bus::ReadMessage& read) {
 /// One reader of events. Dies on a worker, because its reader is joined then.
 class EventStream : public std::enable_shared_from_this<EventStream> {
 public:
-    EventStream(Api& api, std::shared_ptr<void> slot) : api_(api), slot_(std::move(slot)) {}
+    EventStream(Api& api, OpenStreams::SlotPtr slot) : api_(api), slot_(std::move(slot)) {}
 
     /// `follow` false: what is stored, and then the stream ends.
     void open(const CallPtr& call, const std::string& filter, std::uint64_t start, bool follow) {
@@ -60,6 +60,12 @@ public:
         // Where to resume, for who loses the connection before the first event.
         stream_.write("retry: 1000\nid: " + std::to_string(start - 1) + "\n\n");
         ready_.count_down();
+        slot_->on_revoked([stream = stream_, id = call->request.id](const Error& why) mutable {
+            const std::string last = "event: error\ndata: " + to_problem(why, id).body + "\n\n";
+            // A reader that has taken nothing for long gets no more of what it may not have.
+            if (!stream.write(last)) return stream.abort();
+            stream.close();
+        });
         keep_alive();
         if (!follow_) end_where_nothing_is();
         stream_.on_closed([self = shared_from_this()]() mutable {
@@ -115,7 +121,7 @@ private:
     }
 
     Api& api_;
-    const std::shared_ptr<void> slot_;
+    const OpenStreams::SlotPtr slot_;
     std::latch ready_{1};  // stream_ is set
     net::Stream stream_;
     bool follow_ = true;
@@ -168,15 +174,9 @@ void stream_events(Api& api, const CallPtr& call) {
     const auto start = read_start(*call);
     if (!start) return call->fail(start.error());
     const bool follow = call->request.query.get_or("follow", "true") != "false";
-    auto slot = api.streams.take(call->principal.org, call->principal.user);
-    if (!slot)
-        return call->fail(
-            {Fault::kLimit,
-             "too_many_streams",
-             "you hold too many open streams; close one first",
-             {}}
-        );
-    const auto stream = std::make_shared<EventStream>(api, std::move(slot));
+    auto slot = api.streams.take(call->principal);
+    if (!slot) return call->fail(slot.error());
+    const auto stream = std::make_shared<EventStream>(api, std::move(*slot));
     if (!api.workers.run([stream, call, follow, filter = *filter, start = *start] {
             stream->open(call, filter, start, follow);
         })) {

@@ -33,7 +33,10 @@ struct Gateway::Impl {
               settings.streams_per_user,
               p.metrics.gauge(
                   "berth_gateway_open_streams", "Event streams and WebSockets held open."
-              )
+              ),
+              p.pool,
+              workers,
+              settings.token_cache
           ),
           auth(p.pool, workers, p.metrics, settings.token_cache) {
         for (const auto& endpoint : endpoints()) {
@@ -73,7 +76,7 @@ struct Gateway::Impl {
     metrics::Counter unrouted;
     Workers workers;
     EventHub hub;
-    StreamLimit streams;
+    OpenStreams streams;
     AddressLimit enrolments{kEnrolBurst, kEnrolPerMinute};
     AddressLimit bundles{kBundleBurst, kBundlePerMinute};
     AddressLimit sign_ins{kSignInBurst, kSignInPerMinute};
@@ -193,6 +196,7 @@ Result<void> Gateway::start() {
     BERTH_TRY(impl_->prepare());
     BERTH_TRY(impl_->presences.start(impl_->parts.bus));
     BERTH_TRY(impl_->hub.start(impl_->parts.bus));
+    impl_->streams.keep_looking();
     net::HttpServerSettings http;
     http.listen = impl_->settings.http_listen;
     BERTH_ASSIGN(

@@ -32,7 +32,12 @@ struct Listener {
     std::unique_ptr<net::WsClient> client;
     net::WsRefusal refusal;
 
-    Listener(World& world, const std::string& path, bool by_protocol = false) {
+    Listener(
+        World& world,
+        const std::string& path,
+        bool by_protocol = false,
+        const Secret* token = nullptr
+    ) {
         net::WsClientEvents events;
         events.on_message = [this](std::string_view bytes, bool) {
             const std::lock_guard lock(mutex);
@@ -51,7 +56,9 @@ struct Listener {
                 "Sec-WebSocket-Protocol", "berth.v1, berth.bearer." + world.admin.reveal()
             );
         } else {
-            options.headers.add("Authorization", "Bearer " + world.admin.reveal());
+            options.headers.add(
+                "Authorization", "Bearer " + (token != nullptr ? *token : world.admin).reveal()
+            );
         }
         auto connected = net::WsClient::connect(
             world.gateway->url(), path, options, std::move(events), &refusal
@@ -317,7 +324,10 @@ TEST(GatewayTest, SyncCarriesBytesBothWaysAndEndsInOrder) {
     Listener listener(world, "/v1/leases/calm-otter/sync?delete=1");
     ASSERT_TRUE(listener.client) << listener.refusal.body;
     run::v1::OpenSync command;
-    ASSERT_TRUE(command.ParseFromString(world.last().payload));
+    {
+        const std::lock_guard lock(world.mutex);
+        ASSERT_TRUE(command.ParseFromString(world.asked.front().payload));
+    }
     EXPECT_TRUE(command.delete_extraneous());
     // Several windows' worth, so that credit has to come back.
     constexpr std::size_t kTotal = 12U << 20U;
@@ -334,6 +344,136 @@ TEST(GatewayTest, SyncCarriesBytesBothWaysAndEndsInOrder) {
     std::string back;
     for (const auto& piece : listener.messages) back += piece;
     EXPECT_TRUE(back == sent) << back.size();
+}
+
+// One of each kind of stream, held open by one token.
+struct HeldOpen {
+    World& world;
+    Machine input{*world.owner_bus, world.run.id(), false};
+    Machine files{*world.owner_bus, "ch_1", true};
+    std::unique_ptr<Listener> attached;
+    std::unique_ptr<Listener> synced;
+    std::latch begun{2};  // events and output are read
+    std::future<std::string> events;
+    std::future<std::string> output;  // the error's code
+
+    HeldOpen(World& w, const Secret& token) : world(w) {
+        {
+            const std::lock_guard lock(world.mutex);
+            world.decide = [](const bus::Message& message) -> Reply {
+                if (message.subject != "berth.cmd.run.open_sync") return internal("default", "");
+                run::v1::SyncOpened opened;
+                opened.set_channel("ch_1");
+                opened.set_machine("m_1");
+                return ok(opened);
+            };
+        }
+        const std::string path = "/v1/runs/" + world.run.id();
+        attached = std::make_unique<Listener>(world, path + "/attach?stdin=1", false, &token);
+        synced = std::make_unique<Listener>(world, "/v1/leases/calm-otter/sync", false, &token);
+        EXPECT_TRUE(attached->client && synced->client);
+        world.publish_frame(0, run::v1::STREAM_STDOUT, "first");
+        const auto read = [this, &token](std::string what, std::string* text) {
+            net::HttpClient client(world.gateway->url());
+            bool told = false;
+            const net::HeaderMap headers{{"Authorization", "Bearer " + token.reveal()}};
+            const auto done = client.stream(
+                {"GET", std::move(what), headers, "", 0s},
+                [&](std::string_view bytes) {
+                    *text += bytes;
+                    if (!std::exchange(told, true)) begun.count_down();
+                    return true;
+                }
+            );
+            if (!told) begun.count_down();
+            return done ? std::to_string(done->status) : done.error().code;
+        };
+        events = std::async(std::launch::async, [read] {
+            std::string text;
+            return read("/v1/events", &text) + " " + text;
+        });
+        output = std::async(std::launch::async, [read, path] {
+            std::string text;
+            return read(path + "/output?follow=1", &text);
+        });
+        begun.wait();
+    }
+
+    void expect_ended(const std::string& code, const std::string& words) {
+        for (Listener* socket : {attached.get(), synced.get()}) {
+            ASSERT_TRUE(socket->wait([&] { return socket->code != 0; }));
+            EXPECT_EQ(socket->code, 1008);
+            EXPECT_NE(socket->reason.find(words), std::string::npos) << socket->reason;
+        }
+        const std::string told = events.get();
+        EXPECT_EQ(told.substr(0, 3), "200") << "ended, not cut: " << told;
+        EXPECT_NE(told.find("event: error\ndata: {"), std::string::npos) << told;
+        EXPECT_NE(told.find("\"code\":\"" + code + "\""), std::string::npos) << told;
+        EXPECT_EQ(output.get(), "connection_lost") << "cut: it is not the whole";
+    }
+};
+
+TEST(GatewayTest, ARevokedTokenHoldsNothingOpen) {
+    // As where another replica is told of it: this one can only look again.
+    World world([](GatewaySettings& settings) { settings.token_cache = 200ms; });
+    const Secret token = world.make_token(R"({"user":"bob","roles":["operator"]})");
+    HeldOpen held(world, token);
+    const auto id = json_of(world.get("/v1/whoami", &token)).string_or("token", "");
+    EXPECT_TRUE(*repo::revoke_token(world.pool, "default", "", id));
+    held.expect_ended("token_ended", "not valid any more");
+}
+
+TEST(GatewayTest, ADisabledUserHoldsNothingOpen) {
+    World world([](GatewaySettings& settings) { settings.token_cache = std::chrono::hours{1}; });
+    const Secret token = world.make_token(R"({"user":"bob","roles":["operator"]})");
+    HeldOpen held(world, token);
+    Listener other(world, "/v1/runs/" + world.run.id() + "/attach");
+    EXPECT_EQ(world.send({"PATCH", "/v1/users/bob", {}, R"({"disabled":true})"}).status, 200);
+    held.expect_ended("token_ended", "not valid any more");
+    EXPECT_EQ(other.code, 0) << "somebody else's goes on";
+}
+
+TEST(GatewayTest, ALostRoleHoldsNothingOpen) {
+    World world([](GatewaySettings& settings) { settings.token_cache = std::chrono::hours{1}; });
+    const Secret token = world.make_token(R"({"user":"bob","roles":["operator"]})");
+    HeldOpen held(world, token);
+    EXPECT_EQ(world.send({"PATCH", "/v1/users/bob", {}, R"({"roles":["admin"]})"}).status, 200);
+    EXPECT_EQ(held.attached->code, 0) << "nothing is lost by that";
+    EXPECT_EQ(world.send({"PATCH", "/v1/users/bob", {}, R"({"roles":["viewer"]})"}).status, 200);
+    held.expect_ended("role_lost", "role");
+}
+
+TEST(GatewayTest, AnExpiredTokenHoldsNothingOpen) {
+    World world([](GatewaySettings& settings) { settings.token_cache = 200ms; });
+    const Secret token = world.make_token(R"({"user":"bob","roles":["operator"]})");
+    HeldOpen held(world, token);
+    constexpr store::Statement kExpire{
+        "UPDATE tokens SET expires_at = now() WHERE owner = 'bob'", "expire"};
+    EXPECT_TRUE(world.pool.exec_autocommit(kExpire, {}, store::OnLoss::kRetry));
+    held.expect_ended("token_ended", "not valid any more");
+}
+
+TEST(GatewayTest, AWithdrawnShareHoldsNothingOpen) {
+    World world;
+    const Secret token = world.make_token(R"({"user":"bob","roles":["operator"]})");
+    HeldOpen held(world, token);
+    {
+        const std::lock_guard lock(world.mutex);
+        world.decide = [](const bus::Message& message) -> Reply {
+            if (message.subject == "berth.qry.run.get") return not_found("run_not_found", "no run");
+            if (message.subject == "berth.qry.lease.get")
+                return not_found("lease_not_found", "there is no such lease");
+            return internal("default", "");
+        };
+    }
+    run::v1::RunChanged change;
+    world.publish_event("berth.evt.default.run.run.held." + world.run.id(), change);
+    lease::v1::ShareChanged withdrawn;
+    world.publish_event("berth.evt.default.lease.share.withdrawn." + world.lease.id(), withdrawn);
+    EXPECT_TRUE(held.attached->wait([&] { return held.attached->code == 1008; }));
+    EXPECT_TRUE(held.synced->wait([&] { return held.synced->code == 1008; }));
+    EXPECT_EQ(held.output.get(), "connection_lost");
+    EXPECT_EQ(world.send({"PATCH", "/v1/users/bob", {}, R"({"disabled":true})"}).status, 200);
 }
 
 TEST(GatewayTest, OneUserHoldsOnlySoManyStreams) {

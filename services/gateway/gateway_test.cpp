@@ -20,6 +20,39 @@ namespace {
 
 using namespace std::chrono_literals;
 
+TEST(GatewayTest, TheRunsOfALeaseAreFoundByItsName) {
+    World world;
+    const auto asked_for = [&] {
+        run::v1::List query;
+        EXPECT_TRUE(query.ParseFromString(world.last().payload));
+        return query.lease();
+    };
+    EXPECT_EQ(world.get("/v1/runs?lease=calm-otter").status, 200);
+    EXPECT_EQ(asked_for(), world.lease.id());
+    bool any = true;  // by the world's mutex
+    {
+        const std::lock_guard lock(world.mutex);
+        world.decide = [&](const bus::Message& message) -> Reply {
+            if (message.subject == "berth.qry.lease.get")
+                return not_found("lease_not_found", "there is no such lease");
+            if (message.subject != "berth.qry.run.list" || !any) return internal("default", "");
+            run::v1::ListReply reply;
+            reply.add_runs()->set_id("rn_1");
+            return ok(reply);
+        };
+    }
+    const auto unknown = world.get("/v1/runs?lease=no-otter");
+    EXPECT_EQ(unknown.status, 404);
+    EXPECT_EQ(world.code(unknown), "lease_not_found");
+    const std::string by_id = "/v1/runs?lease=" + world.lease.id();
+    EXPECT_EQ(world.get(by_id).status, 200) << "one's own of before, on a lease lent no more";
+    {
+        const std::lock_guard lock(world.mutex);
+        any = false;
+    }
+    EXPECT_EQ(world.get(by_id).status, 404);
+}
+
 TEST(GatewayTest, RefusesWhoIsNotKnown) {
     World world;
     net::HttpClient client(world.gateway->url());
@@ -115,8 +148,15 @@ TEST(GatewayTest, AnswersBadInputWithAProblemAndAsksNobody) {
     EXPECT_EQ(world.code(world.post("/v1/runs", R"({"lease":"x"})")), "bad_argv");
     EXPECT_EQ(world.code(world.post("/v1/runs", R"({"argv":["ls"]})")), "bad_lease");
     EXPECT_EQ(
-        world.code(world.post("/v1/runs", R"({"lease":"x","argv":["a\u0000b"]})")), "bad_argv"
+        world.code(world.post("/v1/runs", R"({"lease":"x","argv":["a\u0000b"]})")), "bad_body"
     );
+    EXPECT_EQ(
+        world.code(world.post("/v1/runs", R"({"lease":"x","argv_bytes":["YQBi"]})")), "bad_argv"
+    );
+    const auto nul = world.post("/v1/leases", R"({"label":"a\u0000b"})");
+    EXPECT_EQ(world.code(nul), "bad_body");
+    EXPECT_EQ(json_of(nul).string_or("field", ""), "label");
+    EXPECT_EQ(world.get("/v1/tokens?user=a%00b").status, 400);
     EXPECT_EQ(world.code(world.post("/v1/runs/x/signal", R"({"signal":99})")), "bad_signal");
     EXPECT_EQ(world.code(world.get("/v1/runs/x/output?offset=-1")), "bad_offset");
     EXPECT_EQ(world.code(world.get("/v1/events?subject=berth.evt.other.>")), "bad_subject");

@@ -44,6 +44,10 @@ TEST(Body, NamesTheFieldThatIsWrong) {
              {R"({"argv":["make",7]})", "bad_body", "argv[1]"},
              {R"({"env":{"A":1}})", "bad_body", "env.A"},
              {R"({"env":[]})", "bad_body", "env"},
+             {R"({"lease":"x\u0000y"})", "bad_body", "lease"},
+             {R"({"argv":["make","a\u0000b"]})", "bad_body", "argv[1]"},
+             {R"({"env":{"A":"\u0000"}})", "bad_body", "env.A"},
+             {R"({"env":{"A\u0000":""}})", "bad_body", "env"},
              {R"({"tty":"yes"})", "bad_body", "tty"},
              {R"({"rows":"x"})", "bad_body", "rows"},
              {R"({"rows":1.5})", "bad_body", "rows"},
@@ -341,16 +345,26 @@ TEST(Presences, AMachineThatIsRemovedIsNotReadyWhateverItSaysAndThenNotThere) {
     EXPECT_EQ(presences.status("acme", start).services_size(), 1) << "a late word";
 }
 
-TEST(StreamLimitTest, CountsPerUser) {
-    StreamLimit limit(2, {});
-    auto a = limit.take("o", "u");
-    auto b = limit.take("o", "u");
+TEST(OpenStreamsTest, AreCountedByUser) {
+    store::Pool pool{store::PoolSettings{}};  // never asked
+    Workers workers(1, 1);
+    OpenStreams streams(2, {}, pool, workers, milliseconds{1'000});
+    const auto take = [&](const char* org, const char* user) {
+        Principal principal;
+        principal.org = org;
+        principal.user = user;
+        return streams.take(principal);
+    };
+    auto a = take("o", "u");
+    const auto b = take("o", "u");
     EXPECT_TRUE(a && b);
-    EXPECT_FALSE(limit.take("o", "u"));
-    EXPECT_TRUE(limit.take("o", "v"));
-    EXPECT_TRUE(limit.take("p", "u"));
-    a.reset();
-    EXPECT_TRUE(limit.take("o", "u"));
+    const auto c = take("o", "u");
+    ASSERT_FALSE(c);
+    EXPECT_EQ(c.error().code, "too_many_streams");
+    EXPECT_TRUE(take("o", "v"));
+    EXPECT_TRUE(take("p", "u"));
+    a->reset();
+    EXPECT_TRUE(take("o", "u"));
 }
 
 TEST(EventHubTest, WakesTheWatchersOfTheEntityOnly) {

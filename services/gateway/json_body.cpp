@@ -42,6 +42,8 @@ Result<void> check_single(
                 return wrong(
                     path, field.type() == FieldDescriptor::TYPE_BYTES ? "a base64 text" : "a text"
                 );
+            if (value.as_string()->find('\0') != std::string::npos)
+                return wrong(path, "a text without NUL");
             return {};
         case FieldDescriptor::CPPTYPE_ENUM:
             if (value.as_string() == nullptr && value.as_int() == nullptr)
@@ -74,6 +76,8 @@ Result<void> check_field(const Json& value, const FieldDescriptor& field, const 
         const auto* object = value.as_object();
         if (object == nullptr) return wrong(path, "an object");
         for (const auto& [key, item] : *object) {
+            if (key.find('\0') != std::string::npos)
+                return wrong(path, "an object whose names have no NUL");
             BERTH_TRY(check_single(item, *field.message_type()->map_value(), path + "." + key));
         }
         return {};

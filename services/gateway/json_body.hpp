@@ -19,8 +19,9 @@ namespace berth::gateway {
 
 using service::to_json;
 
-/// Fills `out` from `text`, which must be an object. Unknown members, wrong types, and nesting
-/// deeper than 32 are errors: code "bad_body" or "unknown_field" with the field's path.
+/// Fills `out` from `text`, which must be an object. Unknown members, wrong types, texts with
+/// NUL, and nesting deeper than 32 are errors: code "bad_body" or "unknown_field" with the field's
+/// path.
 Result<void> from_json(std::string_view text, google::protobuf::Message& out);
 
 /// The body of a request: its media type (415 "bad_content_type"), then as from_json. An empty body

@@ -51,7 +51,7 @@ void send_then_cut(Api& api, const std::shared_ptr<Target>& target) {
 
 struct Session {
     std::shared_ptr<OutputSource> source;
-    std::shared_ptr<void> slot;
+    OpenStreams::SlotPtr slot;
 };
 
 }  // namespace
@@ -61,19 +61,13 @@ void read_output(Api& api, const CallPtr& call) {
     if (!offset) return call->fail(offset.error());
     const auto only = read_stream(call->request.query);
     if (!only) return call->fail(only.error());
-    auto slot = api.streams.take(call->principal.org, call->principal.user);
-    if (!slot)
-        return call->fail(
-            {Fault::kLimit,
-             "too_many_streams",
-             "you hold too many open streams; close one first",
-             {}}
-        );
+    auto slot = api.streams.take(call->principal);
+    if (!slot) return call->fail(slot.error());
     const auto target = std::make_shared<Target>();
     target->offset = *offset;
     target->only = *only;
     const bool follow = call->request.query.flag("follow");
-    with_run(api, call, [&api, call, target, slot, follow](const run::v1::Run& run) {
+    with_run(api, call, [&api, call, target, slot = *slot, follow](const run::v1::Run& run) {
         auto session = std::make_shared<Session>();
         session->slot = slot;
         session->source = std::make_shared<OutputSource>(
@@ -87,7 +81,9 @@ void read_output(Api& api, const CallPtr& call) {
             [&api, target](const OutputSource::Ending& ending) {
                 target->ready.wait();
                 // Plain bytes have no room for a notice: a cut tells that this was not all.
-                if (ending.gap)
+                if (ending.refused)
+                    target->stream.abort();
+                else if (ending.gap)
                     send_then_cut(api, target);
                 else
                     target->stream.close();
@@ -102,6 +98,7 @@ void read_output(Api& api, const CallPtr& call) {
             {{"Cache-Control", "no-store"}, {"X-Content-Type-Options", "nosniff"}}
         );
         target->ready.count_down();
+        slot->on_revoked([stream = target->stream](const Error&) mutable { stream.abort(); });
         target->stream.on_closed([&api, session = std::move(session)]() mutable {
             api.workers.dispose(std::move(session));
         });

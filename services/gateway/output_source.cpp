@@ -13,8 +13,6 @@ namespace {
 
 constexpr milliseconds kCheckLive{1'000};
 constexpr milliseconds kCheckEnded{100};
-// Events wake us; one that got lost costs at most this.
-constexpr milliseconds kRequery{15'000};
 
 SteadyTime::rep ticks() { return std::chrono::steady_clock::now().time_since_epoch().count(); }
 
@@ -153,6 +151,13 @@ void OutputSource::query() {
         [weak, &api = api_](const Result<std::string>& bytes) {
             auto self = weak.lock();
             if (!self) return;
+            if (!bytes && bytes.error().code == "run_not_found") {
+                // He saw it when he asked for it; his share of its lease was withdrawn since.
+                api.workers.after(milliseconds{0}, [self, why = bytes.error()] {
+                    self->finish({{}, false, why});
+                });
+                return api.workers.dispose(std::move(self));
+            }
             run::v1::Run run;
             if (bytes && run.ParseFromString(*bytes)) {
                 const std::lock_guard lock(self->mutex_);

@@ -7,6 +7,7 @@
 #include <functional>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <string>
 
 #include "berth/run/v1/run.pb.h"
@@ -33,6 +34,8 @@ public:
         /// The run has ended and not all of its output was there: the reader must not take what it
         /// got for the whole. `synthetic` then carries a notice that says so.
         bool gap = false;
+        /// Why the caller may not see the run any more; nothing else of the ending counts then.
+        std::optional<Error> refused{};
     };
     /// Called once, on any thread but the I/O thread, unless `take` ended the reading.
     using End = std::function<void(const Ending& ending)>;

@@ -102,11 +102,12 @@ CREATE TABLE chat_tries (
 #define TOKEN_COLUMNS "id, org, owner, roles, label, created_at, expires_at, last_used_at"
 #define TOKEN_LIVE "revoked_at IS NULL AND (expires_at IS NULL OR expires_at > now())"
 
-constexpr Statement kFind{
-    "SELECT " TOKEN_COLUMNS
-    ", (SELECT u.roles FROM users u WHERE u.org = tokens.org AND u.name = owner AND u.disabled_at "
-    "IS NULL) AS user_roles FROM tokens WHERE hash = $1 AND " TOKEN_LIVE,
-    "find_token"};
+#define SELECT_TOKEN                                                                  \
+    "SELECT " TOKEN_COLUMNS                                                           \
+    ", (SELECT u.roles FROM users u WHERE u.org = tokens.org AND u.name = owner AND " \
+    "u.disabled_at IS NULL) AS user_roles FROM tokens WHERE " TOKEN_LIVE " AND "
+constexpr Statement kFind{SELECT_TOKEN "hash = $1", "find_token"};
+constexpr Statement kFindById{SELECT_TOKEN "id = $1", "find_token_by_id"};
 constexpr Statement kTouch{
     "UPDATE tokens SET last_used_at = now() WHERE id = $1 AND (last_used_at IS NULL OR "
     "last_used_at < now() - interval '1 minute')",
@@ -150,6 +151,14 @@ TokenRow read(const store::Row& row) {
     return token;
 }
 
+Result<std::optional<TokenRow>> read_live(const Result<store::Rows>& rows) {
+    if (!rows) return rows.error();
+    if (rows->empty() || (*rows)[0].is_null("user_roles")) return std::optional<TokenRow>();
+    TokenRow token = read((*rows)[0]);
+    token.user_roles = split_roles((*rows)[0].text("user_roles"));
+    return std::optional<TokenRow>(std::move(token));
+}
+
 }  // namespace
 
 std::span<const store::Migration> migrations() {
@@ -163,11 +172,11 @@ std::span<const store::Migration> migrations() {
 namespace repo {
 
 Result<std::optional<TokenRow>> find_token(store::Pool& pool, const std::string& hash) {
-    BERTH_ASSIGN(const auto rows, pool.exec_autocommit(kFind, {hash}, OnLoss::kRetry));
-    if (rows.empty() || rows[0].is_null("user_roles")) return std::optional<TokenRow>();
-    TokenRow token = read(rows[0]);
-    token.user_roles = split_roles(rows[0].text("user_roles"));
-    return std::optional<TokenRow>(std::move(token));
+    return read_live(pool.exec_autocommit(kFind, {hash}, OnLoss::kRetry));
+}
+
+Result<std::optional<TokenRow>> find_token_by_id(store::Pool& pool, const std::string& id) {
+    return read_live(pool.exec_autocommit(kFindById, {id}, OnLoss::kRetry));
 }
 
 Result<void> touch_token(store::Pool& pool, const std::string& id) {

@@ -32,6 +32,8 @@ namespace repo {
 
 /// The live token of that hash: neither revoked nor expired, and its user not disabled.
 Result<std::optional<TokenRow>> find_token(store::Pool& pool, const std::string& hash);
+/// The same by id: whether what was given to its holder is still to be had.
+Result<std::optional<TokenRow>> find_token_by_id(store::Pool& pool, const std::string& id);
 /// Remembers the use, at most once a minute per token.
 Result<void> touch_token(store::Pool& pool, const std::string& id);
 /// Adds the token, and its org and user where they are new. A hash that is there already changes

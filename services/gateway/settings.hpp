@@ -101,6 +101,9 @@ inline constexpr milliseconds kDefaultWait{30'000};
 /// Events wake a waiter; plain subscriptions may lose one, so a waiter also looks by itself this
 /// often.
 inline constexpr milliseconds kWaitRecheck{5'000};
+/// Likewise what holds a stream of a run or to a lease open: whether it ended, and whether it is
+/// still its caller's to have.
+inline constexpr milliseconds kRequery{15'000};
 /// Comments on a quiet event stream keep proxies from cutting it.
 inline constexpr milliseconds kSseKeepAlive{15'000};
 /// A run known to have ended whose output has been silent this long lost its last frame.

@@ -1,6 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // GET /v1/leases/{id}/sync (WebSocket): the bytes of an rsync client to the rsync server of a
 // machine and back.
+#include <atomic>
+
+#include "berth/lease/v1/lease.pb.h"
 #include "berth/run/v1/run.pb.h"
 #include "core/id.hpp"
 #include "gateway/api.hpp"
@@ -15,7 +18,7 @@ constexpr std::size_t kSlice = 64U << 10U;
 /// One bridge. Dies on a worker: its channel is joined then.
 class SyncBridge : public std::enable_shared_from_this<SyncBridge> {
 public:
-    SyncBridge(Api& api, std::shared_ptr<void> slot) : api_(api), slot_(std::move(slot)) {}
+    SyncBridge(Api& api, OpenStreams::SlotPtr slot) : api_(api), slot_(std::move(slot)) {}
 
     void open(const CallPtr& call, const run::v1::SyncOpened& opened) {
         socket_ = call->web_socket();
@@ -62,9 +65,66 @@ public:
             workers.dispose(std::move(self));
         };
         socket_.start(std::move(hooks));
+        slot_->on_revoked([weak = weak_from_this()](const Error& why) {
+            if (const auto self = weak.lock()) self->revoke(why);
+        });
+        look_again(call);
     }
 
 private:
+    // On a worker.
+    void revoke(const Error& why) {
+        socket_.close(1008, why.message);
+        feed_->abort(why.message);
+    }
+
+    // Whether the lease is still lent to the caller. Any thread.
+    void look_again(const CallPtr& call) {
+        if (socket_.closed()) return;
+        lease::v1::Get query;
+        fill_actor(call->principal, *query.mutable_actor());
+        query.set_lease(call->param("id"));
+        const std::weak_ptr<SyncBridge> weak = weak_from_this();
+        ask_raw(
+            api_,
+            call,
+            "berth.qry.lease.get",
+            query,
+            {},
+            [weak, call, &api = api_](const Result<std::string>& bytes) {
+                auto self = weak.lock();
+                if (!self) return;
+                const auto known = read_reply<lease::v1::Lease>(bytes);
+                // A bus thread must not become the last owner.
+                api.workers.after(milliseconds{0}, [self, call, known] {
+                    self->looked(call, known);
+                });
+                api.workers.dispose(std::move(self));
+            }
+        );
+    }
+
+    void looked(const CallPtr& call, const Result<lease::v1::Lease>& known) {
+        if (!known && known.error().code == "lease_not_found") return revoke(known.error());
+        const std::weak_ptr<SyncBridge> weak = weak_from_this();
+        const auto again = [weak, call, &api = api_] {
+            if (auto self = weak.lock()) {
+                self->look_again(call);
+                api.workers.dispose(std::move(self));
+            }
+        };
+        if (known) {
+            const std::lock_guard lock(mutex_);
+            if (!watch_) watch_ = api_.hub.watch(known->org(), "share", known->id(), again);
+        }
+        if (!timed_.exchange(true)) {
+            api_.workers.after(kRequery, [weak, again] {
+                if (const auto self = weak.lock()) self->timed_ = false;
+                again();
+            });
+        }
+    }
+
     bool ended() {
         const std::lock_guard lock(mutex_);
         return ended_;
@@ -87,13 +147,15 @@ private:
     }
 
     Api& api_;
-    const std::shared_ptr<void> slot_;
+    const OpenStreams::SlotPtr slot_;
     net::WebSocket socket_;
     std::mutex mutex_;
     std::string pending_;                // by mutex_; at most the channel's window
     bool ended_ = false;                 // by mutex_
     int code_ = 1000;                    // by mutex_
     std::string reason_;                 // by mutex_
+    std::shared_ptr<void> watch_;        // by mutex_; of the lease's shares
+    std::atomic<bool> timed_{false};     // the next look has its time
     std::unique_ptr<ChannelFeed> feed_;  // last: ended first
 };
 
@@ -109,14 +171,8 @@ void sync_lease(Api& api, const CallPtr& call) {
     }
     if (!plausible_id(call->param("id")))
         return call->fail(not_found("lease_not_found", "there is no such lease"));
-    auto slot = api.streams.take(call->principal.org, call->principal.user);
-    if (!slot)
-        return call->fail(
-            {Fault::kLimit,
-             "too_many_streams",
-             "you hold too many open streams; close one first",
-             {}}
-        );
+    auto slot = api.streams.take(call->principal);
+    if (!slot) return call->fail(slot.error());
     run::v1::OpenSync command;
     fill_actor(call->principal, *command.mutable_actor());
     command.set_lease(call->param("id"));
@@ -133,7 +189,7 @@ void sync_lease(Api& api, const CallPtr& call) {
         if (!value.empty() && !plausible_id(value))
             return call->fail(invalid("bad_tree", "trees and runs are named by their ids", name));
     }
-    const auto bridge = std::make_shared<SyncBridge>(api, std::move(slot));
+    const auto bridge = std::make_shared<SyncBridge>(api, std::move(*slot));
     ask<run::v1::SyncOpened>(
         api,
         call,

@@ -7,13 +7,8 @@
 #include "lease_broker/request.hpp"
 
 namespace berth::lease {
-namespace {
 
 using service::reply_with;
-
-constexpr int kMostMonths = 36;
-
-}  // namespace
 
 LeaseHandlers::Outcome LeaseHandlers::get(const Context&, const std::string& payload) {
     BERTH_ASSIGN(const v1::Get request, decode<v1::Get>(payload));
@@ -111,16 +106,13 @@ LeaseHandlers::Outcome LeaseHandlers::get_machine(const Context&, const std::str
 LeaseHandlers::Outcome LeaseHandlers::usage(const Context& context, const std::string& payload) {
     BERTH_ASSIGN(const v1::GetUsage request, decode<v1::GetUsage>(payload));
     const common::v1::Actor& actor = request.actor();
-    const std::string this_month = month_of(context.now);
-    const std::string from = request.from().empty() ? this_month : request.from();
-    const std::string to = request.to().empty() ? std::max(from, this_month) : request.to();
-    BERTH_ASSIGN(const WallTime begin, month_begin(from, "from"));
-    BERTH_ASSIGN(const WallTime last, month_begin(to, "to"));
-    if (last < begin || last - begin > std::chrono::hours{24 * 31} * kMostMonths)
-        return invalid("bad_month", "'to' must be 'from' or up to 36 months later", "to");
     const bool admin = has_role(actor, "admin");
+    if (!admin && !request.owner().empty() && request.owner() != actor.user())
+        return forbidden("role_missing", "what others use is for admins to see");
+    const std::string this_month = month_of(context.now);
+    BERTH_ASSIGN(const Months months, asked_months(request.from(), request.to(), this_month));
     const std::string owner = admin ? request.owner() : actor.user();
-    BERTH_ASSIGN(const auto rows, repo::usage(pool_, actor.org(), owner, from, to));
+    BERTH_ASSIGN(const auto rows, repo::usage(pool_, actor.org(), owner, months.from, months.to));
     v1::UsageReply reply;
     reply.set_currency(settings_.currency);
     for (const UsageRow& row : rows) {

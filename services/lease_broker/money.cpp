@@ -9,6 +9,7 @@ namespace {
 
 constexpr std::int64_t kMicros = 1'000'000;
 constexpr std::int64_t kMillisecondsPerHour = 3'600'000;
+constexpr int kMostMonths = 36;
 
 }  // namespace
 
@@ -54,6 +55,21 @@ Result<WallTime> month_begin(const std::string& month, const std::string& field)
     if (month.size() != 7 || !begin || month_of(*begin) != month)
         return invalid("bad_month", "'" + field + "' must be a month such as \"2026-01\"", field);
     return *begin;
+}
+
+Result<Months> asked_months(
+    const std::string& from, const std::string& to, const std::string& this_month
+) {
+    for (const auto& [month, field] : {std::pair(from, "from"), std::pair(to, "to")})
+        if (!month.empty()) BERTH_TRY(month_begin(month, field));
+    Months out{from, to};
+    if (out.to.empty()) out.to = std::max(from, this_month);  // months compare as texts
+    if (out.from.empty()) out.from = to.empty() ? this_month : to;
+    BERTH_ASSIGN(const WallTime begin, month_begin(out.from, "from"));
+    BERTH_ASSIGN(const WallTime last, month_begin(out.to, "to"));
+    if (last < begin || last - begin > std::chrono::hours{24 * 31} * kMostMonths)
+        return invalid("bad_month", "'to' must be 'from' or up to 36 months later", "to");
+    return out;
 }
 
 }  // namespace berth::lease

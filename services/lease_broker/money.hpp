@@ -38,4 +38,15 @@ std::string month_of(WallTime time);
 /// The first moment of a month. Error "bad_month" with `field`.
 Result<WallTime> month_begin(const std::string& month, const std::string& field);
 
+/// The first and the last month of a question about usage, both inclusive.
+struct Months {
+    std::string from;
+    std::string to;
+};
+/// Where neither is said: this one; only `from`: until this one; only `to`: that one. Error
+/// "bad_month", also where there are none or more than 36.
+Result<Months> asked_months(
+    const std::string& from, const std::string& to, const std::string& this_month
+);
+
 }  // namespace berth::lease

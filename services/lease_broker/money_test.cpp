@@ -82,6 +82,23 @@ TEST(Money, MonthsAreUtcAndChecked) {
     }
 }
 
+TEST(Money, AQuestionAboutUsageNamesItsMonths) {
+    const auto months = [](const char* from, const char* to) {
+        const auto asked = asked_months(from, to, "2026-11");
+        return asked ? asked->from + ".." + asked->to
+                     : asked.error().code + " " + asked.error().field;
+    };
+    EXPECT_EQ(months("", ""), "2026-11..2026-11");
+    EXPECT_EQ(months("2026-09", ""), "2026-09..2026-11");
+    EXPECT_EQ(months("", "2026-09"), "2026-09..2026-09");
+    EXPECT_EQ(months("2026-09", "2026-10"), "2026-09..2026-10");
+    EXPECT_EQ(months("2027-01", ""), "2027-01..2027-01");
+    EXPECT_EQ(months("2026-10", "2026-09"), "bad_month to");
+    EXPECT_EQ(months("2020-01", ""), "bad_month to") << "more than 36";
+    EXPECT_EQ(months("2026-13", ""), "bad_month from");
+    EXPECT_EQ(months("", "2026-13"), "bad_month to");
+}
+
 TEST(Lease, InLineItEndsAtItsDeadlineAndItsTtlBeginsWithItsMachine) {
     Lease lease;
     lease.created_at = lease.touched_at = kMonthStart;

@@ -237,6 +237,10 @@ TEST_F(PoolSystem, Case9ABudgetCountsWhatIsReservedAndGivesBackWhatWasNotUsed) {
     }
     EXPECT_TRUE(found) << usage.dump();
     EXPECT_EQ(suite().api("GET", "/v1/usage?from=2026-13").status, 400);
+    const auto of_another = suite().api("GET", "/v1/usage?owner=admin", {}, carl);
+    EXPECT_EQ(of_another.status, 403) << of_another.body;
+    EXPECT_EQ(member(of_another, "code"), "role_missing");
+    EXPECT_EQ(suite().api("GET", "/v1/usage?owner=carl", {}, carl).status, 200) << "that is he";
     EXPECT_GE(
         json_of(suite().api("GET", "/v1/usage?owner=carl").body).find("rows")->as_array()->size(),
         2U
