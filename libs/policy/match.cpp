@@ -274,6 +274,9 @@ bool Subject::check_arguments(const Rule& rule, std::size_t first, std::string* 
 bool Subject::check_paths(const Rule& rule, std::size_t first, std::string* why) const {
     const Paths& wanted = rule.match.paths;
     if (wanted.inside.empty() && wanted.outside.empty()) return true;
+    // What only may be a path counts where that makes the rule let less pass.
+    const bool allows = rule.action == Action::kAllow;
+    const bool doubt = allows == wanted.outside.empty();
     bool after_dashes = false;
     bool met_outside = wanted.outside.empty();
     for (std::size_t i = first; i < plan_.argv.size(); ++i) {
@@ -282,7 +285,7 @@ bool Subject::check_paths(const Rule& rule, std::size_t first, std::string* why)
             after_dashes = after_dashes || i == first || !plan_.argv[i - 1].starts_with('-');
             continue;
         }
-        for (const auto path : paths_of(plan_.argv[i], after_dashes)) {
+        for (const auto path : paths_of(rule.match, plan_.argv[i], after_dashes, doubt)) {
             if (!wanted.inside.empty() && !lies_in(path, plan_.cwd, wanted.inside)) {
                 return no(why, [&] {
                     return "'" + std::string(path) + "' lies outside of " + list(wanted.inside);

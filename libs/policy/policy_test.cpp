@@ -360,6 +360,37 @@ TEST(DecideTest, PathsOfArguments) {
     EXPECT_TRUE(runs(one("{paths: {inside: /}}", "allow"), {"rm", "/etc"}));
 }
 
+// "-cfpwn.tar" writes pwn.tar into the folder, wherever that is.
+TEST(DecideTest, WhatFollowsAnOptionsLettersMayBeAPathOfTheFolder) {
+    const auto judged = [](const auto& policy, std::vector<std::string> argv, const char* cwd) {
+        Plan plan = plan_of(std::move(argv));
+        plan.cwd = cwd;
+        return hits(policy, plan);
+    };
+    const std::string match =
+        "{executable: tar, options_without_value: [-v, -z], paths: {KIND: [/workspace]}}";
+    const auto of = [&](const std::string& kind, const char* action) {
+        std::string text = match;
+        return one(text.replace(text.find("KIND"), 4, kind), action);
+    };
+    const auto inside = of("inside", "allow");
+    for (const std::string word : {"-cfpwn.tar", "-fpwn.tar", "-vfp", "-cf"})
+        EXPECT_FALSE(judged(inside, {"tar", word}, "/home/x")) << word;
+    for (const std::string word : {"-cfpwn.tar", "-la", "-f..", "-C../app"})
+        EXPECT_TRUE(judged(inside, {"tar", word}, "/workspace/app")) << word;
+    EXPECT_FALSE(judged(inside, {"tar", "-cf../../x"}, "/workspace/app"));
+    // Options that are known to stand alone have nothing behind them.
+    for (const std::string word : {"-c", "-vz", "-vzc", "--create"})
+        EXPECT_TRUE(judged(inside, {"tar", word, "/workspace/x"}, "/home/x")) << word;
+    const auto outside = of("outside", "ask");
+    EXPECT_TRUE(judged(outside, {"tar", "-cfpwn.tar"}, "/home/x"));
+    EXPECT_FALSE(judged(outside, {"tar", "-vz", "/workspace/x"}, "/home/x"));
+    EXPECT_FALSE(judged(outside, {"tar", "-cfpwn.tar"}, "/workspace"));
+    // Where it would let something pass, what only may be a path is none.
+    EXPECT_TRUE(judged(of("inside", "deny"), {"tar", "-cf", "/workspace/x"}, "/home/x"));
+    EXPECT_FALSE(judged(of("outside", "allow"), {"tar", "-cf", "/workspace/x"}, "/home/x"));
+}
+
 TEST(DecideTest, DangerousVariablesAreNeverAllowed) {
     Plan plan = plan_of({"git", "status"});
     plan.env = {{"LD_PRELOAD", "/tmp/x.so", false}};
