@@ -73,7 +73,7 @@ TEST(DecideTest, NoPolicyAllowsEverything) {
     EXPECT_EQ(
         Policy::allow_all()->decide(plan_of({"rm", "-rf", "/"}), bare, kNow).action, Action::kAllow
     );
-    EXPECT_EQ(Policy::allow_all()->required(bare), Level::kNone);
+    EXPECT_EQ(Policy::allow_all()->required(bare).level, Level::kNone);
 }
 
 TEST(DecideTest, TheFirstMatchingRuleWins) {
@@ -485,19 +485,60 @@ rules: [{id: deep, action: allow, require: enforce, match: {executable: psql}}]
     Origin origin = origin_of();
     origin.level = Level::kShim;
     EXPECT_EQ(ask(policy, plan_of({"ls"}), origin).action, Action::kAllow);
-    EXPECT_EQ(policy->required(origin), Level::kShim);
+    EXPECT_EQ(policy->required(origin).level, Level::kShim);
     EXPECT_EQ(ask(policy, plan_of({"psql"}), origin).rule, "level");
     EXPECT_EQ(ask(policy, plan_of({"psql"}), origin).action, Action::kDeny);
     origin.level = Level::kObserve;
     const Verdict denied = ask(policy, plan_of({"ls"}), origin);
     EXPECT_EQ(denied.rule, "level");
-    EXPECT_EQ(denied.reason, "this machine guards at level observe, and the policy requires shim");
+    EXPECT_EQ(
+        denied.reason,
+        "this machine guards at level observe, and the policy requires enforce by rule deep"
+    );
     origin.level = Level::kShim;
     origin.profile = "cloud";
-    EXPECT_EQ(policy->required(origin), Level::kEnforce);
+    EXPECT_EQ(policy->required(origin).level, Level::kEnforce);
     EXPECT_EQ(ask(policy, plan_of({"ls"}), origin).action, Action::kDeny);
     origin.level = Level::kEnforce;
     EXPECT_EQ(ask(policy, plan_of({"psql"}), origin).rule, "deep");
+}
+
+TEST(DecideTest, ALevelThatRefusesNothingIsTooLowForARuleThatRequiresMore) {
+    const auto policy = must(R"(version: 1
+default: allow
+require: observe
+rules:
+  - {id: need, action: allow, require: enforce, match: {executable: psql, profile: "cloud*"}}
+  - {id: agents, action: deny, require: shim, match: {agent: "*"}}
+)");
+    Origin origin = origin_of();
+    origin.level = Level::kObserve;
+    EXPECT_EQ(policy->required(origin).level, Level::kObserve) << "neither rule speaks of it";
+    EXPECT_EQ(ask(policy, plan_of({"ls"}), origin).rule, "default");
+    for (const Level level : {Level::kNone, Level::kObserve}) {
+        origin.level = level;
+        origin.agent = "fixer";
+        EXPECT_EQ(policy->required(origin).level, Level::kShim);
+        EXPECT_EQ(policy->required(origin).rule, "agents");
+        origin.profile = "cloud-a";
+        EXPECT_EQ(policy->required(origin).level, Level::kEnforce);
+        EXPECT_EQ(policy->required(origin).rule, "need");
+        // Not only the rule's command: nothing would stop that one.
+        const Verdict denied = ask(policy, plan_of({"ls"}), origin);
+        EXPECT_EQ(denied.rule, "level");
+        EXPECT_EQ(
+            denied.reason,
+            "this machine guards at level " + std::string(to_string(level)) +
+                ", and the policy requires enforce by rule need"
+        );
+        origin = origin_of();
+    }
+    // What can refuse refuses the rule's commands and no others.
+    origin.level = Level::kShim;
+    origin.profile = "cloud-a";
+    EXPECT_EQ(policy->required(origin).level, Level::kObserve);
+    EXPECT_EQ(ask(policy, plan_of({"ls"}), origin).rule, "default");
+    EXPECT_EQ(ask(policy, plan_of({"psql"}), origin).rule, "level");
 }
 
 TEST(DecideTest, AnAskCarriesItsTerms) {
