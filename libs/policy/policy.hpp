@@ -18,9 +18,12 @@
 /// Thread rules: a Policy is immutable and may be shared; swapping is replacing a shared_ptr.
 namespace berth::policy {
 
-/// Bytes of a policy file at most, and rules in it.
-inline constexpr std::size_t kMaxPolicyBytes = 1U << 20U;
+/// Bytes of a policy file at most, which travels as one message of the bus (1 MiB) with its
+/// headers; and rules in it.
+inline constexpr std::size_t kMaxPolicyBytes = 700U << 10U;
 inline constexpr std::size_t kMaxRules = 10'000;
+/// Nobody waits longer for a decision without saying `on_deadline: wait`.
+inline constexpr std::chrono::hours kMaxAskTimeout{30 * 24};
 
 enum class Action { kAllow, kDeny, kAsk };
 std::string_view to_string(Action action);
