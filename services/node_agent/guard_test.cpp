@@ -240,54 +240,6 @@ TEST(Guard, TheTreeDiesWithItsSupervisor) {
     for (const auto& pid : pids) EXPECT_TRUE(pid.wait_gone(kPatience));
 }
 
-TEST(Guard, ATimedCommandEndsWithAllThatItStarted) {
-    GuardedMachine machine(R"(version: 1
-default: allow
-rules:
-  - {id: timed, action: allow, match: {executable: [bash]}, execution_timeout: 1s}
-)");
-    BERTH_NEEDS_SANDBOX(machine);
-    // One that does not hear, one such in a session of its own, and a timed one inside.
-    std::ofstream(machine.dir / "workspace/work") << R"(
-        (trap '' TERM; exec sleep 600) &
-        (trap '' TERM; exec setsid -f sleep 601)
-        bash -c "trap '' TERM; sleep 602; sleep 603" &
-        sleep 604
-        true)";
-    machine.beat();
-    Launch launch = machine.guarded("a", {"sh", "-c", "bash work; echo $?; read line; echo $line"});
-    launch.grace_ms = 300;
-    launch.input = true;
-    machine.start("a", launch);
-    Reader run(machine.folder("a"));
-    ASSERT_TRUE(run.until([&] { return !run.out().empty(); })) << run.err();
-    EXPECT_EQ(run.out(), "143\n") << run.err();
-    // The command itself heard; what it started does not outlive it by more than the grace.
-    for (const AuditEntry& entry : machine.audit("a")) {
-        if (entry.fact != "exec_started" || !entry.executable.ends_with("/sleep")) continue;
-        const auto id = process::ProcessId::of(static_cast<pid_t>(entry.pid));
-        EXPECT_TRUE(!id || id->wait_gone(kPatience)) << entry.argv.back();
-    }
-    run.send({Word::kStdin, 0, 0, 0, 0, "still here\n"});
-    ASSERT_TRUE(run.until_ended());
-    EXPECT_EQ(run.out(), "143\nstill here\n");
-    EXPECT_EQ(run.exit().code, 0);
-}
-
-TEST(Guard, ATimedCommandKeepsItsTimeInWhatItExecutes) {
-    GuardedMachine machine(R"(version: 1
-default: allow
-rules:
-  - {id: timed, action: allow, match: {executable: [bash]}, execution_timeout: 1s}
-)");
-    BERTH_NEEDS_SANDBOX(machine);
-    machine.beat();
-    machine.start("a", machine.guarded("a", {"sh", "-c", "bash -c 'exec sleep 600'; echo $?"}));
-    Reader run(machine.folder("a"));
-    ASSERT_TRUE(run.until_ended()) << run.err();
-    EXPECT_EQ(run.out(), "143\n") << run.err();
-}
-
 constexpr const char* kAsking = R"(version: 1
 default: allow
 timeout: 10m

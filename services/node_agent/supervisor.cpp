@@ -384,7 +384,14 @@ void Supervisor::try_finish() {
         return;
     }
     finish(record_of(
-        {command_end_, started_, early_error_, memory_notice_, canceled_, timed_out_, capped_}
+        {command_end_,
+         started_,
+         early_error_,
+         memory_notice_,
+         ended_by_,
+         canceled_,
+         timed_out_,
+         capped_}
     ));
 }
 
