@@ -88,7 +88,12 @@ TEST(ConfigTest, BrokenFilesNameTheLine) {
     for (const auto& [text, line] : std::map<std::string, std::string>{
              {"a: 1\nb: [1\nc: 2\n", "f.yaml:"},
              {"a: 1\na: 2\n", "f.yaml:2:1: the key 'a' is given twice"},
-             {"a: *nobody\n", "f.yaml:1:4"}}) {
+             {"a: *nobody\n", "f.yaml:1:4"},
+             {"a: 1\n---\nb: 2\n", "f.yaml:2:1: the file holds more than one document"},
+             {"a: 1\n...\nb: 2\n", "f.yaml:3:1: the file holds more than one document"},
+             {"---\na: 1\n---\n", "f.yaml:3:1: the file holds more than one document"},
+             {"a: 1\n...\n]\n", "f.yaml:3:1: "},
+             {"{a: 1}\nb: 2\n", "f.yaml:2:1: the file holds more than one document"}}) {
         const auto document = Document::parse(text, "f.yaml");
         ASSERT_FALSE(document) << text;
         EXPECT_EQ(document.error().code, "bad_yaml");
@@ -96,6 +101,8 @@ TEST(ConfigTest, BrokenFilesNameTheLine) {
             << document.error().message;
     }
     EXPECT_TRUE(must("").root().is_map());
+    EXPECT_TRUE(must("%YAML 1.2\n---\na: 1\n...\n# no more\n").root().find("a"));
+    EXPECT_TRUE(must("a: |\n  ---\n  ...\nb: 2\n").root().find("b"));
     EXPECT_FALSE(Reader(must("- a\n").root()).finish());
     std::string deep;
     for (int i = 0; i < 50; ++i) deep += "[";

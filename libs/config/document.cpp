@@ -1,9 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 // Turns YAML into plain trees with places. The only file that knows yaml-cpp.
+#include <yaml-cpp/eventhandler.h>
 #include <yaml-cpp/yaml.h>
 
 #include <charconv>
 #include <set>
+#include <sstream>
+#include <utility>
 
 #include "config/config.hpp"
 #include "config/tree.hpp"
@@ -80,6 +83,37 @@ struct Builder {
         }
     }
 };
+
+/// Only tells that there is a document, and where.
+struct Unread final : YAML::EventHandler {
+    bool first = true;
+    void OnDocumentStart(const YAML::Mark& mark) override {
+        if (std::exchange(first, false)) return;
+        throw BadYaml{mark, "the file holds more than one document; only one can be read"};
+    }
+    void OnDocumentEnd() override {}
+    void OnNull(const YAML::Mark&, YAML::anchor_t) override {}
+    void OnAlias(const YAML::Mark&, YAML::anchor_t) override {}
+    void OnScalar(const YAML::Mark&, const std::string&, YAML::anchor_t, const std::string&)
+        override {}
+    void OnSequenceStart(
+        const YAML::Mark&, const std::string&, YAML::anchor_t, YAML::EmitterStyle::value
+    ) override {}
+    void OnSequenceEnd() override {}
+    void OnMapStart(
+        const YAML::Mark&, const std::string&, YAML::anchor_t, YAML::EmitterStyle::value
+    ) override {}
+    void OnMapEnd() override {}
+};
+
+/// YAML::Load stops behind the first document, whatever comes there. Throws BadYaml.
+void check_only_document(const std::string& text) {
+    std::istringstream stream(text);
+    YAML::Parser parser(stream);
+    Unread rest;
+    while (parser.HandleNextDocument(rest)) {
+    }
+}
 
 std::string shown(const Tree& tree) {
     switch (tree.type) {
@@ -215,9 +249,11 @@ Result<Document> Document::parse(std::string_view text, std::string_view origin_
     };
     if (text.size() > kMaxFile) return bad(YAML::Mark(), "the file is larger than 1 MiB");
     try {
-        const YAML::Node root = YAML::Load(std::string(text));
+        const std::string copy(text);
+        const YAML::Node root = YAML::Load(copy);
         Builder builder{file};
         auto tree = builder.build(root, "", 0, 1);
+        check_only_document(copy);
         if (tree->type == Tree::Type::kNull) {
             auto empty = std::make_shared<Tree>(*tree);
             empty->type = Tree::Type::kMap;

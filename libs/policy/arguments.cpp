@@ -66,6 +66,17 @@ bool spelled(const Match& match, std::string_view spelling, std::string_view arg
     return false;
 }
 
+/// What in "-cfname" may be an option's value: what follows each letter.
+void add_values(const Match& match, std::string_view argument, std::vector<std::string_view>& out) {
+    for (std::size_t i = 1; i + 1 < argument.size(); ++i) {
+        if (argument[i] == '.' || argument[i] == '/') return;  // no letter of an option
+        const char letter[] = {'-', argument[i], '\0'};
+        if (holds(match.options_without_value, letter)) continue;
+        out.push_back(argument.substr(i + 1));
+        if (holds(match.options_with_value, letter)) return;
+    }
+}
+
 }  // namespace
 
 bool patterns_match(
@@ -159,7 +170,9 @@ bool flag_given(
     return false;
 }
 
-std::vector<std::string_view> paths_of(std::string_view argument, bool after_dashes) {
+std::vector<std::string_view> paths_of(
+    const Match& match, std::string_view argument, bool after_dashes, bool doubt
+) {
     std::vector<std::string_view> out;
     const bool option = !after_dashes && is_option(argument);
     if (!option) out.push_back(argument);
@@ -172,6 +185,7 @@ std::vector<std::string_view> paths_of(std::string_view argument, bool after_das
         if (path != std::string_view::npos) out.push_back(argument.substr(path));
         if (argument.find("..") != std::string_view::npos && path > 2)
             out.push_back(argument.substr(2));
+        if (doubt) add_values(match, argument, out);
     } else if (option && argument.find('/') != std::string_view::npos) {
         out.push_back(argument.substr(argument.find('/')));
     }

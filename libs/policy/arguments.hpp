@@ -37,8 +37,11 @@ bool flag_given(
     bool doubt
 );
 
-/// What of an argument may be a path: itself, what follows its '=', what follows an option's
-/// letter.
-std::vector<std::string_view> paths_of(std::string_view argument, bool after_dashes);
+/// What of an argument is a path: itself, what follows its '=', what looks like one behind an
+/// option's letters. With `doubt` also what may be one there ("-cfname"), unless the rule lists
+/// the letters as options without a value.
+std::vector<std::string_view> paths_of(
+    const Match& match, std::string_view argument, bool after_dashes, bool doubt
+);
 
 }  // namespace berth::policy::detail

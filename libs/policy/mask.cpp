@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <array>
 #include <iterator>
+#include <optional>
 
 #include "policy/glob.hpp"
 #include "policy/plan.hpp"
@@ -188,32 +189,62 @@ bool names_next(std::string_view argument) {
     return std::find(std::begin(kNames), std::end(kNames), argument) != std::end(kNames);
 }
 
+/// A program's short options with a value: those whose value has a password, and the others, behind
+/// which no letter is an option.
+struct Letters {
+    std::string_view secret;
+    std::string_view other;
+};
+
+/// Where the value of a secret option begins in a cluster ("-su"); 0: there is none in it.
+std::size_t secret_value_at(std::string_view argument, const Letters& letters) {
+    if (argument.size() < 2 || argument[0] != '-' || argument[1] == '-') return 0;
+    for (std::size_t i = 1; i < argument.size(); ++i) {
+        if (letters.secret.find(argument[i]) != std::string_view::npos) return i + 1;
+        if (letters.other.find(argument[i]) != std::string_view::npos) return 0;
+    }
+    return 0;
+}
+
+/// "--user", "--proxy-user=…", and "--proxy-u", which curl takes for it.
+bool is_user_option(std::string_view argument) {
+    constexpr std::string_view kProxy = "--proxy-user";
+    const std::string_view name = argument.substr(0, argument.find('='));
+    return name == "--user" || name == "--cert" || name == "--proxy-cert" ||
+           (name.size() > kProxy.find('u') && kProxy.substr(0, name.size()) == name);
+}
+
 /// Options of single programs that carry a password: curl -u user:pass, sshpass -p x, mysql -px.
 std::string mask_of_program(
     std::string_view program, std::string_view before, std::string argument
 ) {
-    const auto user_and_password = [&](std::size_t from) {
-        const auto colon = argument.find(':', from);
-        if (colon != std::string::npos)
-            argument = argument.substr(0, colon + 1) + masked(argument.size() - colon - 1);
+    static constexpr Letters kCurl{"uUE", "AbcCdDeFhHKmoPQrtTwxXyYz"};
+    static constexpr Letters kSshpass{"p", "fdP"};
+    static constexpr Letters kMysql{"p", "DehPSuOTw#"};
+    // What of the argument is the value; all of it behind an option that stands by itself.
+    const auto value_by = [&](const Letters& letters) -> std::optional<std::size_t> {
+        if (const auto at = secret_value_at(before, letters); at > 0 && at == before.size())
+            return 0;
+        const auto at = secret_value_at(argument, letters);
+        if (at > 0 && at < argument.size()) return at;
+        return std::nullopt;
     };
-    if (program == "curl" || program == "wget") {
-        if (before == "-u" || before == "--user" || before == "-U" || before == "--proxy-user") {
-            user_and_password(0);
-        } else if (argument.compare(0, 2, "-u") == 0 && argument.size() > 2) {
-            user_and_password(2);
-        } else if (argument.compare(0, 7, "--user=") == 0) {
-            user_and_password(7);
-        }
+    std::optional<std::size_t> value;
+    if (program == "curl") {
+        value = value_by(kCurl);
+        if (is_user_option(before) && before.find('=') == std::string_view::npos) value = 0;
+        if (is_user_option(argument) && argument.find('=') != std::string::npos)
+            value = argument.find('=') + 1;
+        const auto colon = value ? argument.find(':', *value) : std::string::npos;
+        value = colon == std::string::npos ? std::nullopt : std::optional(colon + 1);
     } else if (program == "sshpass") {
-        if (before == "-p") return masked(argument.size());
-        if (argument.compare(0, 2, "-p") == 0 && argument.size() > 2)
-            return "-p" + masked(argument.size() - 2);
+        value = value_by(kSshpass);
     } else if (program.compare(0, 5, "mysql") == 0 || program.compare(0, 7, "mariadb") == 0) {
-        if (argument.compare(0, 2, "-p") == 0 && argument.size() > 2)
-            return "-p" + masked(argument.size() - 2);
+        value = value_by(kMysql);
+        if (value == 0) value.reset();  // it asks for one; what follows is another argument
     }
-    return argument;
+    if (!value) return argument;
+    return argument.substr(0, *value) + masked(argument.size() - *value);
 }
 
 }  // namespace

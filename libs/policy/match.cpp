@@ -162,6 +162,34 @@ bool time_matches(const Times& times, WallTime now) {
     });
 }
 
+bool speaks_of(const Match& match, const Origin& origin, std::string* why) {
+    const auto differs =
+        [&](const std::vector<std::string>& wanted, std::string_view name, const std::string& is) {
+            if (wanted.empty() || any_glob(wanted, is)) return false;
+            no(why, [&] {
+                return "the " + std::string(name) + " is '" + is + "', not " + list(wanted);
+            });
+            return true;
+        };
+    if (differs(match.user, "user", origin.user)) return false;
+    if (differs(match.org, "org", origin.org)) return false;
+    if (differs(match.profile, "profile", origin.profile)) return false;
+    if (match.has_agent) {
+        const bool person = origin.agent.empty();
+        const bool found =
+            std::any_of(match.agent.begin(), match.agent.end(), [&](const auto& one) {
+                return person ? one.empty() : !one.empty() && glob_matches(one, origin.agent);
+            });
+        if (!found) {
+            return no(why, [&] {
+                return person ? std::string("a person asks, not an agent")
+                              : "the agent is '" + origin.agent + "', not " + list(match.agent);
+            });
+        }
+    }
+    return true;
+}
+
 Subject::Subject(const Plan& plan, const Origin& origin, WallTime now)
     : plan_(plan), origin_(origin), now_(now), script_(find_script(plan)) {
     find_applet(plan, applet_, applet_first_);
@@ -223,30 +251,7 @@ bool Subject::check_program(const Rule& rule, std::size_t& first, std::string* w
 }
 
 bool Subject::check_origin(const Match& match, std::string* why) const {
-    const auto differs =
-        [&](const std::vector<std::string>& wanted, std::string_view name, const std::string& is) {
-            if (wanted.empty() || any_glob(wanted, is)) return false;
-            no(why, [&] {
-                return "the " + std::string(name) + " is '" + is + "', not " + list(wanted);
-            });
-            return true;
-        };
-    if (differs(match.user, "user", origin_.user)) return false;
-    if (differs(match.org, "org", origin_.org)) return false;
-    if (differs(match.profile, "profile", origin_.profile)) return false;
-    if (match.has_agent) {
-        const bool person = origin_.agent.empty();
-        const bool found =
-            std::any_of(match.agent.begin(), match.agent.end(), [&](const auto& one) {
-                return person ? one.empty() : !one.empty() && glob_matches(one, origin_.agent);
-            });
-        if (!found) {
-            return no(why, [&] {
-                return person ? std::string("a person asks, not an agent")
-                              : "the agent is '" + origin_.agent + "', not " + list(match.agent);
-            });
-        }
-    }
+    if (!speaks_of(match, origin_, why)) return false;
     if (!match.cwd.empty() && !any_path_glob(match.cwd, plan_.cwd))
         return no(why, [&] { return "the folder is " + plan_.cwd + ", not " + list(match.cwd); });
     if (!time_matches(match.time, now_)) return no(why, [] { return "it is another time"; });
@@ -274,6 +279,9 @@ bool Subject::check_arguments(const Rule& rule, std::size_t first, std::string* 
 bool Subject::check_paths(const Rule& rule, std::size_t first, std::string* why) const {
     const Paths& wanted = rule.match.paths;
     if (wanted.inside.empty() && wanted.outside.empty()) return true;
+    // What only may be a path counts where that makes the rule let less pass.
+    const bool allows = rule.action == Action::kAllow;
+    const bool doubt = allows == wanted.outside.empty();
     bool after_dashes = false;
     bool met_outside = wanted.outside.empty();
     for (std::size_t i = first; i < plan_.argv.size(); ++i) {
@@ -282,7 +290,7 @@ bool Subject::check_paths(const Rule& rule, std::size_t first, std::string* why)
             after_dashes = after_dashes || i == first || !plan_.argv[i - 1].starts_with('-');
             continue;
         }
-        for (const auto path : paths_of(plan_.argv[i], after_dashes)) {
+        for (const auto path : paths_of(rule.match, plan_.argv[i], after_dashes, doubt)) {
             if (!wanted.inside.empty() && !lies_in(path, plan_.cwd, wanted.inside)) {
                 return no(why, [&] {
                     return "'" + std::string(path) + "' lies outside of " + list(wanted.inside);

@@ -59,6 +59,9 @@ private:
 /// text: links in it are not followed.
 bool lies_in(std::string_view path, std::string_view folder, const std::vector<std::string>& trees);
 
+/// User, org, profile and agent: what is known before there is a command. Says why not in words.
+bool speaks_of(const Match& match, const Origin& origin, std::string* why);
+
 bool time_matches(const Times& times, WallTime now);
 
 }  // namespace berth::policy::detail

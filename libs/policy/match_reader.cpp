@@ -36,6 +36,29 @@ std::vector<std::string> globs(Section& section, std::string_view key, Problems&
     return out;
 }
 
+/// The kernel's paths have no empty part, no "." and no "..".
+void check_parts(const Node& node, std::string_view path, Problems& problems) {
+    std::size_t at = path.starts_with('/') ? 1 : 0;
+    for (bool more = path.size() > at; more;) {
+        const auto slash = path.find('/', at);
+        more = slash != std::string_view::npos;
+        const std::string_view part = path.substr(at, more ? slash - at : slash);
+        at = slash + 1;
+        if (!part.empty() && part != "." && part != "..") continue;
+        problems.add(
+            node.place(),
+            "'" + clipped(path, 60) +
+                "' matches nothing: write the path as the kernel has it, without '//', '.' and '..'"
+        );
+        return;
+    }
+}
+
+std::string without_end(std::string path) {
+    while (path.size() > 1 && path.back() == '/') path.pop_back();
+    return path;
+}
+
 /// A list of patterns of absolute paths.
 std::vector<std::string> paths(Section& section, std::string_view key, Problems& problems) {
     auto out = globs(section, key, problems);
@@ -49,10 +72,10 @@ std::vector<std::string> paths(Section& section, std::string_view key, Problems&
                 "'" + std::string(key) +
                     "' takes absolute paths like /workspace or /home/*/src, not '" + text + "'"
             );
+        else
+            check_parts(item, without_end(text), problems);
     }
-    for (auto& path : out) {
-        while (path.size() > 1 && path.back() == '/') path.pop_back();
-    }
+    for (auto& path : out) path = without_end(path);
     return out;
 }
 
@@ -75,6 +98,8 @@ Program read_program(const Node& node, Problems& problems) {
             "'" +
                 out.text + "'"
         );
+    else if (path)
+        check_parts(node, out.text, problems);
     return out;
 }
 

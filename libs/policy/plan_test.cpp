@@ -251,6 +251,26 @@ TEST(MaskTest, ArgumentsKnowTheirNeighbours) {
     EXPECT_EQ(show_masked_argv({"tool", "--password", "--force"}), "tool --password --force");
     EXPECT_EQ(show_masked_argv({"curl", "-u", "anna:secret", "x"}), "curl -u 'anna:***' x");
     EXPECT_EQ(show_masked_argv({"/usr/bin/curl", "-uanna:secret"}), "/usr/bin/curl '-uanna:***'");
+    for (const char* option : {"-su", "-sU", "-fsSLu", "--user", "--proxy-user", "--proxy-u", "-E"})
+        EXPECT_EQ(
+            show_masked_argv({"curl", option, "anna:secret", "x"}),
+            "curl " + std::string(option) + " 'anna:***' x"
+        );
+    for (const char* glued :
+         {"-suanna:", "-Uanna:", "-sSUanna:", "--user=anna:", "--proxy-user=anna:"})
+        EXPECT_EQ(
+            show_masked_argv({"curl", std::string(glued) + "secret"}),
+            "curl '" + std::string(glued) + "***'"
+        );
+    // A letter behind one that takes a value is no option; a header's or a file's name stays.
+    EXPECT_EQ(show_masked_argv({"curl", "-ou", "a:b"}), "curl -ou a:b");
+    EXPECT_EQ(show_masked_argv({"curl", "-HHost:uhu"}), "curl -HHost:uhu");
+    EXPECT_EQ(show_masked_argv({"curl", "--su", "a:b"}), "curl --su a:b");
+    EXPECT_EQ(show_masked_argv({"sshpass", "-vpsecret", "ssh"}), "sshpass '-vp***' ssh");
+    EXPECT_EQ(show_masked_argv({"sshpass", "-vp", "secret", "ssh"}), "sshpass -vp '***' ssh");
+    EXPECT_EQ(show_masked_argv({"mysql", "-hdb", "-vpsecret"}), "mysql -hdb '-vp***'");
+    EXPECT_EQ(show_masked_argv({"mysql", "-upat", "-p", "db"}), "mysql -upat -p db");
+    EXPECT_EQ(show_masked_argv({"mysqldump", "-T/tmp/out"}), "mysqldump -T/tmp/out");
     EXPECT_EQ(show_masked_argv({"mysql", "-psecret", "db"}), "mysql '-p***' db");
     EXPECT_EQ(show_masked_argv({"sshpass", "-p", "x", "ssh", "h"}), "sshpass -p '***' ssh h");
     EXPECT_EQ(show_masked_argv({"mkdir", "-parents"}), "mkdir -parents");

@@ -43,16 +43,6 @@ private:
     std::size_t count_ = 0;
 };
 
-AskTerms terms_of(const AskTerms& general, const detail::AskPart& own) {
-    AskTerms out = general;
-    if (own.timeout_ms) out.timeout = milliseconds{*own.timeout_ms};
-    if (own.outcome) out.outcome = *own.outcome;
-    if (own.approvers) out.approvers = *own.approvers;
-    if (own.escalate_to) out.escalate_to = *own.escalate_to;
-    if (own.quorum) out.quorum = *own.quorum;
-    return out;
-}
-
 Verdict refuse(std::string rule, std::string reason) {
     Verdict out;
     out.rule = std::move(rule);
@@ -60,9 +50,10 @@ Verdict refuse(std::string rule, std::string reason) {
     return out;
 }
 
-std::string below(Level active, Level wanted) {
+std::string below(Level active, const Required& wanted) {
     return "this machine guards at level " + std::string(to_string(active)) +
-           ", and the policy requires " + std::string(to_string(wanted));
+           ", and the policy requires " + std::string(to_string(wanted.level)) +
+           (wanted.rule.empty() ? "" : " by rule ") + std::string(wanted.rule);
 }
 
 std::string why_unusual(std::string_view kind) {
@@ -79,6 +70,18 @@ void note(
 }
 
 }  // namespace
+
+namespace detail {
+AskTerms terms_of(const AskTerms& general, const AskPart& own) {
+    AskTerms out = general;
+    if (own.timeout_ms) out.timeout = milliseconds{*own.timeout_ms};
+    if (own.outcome) out.outcome = *own.outcome;
+    if (own.approvers) out.approvers = *own.approvers;
+    if (own.escalate_to) out.escalate_to = *own.escalate_to;
+    if (own.quorum) out.quorum = *own.quorum;
+    return out;
+}
+}  // namespace detail
 
 /// One judgement, its parts by name.
 struct Judge {
@@ -102,14 +105,15 @@ struct Judge {
     }
 
     Verdict of_rule(const Rule& rule) const {
-        if (origin.level < rule.require) return refuse("level", below(origin.level, rule.require));
+        if (origin.level < rule.require)
+            return refuse("level", below(origin.level, {rule.require, rule.id}));
         Verdict out;
         out.action = rule.action;
         out.rule = rule.id;
         out.reason = rule.reason.empty()
                          ? "rule " + rule.id + " says " + std::string(to_string(rule.action))
                          : rule.reason;
-        if (rule.action == Action::kAsk) out.ask = terms_of(rules.ask, rule.ask);
+        if (rule.action == Action::kAsk) out.ask = detail::terms_of(rules.ask, rule.ask);
         out.execution_timeout = milliseconds{rule.execution_timeout_ms};
         return out;
     }
@@ -159,8 +163,8 @@ static Verdict judge(
     WallTime now,
     std::vector<Step>* steps
 ) {
-    const Level wanted = policy.required(origin);
-    if (origin.level < wanted) {
+    const Required wanted = policy.required(origin);
+    if (origin.level < wanted.level) {
         note(steps, "level", "", true, below(origin.level, wanted));
         return refuse("level", below(origin.level, wanted));
     }
@@ -205,6 +209,7 @@ std::shared_ptr<const Policy> Policy::State::make(detail::Rules data) {
     state.data = std::move(data);
     for (std::uint32_t index = 0; index < state.data.rules.size(); ++index) {
         const auto& match = state.data.rules[index].match;
+        if (state.data.rules[index].require > Level::kNone) state.requiring.push_back(index);
         const Entry entry{index, detail::word_of(match)};
         const auto& wanted = match.executable;
         const bool any =
@@ -235,10 +240,17 @@ Verdict Policy::explain(
     return judge(*this, *state_, plan, origin, now, &steps);
 }
 
-Level Policy::required(const Origin& origin) const {
+Required Policy::required(const Origin& origin) const {
+    Required out{state_->data.require, {}};
     const auto found = state_->data.profiles.find(origin.profile);
-    return found == state_->data.profiles.end() ? state_->data.require
-                                                : std::max(found->second, state_->data.require);
+    if (found != state_->data.profiles.end()) out.level = std::max(out.level, found->second);
+    if (origin.level >= Level::kShim) return out;
+    for (const std::uint32_t index : state_->requiring) {
+        const Rule& rule = state_->data.rules[index];
+        if (rule.require > out.level && detail::speaks_of(rule.match, origin, nullptr))
+            out = {rule.require, rule.id};
+    }
+    return out;
 }
 
 bool Policy::drops(std::string_view variable) const {

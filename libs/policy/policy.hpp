@@ -18,9 +18,12 @@
 /// Thread rules: a Policy is immutable and may be shared; swapping is replacing a shared_ptr.
 namespace berth::policy {
 
-/// Bytes of a policy file at most, and rules in it.
-inline constexpr std::size_t kMaxPolicyBytes = 1U << 20U;
+/// Bytes of a policy file at most, which travels as one message of the bus (1 MiB) with its
+/// headers; and rules in it.
+inline constexpr std::size_t kMaxPolicyBytes = 700U << 10U;
 inline constexpr std::size_t kMaxRules = 10'000;
+/// Nobody waits longer for a decision without saying `on_deadline: wait`.
+inline constexpr std::chrono::hours kMaxAskTimeout{30 * 24};
 
 enum class Action { kAllow, kDeny, kAsk };
 std::string_view to_string(Action action);
@@ -76,6 +79,12 @@ struct EnvironmentRules {
     std::vector<std::string> drop, keep;
 };
 
+/// The level a machine must have, and the rule that says so; none: the file or the profile.
+struct Required {
+    Level level = Level::kNone;
+    std::string_view rule;  ///< the policy's own
+};
+
 class Policy {
 public:
     /// Errors: code "bad_policy"; the message names every mistake, one a line, each as
@@ -99,7 +108,9 @@ public:
         const;
 
     /// The level a machine must have for this origin (`require`); below it everything is denied.
-    Level required(const Origin& origin) const;
+    /// At a level that refuses nothing (none, observe) also that of each rule that may speak of the
+    /// origin's commands: there is nobody who could refuse those alone.
+    Required required(const Origin& origin) const;
     /// True for a variable that is not handed on where Berth builds an environment, and that an
     /// exec may not set anew: dangerous_variables() and the file's `environment.drop`, but not its
     /// `environment.allow`.

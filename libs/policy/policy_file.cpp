@@ -8,6 +8,7 @@
 #include "policy/policy.hpp"
 #include "policy/policy_reader.hpp"
 #include "policy/rule.hpp"
+#include "policy/unicode.hpp"
 
 namespace berth::policy {
 namespace {
@@ -20,8 +21,10 @@ using detail::Section;
 
 constexpr milliseconds kDefaultTimeout =
     std::chrono::minutes{15};  // a person at lunch misses it, a person at work does not
+constexpr std::chrono::hours kMostExecution{366 * 24};  // more is a mistyped unit
 constexpr std::int64_t kMostQuorum = 20;
 constexpr std::size_t kMaxId = 64;
+constexpr std::string_view kUser = "user:";  // one person among the approvers
 // What built-in refusals are called; no rule may pass for one.
 constexpr std::string_view kReserved[] = {
     "default", "level", "environment", "loader", "memfd", "deleted", "halted", "grant", "plan"};
@@ -32,6 +35,17 @@ bool is_id(std::string_view text) {
                c == '-' || c == '_' || c == '.';
     };
     return !text.empty() && text.size() <= kMaxId && std::all_of(text.begin(), text.end(), fits);
+}
+
+/// What no message and no database takes, though a comment may hold it: where it is.
+std::optional<std::pair<std::size_t, const char*>> no_text(std::string_view text) {
+    for (std::size_t at = 0; at < text.size();) {
+        const auto one = detail::character_at(text, at);
+        if (!one.valid) return std::pair(at, "the file is not UTF-8");
+        if (one.point == 0) return std::pair(at, "the file holds a NUL byte");
+        at += one.bytes;
+    }
+    return std::nullopt;
 }
 
 class FileReader {
@@ -81,6 +95,7 @@ private:
         rules_.ask.escalate_to = part.escalate_to.value_or(std::vector<std::string>());
         rules_.ask.quorum = part.quorum.value_or(1);
         check_escalation(file, rules_.ask.outcome, !rules_.ask.escalate_to.empty());
+        check_quorum(file, rules_.ask);
         read_environment(file);
         read_rules(file);
     }
@@ -139,7 +154,7 @@ private:
         for (const auto& item : detail::texts_of(*node, problems_, "'" + std::string(key) + "'")) {
             out.push_back(detail::text_of(item));
             const std::string& name = out.back();
-            const bool user = name.substr(0, 5) == "user:" && name.size() > 5;
+            const bool user = name.starts_with(kUser) && name.size() > kUser.size();
             if (!user && rules_.groups.count(name) == 0)
                 problems_.add(
                     item.place(),
@@ -153,7 +168,7 @@ private:
         constexpr DeadlineOutcome kOutcomes[] = {
             DeadlineOutcome::kDeny, DeadlineOutcome::kWait, DeadlineOutcome::kEscalate};
         detail::AskPart out;
-        out.timeout_ms = section.duration_ms("timeout");
+        out.timeout_ms = section.duration_ms("timeout", kMaxAskTimeout);
         const int chosen = section.choice("on_deadline", {"deny", "wait", "escalate"});
         if (chosen >= 0) out.outcome = kOutcomes[chosen];
         out.approvers = people(section, "approvers");
@@ -168,6 +183,31 @@ private:
         const auto node = section.find("on_deadline");
         problems_.add(
             node ? node->place() : section.node().place(), "on_deadline: escalate needs escalate_to"
+        );
+    }
+
+    /// An ask that nobody could ever approve is a mistake.
+    void check_quorum(Section& section, const AskTerms& terms) {
+        if (terms.approvers.empty()) return;  // every approver of the org
+        std::set<std::string> people;
+        const auto add = [&](const std::vector<std::string>& names) {
+            for (const auto& name : names) {
+                const auto group = rules_.groups.find(name);
+                if (group != rules_.groups.end())
+                    people.insert(group->second.begin(), group->second.end());
+                else
+                    people.insert(name.substr(std::min(name.size(), kUser.size())));
+            }
+        };
+        add(terms.approvers);
+        if (terms.outcome == DeadlineOutcome::kEscalate) add(terms.escalate_to);
+        if (people.size() >= terms.quorum) return;
+        auto node = section.find("quorum");
+        if (!node) node = section.find("approvers");
+        problems_.add(
+            node ? node->place() : section.node().place(),
+            std::to_string(terms.quorum) + " people must approve, and only " +
+                std::to_string(people.size()) + " may"
         );
     }
 
@@ -241,7 +281,8 @@ private:
         if (const auto match = section.find("match"))
             rule.match = detail::read_match(*match, problems_);
         rule.require = level(section);
-        rule.execution_timeout_ms = section.duration_ms("execution_timeout").value_or(0);
+        rule.execution_timeout_ms =
+            section.duration_ms("execution_timeout", kMostExecution).value_or(0);
         rule.allow_unusual = section.boolean("allow_unusual");
         read_rule_ask(section, rule);
         rules_.rules.push_back(std::move(rule));
@@ -256,11 +297,11 @@ private:
         if (rule.action != Action::kAsk)
             problems_.add(node->key_place(), "'ask' belongs to rules whose action is ask");
         rule.ask = read_ask(ask);
-        check_escalation(
-            ask,
-            rule.ask.outcome.value_or(rules_.ask.outcome),
-            !rule.ask.escalate_to.value_or(rules_.ask.escalate_to).empty()
-        );
+        const AskTerms terms = detail::terms_of(rules_.ask, rule.ask);
+        check_escalation(ask, terms.outcome, !terms.escalate_to.empty());
+        const bool differs = ask.find("quorum") || ask.find("approvers") ||
+                             ask.find("escalate_to") || ask.find("on_deadline");
+        if (differs) check_quorum(ask, terms);  // else it is the file's mistake
     }
 
     Problems problems_;
@@ -271,8 +312,18 @@ private:
 }  // namespace
 
 Result<std::shared_ptr<const Policy>> Policy::parse(std::string_view text, std::string_view name) {
-    if (text.size() > kMaxPolicyBytes)
-        return invalid("bad_policy", std::string(name) + ":1:1: the file is larger than 1 MiB");
+    const auto bad = [&](std::size_t at, const char* what) {
+        const std::string_view before = text.substr(0, at);
+        const auto line = std::count(before.begin(), before.end(), '\n') + 1;
+        const auto column = at - (before.rfind('\n') + 1) + 1;  // npos + 1 is 0
+        return invalid(
+            "bad_policy",
+            std::string(name) + ":" + std::to_string(line) + ":" + std::to_string(column) + ": " +
+                what
+        );
+    };
+    if (text.size() > kMaxPolicyBytes) return bad(0, "the file is larger than 700 KiB");
+    if (const auto found = no_text(text)) return bad(found->first, found->second);
     const auto document = config::Document::parse(text, name);
     if (!document) return invalid("bad_policy", document.error().message);
     BERTH_ASSIGN(Rules rules, FileReader().read(document->root()));

@@ -78,8 +78,28 @@ INSTANTIATE_TEST_SUITE_P(
             "p.yaml:3:12: there is no group 'ops' in 'groups'; one person is written user:NAME"},
         Bad{"version: 1\ndefault: ask\ntimeout: soon\n",
             "p.yaml:3:10: 'timeout' must be a duration like 90s, 15m or 2h, above nothing and at "
-            "most a year, not "
+            "most 720h, not "
             "'soon'"},
+        Bad{"version: 1\ndefault: ask\nrules:\n  - id: a\n    action: ask\n    ask: {timeout: "
+            "721h}\n    execution_timeout: 8785h\n",
+            "p.yaml:7:24: 'execution_timeout' must be a duration like 90s, 15m or 2h, above "
+            "nothing and at most 8784h, not '8785h'\n"
+            "p.yaml:6:20: 'timeout' must be a duration like 90s, 15m or 2h, above nothing and at "
+            "most 720h, not '721h'"},
+        Bad{"version: 1\ndefault: ask\ngroups: {g: [a, a]}\napprovers: [g, \"user:a\"]\nquorum: "
+            "2\n",
+            "p.yaml:5:9: 2 people must approve, and only 1 may"},
+        Bad{"version: 1\ndefault: ask\ngroups: {g: [a], h: [b]}\napprovers: g\nescalate_to: h\n"
+            "rules:\n  - id: r\n    action: ask\n    ask: {quorum: 2}\n",
+            "p.yaml:9:19: 2 people must approve, and only 1 may"},
+        Bad{"version: 1\ndefault: ask\ngroups: {g: [a]}\nquorum: 2\n"
+            "rules:\n  - id: r\n    action: ask\n    ask: {approvers: g}\n",
+            "p.yaml:8:22: 2 people must approve, and only 1 may"},
+        Bad{"version: 1\ndefault: ask\ngroups: {g: [a], h: [b]}\napprovers: g\nescalate_to: h\n"
+            "on_deadline: escalate\nquorum: 2\n"
+            "rules:\n  - id: r\n    action: ask\n    ask: {on_deadline: deny}\n",
+            "p.yaml:11:10: 2 people must approve, and only 1 may"},
+        Bad{"version: 1\n# gr\xfc\xdf\ndefault: ask\n", "p.yaml:2:5: the file is not UTF-8"},
         Bad{"version: 1\ndefault: ask\nquorum: 0\n",
             "p.yaml:3:9: 'quorum' must be a whole number from 1 to 20, not '0'"},
         Bad{"version: 1\ndefault: ask\nrequire: all\n",
@@ -119,6 +139,12 @@ TEST(PolicyFileTest, BadMatchesAreRefused) {
              {"flags: force", "7:14: a flag is like --force"},
              {"flags: [-f|force]", "7:15: a flag is like --force"},
              {"options_with_value: [C]", "7:27: 'options_with_value' takes options"},
+             {"executable: /usr/bin/../bin/rm", "7:19: '/usr/bin/../bin/rm' matches nothing"},
+             {"executable: [ls, //usr/bin/rm]", "7:24: '//usr/bin/rm' matches nothing"},
+             {"executable: '**/./rm'", "7:19: '**/./rm' matches nothing"},
+             {"executable: /usr/bin/", "7:19: '/usr/bin/' matches nothing"},
+             {"cwd: /workspace/../etc", "7:12: '/workspace/../etc' matches nothing"},
+             {"paths: {inside: [/tmp, /a/..]}", "7:30: '/a/..' matches nothing"},
              {"cwd: work", "7:12: 'cwd' takes absolute paths"},
              {"time: {hours: '8-9'}", "7:21: hours are like"},
              {"time: {hours: '08:00-25:00'}", "7:21: hours are like"},
@@ -132,6 +158,28 @@ TEST(PolicyFileTest, BadMatchesAreRefused) {
         EXPECT_EQ(found.substr(0, 7 + error.size()), "p.yaml:" + error) << match;
         EXPECT_EQ(found.find('\n'), std::string::npos) << found;
     }
+}
+
+TEST(PolicyFileTest, WhatCanBeApprovedAndWhatCanMatchIsRight) {
+    for (const std::string text :
+         {"groups: {g: [a], h: [b]}\napprovers: g\nescalate_to: h\non_deadline: escalate\nquorum: "
+          "2\n",
+          "groups: {g: [a, b]}\nquorum: 3\n",
+          "groups: {g: [a, b]}\napprovers: [g, \"user:c\"]\nquorum: 3\n",
+          "timeout: 720h\n"})
+        EXPECT_EQ(errors_of(kHead + text), "") << text;
+    for (const std::string match :
+         {"cwd: [/, /workspace/, \"**\", \"/a/**/.b\", /a/..b]",
+          "executable: [\"**/x\", \"/memfd:*\", ..x, \"/a/...\"]",
+          "paths: {inside: [/, /workspace/]}"})
+        EXPECT_EQ(errors_of(rule(match)), "") << match;
+}
+
+TEST(PolicyFileTest, ANulByteIsNoText) {
+    EXPECT_EQ(
+        errors_of("version: 1\ndefault: deny # " + std::string(1, '\0') + "\n"),
+        "p.yaml:2:17: the file holds a NUL byte"
+    );
 }
 
 TEST(PolicyFileTest, EveryMistakeIsNamedAtOnce) {

@@ -7,9 +7,6 @@
 namespace berth::policy::detail {
 namespace {
 
-// Nobody waits a year for a decision; more is a mistyped unit.
-constexpr milliseconds kMostDuration = std::chrono::hours{366 * 24};
-
 std::string joined(std::initializer_list<std::string_view> names) {
     std::string out;
     for (const auto name : names) {
@@ -123,16 +120,16 @@ std::int64_t Section::number(std::string_view key, std::int64_t least, std::int6
     return 0;
 }
 
-std::optional<std::int64_t> Section::duration_ms(std::string_view key) {
+std::optional<std::int64_t> Section::duration_ms(std::string_view key, std::chrono::hours most) {
     const auto node = find(key);
     if (!node) return std::nullopt;
     const auto value = node->get_duration();
-    if (value && value->count() > 0 && *value <= kMostDuration) return value->count();
+    if (value && value->count() > 0 && *value <= most) return value->count();
     problems_.add(
         node->place(),
         "'" + std::string(key) +
-            "' must be a duration like 90s, 15m or 2h, above nothing and at most a year, not " +
-            quoted(*node)
+            "' must be a duration like 90s, 15m or 2h, above nothing and at most " +
+            std::to_string(most.count()) + "h, not " + quoted(*node)
     );
     return std::nullopt;
 }

@@ -44,8 +44,8 @@ public:
     bool boolean(std::string_view key);
     /// 0 where the key is absent; a problem where it is not between `least` and `most`.
     std::int64_t number(std::string_view key, std::int64_t least, std::int64_t most);
-    /// Above 0 and at most kMostDuration.
-    std::optional<std::int64_t> duration_ms(std::string_view key);
+    /// Above 0 and at most `most`.
+    std::optional<std::int64_t> duration_ms(std::string_view key, std::chrono::hours most);
     /// A text or a list of texts, none of them empty.
     std::vector<std::string> list(std::string_view key);
     /// Index of the value in `names`; -1 where the key is absent or the value is a problem.

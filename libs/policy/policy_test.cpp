@@ -73,7 +73,7 @@ TEST(DecideTest, NoPolicyAllowsEverything) {
     EXPECT_EQ(
         Policy::allow_all()->decide(plan_of({"rm", "-rf", "/"}), bare, kNow).action, Action::kAllow
     );
-    EXPECT_EQ(Policy::allow_all()->required(bare), Level::kNone);
+    EXPECT_EQ(Policy::allow_all()->required(bare).level, Level::kNone);
 }
 
 TEST(DecideTest, TheFirstMatchingRuleWins) {
@@ -360,6 +360,37 @@ TEST(DecideTest, PathsOfArguments) {
     EXPECT_TRUE(runs(one("{paths: {inside: /}}", "allow"), {"rm", "/etc"}));
 }
 
+// "-cfpwn.tar" writes pwn.tar into the folder, wherever that is.
+TEST(DecideTest, WhatFollowsAnOptionsLettersMayBeAPathOfTheFolder) {
+    const auto judged = [](const auto& policy, std::vector<std::string> argv, const char* cwd) {
+        Plan plan = plan_of(std::move(argv));
+        plan.cwd = cwd;
+        return hits(policy, plan);
+    };
+    const std::string match =
+        "{executable: tar, options_without_value: [-v, -z], paths: {KIND: [/workspace]}}";
+    const auto of = [&](const std::string& kind, const char* action) {
+        std::string text = match;
+        return one(text.replace(text.find("KIND"), 4, kind), action);
+    };
+    const auto inside = of("inside", "allow");
+    for (const std::string word : {"-cfpwn.tar", "-fpwn.tar", "-vfp", "-cf"})
+        EXPECT_FALSE(judged(inside, {"tar", word}, "/home/x")) << word;
+    for (const std::string word : {"-cfpwn.tar", "-la", "-f..", "-C../app"})
+        EXPECT_TRUE(judged(inside, {"tar", word}, "/workspace/app")) << word;
+    EXPECT_FALSE(judged(inside, {"tar", "-cf../../x"}, "/workspace/app"));
+    // Options that are known to stand alone have nothing behind them.
+    for (const std::string word : {"-c", "-vz", "-vzc", "--create"})
+        EXPECT_TRUE(judged(inside, {"tar", word, "/workspace/x"}, "/home/x")) << word;
+    const auto outside = of("outside", "ask");
+    EXPECT_TRUE(judged(outside, {"tar", "-cfpwn.tar"}, "/home/x"));
+    EXPECT_FALSE(judged(outside, {"tar", "-vz", "/workspace/x"}, "/home/x"));
+    EXPECT_FALSE(judged(outside, {"tar", "-cfpwn.tar"}, "/workspace"));
+    // Where it would let something pass, what only may be a path is none.
+    EXPECT_TRUE(judged(of("inside", "deny"), {"tar", "-cf", "/workspace/x"}, "/home/x"));
+    EXPECT_FALSE(judged(of("outside", "allow"), {"tar", "-cf", "/workspace/x"}, "/home/x"));
+}
+
 TEST(DecideTest, DangerousVariablesAreNeverAllowed) {
     Plan plan = plan_of({"git", "status"});
     plan.env = {{"LD_PRELOAD", "/tmp/x.so", false}};
@@ -454,19 +485,60 @@ rules: [{id: deep, action: allow, require: enforce, match: {executable: psql}}]
     Origin origin = origin_of();
     origin.level = Level::kShim;
     EXPECT_EQ(ask(policy, plan_of({"ls"}), origin).action, Action::kAllow);
-    EXPECT_EQ(policy->required(origin), Level::kShim);
+    EXPECT_EQ(policy->required(origin).level, Level::kShim);
     EXPECT_EQ(ask(policy, plan_of({"psql"}), origin).rule, "level");
     EXPECT_EQ(ask(policy, plan_of({"psql"}), origin).action, Action::kDeny);
     origin.level = Level::kObserve;
     const Verdict denied = ask(policy, plan_of({"ls"}), origin);
     EXPECT_EQ(denied.rule, "level");
-    EXPECT_EQ(denied.reason, "this machine guards at level observe, and the policy requires shim");
+    EXPECT_EQ(
+        denied.reason,
+        "this machine guards at level observe, and the policy requires enforce by rule deep"
+    );
     origin.level = Level::kShim;
     origin.profile = "cloud";
-    EXPECT_EQ(policy->required(origin), Level::kEnforce);
+    EXPECT_EQ(policy->required(origin).level, Level::kEnforce);
     EXPECT_EQ(ask(policy, plan_of({"ls"}), origin).action, Action::kDeny);
     origin.level = Level::kEnforce;
     EXPECT_EQ(ask(policy, plan_of({"psql"}), origin).rule, "deep");
+}
+
+TEST(DecideTest, ALevelThatRefusesNothingIsTooLowForARuleThatRequiresMore) {
+    const auto policy = must(R"(version: 1
+default: allow
+require: observe
+rules:
+  - {id: need, action: allow, require: enforce, match: {executable: psql, profile: "cloud*"}}
+  - {id: agents, action: deny, require: shim, match: {agent: "*"}}
+)");
+    Origin origin = origin_of();
+    origin.level = Level::kObserve;
+    EXPECT_EQ(policy->required(origin).level, Level::kObserve) << "neither rule speaks of it";
+    EXPECT_EQ(ask(policy, plan_of({"ls"}), origin).rule, "default");
+    for (const Level level : {Level::kNone, Level::kObserve}) {
+        origin.level = level;
+        origin.agent = "fixer";
+        EXPECT_EQ(policy->required(origin).level, Level::kShim);
+        EXPECT_EQ(policy->required(origin).rule, "agents");
+        origin.profile = "cloud-a";
+        EXPECT_EQ(policy->required(origin).level, Level::kEnforce);
+        EXPECT_EQ(policy->required(origin).rule, "need");
+        // Not only the rule's command: nothing would stop that one.
+        const Verdict denied = ask(policy, plan_of({"ls"}), origin);
+        EXPECT_EQ(denied.rule, "level");
+        EXPECT_EQ(
+            denied.reason,
+            "this machine guards at level " + std::string(to_string(level)) +
+                ", and the policy requires enforce by rule need"
+        );
+        origin = origin_of();
+    }
+    // What can refuse refuses the rule's commands and no others.
+    origin.level = Level::kShim;
+    origin.profile = "cloud-a";
+    EXPECT_EQ(policy->required(origin).level, Level::kObserve);
+    EXPECT_EQ(ask(policy, plan_of({"ls"}), origin).rule, "default");
+    EXPECT_EQ(ask(policy, plan_of({"psql"}), origin).rule, "level");
 }
 
 TEST(DecideTest, AnAskCarriesItsTerms) {

@@ -79,6 +79,9 @@ struct AskPart {
     std::optional<std::uint32_t> quorum;
 };
 
+/// Of a rule: its own, and the file's for the rest.
+AskTerms terms_of(const AskTerms& general, const AskPart& own);
+
 struct Rule {
     std::string id;
     std::string where;  ///< "policy.yaml:12:3"
@@ -126,6 +129,7 @@ struct Policy::State {
     /// Rules, in order, of one program's name, and those that may be of any program.
     std::map<std::string, std::vector<Entry>, std::less<>> by_name;
     std::vector<Entry> general;
+    std::vector<std::uint32_t> requiring;  ///< rules that require a level
     /// Makes a policy of data that was checked.
     static std::shared_ptr<const Policy> make(detail::Rules data);
 };

@@ -70,6 +70,9 @@ private:
     void tell_user(const std::string& line) override {
         (void)send_word({Word::kTrouble, 0, 0, 0, 0, line});
     }
+    void on_command_ended(const std::string& why) override {
+        (void)send_word({Word::kTrouble, 1, 0, 0, 0, why});
+    }
     Result<Launch> read_launch();
     Result<void> make_tools();
     void read_words();

@@ -28,8 +28,9 @@ ExitRecord record_of(const RunFacts& facts) {
                             ::strsignal(end.signal) + ")";
         else if (end.code != 0)
             record.reason = "exit code " + std::to_string(end.code);
-        if (!facts.memory_notice.empty() && !record.reason.empty())
-            record.reason = facts.memory_notice + "; " + record.reason;
+        for (const std::string& why : {facts.memory_notice, facts.ended_by}) {
+            if (!why.empty() && !record.reason.empty()) record.reason = why + "; " + record.reason;
+        }
     } else {
         record.state = EndState::kFailed;
         record.of_berth = true;

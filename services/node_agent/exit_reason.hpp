@@ -16,6 +16,7 @@ struct RunFacts {
     const std::string& early_error;    ///< the sandbox's own complaint
     const std::string& memory_notice;  ///< the kernel killed for want of memory
     const std::string& no_folder;      ///< which folder the command could not begin in, and why
+    const std::string& ended_by;       ///< the rule whose time for the command was over
     bool canceled = false;
     bool timed_out = false;
     bool capped = false;

@@ -64,7 +64,9 @@ void FarGuard::on_input() {
         if (closed) return words_.reset();
         if (!word) return;
         if (word->word == Word::kTrouble) {
-            host_.tell_user(std::string(word->data));
+            const std::string data(word->data);
+            if (word->a == 0) host_.tell_user(data);
+            if (word->a == 1) host_.on_command_ended(data);
             continue;
         }
         if (host_.send_word(*word)) continue;

@@ -86,6 +86,7 @@ Result<void> Guard::prepare(Fd channel) {
 
 Result<void> Guard::seize(pid_t pid) {
     BERTH_ASSIGN(images_, Images::of(pid, keeping_.owner));
+    command_ = pid;
     if (!children_) children_.emplace();
     return tracer_.seize(pid);
 }
@@ -240,6 +241,11 @@ void Guard::start_watching(
         Timed& timed = timed_[tracer_.found_family(pid)];
         timed.pid = pid;
         timed.at = std::chrono::steady_clock::now() + verdict.execution_timeout;
+        timed.why = "ended by rule " + policy::show_plain(verdict.rule) + " after " +
+                    format_duration(verdict.execution_timeout);
+    }
+    for (const auto& [family, timed] : timed_) {  // it comes while the others are ended
+        if (timed.warned && tracer_.is_of(pid, family)) entry.reason = timed.why;
     }
     watched_[pid] = std::move(entry);
 }
@@ -295,11 +301,21 @@ void Guard::watch_times(Time now) {
         }
         const bool warned = std::exchange(timed.warned, true);
         const std::size_t left = tracer_.signal_family(family, warned ? SIGKILL : SIGTERM);
+        if (!warned && left > 0) tell_timed_out(family, timed);
         timed.at = now + (warned ? kKillAgain : grace_);
         // What one of them started while it was killed is killed the next time.
         timed.kills += warned ? 1 : 0;
         one = left == 0 || timed.kills > kMostKills ? timed_.erase(one) : std::next(one);
     }
+}
+
+/// To the audit by the ends that come of it, to the run's user, and to the run's own end.
+void Guard::tell_timed_out(std::uint64_t family, const Timed& timed) {
+    for (auto& [pid, entry] : watched_) {
+        if (tracer_.is_of(pid, family)) entry.reason = timed.why;
+    }
+    host_.tell_user(timed.why + "\n");
+    if (timed.pid == command_) host_.on_command_ended(timed.why);
 }
 
 }  // namespace berth::node

@@ -62,6 +62,7 @@ private:
     struct Timed {
         pid_t pid = 0;  ///< until it ends, whatever it executes meanwhile
         Time at;
+        std::string why;      ///< it was ended, in words
         bool warned = false;  ///< SIGTERM was sent: from here on it ends with the last of them
         int kills = 0;
     };
@@ -128,6 +129,7 @@ private:
     void freeze(const std::string& halt);
     void watch_freezing();
     void watch_times(Time now);
+    void tell_timed_out(std::uint64_t family, const Timed& timed);
     std::filesystem::path held_file(const std::string& id) const;
     AuditEntry entry_of(
         const char* fact,
@@ -152,6 +154,7 @@ private:
     std::optional<ChildWait> children_;     ///< once something is traced
     bool turn_due_ = false;                 ///< what children did gave the loop something to do
     bool baseline_known_ = false;
+    pid_t command_ = 0;                     ///< the run's own
     std::map<pid_t, AuditEntry> watched_;   ///< what began, between its exec and its end
     std::map<std::uint64_t, Timed> timed_;  ///< by the tracer's family
     std::map<std::string, Waiting> waiting_;

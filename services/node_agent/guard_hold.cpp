@@ -8,6 +8,7 @@
 #include <utility>
 
 #include "core/id.hpp"
+#include "core/text.hpp"
 #include "node_agent/guard.hpp"
 #include "node_agent/shim_protocol.hpp"
 
@@ -18,6 +19,18 @@ constexpr milliseconds kAuditPause{50};       // entries travel together
 constexpr milliseconds kSignalLook{100};      // how soon a signal to a held process is felt
 constexpr milliseconds kFreezeLook{5};        // between looks whether all stand still
 constexpr milliseconds kFreezePatience{500};  // then it is told as it is
+constexpr std::size_t kMostParent = 4'096;    // a path
+
+/// Which name of a plan is no text, as a message to whoever decides is; nullptr: none.
+const char* no_text(const policy::Plan& plan) {
+    if (!is_utf8(plan.executable.path)) return "its program's path";
+    if (!is_utf8(plan.script.path)) return "its script's path";
+    if (!is_utf8(plan.cwd)) return "its folder's path";
+    const bool named = std::all_of(plan.env.begin(), plan.env.end(), [](const auto& change) {
+        return is_utf8(change.name);
+    });
+    return named ? nullptr : "the name of a variable that it sets";
+}
 
 }  // namespace
 
@@ -58,6 +71,13 @@ void Guard::ask_next() {
 void Guard::ask(const std::string& id) {
     Waiting& waiting = waiting_.at(id);
     Held& held = waiting.held;
+    if (const char* what = no_text(held.plan); what != nullptr)
+        return reject(
+            id,
+            held.verdict.rule,
+            std::string(what) + " is not UTF-8, so nobody can be asked about it; rename it"
+        );
+    held.plan.parent = policy::show_plain(held.plan.parent, kMostParent);  // for people alone
     if (const auto hashed = images_->hash(waiting.pid, held.plan, waiting.shim); !hashed)
         return reject(id, held.verdict.rule, hashed.error().message);
     held.digest = policy::digest(held.plan);

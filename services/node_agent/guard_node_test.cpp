@@ -429,6 +429,34 @@ TEST(GuardNode, AMachineBelowTheRequiredLevelRunsNothing) {
     EXPECT_NE(ended.end().reason().find("requires"), std::string::npos) << ended.end().reason();
 }
 
+// Where nothing is refused, a rule that wants its command guarded better refuses the run.
+TEST(GuardNode, AMachineThatRefusesNothingRunsNothingForARuleThatRequiresMore) {
+    for (const std::string level : {"none", "observe", "shim", "enforce"}) {
+        World world(level);
+        BERTH_NEEDS_SANDBOX(world.machine);
+        WardenDouble warden(world);
+        warden.set_policy(
+            "version: 1\ndefault: allow\nrules:\n"
+            "  - {id: others, action: deny, require: enforce, match: {user: tom}}\n"
+            "  - {id: need, action: allow, require: enforce, match: {executable: uname}}\n"
+        );
+        world.start_agent();
+        ASSERT_TRUE(world.ask("start", world.command("rn_1", "uname -s; echo $?")));
+        if (level == "none" || level == "observe") {
+            const auto ended = world.ended("rn_1");
+            EXPECT_EQ(ended.end().state(), run::v1::RUN_STATE_FAILED);
+            EXPECT_EQ(
+                ended.end().reason(),
+                "rule need of the org's policy requires that commands are guarded at level "
+                "enforce, and this machine guards at " +
+                    level + "; take a profile with guard: enforce"
+            );
+        } else {
+            EXPECT_EQ(world.output("rn_1").out, level == "shim" ? "126\n" : "Linux\n0\n");
+        }
+    }
+}
+
 TEST(GuardNode, AtLevelShimTheToolsOfThePolicyAreGuarded) {
     World world("shim");
     BERTH_NEEDS_SANDBOX(world.machine);

@@ -240,38 +240,41 @@ TEST(Guard, TheTreeDiesWithItsSupervisor) {
     for (const auto& pid : pids) EXPECT_TRUE(pid.wait_gone(kPatience));
 }
 
-TEST(Guard, ATimedCommandEndsWithAllThatItStarted) {
+TEST(Guard, NobodyIsAskedAboutANameThatIsNoText) {
     GuardedMachine machine(R"(version: 1
 default: allow
-rules:
-  - {id: timed, action: allow, match: {executable: [bash]}, execution_timeout: 1s}
+rules: [{id: ask-id, action: ask, match: {executable: [id, deploy.sh, "x*"]}}]
 )");
     BERTH_NEEDS_SANDBOX(machine);
-    // One that does not hear, one such in a session of its own, and a timed one inside.
-    std::ofstream(machine.dir / "workspace/work") << R"(
-        (trap '' TERM; exec sleep 600) &
-        (trap '' TERM; exec setsid -f sleep 601)
-        bash -c "trap '' TERM; sleep 602; sleep 603" &
-        sleep 604
-        true)";
-    machine.beat();
-    Launch launch = machine.guarded("a", {"sh", "-c", "bash work; echo $?; read line; echo $line"});
-    launch.grace_ms = 300;
-    launch.input = true;
-    machine.start("a", launch);
-    Reader run(machine.folder("a"));
-    ASSERT_TRUE(run.until([&] { return !run.out().empty(); })) << run.err();
-    EXPECT_EQ(run.out(), "143\n") << run.err();
-    // The command itself heard; what it started does not outlive it by more than the grace.
-    for (const AuditEntry& entry : machine.audit("a")) {
-        if (entry.fact != "exec_started" || !entry.executable.ends_with("/sleep")) continue;
-        const auto id = process::ProcessId::of(static_cast<pid_t>(entry.pid));
-        EXPECT_TRUE(!id || id->wait_gone(kPatience)) << entry.argv.back();
-    }
-    run.send({Word::kStdin, 0, 0, 0, 0, "still here\n"});
-    ASSERT_TRUE(run.until_ended());
-    EXPECT_EQ(run.out(), "143\nstill here\n");
-    EXPECT_EQ(run.exit().code, 0);
+    Reader& run = machine.finish_guarded(
+        "a",
+        "n=$(printf 'x\\377'); cp /bin/true $n; ./$n; rm $n; mkdir $n; cd $n; id; echo $?;"
+        "printf '#!/bin/sh\\n' > deploy.sh; chmod +x deploy.sh; cd ..; $n/deploy.sh; env $n=1 id"
+    );
+    EXPECT_EQ(run.exit().code, 126);
+    EXPECT_EQ(run.out(), "126\n");
+    const std::string start = "berth: denied by rule ask-id: ";
+    const std::string end = " is not UTF-8, so nobody can be asked about it; rename it\n";
+    EXPECT_EQ(
+        run.err(),
+        start + "its program's path" + end + start + "its folder's path" + end + start +
+            "its script's path" + end + start + "the name of a variable that it sets" + end
+    );
+}
+
+// Who asked is for people alone, and keeps nobody from being asked about what it starts.
+TEST(Guard, WhoAsksMayHaveAnyName) {
+    GuardedMachine machine(R"(version: 1
+default: allow
+rules: [{id: ask-id, action: ask, match: {executable: id}}]
+)");
+    BERTH_NEEDS_SANDBOX(machine);
+    Reader& run =
+        machine.start_guarded("a", "n=$(printf 'x\\377'); cp /bin/dash $n; ./$n -c 'id; true'");
+    const Held held = machine.held("a");
+    EXPECT_EQ(held.plan.parent, "$'/workspace/x\\xff'");
+    run.send({Word::kCancel, 0, 0, 0, 0, {}});
+    EXPECT_TRUE(run.until_ended());
 }
 
 TEST(Guard, ATimedCommandKeepsItsTimeInWhatItExecutes) {

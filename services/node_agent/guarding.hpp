@@ -30,6 +30,8 @@ public:
     virtual void on_child(pid_t pid, int wait_status) = 0;
     /// For the run's output: something that its user must know.
     virtual void tell_user(const std::string& line) = 0;
+    /// For the run's end: why its own command is being ended.
+    virtual void on_command_ended(const std::string& why) = 0;
 };
 
 /// What berth-init is told of a level: kGuardTraced and so on.

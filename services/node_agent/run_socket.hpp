@@ -37,7 +37,7 @@ enum class Word : char {
     kFrozen = 'f',     ///< a: processes that stand still; data: {halt, mechanism}
     kGone = 'g',  ///< after kFreeze: no process of the run is left; its end is still to be written
     // guard beside -> supervisor, which passes the other words on
-    kTrouble = 't',  ///< data: a line for the run's output
+    kTrouble = 't',  ///< data: a line for the run's output; a is 1: why its command is ended
     // supervisor -> guard beside
     kGreet = 'w',  ///< a node agent came
     // node agent -> supervisor

@@ -393,6 +393,7 @@ void Supervisor::try_finish() {
          early_error_,
          memory_notice_,
          no_folder_,
+         ended_by_,
          canceled_,
          timed_out_,
          capped_}

@@ -56,7 +56,8 @@ private:
     bool send_word(const RunWord& word) override;
     bool has_listener() const override { return static_cast<bool>(client_); }
     void on_child(pid_t pid, int wait_status) override;
-    void tell_user(const std::string& line) override { store(OutStream::kBerth, line); }
+    void tell_user(const std::string& line) override { notices_ += line; }
+    void on_command_ended(const std::string& why) override { ended_by_ = why; }
     void read_output(Source& source);
     bool store(OutStream stream, std::string_view bytes);
     void store_capped(OutStream stream, std::string_view bytes);
@@ -96,7 +97,8 @@ private:
     bool timed_out_ = false;
     std::string memory_notice_;  // the kernel killed for want of memory
     bool memory_notice_due_ = false;
-    std::string notices_;  // lines of Berth's own that are to be stored
+    std::string ended_by_;  // the rule that ended the command
+    std::string notices_;   // lines of Berth's own that are to be stored
     bool capped_ = false;
     bool cap_notice_due_ = false;
     bool ended_ = false;

@@ -195,12 +195,21 @@ std::uint64_t Tracer::found_family(pid_t pid) {
     return families_;
 }
 
+bool Tracer::is_of(const Tracee& tracee, std::uint64_t number) {
+    const Family* family = tracee.family.get();
+    while (family != nullptr && family->number != number) family = family->above.get();
+    return family != nullptr;
+}
+
+bool Tracer::is_of(pid_t pid, std::uint64_t family) const {
+    const auto found = tracees_.find(pid);
+    return found != tracees_.end() && is_of(found->second, family);
+}
+
 std::size_t Tracer::signal_family(std::uint64_t number, int signal) {
     std::size_t count = 0;
     for (const auto& [pid, tracee] : tracees_) {
-        const Family* family = tracee.family.get();
-        while (family != nullptr && family->number != number) family = family->above.get();
-        if (family == nullptr || !is_there(pid)) continue;
+        if (!is_of(tracee, number) || !is_there(pid)) continue;
         ++count;
         // Once per process, whatever threads it has: a handler would run as often.
         if (is_leader(pid)) (void)::kill(pid, signal);

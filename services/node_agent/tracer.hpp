@@ -66,6 +66,7 @@ public:
 
     /// A process and all that it starts from here on are a family; its number.
     std::uint64_t found_family(pid_t pid);
+    bool is_of(pid_t pid, std::uint64_t family) const;
     /// To all of a family, also of those that were founded in it. How many threads it has.
     std::size_t signal_family(std::uint64_t family, int signal);
 
@@ -103,6 +104,7 @@ private:
         std::shared_ptr<const Family> family;
     };
 
+    static bool is_of(const Tracee& tracee, std::uint64_t number);
     void on_stop(pid_t pid, int status);
     void on_event(pid_t pid, Tracee& tracee, int event, int signal);
     void on_exec(pid_t pid, Tracee& tracee);

@@ -289,13 +289,18 @@ Result<Launch::Guard> WardenLink::guard_for(const v1::Start& spec) const {
     origin.run = spec.run();
     origin.level = settings_.guard;
     // Below it nothing is judged, or not as the policy wants it: nothing runs.
-    if (policy_ && policy_->required(origin) > origin.level)
+    const policy::Required wanted = policy_ ? policy_->required(origin) : policy::Required{};
+    if (wanted.level > origin.level) {
+        const std::string level(policy::to_string(wanted.level));
+        const std::string rule =
+            wanted.rule.empty() ? "" : "rule " + std::string(wanted.rule) + " of ";
         return conflict(
             "level_required",
-            "the org's policy requires that commands are guarded at level " +
-                std::string(policy::to_string(policy_->required(origin))) +
-                ", and this machine guards at " + std::string(policy::to_string(origin.level))
+            rule + "the org's policy requires that commands are guarded at level " + level +
+                ", and this machine guards at " + std::string(policy::to_string(origin.level)) +
+                "; take a profile with guard: " + level
         );
+    }
     if (settings_.guard == policy::Level::kNone) return guard;
     guard.level = std::string(policy::to_string(settings_.guard));
     guard.folder = folder().string();

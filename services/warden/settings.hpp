@@ -5,6 +5,7 @@
 #include <cstddef>
 
 #include "core/time.hpp"
+#include "policy/policy.hpp"
 
 namespace berth::warden {
 
@@ -14,16 +15,16 @@ inline constexpr milliseconds kBeatEvery{2'000};
 inline constexpr milliseconds kDeadlinesEvery{250};
 /// Approvals whose deadline one look takes; more wait for the next.
 inline constexpr int kDeadlineBatch = 200;
-/// An ask whose terms name no time; a day is the longest that anybody is waited for without saying
-/// "wait".
+/// An ask whose terms name no time.
 inline constexpr std::chrono::minutes kDefaultTimeout{10};
-inline constexpr std::chrono::hours kMaxTimeout{24 * 30};
+/// A policy says no more; a machine might.
+inline constexpr std::chrono::hours kMaxTimeout = policy::kMaxAskTimeout;
 /// A machine that is away takes its decisions later; within the age of its command stream.
 inline constexpr std::chrono::minutes kDecideDeadline{30};
 /// A machine silent for longer is not waited for by a new halt, unless a lease names it.
 inline constexpr seconds kMachineSilence{60};
+inline constexpr std::size_t kMaxPolicyText = policy::kMaxPolicyBytes;
 /// What travels as one message of the bus (1 MiB) with room for headers.
-inline constexpr std::size_t kMaxPolicyText = 700U << 10U;
 inline constexpr std::size_t kMaxAsk = 900U << 10U;
 inline constexpr int kMaxRecords = 1'000;
 /// What a machine tells of later than this is taken as of then.
