@@ -121,7 +121,7 @@ Result<Json> halt_body(const Arguments& arguments) {
 
 Result<std::string> audit_query(const Arguments& arguments) {
     std::string path = "/v1/audit?limit=" + net::percent_encode(arguments.get("limit", "50"));
-    for (const char* name : {"user", "run", "fact"}) {
+    for (const char* name : {"user", "run", "fact", "cursor"}) {
         if (arguments.has(name))
             path += fmt::format("&{}={}", name, net::percent_encode(arguments.get(name)));
     }
@@ -162,6 +162,7 @@ int query_audit(const Context& context, Api& api, const Arguments& arguments) {
     }
     if (rows.size() == 1) context.progress("nothing is recorded of that");
     if (rows.size() > 1) context.print(table(rows, context.color()));
+    tell_more(context, reply->next_cursor());
     return 0;
 }
 
