@@ -79,11 +79,12 @@ std::vector<Command> guard_group() {
          "is revoked, what was remembered is void, and nothing new starts until somebody else "
          "resumes\n"
          "it ('berth resume <halt>'). Lists the machines that have not confirmed; exits with 1 "
-         "then.\n"
+         "then,\n"
+         "and where nothing of that owner or agent ran. A machine that is not known is refused.\n"
          "For approvers and admins.",
          {{"owner", "user", "Only what this user runs"},
           {"agent", "agent", "Only what this agent runs"},
-          {"machine", "machine", "Only this machine"},
+          {"machine", "machine", "Only this machine, by its id or the lease that holds it"},
           {"reason", "text", "Why, in one line", 'm'},
           {"wait", "duration", "Wait that long for every machine to confirm (default 5s)", 'w'},
           {"list", "", "Show the halts in force instead", 'l'},
