@@ -83,6 +83,7 @@ int show_list(const Context& context, Api& api, const Arguments& arguments) {
     const std::string state =
         arguments.get("state", arguments.has("all") ? std::string_view() : "pending");
     if (!state.empty()) path += "&state=" + net::percent_encode(state);
+    if (arguments.has("cursor")) path += "&cursor=" + net::percent_encode(arguments.get("cursor"));
     const auto reply = api.ask<warden::v1::ApprovalsReply>("GET", path);
     if (!reply) return fail(context, reply.error());
     if (context.json()) {
@@ -107,6 +108,7 @@ int show_list(const Context& context, Api& api, const Arguments& arguments) {
         );
     }
     context.print(table(rows, context.color()));
+    tell_more(context, reply->next_cursor());
     return 0;
 }
 
@@ -282,9 +284,10 @@ int run_grants(Context& context, const Arguments& arguments) {
         );
         return 0;
     }
-    const auto reply = api.ask<warden::v1::GrantsReply>(
-        "GET", std::string("/v1/grants?limit=100") + (arguments.has("all") ? "&all=true" : "")
-    );
+    std::string path = "/v1/grants?limit=" + net::percent_encode(arguments.get("limit", "50"));
+    if (arguments.has("all")) path += "&all=true";
+    if (arguments.has("cursor")) path += "&cursor=" + net::percent_encode(arguments.get("cursor"));
+    const auto reply = api.ask<warden::v1::GrantsReply>("GET", path);
     if (!reply) return fail(context, reply.error());
     if (context.json()) {
         context.print(to_json(*reply) + "\n");
@@ -306,6 +309,7 @@ int run_grants(Context& context, const Arguments& arguments) {
         );
     }
     context.print(table(rows, context.color()));
+    tell_more(context, reply->next_cursor());
     return 0;
 }
 

@@ -22,7 +22,8 @@ std::vector<Command> guard_group() {
          "With --watch each change is printed as it comes, until Ctrl-C.",
          {{"all", "", "Those that are decided too", 'a'},
           {"state", "state", "Only these: pending, approved, denied, expired, revoked, abandoned"},
-          {"limit", "number", "At most this many (default 50)"},
+          {"limit", "number", "At most this many, 1 to 100 (default 50)"},
+          {"cursor", "text", "Continue where the last page ended"},
           {"watch", "", "Follow every change", 'w'}},
          0,
          1,
@@ -62,7 +63,10 @@ std::vector<Command> guard_group() {
          "",
          "Show approvals that are remembered, or take one back",
          "For approvers the org's, else your own.",
-         {{"all", "", "Those that have ended too", 'a'}, {"revoke", "grant", "Take this one back"}},
+         {{"all", "", "Those that have ended too", 'a'},
+          {"limit", "number", "At most this many, 1 to 100 (default 50)"},
+          {"cursor", "text", "Continue where the last page ended"},
+          {"revoke", "grant", "Take this one back"}},
          0,
          0,
          false,
@@ -75,11 +79,12 @@ std::vector<Command> guard_group() {
          "is revoked, what was remembered is void, and nothing new starts until somebody else "
          "resumes\n"
          "it ('berth resume <halt>'). Lists the machines that have not confirmed; exits with 1 "
-         "then.\n"
+         "then,\n"
+         "and where nothing of that owner or agent ran. A machine that is not known is refused.\n"
          "For approvers and admins.",
          {{"owner", "user", "Only what this user runs"},
           {"agent", "agent", "Only what this agent runs"},
-          {"machine", "machine", "Only this machine"},
+          {"machine", "machine", "Only this machine, by its id or the lease that holds it"},
           {"reason", "text", "Why, in one line", 'm'},
           {"wait", "duration", "Wait that long for every machine to confirm (default 5s)", 'w'},
           {"list", "", "Show the halts in force instead", 'l'},
@@ -100,7 +105,8 @@ std::vector<Command> guard_group() {
           {"fact", "fact", "query: such as exec_denied, approval_decided, halted"},
           {"since", "time", "query: not before, like 2h or 2026-01-31T09:00:00Z"},
           {"until", "time", "query: before, likewise"},
-          {"limit", "number", "query: at most this many (default 50)"},
+          {"limit", "number", "query: at most this many, 1 to 100 (default 50)"},
+          {"cursor", "text", "query: continue where the last page ended"},
           {"from", "number", "export: begin at this record"}},
          1,
          1,

@@ -128,6 +128,11 @@ int fail(const Context& context, const Error& error) {
 
 void Context::print(std::string_view text) const { write_all(STDOUT_FILENO, text); }
 
+void tell_more(const Context& context, const std::string& next_cursor) {
+    if (!next_cursor.empty())
+        context.progress(fmt::format("there are more: --cursor {}", next_cursor));
+}
+
 std::string table(const std::vector<std::vector<std::string>>& rows, bool color) {
     std::vector<std::size_t> widths;
     for (const auto& row : rows) {

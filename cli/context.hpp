@@ -71,6 +71,9 @@ int fail(const Context& context, const Error& error);
 /// A list on a terminal: at most as many pages, of 100 entries each.
 inline constexpr int kMaxPages = 100;
 
+/// Where a list goes on, on stderr; nothing where it does not.
+void tell_more(const Context& context, const std::string& next_cursor);
+
 /// Aligned columns; the first row is the heading.
 std::string table(const std::vector<std::vector<std::string>>& rows, bool color);
 

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <thread>
 
 #include "berth/warden/v1/warden.pb.h"
@@ -84,9 +85,32 @@ Result<Halt> await_confirmed(Api& api, Halt halt, milliseconds wait) {
     return halt;
 }
 
+// A name is not checked as a machine's is: who has nothing running may be halted in advance. A name
+// that was mistyped looks the same, so it must be seen that nothing was stopped.
+bool stopped_nothing(const Halt& halt) {
+    if (halt.scope() != warden::v1::HALT_SCOPE_OWNER &&
+        halt.scope() != warden::v1::HALT_SCOPE_AGENT)
+        return false;
+    return halt.waiting_for().empty() &&
+           std::all_of(halt.answers().begin(), halt.answers().end(), [](const auto& answer) {
+               return answer.frozen() == 0 && answer.killed() == 0;
+           });
+}
+
 void show_halt(const Context& context, const Halt& halt) {
-    if (context.json()) return context.print(to_json(halt) + "\n");
-    std::string out = fmt::format("{} {} is halted\n", halt.id(), scope_of(halt));
+    const std::string nothing = fmt::format(
+        "NOTHING WAS STOPPED: no machine runs anything of {}. If the name is right, nothing of it "
+        "starts from now on",
+        scope_of(halt)
+    );
+    if (context.json()) {
+        context.print(to_json(halt) + "\n");
+        if (stopped_nothing(halt)) context.complain(nothing);
+        return;
+    }
+    std::string out = stopped_nothing(halt)
+                          ? nothing + "\n"
+                          : fmt::format("{} {} is halted\n", halt.id(), scope_of(halt));
     std::vector<std::vector<std::string>> rows = {
         {"MACHINE", "FROZE BY", "FROZEN", "ENDED", "ERROR"}};
     for (const auto& answer : halt.answers()) {
@@ -121,7 +145,7 @@ Result<Json> halt_body(const Arguments& arguments) {
 
 Result<std::string> audit_query(const Arguments& arguments) {
     std::string path = "/v1/audit?limit=" + net::percent_encode(arguments.get("limit", "50"));
-    for (const char* name : {"user", "run", "fact"}) {
+    for (const char* name : {"user", "run", "fact", "cursor"}) {
         if (arguments.has(name))
             path += fmt::format("&{}={}", name, net::percent_encode(arguments.get(name)));
     }
@@ -162,6 +186,7 @@ int query_audit(const Context& context, Api& api, const Arguments& arguments) {
     }
     if (rows.size() == 1) context.progress("nothing is recorded of that");
     if (rows.size() > 1) context.print(table(rows, context.color()));
+    tell_more(context, reply->next_cursor());
     return 0;
 }
 
@@ -205,7 +230,7 @@ int run_halt(Context& context, const Arguments& arguments) {
     if (!halt) context.complain(halt.error());
     const Halt& known = halt ? *halt : *pressed;
     show_halt(context, known);
-    return known.waiting_for().empty() && halt ? 0 : 1;
+    return known.waiting_for().empty() && halt && !stopped_nothing(known) ? 0 : 1;
 }
 
 int resume_halt(Context& context, const Arguments& arguments) {

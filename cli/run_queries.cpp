@@ -35,8 +35,7 @@ int run_runs(Context& context, const Arguments& arguments) {
     }
     if (rows.size() > 1) context.print(table(rows, context.color()));
     if (rows.size() == 1) context.progress("there are no runs; 'berth run -- <command>' makes one");
-    if (!reply->next_cursor().empty())
-        context.progress(fmt::format("there are more: --cursor {}", reply->next_cursor()));
+    tell_more(context, reply->next_cursor());
     return 0;
 }
 

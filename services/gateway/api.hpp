@@ -24,6 +24,7 @@
 #include "net/http_server.hpp"
 #include "net/router.hpp"
 #include "service/refusal_count.hpp"
+#include "store/outbox.hpp"
 
 namespace berth::gateway {
 
@@ -44,6 +45,7 @@ struct Api {
     AddressLimit& bundles;             ///< GET /v1/nodes/bundle
     AddressLimit& sign_ins;            ///< POST /v1/sign_in/{provider}
     service::RefusalCount& strangers;  ///< as the audit is told of them
+    store::Relay* relay;               ///< for rows just committed; may be none
 };
 
 /// One authenticated request. Shared by the callbacks that may answer it; it is answered once.

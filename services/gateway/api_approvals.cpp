@@ -19,6 +19,13 @@ Result<warden::v1::GrantScope> read_grant_scope(const std::string& text) {
     return invalid("bad_scope", "'scope' must be once, session, times or until", "scope");
 }
 
+/// Which of the gateway's own clients it was; a chat platform is its bridge's word alone.
+Result<std::string> read_surface(const std::string& text) {
+    if (text.empty()) return std::string("api");
+    if (text == "api" || text == "cli" || text == "web") return text;
+    return invalid("bad_surface", "'surface' must be api, cli or web", "surface");
+}
+
 Result<warden::v1::ApprovalState> read_state(const net::Query& query) {
     const auto text = query.get("state");
     if (!text) return warden::v1::APPROVAL_STATE_UNSPECIFIED;
@@ -78,12 +85,14 @@ void decide_approval(Api& api, const CallPtr& call) {
     if (!id) return call->fail(id.error());
     const auto scope = read_grant_scope(body.scope());
     if (!scope) return call->fail(scope.error());
+    auto surface = read_surface(body.surface());
+    if (!surface) return call->fail(surface.error());
     warden::v1::Decide command;
     fill_actor(call->principal, *command.mutable_actor());
     command.set_approval(call->param("id"));
     command.set_approve(body.approve());
     command.set_comment(body.comment());
-    command.set_surface(body.surface().empty() ? "api" : body.surface());
+    command.set_surface(std::move(*surface));
     command.set_revision(body.revision());
     command.set_scope(*scope);
     command.set_times(body.times());

@@ -121,8 +121,13 @@ void change_user(Api& api, const CallPtr& call) {
     if (body.has_disabled()) disabled = body.disabled();
     on_worker(api, call, [&api, call, disabled, roles = std::move(*roles)] {
         const std::string& name = call->param("name");
-        const auto done = repo::change_user(api.pool, call->principal.org, name, roles, disabled);
+        service::Context cause;
+        cause.now = Clock::system().now();
+        cause.command_id = make_ulid(cause.now, Random::system());
+        cause.correlation_id = cause.command_id;
+        auto done = repo::change_user(api.pool, call->principal.org, name, roles, disabled, cause);
         if (!done) return call->fail(done.error());
+        if (api.relay != nullptr) api.relay->publish_committed({std::move(*done)});
         api.auth.forget_user(call->principal.org, name);
         api.streams.look_at_user(call->principal.org, name);
         told(call, "a user was changed", name);

@@ -16,7 +16,8 @@ public:
     )
         : asker_(std::move(asker)),
           gateway_(
-              std::move(settings), {runtime.bus(), *asker_, runtime.pool(), runtime.metrics()}
+              std::move(settings),
+              {runtime.bus(), *asker_, runtime.pool(), runtime.metrics(), &runtime.relay()}
           ),
           handlers_(runtime.make_handlers()) {
         bind_chat(*handlers_, runtime.pool());

@@ -161,7 +161,8 @@ Result<void> Gateway::Impl::prepare() {
         enrolments,
         bundles,
         sign_ins,
-        strangers});
+        strangers,
+        parts.relay});
     return import_bootstrap_token();
 }
 

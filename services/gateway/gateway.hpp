@@ -9,6 +9,7 @@
 #include "bus/connection.hpp"
 #include "gateway/settings.hpp"
 #include "metrics/metrics.hpp"
+#include "store/outbox.hpp"
 #include "store/postgres.hpp"
 
 namespace berth::gateway {
@@ -21,6 +22,7 @@ public:
         bus::Asker& asker;
         store::Pool& pool;
         metrics::Registry& metrics;
+        store::Relay* relay = nullptr;  ///< none: the background of others' sends what is told
     };
     Gateway(GatewaySettings settings, Parts parts);
     ~Gateway();

@@ -10,6 +10,7 @@
 #include "berth/gateway/v1/gateway.pb.h"
 #include "berth/lease/v1/lease.pb.h"
 #include "berth/run/v1/run.pb.h"
+#include "berth/warden/v1/warden.pb.h"
 #include "core/json.hpp"
 #include "gateway/test_world.hpp"
 #include "identity/token.hpp"
@@ -336,6 +337,26 @@ TEST(GatewayTest, ShowsWhoIsAlive) {
         body = world.get("/v1/status").body;
     EXPECT_NE(body.find("\"name\":\"lease\",\"instance\":\"i1\",\"ready\":true"), std::string::npos)
         << body;
+}
+
+// The audit says where a decision was made; what a chat platform's was is its bridge's to say.
+TEST(GatewayTest, AClientNamesNoSurfaceButItsOwn) {
+    World world;
+    const auto decide = [&](const std::string& more) {
+        return world.post("/v1/approvals/ap_1/decide", R"({"approve":true)" + more + "}");
+    };
+    const auto refused = decide(R"(,"surface":"slack")");
+    EXPECT_EQ(refused.status, 400) << refused.body;
+    EXPECT_EQ(world.code(refused), "bad_surface");
+    EXPECT_EQ(Json::parse(refused.body)->string_or("field", ""), "surface");
+    EXPECT_EQ(world.asks(), 0U);
+    for (const auto& [more, wanted] : std::vector<std::pair<std::string, std::string>>{
+             {"", "api"}, {R"(,"surface":"cli")", "cli"}, {R"(,"surface":"web")", "web"}}) {
+        EXPECT_EQ(decide(more).status, 200);
+        warden::v1::Decide command;
+        ASSERT_TRUE(command.ParseFromString(world.last().payload));
+        EXPECT_EQ(command.surface(), wanted);
+    }
 }
 
 }  // namespace

@@ -43,6 +43,11 @@ CREATE INDEX tokens_live ON tokens (org, id) WHERE revoked_at IS NULL;
     return sql;
 }
 
+// A change of a user is told, in order.
+constexpr std::string_view kFourthMigration = R"(
+ALTER TABLE users ADD COLUMN revision bigint NOT NULL DEFAULT 0;
+)";
+
 // Users had no roles of their own: they get those of their tokens.
 constexpr std::string_view kSecondMigration = R"(
 ALTER TABLE users ADD COLUMN roles text NOT NULL DEFAULT '', ADD COLUMN disabled_at timestamptz;
@@ -162,10 +167,11 @@ Result<std::optional<TokenRow>> read_live(const Result<store::Rows>& rows) {
 }  // namespace
 
 std::span<const store::Migration> migrations() {
-    static const std::array<store::Migration, 3> list{
+    static const std::array<store::Migration, 4> list{
         {{1, "orgs, users and tokens", first_migration()},
          {2, "roles of users, identities and sign-ins", kSecondMigration},
-         {3, "chat identities", kThirdMigration}}};
+         {3, "chat identities", kThirdMigration},
+         {4, "revisions of users", kFourthMigration}}};
     return list;
 }
 

@@ -4,7 +4,9 @@
 
 #include <algorithm>
 
+#include "berth/gateway/v1/gateway.pb.h"
 #include "gateway/roles.hpp"
+#include "service/proto_time.hpp"
 
 namespace berth::gateway::repo {
 namespace {
@@ -32,8 +34,9 @@ constexpr Statement kAdd{
 constexpr Statement kLockOrg{"SELECT 1 FROM orgs WHERE name = $1 FOR UPDATE", "lock_org"};
 constexpr Statement kChange{
     "UPDATE users SET roles = CASE WHEN $3 = '' THEN roles ELSE $3 END, disabled_at = CASE WHEN "
-    "$4::boolean IS NULL THEN disabled_at WHEN $4::boolean THEN coalesce(disabled_at, now()) END "
-    "WHERE org = $1 AND name = $2",
+    "$4::boolean IS NULL THEN disabled_at WHEN $4::boolean THEN coalesce(disabled_at, now()) END, "
+    "revision = revision + 1 WHERE org = $1 AND name = $2 RETURNING org, name, roles, disabled_at "
+    "IS NOT NULL AS disabled, created_at, revision",
     "change_user"};
 constexpr Statement kAdmins{
     "SELECT count(*) FROM users WHERE org = $1 AND disabled_at IS NULL AND 'admin' = "
@@ -119,6 +122,23 @@ Error no_user(const std::string& name) {
     return not_found("user_not_found", "there is no user '" + name + "'");
 }
 
+store::OutboxMessage changed_event(
+    const service::Context& cause, const UserRow& user, std::int64_t revision
+) {
+    v1::UserChanged fact;
+    fact.mutable_user()->set_name(user.name);
+    fact.mutable_user()->set_org(user.org);
+    for (const auto& role : user.roles) fact.mutable_user()->add_roles(role);
+    fact.mutable_user()->set_disabled(user.disabled);
+    *fact.mutable_user()->mutable_created_at() = service::to_timestamp(user.created_at);
+    fact.set_revision(static_cast<std::uint64_t>(revision));
+    auto event = service::make_event(
+        cause, "gateway", user.org, "user", "changed", user.name, fact.revision(), fact
+    );
+    event.entity = "user/" + user.org + "/" + user.name;  // names are of one org each
+    return event;
+}
+
 // The user of a sign-in: the linked one, or a new one where that is allowed.
 Result<std::string> user_of(store::Transaction& tx, const SignedIn& who, const std::string& org) {
     const auto& [provider, subject, login] = who.identity;
@@ -190,25 +210,28 @@ Result<void> add_user(
     });
 }
 
-Result<void> change_user(
+Result<store::OutboxMessage> change_user(
     store::Pool& pool,
     const std::string& org,
     const std::string& name,
     const std::vector<std::string>& roles,
-    std::optional<bool> disabled
+    std::optional<bool> disabled,
+    const service::Context& cause
 ) {
-    return pool.transact([&](store::Transaction& tx) -> Result<void> {
+    return pool.transact([&](store::Transaction& tx) -> Result<store::OutboxMessage> {
         BERTH_TRY(tx.exec(kLockOrg, {org}));
         BERTH_ASSIGN(
             const auto rows, tx.exec(kChange, {org, name, join_roles(roles), Param(disabled)})
         );
-        if (rows.affected() == 0) return no_user(name);
+        if (rows.empty()) return no_user(name);
         BERTH_ASSIGN(const auto admins, tx.exec(kAdmins, {org}));
         if (admins[0].int64(0) == 0)
             return conflict(
                 "last_admin", "'" + name + "' is the only admin; make another user admin first"
             );
-        return {};
+        auto event = changed_event(cause, read(rows[0]), rows[0].int64("revision"));
+        BERTH_TRY(store::Outbox::add(tx, event));
+        return event;
     });
 }
 

@@ -7,6 +7,8 @@
 #include <vector>
 
 #include "gateway/repo.hpp"
+#include "service/handlers.hpp"
+#include "store/outbox.hpp"
 
 namespace berth::gateway {
 
@@ -50,13 +52,14 @@ Result<void> add_user(
     const std::vector<std::string>& roles
 );
 /// Roles where there are any, disabled where it is said. Errors: "user_not_found", "last_admin": an
-/// org without one could never be mended.
-Result<void> change_user(
+/// org without one could never be mended. Gives the event of it, which stands in the outbox.
+Result<store::OutboxMessage> change_user(
     store::Pool& pool,
     const std::string& org,
     const std::string& name,
     const std::vector<std::string>& roles,
-    std::optional<bool> disabled
+    std::optional<bool> disabled,
+    const service::Context& cause
 );
 /// Errors: "user_not_found", "identity_taken".
 Result<void> link_identity(

@@ -121,6 +121,21 @@ TEST(UsersTest, AreAddedChangedDisabledAndListed) {
     ASSERT_EQ(change("olga", R"({"disabled":false})").status, 200);
     EXPECT_EQ(world.get("/v1/whoami", &token).status, 200);
 
+    // Each change is told, in order.
+    const auto told = world.pool.exec_autocommit(
+        "SELECT subject, payload FROM outbox WHERE entity = 'user/default/olga' ORDER BY id"
+    );
+    ASSERT_TRUE(told);
+    ASSERT_EQ(told->size(), 4U);
+    for (std::size_t i = 0; i < told->size(); ++i) {
+        EXPECT_EQ((*told)[i].text(0), "berth.evt.default.gateway.user.changed.olga");
+        v1::UserChanged fact;
+        ASSERT_TRUE(fact.ParseFromString((*told)[i].bytes(1)));
+        EXPECT_EQ(fact.revision(), i + 1);
+        EXPECT_EQ(fact.user().disabled(), i == 2);
+        EXPECT_EQ(fact.user().roles(0), i == 0 ? "viewer" : "operator");
+    }
+
     EXPECT_EQ(world.code(change("nobody", "{}")), "user_not_found");
     EXPECT_EQ(world.code(change("admin", R"({"roles":["viewer"]})")), "last_admin");
     EXPECT_EQ(world.code(change("admin", R"({"disabled":true})")), "last_admin");

@@ -70,6 +70,40 @@ Error decided_error(const v1::Approval& body) {
     );
 }
 
+/// What is remembered where nothing is said of it is nothing: the absent is "once".
+v1::GrantScope scope_of(v1::GrantScope scope) {
+    return scope == v1::GRANT_SCOPE_UNSPECIFIED ? v1::GRANT_SCOPE_ONCE : scope;
+}
+
+/// True where the click asks for just what the vote did.
+bool says_the_same(const v1::Vote& vote, const Click& click, const v1::Approval& body) {
+    if (vote.approve() != click.approve) return false;
+    if (!click.approve) return true;
+    if (scope_of(vote.scope()) != scope_of(click.scope) || !std::equal(
+                                                               vote.argv_pattern().begin(),
+                                                               vote.argv_pattern().end(),
+                                                               click.argv_pattern.begin(),
+                                                               click.argv_pattern.end()
+                                                           ))
+        return false;
+    if (click.scope == v1::GRANT_SCOPE_TIMES && vote.times() != click.times) return false;
+    if (click.scope == v1::GRANT_SCOPE_UNTIL &&
+        (!click.until || vote.until().SerializeAsString() != click.until->SerializeAsString()))
+        return false;
+    const auto& argv = body.plan().argv();
+    return click.edited_argv.empty() ||
+           std::equal(argv.begin(), argv.end(), click.edited_argv.begin(), click.edited_argv.end());
+}
+
+/// Somebody says more than he did when it was decided.
+Error said_error(const v1::Approval& body) {
+    Error error = decided_error(body);
+    error.message += body.grant().empty() ? ", for this one time and as it was shown"
+                                          : ", and is remembered as " + body.grant();
+    error.message += "; nothing else was done";
+    return error;
+}
+
 bool past(const v1::Approval& body, WallTime now) {
     return body.has_deadline() && now >= service::to_wall_time(body.deadline());
 }
@@ -98,8 +132,11 @@ ClickResult click(Record& record, const Click& click) {
     const bool stands =
         record.pending() || body.state() == (click.approve ? ApprovalState::APPROVAL_STATE_APPROVED
                                                            : ApprovalState::APPROVAL_STATE_DENIED);
-    if (before != nullptr && before->approve() == click.approve && stands)
-        return {ClickEffect::kRepeated, std::nullopt};
+    if (before != nullptr && before->approve() == click.approve && stands) {
+        if (record.pending() || says_the_same(*before, click, body))
+            return {ClickEffect::kRepeated, std::nullopt};
+        return refused(said_error(body));
+    }
     if (body.state() == ApprovalState::APPROVAL_STATE_EXPIRED) return refused(expired_error(body));
     if (!record.pending()) return refused(decided_error(body));
     if (click.user == body.origin().user())
@@ -128,6 +165,13 @@ ClickResult click(Record& record, const Click& click) {
     vote.set_comment(click.comment);
     vote.set_surface(click.surface);
     *vote.mutable_at() = service::to_timestamp(click.now);
+    if (click.approve && scope_of(click.scope) != v1::GRANT_SCOPE_ONCE) {
+        vote.set_scope(click.scope);
+        if (click.scope == v1::GRANT_SCOPE_TIMES) vote.set_times(click.times);
+        if (click.scope == v1::GRANT_SCOPE_UNTIL && click.until)
+            *vote.mutable_until() = *click.until;
+        vote.mutable_argv_pattern()->Assign(click.argv_pattern.begin(), click.argv_pattern.end());
+    }
     if (!click.approve) {
         end(record, ApprovalState::APPROVAL_STATE_DENIED, click.user, click.comment, click.now);
         return {ClickEffect::kDecided, std::nullopt};
@@ -139,6 +183,18 @@ ClickResult click(Record& record, const Click& click) {
     }
     body.set_revision(body.revision() + 1);
     return {ClickEffect::kVoted, std::nullopt};
+}
+
+bool drop_votes(Record& record, std::string_view user) {
+    if (!record.pending()) return false;
+    auto& votes = *record.body.mutable_votes();
+    const auto rest = std::remove_if(votes.begin(), votes.end(), [&](const v1::Vote& vote) {
+        return vote.user() == user;
+    });
+    if (rest == votes.end()) return false;
+    votes.erase(rest, votes.end());
+    record.body.set_revision(record.body.revision() + 1);
+    return true;
 }
 
 DeadlineEffect deadline_passed(Record& record, WallTime now) {

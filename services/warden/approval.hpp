@@ -6,6 +6,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "berth/warden/v1/warden.pb.h"
 #include "core/result.hpp"
@@ -36,10 +37,17 @@ struct Click {
     std::string surface;
     std::uint64_t revision = 0;  ///< that the card showed; 0: any
     WallTime now;
+    /// Of an approval: what else it is to allow, and the form that it is to be executed in (empty:
+    /// as it was asked for).
+    v1::GrantScope scope = v1::GRANT_SCOPE_ONCE;
+    std::uint32_t times = 0;
+    std::optional<google::protobuf::Timestamp> until;
+    std::vector<std::string> argv_pattern;
+    std::vector<std::string> edited_argv;
 };
 enum class ClickEffect {
     kRefused,   ///< nothing changed
-    kRepeated,  ///< the same voter said the same before: the stored answer
+    kRepeated,  ///< the same voter said just the same before: the stored answer
     kVoted,     ///< counted; more approvals are needed
     kDecided,   ///< approved or denied now
     kExpired,   ///< the click found the deadline passed: expired now, and refused
@@ -49,8 +57,11 @@ struct ClickResult {
     std::optional<Error> refusal;  ///< of kRefused and kExpired
 };
 /// The first decision stands. Errors: not_approver, self_approval, not_in_group, stale,
-/// already_decided (naming who), approval_expired.
+/// already_decided (naming who, or what more than was decided is not done), approval_expired.
 ClickResult click(Record& record, const Click& click);
+/// Takes back the votes of somebody who may no longer decide, where nothing is decided yet. False
+/// where there are none.
+bool drop_votes(Record& record, std::string_view user);
 
 enum class DeadlineEffect { kNothing, kExpired, kReminded, kEscalated };
 /// What passing the deadline does: denies as expired, goes on waiting, or asks the next group

@@ -52,6 +52,29 @@ Result<void> check_pattern(const v1::Decide& decide, const v1::Plan& plan) {
     return {};
 }
 
+template <typename Names>
+bool holds(const Names& names, const std::string& name) {
+    return std::find(names.begin(), names.end(), name) != names.end();
+}
+
+/// By the groups of now: of those that were asked when it was made, and that are asked still, in
+/// turn at least, one has `user` among its members.
+bool still_asked(
+    const v1::AskTerms& terms,
+    const v1::Approval& made_by,
+    const std::string& user,
+    const policy::Policy& rules
+) {
+    return std::any_of(
+        made_by.group().begin(),
+        made_by.group().end(),
+        [&](const std::string& name) {
+            return (holds(terms.approvers(), name) || holds(terms.escalate_to(), name)) &&
+                   is_member(rules, name, user);
+        }
+    );
+}
+
 template <typename Drops>
 bool sets_none(const v1::Plan& plan, const Drops& drops) {
     return std::none_of(plan.env().begin(), plan.env().end(), [&](const v1::EnvChange& change) {
@@ -162,6 +185,14 @@ bool matches(const v1::Grant& grant, const v1::Plan& plan, const v1::Origin& ori
     return true;
 }
 
+bool is_member(const policy::Policy& rules, const std::string& name, const std::string& user) {
+    if (name == "user:" + user) return true;
+    const auto members = rules.group(name);
+    return members && std::any_of(members->begin(), members->end(), [&](const std::string& each) {
+               return each == user || each == "user:" + user;
+           });
+}
+
 bool reaches(
     const v1::Grant& grant,
     const v1::Approval& made_by,
@@ -173,7 +204,10 @@ bool reaches(
     const auto& then = made_by.terms().approvers();
     if (terms.quorum() > 1 ||
         (terms.approvers_size() > 0 &&
-         !std::equal(terms.approvers().begin(), terms.approvers().end(), then.begin(), then.end())))
+         (!std::equal(
+              terms.approvers().begin(), terms.approvers().end(), then.begin(), then.end()
+          ) ||
+          !still_asked(terms, made_by, grant.made_by(), rules))))
         return false;
     return !grant.digest().empty() ||
            (sets_none(asked.plan(), [&](const std::string& name) { return rules.drops(name); }) &&

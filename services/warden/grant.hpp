@@ -23,13 +23,16 @@ bool usable(const v1::Grant& grant, WallTime now);
 /// True where it allows this plan for who asks.
 bool matches(const v1::Grant& grant, const v1::Plan& plan, const v1::Origin& origin, WallTime now);
 /// And still does: the rule that asks now is none that became stricter than the one of the approval
-/// it was made by, and by a pattern neither another script nor a variable of the policy's comes in.
+/// it was made by, who made it is still of those it asks, and by a pattern neither another script
+/// nor a variable of the policy's comes in.
 bool reaches(
     const v1::Grant& grant,
     const v1::Approval& made_by,
     const v1::Approval& asked,
     const policy::Policy& rules
 );
+/// True for somebody of the group `name`, or whom "user:<name>" names.
+bool is_member(const policy::Policy& rules, const std::string& name, const std::string& user);
 /// Counts one use. True where it was the last.
 bool use(v1::Grant& grant, WallTime now);
 /// Takes it back; false where it had ended.

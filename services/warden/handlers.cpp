@@ -36,6 +36,7 @@ void WardenHandlers::bind(service::Handlers& handlers) {
     handlers.event("warden-lease", this, &WardenHandlers::lease_fact);
     handlers.event("warden-run", this, &WardenHandlers::run_fact);
     handlers.event("warden-prov", this, &WardenHandlers::machine_fact);
+    handlers.event("warden-gateway", this, &WardenHandlers::user_fact);
 }
 
 std::string WardenHandlers::random_id(std::string_view prefix) {

@@ -70,6 +70,7 @@ private:
     Outcome machine_fact(
         const Context& context, const std::string& payload, store::Transaction& tx
     );
+    Outcome user_fact(const Context& context, const std::string& payload, store::Transaction& tx);
 
     /// "<prefix>_" and 128 random bits.
     std::string random_id(std::string_view prefix);
@@ -87,6 +88,10 @@ private:
     );
     Result<void> store_policy(
         Work& work, Org& org, v1::PolicyVersion& policy, const std::string& user
+    );
+    /// The machine that a halt means. Error "machine_not_found".
+    Result<std::string> machine_named(
+        store::Transaction& tx, const std::string& org, const std::string& name
     );
     Result<void> void_scope(Work& work, const v1::Halt& halt);
     Result<void> abandon_all(

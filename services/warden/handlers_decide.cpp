@@ -36,6 +36,14 @@ Result<void> check_scope(const v1::Decide& request, const v1::AskTerms& terms) {
     return {};
 }
 
+/// The word of the arguments that names the script; empty where there is none.
+template <typename Words>
+std::string script_of(const v1::Plan& plan, const Words& words) {
+    const std::vector<std::string> argv(words.begin(), words.end());
+    const std::size_t at = policy::script_word(plan.executable().path(), argv).at;
+    return at == 0 ? std::string() : argv[at];
+}
+
 void fill(v1::AuditRecord& record, const v1::Decide& request, std::string_view reason) {
     record.set_user(request.actor().user());
     record.set_surface(request.surface());
@@ -53,15 +61,11 @@ Result<bool> WardenHandlers::in_group(
     BERTH_ASSIGN(
         const auto policy, policies_.of(&tx, approval.org(), approval.terms().policy_version())
     );
-    for (const std::string& name : approval.group()) {
-        if (name == "user:" + user) return true;
-        const auto members = policy->group(name);
-        if (!members) continue;
-        for (const std::string& member : *members) {
-            if (member == user || member == "user:" + user) return true;
-        }
-    }
-    return false;
+    return std::any_of(
+        approval.group().begin(),
+        approval.group().end(),
+        [&](const std::string& name) { return is_member(*policy, name, user); }
+    );
 }
 
 Result<void> WardenHandlers::settle(
@@ -108,13 +112,20 @@ WardenHandlers::Outcome WardenHandlers::decide(
     if (!record || record->body.org() != org.org) return no_such_approval(id);
     Click click;
     click.user = request.actor().user();
-    click.may_decide = may_decide(request.actor());
+    // The actor is as the gateway knew it a moment ago; what it told since counts.
+    BERTH_ASSIGN(const bool still, repo::may_decide(tx, org.org, click.user));
+    click.may_decide = still && may_decide(request.actor());
     BERTH_ASSIGN(click.in_group, in_group(tx, record->body, click.user));
     click.approve = request.approve();
     click.comment = request.comment();
     click.surface = request.surface();
     click.revision = request.revision();
     click.now = context.now;
+    click.scope = request.scope();
+    click.times = request.times();
+    if (request.has_until()) click.until = request.until();
+    click.argv_pattern.assign(request.argv_pattern().begin(), request.argv_pattern().end());
+    click.edited_argv.assign(request.edited_argv().begin(), request.edited_argv().end());
     Work work(context, tx, org.org);
     if (request.edited_argv_size() > 0 && record->pending())
         return edit(work, org, *record, request, click);
@@ -197,6 +208,15 @@ WardenHandlers::Outcome WardenHandlers::edit(
         if (argument.find('\0') != std::string::npos)
             return invalid("bad_edit", "an argument cannot hold a NUL byte", "edited_argv");
     }
+    // Which file a name is, and its hash, only the machine can tell: the plan is of the one asked.
+    const bool reads =
+        !plan.script().path().empty() || policy::is_interpreter(plan.executable().path());
+    if (reads && script_of(plan, plan.argv()) != script_of(plan, request.edited_argv()))
+        return invalid(
+            "bad_edit",
+            "the script must stay the same; deny it and let it be asked anew",
+            "edited_argv"
+        );
     Record made = old;
     v1::Approval& body = made.body;
     body.set_id(random_id("ap"));

@@ -139,6 +139,27 @@ Result<void> WardenHandlers::void_scope(Work& work, const v1::Halt& halt) {
     return {};
 }
 
+/// A machine that is silent is halted like any other; one of which nothing is known is a mistake
+/// that must be seen.
+Result<std::string> WardenHandlers::machine_named(
+    store::Transaction& tx, const std::string& org, const std::string& name
+) {
+    for (const char* prefix : {"m", "ls"}) {
+        const std::string id = normal(name, prefix);
+        BERTH_ASSIGN(std::string machine, repo::find_machine(tx, org, id));
+        if (!machine.empty()) return machine;
+        if (presences_.machines(org).contains(id)) {
+            BERTH_ASSIGN(const auto gone, repo::gone_machines(tx, {id}));
+            if (gone.empty()) return id;
+        }
+    }
+    return not_found(
+        "machine_not_found",
+        "nothing was halted: there is no machine '" + clipped(name, 64) +
+            "', and no lease of that name holds one; `berth pool --machines` shows them"
+    );
+}
+
 WardenHandlers::Outcome WardenHandlers::halt(
     const Context& context, const std::string& payload, store::Transaction& tx
 ) {
@@ -155,12 +176,16 @@ WardenHandlers::Outcome WardenHandlers::halt(
         BERTH_ASSIGN(auto messages, work.finish());
         return service::refuse_with(needs_approver(), std::move(messages));
     }
+    std::string target = request.target();
+    if (request.scope() == v1::HALT_SCOPE_MACHINE) {
+        BERTH_ASSIGN(target, machine_named(tx, org.org, target));
+    }
     HaltRow made;
     v1::Halt& body = made.body;
     body.set_id(random_id("hl"));
     body.set_org(org.org);
     body.set_scope(request.scope());
-    body.set_target(request.target());
+    body.set_target(target);
     body.set_reason(request.reason());
     body.set_pressed_by(actor.user());
     *body.mutable_pressed_at() = service::to_timestamp(context.now);

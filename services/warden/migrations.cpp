@@ -125,13 +125,28 @@ constexpr std::string_view kHeld = R"(
 CREATE INDEX approvals_of_held ON approvals (machine, held, created_at DESC, id DESC);
 )";
 
+// Who was changed by an admin, and may they decide since; and leases by the name that people use.
+constexpr std::string_view kUsers = R"(
+CREATE TABLE users (
+    org text NOT NULL,
+    name text NOT NULL,
+    revision bigint NOT NULL,
+    may_decide boolean NOT NULL,
+    PRIMARY KEY (org, name)
+);
+ALTER TABLE leases ADD COLUMN slug text NOT NULL DEFAULT '';
+)";
+
 }  // namespace
 
 std::span<const store::Migration> migrations() {
     static const std::string first =
         std::string(store::kInboxOutboxDdl) + std::string(store::kLeaderDdl) + std::string(kTables);
-    static const std::array<store::Migration, 3> all{
-        {{1, "warden", first}, {2, "retention", kRetention}, {3, "held", kHeld}}};
+    static const std::array<store::Migration, 4> all{
+        {{1, "warden", first},
+         {2, "retention", kRetention},
+         {3, "held", kHeld},
+         {4, "users", kUsers}}};
     return all;
 }
 

@@ -125,19 +125,19 @@ Result<std::optional<HaltRow>> lock_halt(store::Transaction& tx, const std::stri
 Result<std::vector<HaltRow>> list_halts(store::Pool& pool, const std::string& org, bool ended);
 
 // ---- what other services told
-Result<void> put_lease(
-    store::Transaction& tx,
-    const std::string& id,
-    const std::string& org,
-    const std::string& machine,
-    const std::string& owner,
-    std::optional<WallTime> ended_at
-);
 struct LeaseRow {
     std::string org;
     std::string machine;
     bool ended = false;
 };
+Result<void> put_lease(
+    store::Transaction& tx,
+    const std::string& id,
+    const std::string& slug,
+    const std::string& owner,
+    const LeaseRow& lease,
+    std::optional<WallTime> ended_at
+);
 Result<std::optional<LeaseRow>> find_lease(store::Transaction& tx, const std::string& id);
 Result<void> put_machine(
     store::Transaction& tx,
@@ -147,6 +147,21 @@ Result<void> put_machine(
 );
 /// The machine's org; "" where it is not known (yet).
 Result<std::string> org_of_machine(const Reader& reader, const std::string& id);
+/// False where a later change of the user is known.
+Result<bool> put_user(
+    store::Transaction& tx,
+    const std::string& org,
+    const std::string& name,
+    std::uint64_t revision,
+    bool may_decide
+);
+/// False for a user of whom it was told that they may not; nothing is known of most.
+Result<bool> may_decide(store::Transaction& tx, const std::string& org, const std::string& name);
+/// The machine of the org that lives by that id, or that a live lease of that id or name holds;
+/// "" where there is none.
+Result<std::string> find_machine(
+    store::Transaction& tx, const std::string& org, const std::string& name
+);
 /// Machines that leases of the org hold.
 Result<std::vector<std::string>> leased_machines(store::Transaction& tx, const std::string& org);
 /// Those of them that are known to be no more.

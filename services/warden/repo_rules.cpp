@@ -64,8 +64,8 @@ constexpr Statement kListHalts{
 
 // An end stays an end: events of one lease come in order, but a late one may come twice.
 constexpr Statement kPutLease{
-    "INSERT INTO leases (id, org, machine, owner, ended_at) VALUES ($1, $2, $3, $4, $5) ON "
-    "CONFLICT (id) DO UPDATE SET machine = EXCLUDED.machine, ended_at = "
+    "INSERT INTO leases (id, org, machine, owner, ended_at, slug) VALUES ($1, $2, $3, $4, $5, $6) "
+    "ON CONFLICT (id) DO UPDATE SET machine = EXCLUDED.machine, slug = EXCLUDED.slug, ended_at = "
     "coalesce(leases.ended_at, EXCLUDED.ended_at)",
     "put_lease"};
 constexpr Statement kFindLease{
@@ -74,6 +74,18 @@ constexpr Statement kPutMachine{
     "INSERT INTO machines (id, org, gone_at) VALUES ($1, $2, $3) ON CONFLICT (id) DO UPDATE SET "
     "gone_at = coalesce(machines.gone_at, EXCLUDED.gone_at)",
     "put_machine"};
+constexpr Statement kPutUser{
+    "INSERT INTO users (org, name, revision, may_decide) VALUES ($1, $2, $3, $4) ON CONFLICT (org, "
+    "name) DO UPDATE SET revision = EXCLUDED.revision, may_decide = EXCLUDED.may_decide WHERE "
+    "users.revision < EXCLUDED.revision",
+    "put_user"};
+constexpr Statement kMayDecide{
+    "SELECT may_decide FROM users WHERE org = $1 AND name = $2", "may_decide"};
+constexpr Statement kFindMachine{
+    "SELECT id FROM machines WHERE org = $1 AND id = $2 AND gone_at IS NULL UNION ALL "
+    "SELECT machine FROM leases WHERE org = $1 AND ended_at IS NULL AND machine <> '' AND "
+    "$2 IN (machine, id, slug) LIMIT 1",
+    "find_machine"};
 constexpr Statement kOrgOfMachine{"SELECT org FROM machines WHERE id = $1", "org_of_machine"};
 constexpr Statement kLeasedMachines{
     "SELECT DISTINCT machine FROM leases WHERE org = $1 AND ended_at IS NULL AND machine <> ''",
@@ -241,12 +253,12 @@ Result<std::vector<HaltRow>> list_halts(store::Pool& pool, const std::string& or
 Result<void> put_lease(
     store::Transaction& tx,
     const std::string& id,
-    const std::string& org,
-    const std::string& machine,
+    const std::string& slug,
     const std::string& owner,
+    const LeaseRow& lease,
     std::optional<WallTime> ended_at
 ) {
-    BERTH_TRY(tx.exec(kPutLease, {id, org, machine, owner, ended_at}));
+    BERTH_TRY(tx.exec(kPutLease, {id, lease.org, lease.machine, owner, ended_at, slug}));
     return {};
 }
 Result<std::optional<LeaseRow>> find_lease(store::Transaction& tx, const std::string& id) {
@@ -263,6 +275,29 @@ Result<void> put_machine(
 ) {
     BERTH_TRY(tx.exec(kPutMachine, {id, org, gone_at}));
     return {};
+}
+Result<bool> put_user(
+    store::Transaction& tx,
+    const std::string& org,
+    const std::string& name,
+    std::uint64_t revision,
+    bool decides
+) {
+    BERTH_ASSIGN(
+        const Rows rows,
+        tx.exec(kPutUser, {org, name, static_cast<std::int64_t>(revision), decides})
+    );
+    return rows.affected() > 0;
+}
+Result<bool> may_decide(store::Transaction& tx, const std::string& org, const std::string& name) {
+    BERTH_ASSIGN(const Rows rows, tx.exec(kMayDecide, {org, name}));
+    return rows.empty() || rows[0].boolean(0);
+}
+Result<std::string> find_machine(
+    store::Transaction& tx, const std::string& org, const std::string& name
+) {
+    BERTH_ASSIGN(const Rows rows, tx.exec(kFindMachine, {org, name}));
+    return rows.empty() ? std::string() : std::string(rows[0].text(0));
 }
 Result<std::string> org_of_machine(const Reader& reader, const std::string& id) {
     BERTH_ASSIGN(const Rows rows, read(reader, kOrgOfMachine, {id}));

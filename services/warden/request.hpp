@@ -17,9 +17,12 @@ using service::has_role;
 using service::normal;
 using service::page_limit;
 
-/// Who decides, halts, resumes and reads the audit.
+/// Of who decides, halts, resumes and reads the audit.
+inline bool is_deciding_role(std::string_view role) {
+    return role == "approver" || role == "admin";
+}
 inline bool may_decide(const common::v1::Actor& actor) {
-    return has_role(actor, "approver") || has_role(actor, "admin");
+    return std::any_of(actor.roles().begin(), actor.roles().end(), is_deciding_role);
 }
 inline Error needs_approver() {
     return forbidden("role_missing", "this needs the role approver or admin");

@@ -268,7 +268,8 @@ protected:
          {"QRY_WARDEN", "warden", "berth.qry.warden.>"},
          {"EVT", "warden-lease", "berth.evt.*.lease.lease.>"},
          {"EVT", "warden-run", "berth.evt.*.run.run.>"},
-         {"EVT", "warden-prov", "berth.evt.*.prov.machine.>"}}};
+         {"EVT", "warden-prov", "berth.evt.*.prov.machine.>"},
+         {"EVT", "warden-gateway", "berth.evt.*.gateway.user.>"}}};
     std::unique_ptr<bus::Connection> bus_;
     std::unique_ptr<bus::Connection> asking_;
     std::unique_ptr<bus::Asker> asker_;

@@ -94,7 +94,7 @@ void bench_decisions() {
             suite.url(),
             "POST",
             "/v1/approvals/" + id + "/decide",
-            R"({"approve":true,"surface":"bench"})",
+            R"({"approve":true,"surface":"api"})",
             {{"Authorization", "Bearer " + token}}
         );
         if (answer.status != 200) throw std::runtime_error(answer.body);

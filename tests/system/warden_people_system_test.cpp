@@ -63,6 +63,30 @@ protected:
     }
 };
 
+TEST_F(WardenPeople, AHaltThatStopsNothingDoesNotLookLikeOne) {
+    for (const std::string& name :
+         {make_id("m", Clock::system().now(), Random::system()), std::string("quick-badger")}) {
+        const Said refused = cli("anna", {"halt", "--machine", name});
+        EXPECT_NE(refused.exit_code, 0) << refused.out;
+        EXPECT_NE(refused.err.find("nothing was halted"), std::string::npos) << refused.err;
+        EXPECT_EQ(refused.out, "");
+    }
+    // No machine was heard in this deployment yet, so none is waited for.
+    for (const bool json : {false, true}) {
+        std::vector<std::string> words = {"halt", "--owner", "deev", "--wait", "300ms"};
+        if (json) words.emplace_back("--json");
+        const Said nobody = cli("anna", words);
+        EXPECT_EQ(nobody.exit_code, 1) << nobody.out;
+        EXPECT_EQ(nobody.out.find("is halted"), std::string::npos) << nobody.out;
+        EXPECT_NE((nobody.out + nobody.err).find("NOTHING WAS STOPPED"), std::string::npos)
+            << nobody.out << nobody.err;
+    }
+    const auto halts = json_of(suite().api("GET", "/v1/halts").body);
+    ASSERT_EQ(halts.find("halts")->as_array()->size(), 2U) << "in advance";
+    for (const Json& halt : *halts.find("halts")->as_array())
+        EXPECT_EQ(cli("bert", {"resume", halt.string_or("id", "")}).exit_code, 0);
+}
+
 TEST_F(WardenPeople, AQuorumNeedsTwoPeopleAndOneDenialIsEnough) {
     FakeNode node(*maker_);
     const auto pending = hold(node, "q1", {"git", "push"});
@@ -161,6 +185,45 @@ TEST_F(WardenPeople, AnEditedCommandIsAPlanOfItsOwnByApiAndCli) {
     ASSERT_TRUE(node.decided("e2"));
     EXPECT_EQ(node.decided("e2")->edited_argv_size(), 2);
     EXPECT_EQ(said("approval_edited", both.id()), "approval_edited");
+    EXPECT_TRUE(chain_is_whole());
+}
+
+TEST_F(WardenPeople, VotesAndGrantsEndWithTheRightToDecide) {
+    apply(
+        "version: 1\ndefault: allow\ntimeout: 10m\nrules:\n"
+        "  - id: both\n    match: {executable: git, subcommand: push}\n    action: ask\n"
+        "    ask: {quorum: 2}\n"
+        "  - {id: rest, action: ask, match: {executable: git}}\n"
+    );
+    const auto made = suite().api("POST", "/v1/users", R"({"name":"cara","roles":["approver"]})");
+    ASSERT_EQ(made.status, 201) << made.body;
+    const auto token = suite().api("POST", "/v1/tokens", R"({"user":"cara"})");
+    tokens_["cara"] = member(token, "text");
+    FakeNode node(*maker_);
+    const auto both = hold(node, "r1", {"git", "push"});
+    EXPECT_EQ(decide("cara", both.id(), true).status, 200);
+    const auto log = hold(node, "r2", {"git", "log"});
+    EXPECT_EQ(
+        as("cara",
+           "POST",
+           "/v1/approvals/" + log.id() + "/decide",
+           R"({"approve":true,"scope":"times","times":9})")
+            .status,
+        200
+    );
+    EXPECT_EQ(hold(node, "r3", {"git", "log"}).state(), warden::v1::APPROVAL_STATE_APPROVED);
+    const Said more = cli("cara", {"approve", log.id(), "--times", "10"});
+    EXPECT_NE(more.exit_code, 0) << "it is not what was decided: " << more.out;
+    EXPECT_NE(more.err.find("nothing else was done"), std::string::npos) << more.err;
+    ASSERT_EQ(suite().api("PATCH", "/v1/users/cara", R"({"disabled":true})").status, 200);
+    ASSERT_TRUE(suite().eventually([&] { return said("vote_dropped", both.id()) == "vote_dropped"; }
+    )) << suite().logs();
+    EXPECT_EQ(hold(node, "r4", {"git", "log"}).state(), warden::v1::APPROVAL_STATE_PENDING);
+    EXPECT_EQ(decide("anna", both.id(), true).status, 200);
+    EXPECT_EQ(state(both.id()), "APPROVAL_STATE_PENDING") << "anna is the first of two";
+    EXPECT_EQ(decide("bert", both.id(), true).status, 200);
+    EXPECT_EQ(state(both.id()), "APPROVAL_STATE_APPROVED");
+    EXPECT_EQ(said("grant_revoked", "cara may no longer decide"), "grant_revoked");
     EXPECT_TRUE(chain_is_whole());
 }
 

@@ -94,7 +94,7 @@ protected:
             user,
             "POST",
             "/v1/approvals/" + approval + "/decide",
-            std::string(R"({"approve":)") + (approve ? "true" : "false") + R"(,"surface":"test"})",
+            std::string(R"({"approve":)") + (approve ? "true" : "false") + R"(,"surface":"api"})",
             other
         );
     }

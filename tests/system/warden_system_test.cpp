@@ -235,6 +235,37 @@ TEST_F(WardenSystem, AHaltNamesTheMachineThatDoesNotConfirm) {
         EXPECT_EQ(cli("bert", {"resume", halt.string_or("id", "")}).exit_code, 0);
 }
 
+TEST_F(WardenSystem, AListThatIsCutSaysWhereItGoesOn) {
+    FakeNode node(*maker_);
+    for (const char* name : {"c1", "c2", "c3"}) {
+        const auto pending = hold(node, name, {"git", "push", name});
+        EXPECT_EQ(
+            as("anna",
+               "POST",
+               "/v1/approvals/" + pending.id() + "/decide",
+               R"({"approve":true,"scope":"times","times":9})")
+                .status,
+            200
+        );
+    }
+    const std::string more = "there are more: --cursor ";
+    for (const std::vector<std::string>& list : std::vector<std::vector<std::string>>{
+             {"approvals", "--all"}, {"grants"}, {"audit", "query"}}) {
+        std::vector<std::string> words = list;
+        for (const char* word : {"--limit", "2"}) words.emplace_back(word);
+        const Said first = cli("anna", words);
+        ASSERT_EQ(first.exit_code, 0) << first.err;
+        const auto at = first.err.find(more);
+        ASSERT_NE(at, std::string::npos) << list[0] << ": " << first.err;
+        const auto begin = at + more.size();
+        words.emplace_back("--cursor");
+        words.push_back(first.err.substr(begin, first.err.find('\n', begin) - begin));
+        const Said next = cli("anna", words);
+        EXPECT_EQ(next.exit_code, 0) << next.err;
+        EXPECT_NE(next.out, first.out);
+    }
+}
+
 TEST_F(WardenSystem, NoCommandIsJudgedByHalfAPolicy) {
     const auto policy = [](int which) {
         return "version: 1\ndefault: allow\ngroups:\n  group-" + std::to_string(which) +
