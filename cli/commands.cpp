@@ -269,7 +269,7 @@ std::vector<Command> lease_group() {
         {"unshare",
          "<lease> <user>",
          "No longer lend a lease to somebody",
-         "",
+         "What the user runs on it by that share is canceled.",
          {},
          2,
          2,

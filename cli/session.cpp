@@ -94,6 +94,8 @@ private:
         }
         if (!run) return give_back(outcome_of(run.error(), kExitLost), 0, watch);
         run_ = std::move(run).value();
+        if (run_->state() == run::v1::RUN_STATE_QUEUED && !run_->reason().empty())
+            context_.progress(fmt::format("run {} {}", run_->id(), run_->reason()));
         if (options_.detach) return Outcome{};
         Outcome outcome = follow(*body, interrupts);
         lap("run", watch);

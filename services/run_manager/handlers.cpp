@@ -27,12 +27,25 @@ using service::reply_with;
 
 constexpr std::string_view kToken = "run";
 
-bool may_see(const common::v1::Actor& actor, const Run& run) {
-    return actor.org() == run.org && (actor.user() == run.owner || has_role(actor, "admin"));
+/// Whose machine it is sees and ends what runs there, and so does who manages the lease for him.
+template <typename Reader>  // a transaction or a pool
+Result<bool> may_see(Reader& reader, const common::v1::Actor& actor, const Run& run) {
+    if (actor.org() != run.org || actor.user().empty()) return false;
+    if (actor.user() == run.owner || actor.user() == run.lease_owner || has_role(actor, "admin"))
+        return true;
+    BERTH_ASSIGN(const auto share, repo::share_of(reader, run.lease, actor.user()));
+    return share.right == "manage";
 }
 Error no_such_run(const std::string& id) {
     return not_found(
         "run_not_found", "there is no run '" + clipped(id, 64) + "'; `berth runs` shows yours"
+    );
+}
+
+Error no_such_lease(const std::string& name) {
+    return not_found(
+        "lease_not_found",
+        "there is no lease '" + clipped(name, 64) + "'; `berth leases` shows yours"
     );
 }
 
@@ -74,6 +87,43 @@ store::OutboxMessage start_command(const service::Context& context, const Run& r
         spec,
         kStartBy
     );
+}
+
+/// SIGINT to the process group now, SIGKILL to the tree after the grace.
+store::OutboxMessage cancel_command(
+    const service::Context& context, const Run& run, milliseconds grace
+) {
+    node::v1::Signal signal;
+    signal.set_run(run.id);
+    signal.set_signal(SIGINT);
+    *signal.mutable_kill_after() = service::to_duration(grace);
+    return make_command(
+        context,
+        kToken,
+        "berth.cmd.node." + run.machine + ".signal",
+        "cancel/" + run.id,
+        "run/" + run.id,
+        signal,
+        kSignalDeadline
+    );
+}
+
+/// What a cancel comes to, where it comes to anything: the row, and who has to be told.
+Result<void> carry_out(
+    const service::Context& context,
+    store::Transaction& tx,
+    const Run& run,
+    CancelEffect effect,
+    milliseconds grace,
+    std::vector<store::OutboxMessage>& out
+) {
+    if (effect == CancelEffect::kNothing) return {};
+    BERTH_TRY(repo::update(tx, run));
+    out.push_back(
+        effect == CancelEffect::kEnded ? run_event(context, run, "canceled")
+                                       : cancel_command(context, run, grace)
+    );
+    return {};
 }
 
 /// The workspace becomes the sync's: no run of the lease starts from here to the commit, since it
@@ -132,6 +182,7 @@ void RunHandlers::bind(service::Handlers& handlers) {
     handlers.query("list", this, &RunHandlers::list);
     handlers.event("run-node", this, &RunHandlers::node_fact);
     handlers.event("run-prov", this, &RunHandlers::machine_fact);
+    handlers.event("run-lease", this, &RunHandlers::share_fact);
 }
 
 Result<lease::v1::Attached> RunHandlers::attach(
@@ -173,6 +224,9 @@ RunHandlers::Outcome RunHandlers::start(
     run.lease = attached.lease().id();
     run.machine = attached.lease().machine();
     run.created_at = context.now;
+    run.lease_owner = attached.lease().owner();
+    if (run.owner != run.lease_owner && !has_role(request.actor(), "admin"))
+        run.share_revision = static_cast<std::int64_t>(attached.lease().revision());
 
     node::v1::Start spec;
     spec.set_run(run.id);
@@ -205,6 +259,12 @@ RunHandlers::Outcome RunHandlers::start(
     }
     run.spec = spec.SerializeAsString();
 
+    if (run.share_revision > 0) {
+        // Withdrawn since it let the run on: the event has passed and found no such run.
+        BERTH_TRY(repo::lock_share(tx, run.lease, run.owner));
+        BERTH_ASSIGN(const auto share, repo::share_of(tx, run.lease, run.owner));
+        if (share.withdrawn > run.share_revision) return no_such_lease(request.lease());
+    }
     BERTH_TRY(repo::lock_lease(tx, run.lease));
     if (!request.tree().empty()) {
         BERTH_ASSIGN(const std::string held, repo::tree_of(tx, run.lease));
@@ -215,7 +275,12 @@ RunHandlers::Outcome RunHandlers::start(
             );
     }
     BERTH_ASSIGN(const std::int64_t placed, repo::count_placed(tx, run.lease));
-    if (placed < std::max<std::int64_t>(1, profile.parallel_runs())) place(run);
+    if (placed < std::max<std::int64_t>(1, profile.parallel_runs())) {
+        place(run);
+    } else {
+        BERTH_ASSIGN(const std::string first, repo::live_run_on(tx, run.lease));
+        run.reason = "waits in line behind run " + first;
+    }
     BERTH_TRY(repo::insert(tx, run));
     Decision decision = reply_with(to_proto(run));
     if (run.placed()) decision.messages.push_back(start_command(context, run));
@@ -227,7 +292,9 @@ Result<Run> RunHandlers::owned(
     store::Transaction& tx, const common::v1::Actor& actor, const std::string& id
 ) {
     BERTH_ASSIGN(auto run, repo::lock(tx, normal(id, "rn")));
-    if (!run || !may_see(actor, *run)) return no_such_run(id);
+    if (!run) return no_such_run(id);
+    BERTH_ASSIGN(const bool sees, may_see(tx, actor, *run));
+    if (!sees) return no_such_run(id);
     return std::move(*run);
 }
 
@@ -242,25 +309,7 @@ RunHandlers::Outcome RunHandlers::cancel(
     BERTH_ASSIGN(Run run, owned(tx, request.actor(), request.run()));
     const CancelEffect effect = run::cancel(run, context.now);
     Decision decision = reply_with(to_proto(run));
-    if (effect == CancelEffect::kNothing) return decision;
-    BERTH_TRY(repo::update(tx, run));
-    if (effect == CancelEffect::kEnded) {
-        decision.messages.push_back(run_event(context, run, "canceled"));
-    } else {
-        node::v1::Signal signal;
-        signal.set_run(run.id);
-        signal.set_signal(SIGINT);
-        *signal.mutable_kill_after() = service::to_duration(grace);
-        decision.messages.push_back(make_command(
-            context,
-            kToken,
-            "berth.cmd.node." + run.machine + ".signal",
-            "cancel/" + run.id,
-            "run/" + run.id,
-            signal,
-            kSignalDeadline
-        ));
-    }
+    BERTH_TRY(carry_out(context, tx, run, effect, grace, decision.messages));
     return decision;
 }
 
@@ -337,7 +386,9 @@ RunHandlers::Outcome RunHandlers::open_sync(
 RunHandlers::Outcome RunHandlers::get(const Context&, const std::string& payload) {
     BERTH_ASSIGN(const v1::Get request, decode<v1::Get>(payload));
     BERTH_ASSIGN(const auto run, repo::find(pool_, normal(request.run(), "rn")));
-    if (!run || !may_see(request.actor(), *run)) return no_such_run(request.run());
+    if (!run) return no_such_run(request.run());
+    BERTH_ASSIGN(const bool sees, may_see(pool_, request.actor(), *run));
+    if (!sees) return no_such_run(request.run());
     return reply_with(to_proto(*run));
 }
 
@@ -356,8 +407,12 @@ RunHandlers::Outcome RunHandlers::list(const Context&, const std::string& payloa
     BERTH_ASSIGN(const int limit, service::page_limit(request.page()));
     repo::ListFilter filter;
     filter.org = request.actor().org();
+    filter.lease = normal(request.lease(), "ls");
     if (!has_role(request.actor(), "admin")) filter.owner = request.actor().user();
-    filter.lease = request.lease();
+    if (!filter.owner.empty() && !filter.lease.empty()) {
+        BERTH_ASSIGN(const auto share, repo::share_of(pool_, filter.lease, filter.owner));
+        if (share.right == "manage") filter.owner.clear();
+    }
     filter.cursor = request.page().cursor();
     filter.limit = limit + 1;
     BERTH_ASSIGN(const auto runs, repo::list(pool_, filter));
@@ -447,6 +502,30 @@ RunHandlers::Outcome RunHandlers::machine_fact(
             continue;
         BERTH_TRY(repo::update(tx, *run));
         decision.messages.push_back(run_event(context, *run, "lost"));
+    }
+    return decision;
+}
+
+RunHandlers::Outcome RunHandlers::share_fact(
+    const Context& context, const std::string& payload, store::Transaction& tx
+) {
+    // berth.evt.<org>.lease.share.<fact>.<lease>
+    BERTH_ASSIGN(const lease::v1::ShareChanged changed, decode<lease::v1::ShareChanged>(payload));
+    const auto tokens = split(context.subject, '.');
+    Decision decision = reply_with(common::v1::Empty{});
+    if (tokens.size() != 7 || (tokens[5] != "given" && tokens[5] != "withdrawn")) return decision;
+    const bool withdrawn = tokens[5] == "withdrawn";
+    const lease::v1::Share& share = changed.share();
+    const auto revision = static_cast<std::int64_t>(changed.revision());
+    BERTH_TRY(repo::lock_share(tx, share.lease(), share.user()));
+    BERTH_TRY(repo::put_share(
+        tx, {share.lease(), share.user(), withdrawn ? "" : share.right(), revision}, context.now
+    ));
+    if (!withdrawn) return decision;
+    BERTH_ASSIGN(auto runs, repo::lock_guest_runs(tx, share.lease(), share.user()));
+    for (Run& run : runs) {
+        const CancelEffect effect = withdraw(run, revision, context.now);
+        BERTH_TRY(carry_out(context, tx, run, effect, kWithdrawnGrace, decision.messages));
     }
     return decision;
 }

@@ -34,6 +34,7 @@ private:
     Outcome machine_fact(
         const Context& context, const std::string& payload, store::Transaction& tx
     );
+    Outcome share_fact(const Context& context, const std::string& payload, store::Transaction& tx);
 
     Result<lease::v1::Attached> attach(
         const Context& context,

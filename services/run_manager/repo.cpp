@@ -53,15 +53,31 @@ CREATE TABLE trees (
 CREATE INDEX trees_sent ON trees (sent_at);
 )";
 
+// Of an older replica's runs the columns are empty: those are their owner's and the admins' alone.
+constexpr std::string_view kShares = R"(
+ALTER TABLE runs ADD COLUMN lease_owner text NOT NULL DEFAULT '';
+ALTER TABLE runs ADD COLUMN share_revision bigint NOT NULL DEFAULT 0;
+CREATE TABLE shares (
+    lease text NOT NULL,
+    user_name text NOT NULL,
+    share_right text NOT NULL,
+    revision bigint NOT NULL,
+    withdrawn bigint NOT NULL,
+    told_at timestamptz NOT NULL,
+    PRIMARY KEY (lease, user_name)
+);
+CREATE INDEX shares_told ON shares (told_at);
+)";
+
 #define RUN_COLUMNS                                                                             \
     "id, org, owner, lease, machine, state, spec, created_at, started_at, ended_at, deadline, " \
     "exit_code, signal, reason, origin, "                                                       \
-    "output_bytes, output_capped, cancel_requested, revision"
+    "output_bytes, output_capped, cancel_requested, revision, lease_owner, share_revision"
 
 constexpr Statement kInsert{
     "INSERT INTO runs (" RUN_COLUMNS
     ") VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, "
-    "$19)",
+    "$19, $20, $21)",
     "insert_run"};
 constexpr Statement kUpdate{
     "UPDATE runs SET state = $2, started_at = $3, ended_at = $4, exit_code = $5, signal = $6, "
@@ -93,6 +109,25 @@ constexpr Statement kSetTree{
     "INSERT INTO trees (lease, tree, sent_at) VALUES ($1, $2, $3) ON CONFLICT (lease) DO UPDATE "
     "SET tree = EXCLUDED.tree, sent_at = EXCLUDED.sent_at",
     "set_tree"};
+constexpr Statement kGuestRuns{
+    "SELECT " RUN_COLUMNS
+    " FROM runs WHERE lease = $1 AND owner = $2 AND share_revision > 0 AND ended_at IS NULL ORDER "
+    "BY created_at, id FOR UPDATE",
+    "guest_runs"};
+constexpr Statement kLockShare{
+    "SELECT pg_advisory_xact_lock(hashtextextended($1, 2))", "lock_share"};
+constexpr Statement kPutShare{
+    "INSERT INTO shares (lease, user_name, share_right, revision, withdrawn, told_at) VALUES ($1, "
+    "$2, $3, $4::bigint, CASE WHEN $3 = '' THEN $4::bigint ELSE 0 END, $5) ON CONFLICT (lease, "
+    "user_name) DO "
+    "UPDATE SET share_right = CASE WHEN EXCLUDED.revision > shares.revision THEN "
+    "EXCLUDED.share_right ELSE shares.share_right END, revision = GREATEST(shares.revision, "
+    "EXCLUDED.revision), withdrawn = GREATEST(shares.withdrawn, EXCLUDED.withdrawn), told_at = "
+    "EXCLUDED.told_at",
+    "put_share"};
+constexpr Statement kShareOf{
+    "SELECT share_right, withdrawn FROM shares WHERE lease = $1 AND user_name = $2", "share_of"};
+constexpr Statement kForgetShares{"DELETE FROM shares WHERE told_at < $1", "forget_shares"};
 constexpr Statement kForgetTrees{"DELETE FROM trees WHERE sent_at < $1", "forget_trees"};
 // Three statements so that each has its own index: the planner sees no OR.
 constexpr Statement kListOrg{
@@ -107,7 +142,8 @@ constexpr Statement kListOwner{
     "list_runs_owner"};
 constexpr Statement kListLease{
     "SELECT " RUN_COLUMNS
-    " FROM runs WHERE org = $1 AND lease = $6 AND ($5 = '' OR owner = $5) AND (created_at, id) < "
+    " FROM runs WHERE org = $1 AND lease = $6 AND ($5 = '' OR owner = $5 OR lease_owner = $5) AND "
+    "(created_at, id) < "
     "($2, $3) "
     "ORDER BY created_at DESC, id DESC LIMIT $4",
     "list_runs_lease"};
@@ -146,6 +182,8 @@ Run to_run(const Row& row) {
     run.output_capped = row.boolean(16);
     run.cancel_requested = row.boolean(17);
     run.revision = row.int64(18);
+    run.lease_owner = row.text(19);
+    run.share_revision = row.int64(20);
     return run;
 }
 
@@ -155,12 +193,19 @@ Result<std::optional<Run>> one_run(Result<Rows> rows) {
     return std::optional<Run>(to_run((*rows)[0]));
 }
 
+Result<repo::ShareState> known_share(const Result<Rows>& rows) {
+    if (!rows) return rows.error();
+    if (rows->empty()) return repo::ShareState{};
+    return repo::ShareState{std::string((*rows)[0].text(0)), (*rows)[0].int64(1)};
+}
+
 }  // namespace
 
 std::span<const store::Migration> migrations() {
     static const std::string first =
         std::string(store::kInboxOutboxDdl) + std::string(store::kLeaderDdl) + std::string(kTables);
-    static const std::array<store::Migration, 2> all{{{1, "runs", first}, {2, "trees", kTrees}}};
+    static const std::array<store::Migration, 3> all{
+        {{1, "runs", first}, {2, "trees", kTrees}, {3, "shares", kShares}}};
     return all;
 }
 
@@ -187,7 +232,9 @@ Result<void> insert(store::Transaction& tx, const Run& r) {
          r.output_bytes,
          r.output_capped,
          r.cancel_requested,
-         r.revision}
+         r.revision,
+         r.lease_owner,
+         r.share_revision}
     ));
     return {};
 }
@@ -255,6 +302,35 @@ Result<void> set_tree(
 }
 Result<void> forget_trees(store::Pool& pool, WallTime before) {
     BERTH_TRY(pool.exec_autocommit(kForgetTrees, {before}, store::OnLoss::kRetry));
+    return {};
+}
+
+Result<std::vector<Run>> lock_guest_runs(
+    store::Transaction& tx, const std::string& lease, const std::string& user
+) {
+    BERTH_ASSIGN(const Rows rows, tx.exec(kGuestRuns, {lease, user}));
+    std::vector<Run> runs;
+    for (const Row row : rows) runs.push_back(to_run(row));
+    return runs;
+}
+Result<void> lock_share(store::Transaction& tx, const std::string& lease, const std::string& user) {
+    BERTH_TRY(tx.exec(kLockShare, {lease + "/" + user}));
+    return {};
+}
+Result<void> put_share(store::Transaction& tx, const Share& share, WallTime now) {
+    BERTH_TRY(tx.exec(kPutShare, {share.lease, share.user, share.right, share.revision, now}));
+    return {};
+}
+Result<ShareState> share_of(
+    store::Transaction& tx, const std::string& lease, const std::string& user
+) {
+    return known_share(tx.exec(kShareOf, {lease, user}));
+}
+Result<ShareState> share_of(store::Pool& pool, const std::string& lease, const std::string& user) {
+    return known_share(pool.exec_autocommit(kShareOf, {lease, user}, store::OnLoss::kRetry));
+}
+Result<void> forget_shares(store::Pool& pool, WallTime before) {
+    BERTH_TRY(pool.exec_autocommit(kForgetShares, {before}, store::OnLoss::kRetry));
     return {};
 }
 

@@ -42,9 +42,37 @@ Result<std::optional<std::pair<std::string, RunState>>> unstarted_run_on(
 /// Drops what is known of workspaces nobody has sent anything to since `before`.
 Result<void> forget_trees(store::Pool& pool, WallTime before);
 
+/// What lease_broker told of a lease's share with one user. Told twice, late or out of order it
+/// comes to the same.
+struct Share {
+    std::string lease;
+    std::string user;
+    std::string right;          ///< use, manage; "": it was withdrawn
+    std::int64_t revision = 0;  ///< of the lease
+};
+/// Serialises what is told of a share with what it lets on the lease, until the transaction ends:
+/// a withdrawal and a start under way, one of the two sees the other. Before the rows of runs and
+/// before lock_lease, always.
+Result<void> lock_share(store::Transaction& tx, const std::string& lease, const std::string& user);
+Result<void> put_share(store::Transaction& tx, const Share& share, WallTime now);
+struct ShareState {
+    std::string right;           ///< as told last; "" where there is no share
+    std::int64_t withdrawn = 0;  ///< the lease's revision at the last withdrawal; 0: never
+};
+Result<ShareState> share_of(
+    store::Transaction& tx, const std::string& lease, const std::string& user
+);
+Result<ShareState> share_of(store::Pool& pool, const std::string& lease, const std::string& user);
+/// The live runs of a user whom a share let on the lease.
+Result<std::vector<Run>> lock_guest_runs(
+    store::Transaction& tx, const std::string& lease, const std::string& user
+);
+/// Drops what was told of shares before `before`.
+Result<void> forget_shares(store::Pool& pool, WallTime before);
+
 struct ListFilter {
     std::string org;
-    std::string owner;   // empty: everybody's
+    std::string owner;   // empty: everybody's; with a lease also all on a lease of his
     std::string lease;   // empty: any
     std::string cursor;  // "<created micros>-<id>"; empty: from the newest
     int limit = 50;

@@ -67,6 +67,7 @@ RunState run_state(std::string_view name) {
 bool place(Run& run) {
     if (run.state != RunState::RUN_STATE_QUEUED) return false;
     run.state = RunState::RUN_STATE_STARTING;
+    run.reason.clear();  // what it waited for
     ++run.revision;
     return true;
 }
@@ -136,6 +137,15 @@ CancelEffect cancel(Run& run, WallTime now) {
     run.cancel_requested = true;
     ++run.revision;
     return CancelEffect::kTellMachine;
+}
+
+CancelEffect withdraw(Run& run, std::int64_t revision, WallTime now) {
+    // Also one that is being canceled: its owner may have given it an hour for that.
+    if (run.share_revision == 0 || run.share_revision >= revision) return CancelEffect::kNothing;
+    const CancelEffect effect = cancel(run, now);
+    if (effect == CancelEffect::kEnded)
+        run.reason = "the lease was not shared with its owner any more before it started";
+    return effect;
 }
 
 Result<void> check_start(const v1::Start& start) {

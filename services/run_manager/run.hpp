@@ -36,6 +36,10 @@ struct Run {
     bool output_capped = false;
     bool cancel_requested = false;
     std::int64_t revision = 1;
+    std::string lease_owner;  ///< who holds the lease; "" of runs older than the column
+    /// The lease's revision when it let the run on because it was shared with the run's owner; 0:
+    /// it is the owner's own, or an admin's run.
+    std::int64_t share_revision = 0;
 
     bool live() const { return state < RunState::RUN_STATE_SUCCEEDED; }
     /// Its machine has been told to start it.
@@ -57,6 +61,9 @@ bool lose(Run& run, std::string_view reason, WallTime now);
 /// Takes a cancel into account. A queued run ends at once; a placed one, held or not, is told to.
 enum class CancelEffect { kNothing, kEnded, kTellMachine };
 CancelEffect cancel(Run& run, WallTime now);
+/// The lease is not shared with the run's owner any more, as of the lease's `revision`: cancels
+/// what an earlier share let on it, and nothing that a later one did.
+CancelEffect withdraw(Run& run, std::int64_t revision, WallTime now);
 
 /// "queued", "running", "timed_out", …
 std::string_view state_name(RunState state);

@@ -50,6 +50,27 @@ TEST(Run, AnEndThatOvertakesTheStartKeepsBothTimes) {
     EXPECT_EQ(run.started_at, kNow - seconds{1});
 }
 
+TEST(Run, AWithdrawnShareEndsWhatItLetOnAndNothingElse) {
+    const auto guest = [](RunState state, std::int64_t revision) {
+        Record run = in(state);
+        run.share_revision = revision;
+        return run;
+    };
+    Record run = guest(v1::RUN_STATE_RUNNING, 3);
+    EXPECT_EQ(withdraw(run, 5, kNow), CancelEffect::kTellMachine);
+    EXPECT_EQ(withdraw(run, 5, kNow), CancelEffect::kTellMachine) << "whatever grace he gave it";
+    Record queued = guest(v1::RUN_STATE_QUEUED, 3);
+    EXPECT_EQ(withdraw(queued, 5, kNow), CancelEffect::kEnded);
+    EXPECT_EQ(queued.state, v1::RUN_STATE_CANCELED);
+    EXPECT_NE(queued.reason.find("shared"), std::string::npos) << queued.reason;
+    Record later = guest(v1::RUN_STATE_RUNNING, 6);
+    EXPECT_EQ(withdraw(later, 5, kNow), CancelEffect::kNothing) << "let on by a later share";
+    Record own = in(v1::RUN_STATE_RUNNING);
+    EXPECT_EQ(withdraw(own, 5, kNow), CancelEffect::kNothing) << "let on by no share";
+    Record over = guest(v1::RUN_STATE_SUCCEEDED, 3);
+    EXPECT_EQ(withdraw(over, 5, kNow), CancelEffect::kNothing);
+}
+
 TEST(Run, AnEndMustBeAnEnd) {
     Record run = in(v1::RUN_STATE_RUNNING);
     EXPECT_FALSE(ended(run, end_with(v1::RUN_STATE_RUNNING, 0), 0, kNow));

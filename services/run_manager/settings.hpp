@@ -22,8 +22,12 @@ inline constexpr seconds kMaxGrace{3'600};
 /// Ended runs' output goes, oldest first, when the stream is fuller than this.
 inline constexpr double kOutputHighWater = 0.8;
 inline constexpr seconds kPurgeEvery{15};
-/// Longer than any lease lives: what its workspace holds is known as long as it can matter.
-inline constexpr std::chrono::hours kTreeKept{24 * 90};
+/// How long a command may take to end once its owner may not use the lease any more: to put away
+/// what it holds open, and no longer on a machine that is not his.
+inline constexpr seconds kWithdrawnGrace{2};
+/// Longer than any lease lives: what its workspace holds and whom it is shared with is known as
+/// long as it can matter.
+inline constexpr std::chrono::hours kLeaseKept{24 * 90};
 inline constexpr int kPurgeBatch = 50;
 
 }  // namespace berth::run

@@ -56,7 +56,9 @@ Result<void> Watch::look(std::int64_t fence) {
     }
     if (now >= next_purge_) {
         next_purge_ = now + kPurgeEvery;
-        BERTH_TRY(repo::forget_trees(runtime_.pool(), Clock::system().now() - kTreeKept));
+        const WallTime before = Clock::system().now() - kLeaseKept;
+        BERTH_TRY(repo::forget_trees(runtime_.pool(), before));
+        BERTH_TRY(repo::forget_shares(runtime_.pool(), before));
         return make_room();
     }
     return {};

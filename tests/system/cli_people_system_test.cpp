@@ -159,6 +159,72 @@ TEST_F(CliSystem, ALeaseIsLentAndTakenBack) {
     release(lease);
 }
 
+TEST_F(CliSystem, AWithdrawnShareEndsWhatTheGuestRuns) {
+    const Env nora = somebody("nora");
+    const Env quin = somebody("quin");
+    const std::string lease = lease_of(nora);
+    ASSERT_EQ(with(nora, {"share", lease, "quin"}).exit_code, 0);
+    auto guest = open_shell(quin, lease);
+    const std::string run = live_run(nora, lease);
+    ASSERT_NE(run, "") << "whose machine it is sees who uses it";
+    auto own = begin(nora, {"run", "--no-sync", "--lease", lease, "--", "echo", "mine"});
+    EXPECT_TRUE(own->wait_err("waits in line behind run " + run)) << own->finish().err;
+    // It is told of it also where it was away then.
+    suite().kill9("run");
+    ASSERT_EQ(with(nora, {"unshare", lease, "quin"}).exit_code, 0);
+    const Said gone = guest->finish();
+    EXPECT_NE(gone.exit_code, -1) << "it ends by itself: " << gone.err;
+    EXPECT_NE(gone.exit_code, 0) << gone.err;
+    const Said mine = own->finish();
+    EXPECT_EQ(mine.exit_code, 0) << mine.err;
+    EXPECT_EQ(mine.out, "mine\n");
+    EXPECT_EQ(ended(run).string_or("state", ""), "RUN_STATE_CANCELED");
+    EXPECT_EQ(with(quin, {"ssh", lease, "true"}).exit_code, 122);
+
+    // What a share given later lets on is that share's.
+    ASSERT_EQ(with(nora, {"share", lease, "quin"}).exit_code, 0);
+    EXPECT_EQ(with(quin, {"ssh", lease, "echo", "again"}).out, "again\n");
+    auto second = open_shell(quin, lease);
+    EXPECT_EQ(with(nora, {"cancel", "--grace", "1s", live_run(nora, lease)}).exit_code, 0);
+    EXPECT_NE(second->finish().exit_code, -1);
+    // Who manages the lease for her does the same; who merely uses it sees nobody else's.
+    const Env rosa = somebody("rosa");
+    ASSERT_EQ(with(nora, {"share", lease, "rosa"}).exit_code, 0);
+    auto third = open_shell(quin, lease);
+    const std::string seen = live_run(nora, lease);
+    EXPECT_EQ(live_run(rosa, lease), "");
+    ASSERT_EQ(with(nora, {"share", lease, "rosa", "--right", "manage"}).exit_code, 0);
+    EXPECT_TRUE(suite().eventually([&] { return live_run(rosa, lease) == seen; }));
+    EXPECT_EQ(with(rosa, {"cancel", "--grace", "1s", seen}).exit_code, 0);
+    EXPECT_NE(third->finish().exit_code, -1);
+    const Said unknown = with(nora, {"runs", "--lease", "no-such-lease"});
+    EXPECT_EQ(unknown.exit_code, 1) << unknown.out;
+    EXPECT_NE(unknown.err.find("no lease"), std::string::npos) << unknown.err;
+    EXPECT_EQ(with(nora, {"release", lease}).exit_code, 0);
+}
+
+TEST_F(CliSystem, ADisabledUserHoldsNoShellOpen) {
+    const Env bob = somebody("bob");
+    const std::string lease = lease_of(bob);
+    auto open = open_shell(bob, lease);
+    const std::string run = live_run(bob, lease);
+    auto events = begin(bob, {"events", "tail", "--from", "1"});
+    EXPECT_TRUE(events->wait_out("\"specversion\"")) << suite().logs();
+    auto logs = begin(bob, {"logs", "--follow", run});
+    EXPECT_TRUE(logs->wait_out("up-2")) << suite().logs();
+    ASSERT_EQ(suite().berth({"users", "disable", "bob"}).exit_code, 0);
+    for (auto* each : {open.get(), events.get(), logs.get()}) {
+        const Said said = each->finish();
+        EXPECT_NE(said.exit_code, -1) << "it ends by itself: " << said.err;
+        EXPECT_NE(said.exit_code, 0) << said.err;
+        EXPECT_NE(said.err.find("log in with 'berth login'"), std::string::npos) << said.err;
+    }
+    EXPECT_EQ(live_run({}, lease), run) << "what he runs goes on, for an admin to end";
+    EXPECT_EQ(suite().berth({"cancel", "--grace", "1s", run}).exit_code, 0);
+    EXPECT_EQ(ended(run).string_or("state", ""), "RUN_STATE_CANCELED");
+    EXPECT_EQ(suite().berth({"release", lease}).exit_code, 0);
+}
+
 TEST_F(CliSystem, AWarmLeaseIsReadyForTheNextRun) {
     const Said warm = suite().berth({"warmup", "--", "sh", "-c", "echo prepared > mark"});
     ASSERT_EQ(warm.exit_code, 0) << warm.err;
