@@ -9,6 +9,7 @@
 #include <array>
 #include <memory>
 
+#include "berth/gateway/v1/gateway.pb.h"
 #include "berth/lease/v1/lease.pb.h"
 #include "berth/node/v1/node.pb.h"
 #include "berth/prov/v1/prov.pb.h"
@@ -23,7 +24,8 @@ namespace {
 
 // Every message of a schema with events in it. A newer service's type is handed on as bytes.
 const google::protobuf::Message* prototype_of(std::string_view type) {
-    static const std::array<const google::protobuf::FileDescriptor*, 6> files{
+    static const std::array<const google::protobuf::FileDescriptor*, 7> files{
+        gateway::v1::UserChanged::descriptor()->file(),
         lease::v1::LeaseChanged::descriptor()->file(),
         node::v1::RunStarted::descriptor()->file(),
         prov::v1::MachineFact::descriptor()->file(),
