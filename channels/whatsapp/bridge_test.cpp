@@ -79,11 +79,12 @@ protected:
         order.set("person", person).set("button", button).set("id", card.string_or("id", ""));
         fake_.tell("click", order.dump());
     }
+    /// Of what is said next; a template arrives.
     void lose(int code, int times = 1) {
         fake_.tell(
             "faults",
             R"([{"route":"messages","kind":"undelivered","code":)" + std::to_string(code) +
-                R"(,"times":)" + std::to_string(times) + "}]"
+                R"(,"except":"template","times":)" + std::to_string(times) + "}]"
         );
     }
     bool approved() {

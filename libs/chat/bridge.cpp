@@ -114,7 +114,7 @@ public:
         std::unique_ptr<bus::Asker> asker
     )
         : asker_(std::move(asker)),
-          parts_{runtime, std::move(settings), *asker_, {}, {}, {}, {}, {}},
+          parts_{runtime, std::move(settings), *asker_, {}, {}, {}, {}, {}, {}},
           people_(parts_),
           refusals_(parts_),
           factory_(std::move(factory)),

@@ -7,6 +7,8 @@
 #include <memory>
 #include <mutex>
 #include <string>
+#include <utility>
+#include <vector>
 
 #include "bus/asker.hpp"
 #include "chat/bell.hpp"
@@ -38,6 +40,28 @@ private:
 };
 
 /// Lives as long as the app.
+/// Messages that the platform took, of which the database does not know yet. Thread-safe.
+class Unrecorded {
+public:
+    struct Sent {
+        std::int64_t row = 0;
+        std::string message;
+        std::int64_t revision = 0;
+    };
+    void add(Sent sent) {
+        const std::lock_guard lock(mutex_);
+        all_.push_back(std::move(sent));
+    }
+    std::vector<Sent> take() {
+        const std::lock_guard lock(mutex_);
+        return std::exchange(all_, {});
+    }
+
+private:
+    std::mutex mutex_;
+    std::vector<Sent> all_;  // by mutex_
+};
+
 struct Parts {
     service::Runtime& runtime;
     BridgeSettings settings;
@@ -52,6 +76,7 @@ struct Parts {
         metrics::Histogram post_seconds, reply_seconds;
         metrics::Gauge backlog, backlog_age, waiting, connected;
     } metrics;
+    Unrecorded unrecorded;  ///< left by a term that ended while the database was away
 
     store::Pool& pool() { return runtime.pool(); }
     const std::string& token() const { return runtime.token(); }

@@ -71,6 +71,7 @@ void Sender::start() {
 void Sender::stop() { crew_.stop(); }
 
 milliseconds Sender::choose() {
+    if (!record_left()) return kDatabaseRetry;
     const SteadyTime now = std::chrono::steady_clock::now();
     milliseconds wait = kSenderPoll;
     {
@@ -232,9 +233,11 @@ void Sender::post(OutboundRow row) {
 void Sender::settle(const OutboundRow& row, const SendResult<Sent>& result) {
     if (result.value) {
         parts_.health.set_refused({});
-        persist([&] {
+        const bool recorded = persist([&] {
             return repo::mark_sent(parts_.pool(), row.id, result.value->message, row.revision);
         });
+        // The term ends with the database; the next one would take it for doubtful and repeat it.
+        if (!recorded) parts_.unrecorded.add({row.id, result.value->message, row.revision});
         parts_.metrics.sent.add();
         return;
     }
@@ -538,17 +541,29 @@ void Sender::pause(const OutboundRow& row, std::string_view route, const SendErr
     }
 }
 
-void Sender::persist(const std::function<Result<void>()>& write) {
+bool Sender::persist(const std::function<Result<void>()>& write) {
     for (;;) {
         const auto done = write();
-        if (done) return;
+        if (done) return true;
         if (!is_outage(done.error()) && done.error().code != "unique_violation") {
             log::error("the state of a message cannot be stored", {{"error", done.error()}});
-            return;
+            return true;
         }
-        if (done.error().code == "unique_violation") return;  // the dead letter is there already
-        if (!crew_.rest(kDatabaseRetry)) return;
+        // The dead letter is there already.
+        if (done.error().code == "unique_violation") return true;
+        if (!crew_.rest(kDatabaseRetry)) return false;
     }
+}
+
+bool Sender::record_left() {
+    bool all = true;
+    for (auto& sent : parts_.unrecorded.take()) {
+        const auto done = repo::mark_sent(parts_.pool(), sent.row, sent.message, sent.revision);
+        if (done || !is_outage(done.error())) continue;
+        all = false;
+        parts_.unrecorded.add(std::move(sent));
+    }
+    return all;
 }
 
 }  // namespace berth::chat

@@ -75,7 +75,10 @@ private:
     void expired(const OutboundRow& row);
     void refuse(const std::string& reason);
     /// Until the database takes it, or this stops: then the row stays marked and is resolved later.
-    void persist(const std::function<Result<void>()>& write);
+    /// False where it was stopped before the database was back.
+    bool persist(const std::function<Result<void>()>& write);
+    /// Stores what an earlier term could not; false while the database is away.
+    bool record_left();
     /// As the platform asked, if it did.
     void pause(const OutboundRow& row, std::string_view route, const SendError& error);
     SendResult<std::optional<Sent>> look_for(const OutboundRow& row);

@@ -23,10 +23,11 @@ class Api:
         if request.match_info["number"] != self.world.phone_id:
             raise Refusal(404, 803, "Phone number not found")
 
-    def next_fault(self, route):
+    def next_fault(self, route, kind):
         """{route, kind, skip, times, …}: kind error or error_after {status, code, message, text}, drop, drop_after, late {ms}, and of
-        messages undelivered {code, title}: taken, and told later by a status not to have arrived."""
-        return next_fault(self.faults, lambda fault: fault.get("route", route) == route)
+        messages undelivered {code, title}: taken, and told later by a status not to have arrived. `except`: not of messages
+        of that type."""
+        return next_fault(self.faults, lambda fault: fault.get("route", route) == route and fault.get("except") != kind)
 
     def fault_answer(self, fault):
         if "text" in fault:
@@ -35,8 +36,8 @@ class Api:
         refusal = Refusal(fault["status"], fault.get("code", 2), fault.get("message", "as ordered"), **more)
         return web.json_response(refusal.body(), status=refusal.status)
 
-    async def play(self, request, route, work):
-        fault = self.next_fault(route)
+    async def play(self, request, route, work, message=""):
+        fault = self.next_fault(route, message)
         kind = fault.get("kind")
         if kind == "drop":
             break_off(request)
@@ -87,8 +88,9 @@ class Api:
         return await self.play(request, "media", work)
 
     async def messages(self, request):
+        body = await request.json()
+
         async def work():
-            body = await request.json()
             self.requests.append(body)
             problems = self.description.check_message(body)
             if problems:
@@ -97,7 +99,7 @@ class Api:
             answer = self.take(body)
             self.flaws += self.description.check_answer(answer)
             return answer
-        return await self.play(request, "messages", work)
+        return await self.play(request, "messages", work, body.get("type", ""))
 
     def take(self, body):
         number = body["to"]
