@@ -5,7 +5,6 @@
 #include <unistd.h>
 
 #include <algorithm>
-#include <atomic>
 #include <csignal>
 #include <filesystem>
 #include <optional>
@@ -16,6 +15,7 @@
 #include "cli/context.hpp"
 #include "cli/event_feed.hpp"
 #include "cli/exit_codes.hpp"
+#include "cli/signal_thread.hpp"
 #include "cli/words.hpp"
 #include "core/fd.hpp"
 #include "core/id.hpp"
@@ -31,41 +31,43 @@ Error usage_of_events(const std::string& what) {
 /// A signal that ends the command says where to go on, and ends it then.
 class Parting {
 public:
-    explicit Parting(std::function<void()> say) : say_(std::move(say)) {
-        sigemptyset(&signals_);
-        sigaddset(&signals_, kWake);
-        for (const int number : {SIGINT, SIGTERM, SIGHUP}) {
-            struct sigaction now {};
-            sigaction(number, nullptr, &now);
-            if (now.sa_handler != SIG_IGN) sigaddset(&signals_, number);  // nohup
-        }
-        pthread_sigmask(SIG_BLOCK, &signals_, &before_);
-        thread_ = std::thread([this] { wait(); });
-    }
+    explicit Parting(std::function<void()> say)
+        : say_(std::move(say)),
+          thread_(std::in_place, ending(), [this](int number) { end(number); }) {}
     ~Parting() {
-        over_ = true;
-        pthread_kill(thread_.native_handle(), kWake);
-        thread_.join();
+        thread_.reset();
         pthread_sigmask(SIG_SETMASK, &before_, nullptr);
     }
     Parting(const Parting&) = delete;
     Parting& operator=(const Parting&) = delete;
 
 private:
-    static constexpr int kWake = SIGUSR1;
-    void wait() {
-        int number = 0;
-        if (sigwait(&signals_, &number) != 0 || over_) return;
+    static sigset_t mask_now() {
+        sigset_t mask;
+        pthread_sigmask(SIG_SETMASK, nullptr, &mask);
+        return mask;
+    }
+    static std::vector<int> ending() {
+        std::vector<int> out;
+        for (const int number : {SIGINT, SIGTERM, SIGHUP}) {
+            struct sigaction now {};
+            sigaction(number, nullptr, &now);
+            if (now.sa_handler != SIG_IGN) out.push_back(number);  // nohup
+        }
+        return out;
+    }
+    void end(int number) const {
         say_();
+        sigset_t one;
+        sigemptyset(&one);
+        sigaddset(&one, number);
         std::signal(number, SIG_DFL);
-        pthread_sigmask(SIG_UNBLOCK, &signals_, nullptr);
+        pthread_sigmask(SIG_UNBLOCK, &one, nullptr);
         std::raise(number);
     }
     const std::function<void()> say_;
-    sigset_t signals_{};
-    sigset_t before_{};
-    std::atomic<bool> over_{false};
-    std::thread thread_;
+    const sigset_t before_ = mask_now();
+    std::optional<SignalThread> thread_;
 };
 
 Result<void> print_events(
@@ -91,8 +93,8 @@ Result<void> print_events(
     return done;
 }
 
-/// A private file that takes its place when it is whole. What may be in its way is found out before
-/// anything is asked for.
+/// A private file that takes its place when it is whole. That its folder can be written to is found
+/// out by another beside it, before anything is asked for.
 class OutputFile {
 public:
     static Result<OutputFile> prepare(const std::filesystem::path& path) {
@@ -122,14 +124,7 @@ public:
         : path_(std::move(other.path_)), part_(std::exchange(other.part_, {})) {}
     OutputFile& operator=(OutputFile&&) = delete;
 
-    Result<void> write(std::string_view content) {
-        BERTH_TRY(write_file_atomic(part_, content, 0600));
-        std::error_code error;
-        std::filesystem::rename(part_, path_, error);
-        if (error) return internal("unwritable", path_.string() + ": " + error.message());
-        part_.clear();
-        return {};
-    }
+    Result<void> write(std::string_view content) { return write_file_atomic(path_, content, 0600); }
 
 private:
     explicit OutputFile(const std::filesystem::path& path)

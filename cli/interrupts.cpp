@@ -1,20 +1,18 @@
 // SPDX-License-Identifier: Apache-2.0
-// A signalfd and one thread: nothing here runs in a signal handler.
+// What each signal does, on a thread: nothing here runs in a signal handler.
 #include "cli/interrupts.hpp"
 
 #include <fmt/format.h>
-#include <poll.h>
-#include <sys/eventfd.h>
-#include <sys/signalfd.h>
 #include <unistd.h>
 
-#include <array>
 #include <chrono>
 #include <csignal>
 
 #include "cli/api.hpp"
 #include "cli/attachment.hpp"
 #include "cli/context.hpp"
+#include "cli/lease_choice.hpp"
+#include "core/fd.hpp"
 
 namespace berth::cli {
 namespace {
@@ -30,20 +28,13 @@ long long now_ms() {
 }  // namespace
 
 Interrupts::Interrupts(std::string server, Secret token)
-    : server_(std::move(server)), token_(std::move(token)) {
-    sigset_t set;
-    sigemptyset(&set);
-    for (const int number : {SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGWINCH}) sigaddset(&set, number);
-    ::pthread_sigmask(SIG_BLOCK, &set, nullptr);
-    signals_ = Fd(::signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK));
-    wake_ = Fd(::eventfd(0, EFD_CLOEXEC));
-    thread_ = std::thread([this] { loop(); });
-}
+    : server_(std::move(server)),
+      token_(std::move(token)),
+      thread_({SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGWINCH}, [this](int number) {
+          handle(number);
+      }) {}
 
-Interrupts::~Interrupts() {
-    const std::uint64_t one = 1;
-    if (::write(wake_.get(), &one, sizeof one) > 0) thread_.join();
-}
+Interrupts::~Interrupts() = default;
 
 void Interrupts::set_lease(std::string lease) {
     const std::lock_guard lock(mutex_);
@@ -59,17 +50,6 @@ void Interrupts::set_run(std::string run, Attachment* attachment) {
 void Interrupts::clear_run() {
     const std::lock_guard lock(mutex_);
     attachment_ = nullptr;
-}
-
-void Interrupts::loop() {
-    for (;;) {
-        std::array<pollfd, 2> polled{{{signals_.get(), POLLIN, 0}, {wake_.get(), POLLIN, 0}}};
-        if (::poll(polled.data(), polled.size(), -1) < 0) continue;
-        if (polled[1].revents != 0) return;
-        signalfd_siginfo info{};
-        while (::read(signals_.get(), &info, sizeof info) == sizeof info)
-            handle(static_cast<int>(info.ssi_signo));
-    }
 }
 
 void Interrupts::handle(int number) {
@@ -92,13 +72,7 @@ void Interrupts::handle(int number) {
         Api api(server_, token_);
         if (const auto released = api.release(lease); !released)
             write_all(
-                STDERR_FILENO,
-                fmt::format(
-                    "berth: {}; lease {} may still be live: end it with 'berth release {}'\n",
-                    released.error().message,
-                    lease,
-                    lease
-                )
+                STDERR_FILENO, "berth: " + with_lease_left(released.error(), lease).message + "\n"
             );
     }
     write_all(STDERR_FILENO, "berth: interrupted before the command was started\n");

@@ -4,9 +4,8 @@
 
 #include <mutex>
 #include <string>
-#include <thread>
 
-#include "core/fd.hpp"
+#include "cli/signal_thread.hpp"
 #include "core/secret.hpp"
 
 namespace berth::cli {
@@ -31,14 +30,11 @@ public:
     void clear_run();
 
 private:
-    void loop();
     void handle(int number);
     void pass_on(int number, const std::string& run);
 
     const std::string server_;
     const Secret token_;
-    Fd signals_;
-    Fd wake_;
     std::mutex mutex_;
     // Guarded by mutex_.
     std::string lease_;
@@ -47,7 +43,7 @@ private:
     // Of the thread alone.
     int interrupts_ = 0;
     long long last_interrupt_ms_ = 0;
-    std::thread thread_;
+    SignalThread thread_;
 };
 
 }  // namespace berth::cli

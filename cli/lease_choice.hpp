@@ -24,6 +24,6 @@ Result<std::string> read_wait(const Arguments& arguments);
 Error lease_failure(const lease::v1::Lease& lease);
 
 /// `error` with how to end a lease that is nobody's business any more and may still cost.
-Error with_lease_left(Error error, const lease::v1::Lease& lease);
+Error with_lease_left(Error error, std::string_view lease);
 
 }  // namespace berth::cli

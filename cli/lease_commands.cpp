@@ -67,10 +67,9 @@ Error lease_failure(const lease::v1::Lease& lease) {
     );
 }
 
-Error with_lease_left(Error error, const lease::v1::Lease& lease) {
-    error.message += fmt::format(
-        "; lease {} may still be live: end it with 'berth release {}'", lease.slug(), lease.slug()
-    );
+Error with_lease_left(Error error, std::string_view lease) {
+    error.message +=
+        fmt::format("; lease {} may still be live: end it with 'berth release {}'", lease, lease);
     return error;
 }
 
@@ -152,12 +151,14 @@ int run_lease(Context& context, const Arguments& arguments) {
         const auto ready = await_machine(context, api, *lease);
         if (!ready) {
             const bool known = !is_gateway_away(ready.error());
-            return fail(context, known ? ready.error() : with_lease_left(ready.error(), *lease));
+            return fail(
+                context, known ? ready.error() : with_lease_left(ready.error(), lease->slug())
+            );
         }
         interrupts.set_lease("");
         lease = *ready;
         if (ready->state() == lease::v1::LEASE_STATE_PENDING)
-            return fail(context, with_lease_left(lease_failure(*ready), *ready));
+            return fail(context, with_lease_left(lease_failure(*ready), ready->slug()));
         if (ready->state() != lease::v1::LEASE_STATE_ACTIVE)
             return fail(context, lease_failure(*ready));
     }

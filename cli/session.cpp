@@ -107,7 +107,7 @@ private:
         // A lease that was kept for its results is ours to end; a one-shot one ends by itself.
         if (run_->has_ended_at() && ours_ && !lease_.one_shot()) {
             if (auto released = api_.release(lease_.id()); !released)
-                context_.complain(with_lease_left(std::move(released).error(), lease_));
+                context_.complain(with_lease_left(std::move(released).error(), lease_.slug()));
             lap("release", watch);
         }
         return outcome;
@@ -293,7 +293,7 @@ private:
         if (ours_) {
             const auto released = api_.release(lease_.id());
             if (!released && outcome.error)
-                outcome.error = with_lease_left(std::move(*outcome.error), lease_);
+                outcome.error = with_lease_left(std::move(*outcome.error), lease_.slug());
             lap("release", watch);
         }
         return outcome;

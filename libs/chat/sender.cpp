@@ -544,13 +544,12 @@ void Sender::pause(const OutboundRow& row, std::string_view route, const SendErr
 bool Sender::persist(const std::function<Result<void>()>& write) {
     for (;;) {
         const auto done = write();
-        if (done) return true;
-        if (!is_outage(done.error()) && done.error().code != "unique_violation") {
+        // A unique violation: the dead letter is there already.
+        if (done || done.error().code == "unique_violation") return true;
+        if (!is_outage(done.error())) {
             log::error("the state of a message cannot be stored", {{"error", done.error()}});
             return true;
         }
-        // The dead letter is there already.
-        if (done.error().code == "unique_violation") return true;
         if (!crew_.rest(kDatabaseRetry)) return false;
     }
 }

@@ -308,18 +308,21 @@ TEST(GatewayTest, InputToAnAttachmentWithoutIsAnError) {
     EXPECT_EQ(listener.code, 1008);
 }
 
+/// A sync of whatever lease gets the channel "ch_1".
+void grant_sync(World& world) {
+    const std::lock_guard lock(world.mutex);
+    world.decide = [](const bus::Message& message) -> Reply {
+        if (message.subject != "berth.cmd.run.open_sync") return internal("default", "");
+        run::v1::SyncOpened opened;
+        opened.set_channel("ch_1");
+        opened.set_machine("m_1");
+        return ok(opened);
+    };
+}
+
 TEST(GatewayTest, SyncCarriesBytesBothWaysAndEndsInOrder) {
     World world;
-    {
-        const std::lock_guard lock(world.mutex);
-        world.decide = [](const bus::Message& message) -> Reply {
-            if (message.subject != "berth.cmd.run.open_sync") return internal("default", "");
-            run::v1::SyncOpened opened;
-            opened.set_channel("ch_1");
-            opened.set_machine("m_1");
-            return ok(opened);
-        };
-    }
+    grant_sync(world);
     Machine machine(*world.owner_bus, "ch_1", true);
     Listener listener(world, "/v1/leases/calm-otter/sync?delete=1");
     ASSERT_TRUE(listener.client) << listener.refusal.body;
@@ -358,16 +361,7 @@ struct HeldOpen {
     std::future<std::string> output;  // the error's code
 
     HeldOpen(World& w, const Secret& token) : world(w) {
-        {
-            const std::lock_guard lock(world.mutex);
-            world.decide = [](const bus::Message& message) -> Reply {
-                if (message.subject != "berth.cmd.run.open_sync") return internal("default", "");
-                run::v1::SyncOpened opened;
-                opened.set_channel("ch_1");
-                opened.set_machine("m_1");
-                return ok(opened);
-            };
-        }
+        grant_sync(world);
         const std::string path = "/v1/runs/" + world.run.id();
         attached = std::make_unique<Listener>(world, path + "/attach?stdin=1", false, &token);
         synced = std::make_unique<Listener>(world, "/v1/leases/calm-otter/sync", false, &token);

@@ -277,20 +277,6 @@ rules: [{id: ask-id, action: ask, match: {executable: id}}]
     EXPECT_TRUE(run.until_ended());
 }
 
-TEST(Guard, ATimedCommandKeepsItsTimeInWhatItExecutes) {
-    GuardedMachine machine(R"(version: 1
-default: allow
-rules:
-  - {id: timed, action: allow, match: {executable: [bash]}, execution_timeout: 1s}
-)");
-    BERTH_NEEDS_SANDBOX(machine);
-    machine.beat();
-    machine.start("a", machine.guarded("a", {"sh", "-c", "bash -c 'exec sleep 600'; echo $?"}));
-    Reader run(machine.folder("a"));
-    ASSERT_TRUE(run.until_ended()) << run.err();
-    EXPECT_EQ(run.out(), "143\n") << run.err();
-}
-
 constexpr const char* kAsking = R"(version: 1
 default: allow
 timeout: 10m

@@ -9,12 +9,24 @@
 namespace berth::node::testing {
 namespace {
 
+std::string timed(const std::string& program) {
+    return "version: 1\ndefault: allow\nrules:\n  - {id: timed, action: allow, match: {executable: "
+           "[" +
+           program + "]}, execution_timeout: 1s}\n";
+}
+
+TEST(Guard, ATimedCommandKeepsItsTimeInWhatItExecutes) {
+    GuardedMachine machine(timed("bash"));
+    BERTH_NEEDS_SANDBOX(machine);
+    machine.beat();
+    machine.start("a", machine.guarded("a", {"sh", "-c", "bash -c 'exec sleep 600'; echo $?"}));
+    Reader run(machine.folder("a"));
+    ASSERT_TRUE(run.until_ended()) << run.err();
+    EXPECT_EQ(run.out(), "143\n") << run.err();
+}
+
 TEST(Guard, ATimedCommandEndsWithAllThatItStarted) {
-    GuardedMachine machine(R"(version: 1
-default: allow
-rules:
-  - {id: timed, action: allow, match: {executable: [bash]}, execution_timeout: 1s}
-)");
+    GuardedMachine machine(timed("bash"));
     BERTH_NEEDS_SANDBOX(machine);
     // One that does not hear, one such in a session of its own, and a timed one inside.
     std::ofstream(machine.dir / "workspace/work") << R"(
@@ -50,11 +62,7 @@ rules:
 }
 
 TEST(Guard, WhoEndsARunsOwnCommandIsTold) {
-    GuardedMachine machine(R"(version: 1
-default: allow
-rules:
-  - {id: timed, action: allow, match: {executable: [sleep]}, execution_timeout: 1s}
-)");
+    GuardedMachine machine(timed("sleep"));
     BERTH_NEEDS_SANDBOX(machine);
     machine.beat();
     machine.start("a", machine.guarded("a", {"sleep", "600"}));

@@ -203,14 +203,7 @@ TEST_F(WardenPeople, VotesAndGrantsEndWithTheRightToDecide) {
     const auto both = hold(node, "r1", {"git", "push"});
     EXPECT_EQ(decide("cara", both.id(), true).status, 200);
     const auto log = hold(node, "r2", {"git", "log"});
-    EXPECT_EQ(
-        as("cara",
-           "POST",
-           "/v1/approvals/" + log.id() + "/decide",
-           R"({"approve":true,"scope":"times","times":9})")
-            .status,
-        200
-    );
+    (void)decide_times("cara", log.id(), 9);
     EXPECT_EQ(hold(node, "r3", {"git", "log"}).state(), warden::v1::APPROVAL_STATE_APPROVED);
     const Said more = cli("cara", {"approve", log.id(), "--times", "10"});
     EXPECT_NE(more.exit_code, 0) << "it is not what was decided: " << more.out;
@@ -275,27 +268,14 @@ TEST_F(WardenPeople, AReaderOfTheBusHearsEveryTransition) {
     EXPECT_TRUE(node.ask<common::v1::Empty>("berth.cmd.warden.abandon", abandon));
     const auto remember = [&](const std::string& name, const std::string& word) {
         const auto pending = hold(node, name, {"git", word});
-        const auto done =
-            as("anna",
-               "POST",
-               "/v1/approvals/" + pending.id() + "/decide",
-               R"({"approve":true,"scope":"times","times":1})");
-        EXPECT_EQ(done.status, 200) << done.body;
-        return member(done, "grant");
+        return member(decide_times("anna", pending.id(), 1), "grant");
     };
     (void)remember("t7", "log");
     EXPECT_EQ(hold(node, "t8", {"git", "log"}).state(), warden::v1::APPROVAL_STATE_APPROVED)
         << "which used the grant up";
     EXPECT_EQ(as("anna", "DELETE", "/v1/grants/" + remember("t9", "show")).status, 200);
     const auto lasting = hold(node, "t10", {"git", "diff"});
-    EXPECT_EQ(
-        as("anna",
-           "POST",
-           "/v1/approvals/" + lasting.id() + "/decide",
-           R"({"approve":true,"scope":"times","times":5})")
-            .status,
-        200
-    );
+    (void)decide_times("anna", lasting.id(), 5);
     EXPECT_EQ(hold(node, "t11", {"git", "diff"}).state(), warden::v1::APPROVAL_STATE_APPROVED);
     const auto has = [&](const std::string& what) {
         return suite().eventually([&] {

@@ -98,6 +98,18 @@ protected:
             other
         );
     }
+    /// Approves, and what is the same `times` more often.
+    static http::Response decide_times(
+        const std::string& user, const std::string& approval, int times
+    ) {
+        auto done =
+            as(user,
+               "POST",
+               "/v1/approvals/" + approval + "/decide",
+               R"({"approve":true,"scope":"times","times":)" + std::to_string(times) + "}");
+        EXPECT_EQ(done.status, 200) << done.body;
+        return done;
+    }
     static warden::v1::Approval hold(
         FakeNode& node,
         const std::string& name,
