@@ -87,21 +87,23 @@ public:
     std::atomic<int> retry_after{0};  ///< not 0: said with it
 
 private:
+    // What is answered is settled before the post is seen: a test that saw it may then change
+    // `status` for the next one.
     void take(net::Request request, net::Responder responder) {
-        {
-            const std::lock_guard lock(mutex_);
-            posts_.push_back({request.path, request.headers, request.body});
-            if (request.path == "/silent") kept_.push_back(std::move(responder));
-        }
-        changed_.notify_all();
-        if (request.path == "/silent") return;
         net::Response response;
         response.status = status != 0 && request.path != "/other" ? status.load()
                           : request.path.starts_with("/status/") ? std::stoi(request.path.substr(8))
                                                                  : 200;
         if (retry_after != 0)
             response.headers.add("Retry-After", std::to_string(retry_after.load()));
-        responder.respond(std::move(response));
+        const bool silent = request.path == "/silent";
+        {
+            const std::lock_guard lock(mutex_);
+            posts_.push_back({request.path, request.headers, request.body});
+            if (silent) kept_.push_back(std::move(responder));
+        }
+        changed_.notify_all();
+        if (!silent) responder.respond(std::move(response));
     }
     std::size_t count_of(const std::string& path) const {
         return static_cast<std::size_t>(std::count_if(
