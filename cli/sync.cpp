@@ -132,7 +132,8 @@ Result<SyncReport> sync_locked(
     const Secret& token,
     const SyncTarget& target,
     const SyncOptions& options,
-    const fs::path& record_path
+    const fs::path& record_path,
+    const std::string& sync
 ) {
     const auto begin = std::chrono::steady_clock::now();
     const SyncRules rules = rules_of(context.settings());
@@ -197,7 +198,11 @@ Result<SyncReport> sync_locked(
     }
     report.tree = "tr_" + make_ulid(Clock::system().now(), Random::system());
     const std::string query = fmt::format(
-        "delete=1&tree={}&had={}{}", report.tree, held, options.beside_runs ? "&beside_runs=1" : ""
+        "delete=1&sync={}&tree={}&had={}{}",
+        sync,
+        report.tree,
+        held,
+        options.beside_runs ? "&beside_runs=1" : ""
     );
     BERTH_ASSIGN(const int code, send(context, token, target, query, joined(all, gone)));
     // rsync calls the folders we told it to delete vanished; look whether something really did.
@@ -284,6 +289,7 @@ Result<SyncReport> sync_tree(
     SyncOptions now = options;
     SteadyTime until = clock() + kLockPatience;
     std::optional<SteadyTime> away_until;
+    const std::string sync = "sy_" + make_ulid(Clock::system().now(), Random::system());
     for (bool told = false;; told = true) {
         auto lock = process::FileLock::acquire(folder / (target.lease + ".lock"), kLockPatience);
         if (!lock)
@@ -291,7 +297,8 @@ Result<SyncReport> sync_tree(
                 "sync_busy",
                 "another berth is still syncing to this machine; try again when it is done"
             );
-        auto report = sync_locked(context, token, target, now, folder / (target.lease + ".list"));
+        auto report =
+            sync_locked(context, token, target, now, folder / (target.lease + ".list"), sync);
         if (report) return report;
         const Error& refused = report.error();
         lock->release();  // while it waits, another may sync
@@ -299,7 +306,7 @@ Result<SyncReport> sync_tree(
             if (!away_until) {
                 context.progress("the gateway was lost during the sync; it begins again");
                 away_until = clock() + kGatewayPatience;
-                until = clock() + kLockPatience;  // the machine has yet to notice that we are gone
+                until = clock() + kLockPatience;  // others may have begun meanwhile
                 now.verify = true;                // nothing has told how far it came
             }
             if (clock() > *away_until) return report;

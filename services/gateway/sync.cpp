@@ -181,13 +181,17 @@ void sync_lease(Api& api, const CallPtr& call) {
     command.set_beside_runs(call->request.query.flag("beside_runs"));
     command.set_tree(call->request.query.get_or("tree", ""));
     command.set_had(call->request.query.get_or("had", ""));
+    command.set_sync(call->request.query.get_or("sync", ""));
     command.set_run(call->request.query.get_or("run", ""));
     for (const auto& [name, value] :
          {std::pair("tree", command.tree()),
           std::pair("had", command.had()),
+          std::pair("sync", command.sync()),
           std::pair("run", command.run())}) {
         if (!value.empty() && !plausible_id(value))
-            return call->fail(invalid("bad_tree", "trees and runs are named by their ids", name));
+            return call->fail(
+                invalid("bad_tree", "trees, syncs and runs are named by their ids", name)
+            );
     }
     const auto bridge = std::make_shared<SyncBridge>(api, std::move(*slot));
     ask<run::v1::SyncOpened>(

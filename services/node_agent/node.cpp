@@ -377,6 +377,8 @@ Result<void> Node::open_sync(const v1::OpenSync& command) {
     if (syncs_.contains(command.channel())) return {};
     if (cleaning_->bars(command.lease()))
         return conflict("lease_ended", "the lease has ended and left the machine");
+    // Whose gateway was killed comes again before its silence is noticed, a minute later.
+    if (!command.sync().empty() && command.sync() == sending_for_) syncs_.erase(sending_);
     if (syncs_.size() >= kMaxSyncs)
         return Error{
             Fault::kLimit,
@@ -397,7 +399,10 @@ Result<void> Node::open_sync(const v1::OpenSync& command) {
         command.run().empty() ? kInsideWorkspace : WorkCopies::folder(command.run())
     ));
     syncs_[command.channel()] = std::move(sync);
-    if (!command.fetch()) sending_ = command.channel();
+    if (!command.fetch()) {
+        sending_ = command.channel();
+        sending_for_ = command.sync();
+    }
     return {};
 }
 

@@ -70,7 +70,8 @@ private:
     std::map<std::string, std::shared_ptr<Run>> runs_;
     std::shared_ptr<Halting> halting_;
     std::map<std::string, std::shared_ptr<Sync>> syncs_;
-    std::string sending_;  // the newest sync, which may have ended
+    std::string sending_;      // the newest sync, which may have ended
+    std::string sending_for_;  // how its sender names it
     std::shared_ptr<Cleaning> cleaning_;
     // Outcomes of commands that are not recorded in a folder: a redelivered signal is not sent
     // twice.

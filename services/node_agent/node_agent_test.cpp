@@ -406,6 +406,23 @@ TEST(NodeAgent, SyncsAWorkingTreeWithARealRsyncClient) {
     EXPECT_EQ(read_file(world.machine.dir / "asked").value(), expected + "\n");
 }
 
+TEST(NodeAgent, ANewAttemptAtASyncEndsTheOneBefore) {
+    QuietWorld world;
+    BERTH_NEEDS_SANDBOX(world.machine);
+    world.start_agent();
+    const auto open = [&](const std::string& channel, const std::string& sync) {
+        v1::OpenSync command;
+        command.set_channel(channel);
+        command.set_sync(sync);
+        return world.ask("open_sync", command);
+    };
+    ASSERT_TRUE(open("ch_1", "sy_1"));
+    for (const char* other : {"", "sy_2"})
+        EXPECT_EQ(open("ch_2", other).error().code, "sync_busy") << other;
+    EXPECT_TRUE(open("ch_3", "sy_1")) << "its sender was cut off and comes again";
+    EXPECT_EQ(open("ch_4", "sy_2").error().code, "sync_busy") << "the new attempt goes on";
+}
+
 TEST(NodeAgent, AFetchingRsyncAsksForWhatTheNodeStarts) {
     const Machine machine;
     const fs::path shell = machine.dir / "shell";

@@ -353,6 +353,7 @@ RunHandlers::Outcome RunHandlers::open_sync(
     open.set_channel("ch_" + service::child_command_id(context.command_id, "channel"));
     open.set_delete_extraneous(request.delete_extraneous());
     open.set_fetch(request.fetch());
+    open.set_sync(request.sync());
     if (request.fetch() && !request.run().empty()) {
         BERTH_ASSIGN(const Run run, owned(tx, request.actor(), request.run()));
         node::v1::Start spec;
