@@ -150,16 +150,36 @@ Result<void> DockerDriver::check_ours(const std::string& machine) {
     return {};
 }
 
+Result<std::vector<std::string>> DockerDriver::networks_of(const std::string& machine) {
+    const std::string filter = Engine::with_labels(own_labels(settings_.deployment, machine));
+    BERTH_ASSIGN(const Json::Array found, items("/networks?" + filter));
+    std::vector<std::string> ids;
+    for (const Json& network : found) ids.push_back(network.string_or("Id", ""));
+    return ids;
+}
+
+Result<void> DockerDriver::make_network(const MachineSpec& spec, const Json& labels) {
+    BERTH_ASSIGN(std::vector<std::string> there, networks_of(spec.machine));
+    if (there.empty()) {
+        const auto made = engine_.post("/networks/create", network_request(spec, labels));
+        if (!made && made.error().fault != Fault::kConflict) return made.error();
+        BERTH_ASSIGN(there, networks_of(spec.machine));
+    }
+    // A container finds its network by name. One that is in use is not removed.
+    std::size_t left = there.size();
+    for (auto twin = there.begin(); twin != there.end() && left > 1; ++twin)
+        if (gone(engine_.remove("/networks/" + *twin))) --left;
+    if (left != 1)
+        return unavailable("no_network", "the machine's network is being made or removed already");
+    return {};
+}
+
 Result<void> DockerDriver::make_container(const MachineSpec& spec) {
     BERTH_ASSIGN(const fs::path tools_here, tools());
     const EnginePaths paths{
         settings_.engine_dir / spec.machine, settings_.engine_dir / tools_here.filename()};
     const Json labels = labels_of(spec, settings_.deployment);
-    if (spec.profile.network()) {
-        const auto made = engine_.post("/networks/create", network_request(spec, labels));
-        // There already: of this machine, as check_ours() has seen.
-        if (!made && made.error().fault != Fault::kConflict) return made.error();
-    }
+    if (spec.profile.network()) BERTH_TRY(make_network(spec, labels));
     const auto made = engine_.post(
         "/containers/create?name=" + container_name(spec.machine),
         container_request(spec, labels, paths, settings_.resolvers)
@@ -294,7 +314,10 @@ Result<void> DockerDriver::destroy(const std::string& machine) {
     BERTH_TRY(remove_containers(machine));
     for (const MachineVolume& volume : volumes_of(machine))
         BERTH_TRY(gone(engine_.remove("/volumes/" + volume.name)));
-    return gone(engine_.remove("/networks/" + container_name(machine)));
+    BERTH_ASSIGN(const std::vector<std::string> networks, networks_of(machine));
+    for (const std::string& network : networks)
+        BERTH_TRY(gone(engine_.remove("/networks/" + network)));
+    return {};
 }
 
 Result<Condition> DockerDriver::tend(const MachineSpec& spec) {

@@ -81,6 +81,11 @@ private:
     Result<std::filesystem::path> tools();
     Result<void> write_folder(const MachineSpec& spec) const;
     Result<void> make_container(const MachineSpec& spec);
+    /// Leaves the machine with one network.
+    Result<void> make_network(const MachineSpec& spec, const Json& labels);
+    /// Ids. Two where a request and the one that took it for lost were carried out at once: the
+    /// engine looks for a name's double and takes the name in two steps.
+    Result<std::vector<std::string>> networks_of(const std::string& machine);
     /// Starts the container where it does not run and opens its door.
     Result<void> ensure_serving(const MachineSpec& spec, bool runs);
     Result<void> load_fence(const MachineSpec& spec);

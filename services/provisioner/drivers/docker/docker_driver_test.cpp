@@ -15,6 +15,7 @@
 
 #include "core/fd.hpp"
 #include "provisioner/driver_contract.hpp"
+#include "provisioner/drivers/docker/container_spec.hpp"
 #include "support/engine/container_engine.hpp"
 #include "support/run_or_skip.hpp"
 
@@ -352,6 +353,22 @@ TEST_F(DockerDriverTest, AContainerThatCannotStartIsNotAMissingOne) {
     (void)engine().call("DELETE", network);
     const auto tended = driver->tend(spec);
     EXPECT_FALSE(tended) << "its workspace is there";
+    EXPECT_TRUE(driver->destroy(spec.machine));
+    EXPECT_EQ(world_.leftovers(), 0);
+}
+
+TEST_F(DockerDriverTest, TwoNetworksOfOneNameAreOneMachinesAndGoWithIt) {
+    const auto driver = world_.start_driver();
+    MachineSpec spec = world_.make_spec();
+    spec.profile.set_network(true);
+    // Left by two provisioners, the first of which was killed while the engine made its network.
+    const Json request = network_request(spec, labels_of(spec, kDeployment));
+    for (int i = 0; i < 2; ++i) {
+        Json twin = request;
+        (void)engine().call("POST", "/networks/create", twin.set("CheckDuplicate", false));
+    }
+    create(*driver, spec);
+    EXPECT_EQ(inside(spec, "echo works"), "works\n");
     EXPECT_TRUE(driver->destroy(spec.machine));
     EXPECT_EQ(world_.leftovers(), 0);
 }
