@@ -161,6 +161,39 @@ TEST_F(RunSystem, Case3And4DeletionsFollowAndAnUnchangedTreeIsNotSentAgain) {
     release(lease);
 }
 
+TEST_F(RunSystem, Case3FoldersThatAreDeletedOrRenamedHereAreSoThere) {
+    const fs::path tree = suite().folder() / "folders";
+    fs::create_directories(tree);
+    shell(
+        tree,
+        "git init -q . && git config user.email t@example.org && git config user.name T && echo 1 "
+        "> a && git add . && git commit -qm one && git checkout -qb other && mkdir -p gone/deep "
+        "only && echo 2 > gone/x && echo 3 > gone/deep/y && echo 4 > only/z && git add only && git "
+        "commit -qm two"
+    );
+    Suite::CommandOptions options;
+    options.cwd = tree;
+    const std::string lease = acquire();
+    const auto there = [&] {
+        const Said said = suite().berth(
+            run_sh(
+                "find . -path ./.git -prune -o -print | sort | tr '\\n' ' '", {"--lease", lease}
+            ),
+            options
+        );
+        EXPECT_EQ(said.exit_code, 0) << said.err;
+        return said.out;
+    };
+    EXPECT_EQ(there(), ". ./a ./gone ./gone/deep ./gone/deep/y ./gone/x ./only ./only/z ");
+    shell(tree, "rm -r gone/deep");
+    EXPECT_EQ(there(), ". ./a ./gone ./gone/x ./only ./only/z ");
+    shell(tree, "mv gone moved && echo 5 >> a");
+    EXPECT_EQ(there(), ". ./a ./moved ./moved/x ./only ./only/z ");
+    shell(tree, "git stash -q && git checkout -q -");
+    EXPECT_EQ(there(), ". ./a ./moved ./moved/x ");
+    release(lease);
+}
+
 TEST_F(RunSystem, Case5ControlCReachesTheWholeTreeAndTheLeaseIsReleased) {
     auto running = suite().start(
         run_sh("trap 'echo interrupted; exit 42' INT; setsid sh -c 'sleep 300; : "
