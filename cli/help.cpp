@@ -37,9 +37,9 @@ constexpr std::string_view kExitCodes =
     "machine), 123\n"
     "(sync failed), 124 (the run timed out), 125 (the run was lost, or an internal error) and 126 "
     "(refused by\n"
-    "policy); with `--fail-on-test-failures` a command that ended well while tests failed is 1. "
-    "Every other\n"
-    "command exits 0, 1 for a failure and 2 for wrong usage.\n";
+    "policy); with `--fail-on-test-failures` a command that ended well is 1 where tests failed or "
+    "their\n"
+    "reports cannot be had. Every other command exits 0, 1 for a failure and 2 for wrong usage.\n";
 
 // A text as roff takes it: its own marks lose their meaning.
 std::string roff(std::string_view text) {
