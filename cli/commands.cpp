@@ -137,7 +137,7 @@ std::vector<Command> run_group() {
         {"logs",
          "<run>",
          "Print the output of a run",
-         "",
+         "As it is, so --json is refused.",
          {{"follow", "", "Wait for more until the run ends", 'f'},
           {"offset", "bytes", "Begin at this byte of the output"},
           {"stream", "name", "stdout, stderr or all (default: all)"}},

@@ -255,10 +255,12 @@ std::string completion_script(std::string_view shell) {
 int run_completion(Context& context, const Arguments& arguments) {
     const std::string script = completion_script(arguments.operands[0]);
     if (script.empty()) {
-        context.complain("the shell must be bash, zsh or fish; see 'berth help completion'");
-        return kExitUsage;
+        return fail(
+            context,
+            invalid("usage", "the shell must be bash, zsh or fish; see 'berth help completion'")
+        );
     }
-    context.print(script);
+    context.print_text(script);
     return 0;
 }
 

@@ -73,7 +73,7 @@ private:
 Result<void> print_events(
     const Context& context, Api& api, const Arguments& arguments, bool stored_only
 ) {
-    EventFeed feed([](std::string_view data) { return write_all(STDOUT_FILENO, data); });
+    EventFeed feed([&](std::string_view data) { return context.stream(data); });
     Following wanted;
     wanted.subject = arguments.get("subject");
     wanted.from = arguments.get("from", stored_only ? "1" : "");

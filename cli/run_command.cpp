@@ -55,10 +55,11 @@ int run_run(Context& context, const Arguments& arguments) {
     options.tty = arguments.has("tty");
     options.detach = arguments.has("detach");
     if (options.fail_on_test_failures && options.wanted.junit.empty()) {
-        context.complain(
+        context.complain(invalid(
+            "usage",
             "--fail-on-test-failures needs reports: name them with --junit or results.junit in "
             "berth.yaml"
-        );
+        ));
         return kExitRunUsage;
     }
     return run_session(context, std::move(options));
@@ -134,8 +135,11 @@ int run_attach(Context& context, const Arguments& arguments) {
     const auto [end, error] =
         std::from_chars(offset.data(), offset.data() + offset.size(), options.offset);
     if (error != std::errc() || end != offset.data() + offset.size()) {
-        context.complain(fmt::format(
-            "--offset must be a number of bytes, not '{}'; see 'berth help attach'", offset
+        context.complain(invalid(
+            "usage",
+            fmt::format(
+                "--offset must be a number of bytes, not '{}'; see 'berth help attach'", offset
+            )
         ));
         return kExitRunUsage;
     }
