@@ -93,18 +93,6 @@ void read_report(Results& out, const std::string& path, const run::v1::Run& run)
     std::move(report->failed.begin(), report->failed.end(), std::back_inserter(out.failed));
 }
 
-// Run ids sort by time: the first ones are the oldest.
-void forget_oldest() {
-    std::vector<fs::path> runs;
-    std::error_code error;
-    for (auto it = fs::directory_iterator(state_folder() / "results", error);
-         !error && it != fs::directory_iterator();
-         it.increment(error))
-        runs.push_back(it->path());
-    std::sort(runs.begin(), runs.end());
-    for (std::size_t i = 0; i + kKeptRuns < runs.size(); ++i) fs::remove_all(runs[i], error);
-}
-
 /// False where the machine could not read all of them: the others are here. Which ones, its rsync
 /// tells there only.
 Result<bool> fetch(
@@ -240,8 +228,24 @@ Result<Results> collect_results(
         if (any_matches(wanted.artifacts, path)) out.artifacts.push_back(path);
     }
     BERTH_TRY(write_file_atomic(folder / kRecord, to_json(out).dump() + "\n", 0600));
-    forget_oldest();
+    forget_results(run.id());
     return out;
+}
+
+void forget_results(const std::string& newest) {
+    // A folder's time is that of its record.
+    std::vector<std::pair<fs::file_time_type, fs::path>> others;
+    std::error_code error;
+    for (auto it = fs::directory_iterator(state_folder() / "results", error);
+         !error && it != fs::directory_iterator();
+         it.increment(error)) {
+        const auto written = fs::last_write_time(it->path(), error);
+        if (!error && it->path().filename() != newest) others.emplace_back(written, it->path());
+        error.clear();  // another berth removed it
+    }
+    std::sort(others.begin(), others.end());
+    for (std::size_t i = 0; i + kKeptRuns <= others.size(); ++i)
+        fs::remove_all(others[i].second, error);
 }
 
 std::optional<Results> kept_results(const std::string& run) {

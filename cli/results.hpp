@@ -47,6 +47,9 @@ Result<Results> collect_results(
 /// Tells on stderr which reports were not counted, and why.
 void tell_skipped(const Context& context, const Results& results);
 
+/// Leaves what is kept of `newest` and of the 99 runs whose results were fetched last before it.
+void forget_results(const std::string& newest);
+
 /// What is kept here of a run, if anything is.
 std::optional<Results> kept_results(const std::string& run);
 
