@@ -117,8 +117,15 @@ std::vector<Command> run_group() {
         {"ssh",
          "[<lease>] [<command>...]",
          "Open a shell on a lease, or run a command there, as ssh would",
-         "Never sends files, never makes or ends a lease. Without a lease: the one of this working "
-         "tree.\n"
+         "Never sends files, never makes or ends a lease. The first word is the lease; after '--' "
+         "or with\n"
+         "--lease all words are the command. Without a lease: the one of this working tree. The "
+         "words are\n"
+         "joined by blanks and read by sh on the machine, so quote what it is to read as one:\n"
+         "\n"
+         "    berth ssh calm-otter 'cd sub && ls *.log'\n"
+         "    berth ssh -- ls sub\n"
+         "\n"
          "No sshd and no open port is needed: the session travels over the gateway.",
          {lease_flag(), {"tty", "", "Give the command a terminal", 't'}, env_flag()},
          0,

@@ -148,10 +148,14 @@ std::string operand_word(std::string_view operands, std::size_t index) {
 std::vector<Candidate> operand_candidates(
     const Command& command, std::size_t index, bool dashed, Place& place
 ) {
+    if (dashed && command.takes_command()) {
+        place = Place::kCommandLine;
+        return {};
+    }
     std::string_view operands = command.operands;
     if (operands.starts_with("[-- ")) operands.remove_prefix(1);
     if (operands.starts_with("-- ")) {
-        if (index == 0 && !dashed) return {{"--", "the command follows"}};
+        if (index == 0) return {{"--", "the command follows"}};
         operands.remove_prefix(3);
     }
     const std::string word = operand_word(operands, index);

@@ -216,6 +216,7 @@ TEST(CompletionTest, KnowsWhatAPlaceTakes) {
         {{"release", "x", ""}, Place::kNothing},
         {{"ssh", ""}, Place::kLease},
         {{"ssh", "calm-otter", ""}, Place::kCommandLine},
+        {{"ssh", "--", ""}, Place::kCommandLine},
         {{"ssh", "calm-otter", "ls", "-"}, Place::kCommandLine},
         {{"run", "--lease", ""}, Place::kLease},
         {{"run", "--lease", "=", ""}, Place::kLease},

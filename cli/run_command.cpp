@@ -26,6 +26,13 @@ std::vector<std::string> login_shell() {
         "exec \"$p\" -l; done; exit 127"};
 }
 
+// As ssh: one line for a shell, whatever the words were.
+std::vector<std::string> as_shell_command(const std::vector<std::string>& words) {
+    std::string line;
+    for (const auto& word : words) line += (line.empty() ? "" : " ") + word;
+    return {"sh", "-c", line};
+}
+
 bool take_wait(const Context& context, const Arguments& arguments, SessionOptions& options) {
     auto wait = read_wait(arguments);
     if (wait) {
@@ -99,11 +106,12 @@ int run_ssh(Context& context, const Arguments& arguments) {
     }
     std::string named = context.settings().text("lease");
     std::vector<std::string> command = arguments.operands;
-    if (!command.empty()) {  // as ssh: the first word is the place
+    // As ssh: the first word is the place.
+    if (!command.empty() && !arguments.dashed && !arguments.has("lease")) {
         named = command.front();
         command.erase(command.begin());
+        if (!command.empty() && command.front() == "--") command.erase(command.begin());
     }
-    if (!command.empty() && command.front() == "--") command.erase(command.begin());
     Api api(context.server(), *token);
     auto lease = chosen_lease(context, api, named);
     if (!lease) {
@@ -120,7 +128,7 @@ int run_ssh(Context& context, const Arguments& arguments) {
     options.sync = false;
     options.here = false;  // the lease may be another tree's
     options.env = arguments.all("env");
-    options.argv = command.empty() ? login_shell() : std::move(command);
+    options.argv = command.empty() ? login_shell() : as_shell_command(command);
     return run_session(context, std::move(options));
 }
 

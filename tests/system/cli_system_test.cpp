@@ -383,6 +383,28 @@ TEST_F(CliSystem, SshAndShellAreSessionsOnAMachine) {
     EXPECT_EQ(shell.out, "42\n");
     EXPECT_EQ(suite().berth({"ssh", "no-such-lease"}).exit_code, 122);
     release(lease);
+    // As with ssh the words are one line for a shell.
+    const std::vector<std::pair<std::vector<std::string>, std::string>> lines = {
+        {{"ssh", lease, "echo one; exit 6"}, "one\n"},
+        {{"ssh", lease, "--", "echo one;", "exit 6"}, "one\n"},
+        {{"ssh", lease, "echo", "a  b;", "exit", "6"}, "a b\n"},
+        {{"ssh", lease, "echo", "'a  b';", "exit", "6"}, "a  b\n"},
+        {{"ssh", "--lease", lease, "echo one; exit 6"}, "one\n"},
+        {{"ssh", "--lease", lease, "--", "echo", "one;", "exit", "6"}, "one\n"},
+    };
+    for (const auto& [words, out] : lines) {
+        const Said line = suite().berth(words);
+        EXPECT_EQ(line.exit_code, 6) << words.back() << line.err;
+        EXPECT_EQ(line.out, out) << line.err;
+    }
+    release(lease);
+    // What follows the dashes is a command, on the lease of this working tree.
+    const Said made = suite().berth({"lease"});
+    EXPECT_EQ(made.exit_code, 0) << made.err;
+    const Said tree = suite().berth({"ssh", "--", "echo", "here;", "exit", "7"});
+    EXPECT_EQ(tree.exit_code, 7) << tree.err;
+    EXPECT_EQ(tree.out, "here\n");
+    EXPECT_EQ(suite().berth({"release"}).exit_code, 0);
     // The shell has the tree, and its machine goes with it.
     typed.input = "cat *.txt | wc -l >&2; exit 4\n";
     const Said own = suite().berth({"shell"}, typed);
