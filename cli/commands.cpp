@@ -56,7 +56,14 @@ Flag wait_flag() {
     return {
         "wait", "duration", "Where the pool is exhausted, stand in line that long, like 10m", 'w'};
 }
-Flag env_flag() { return {"env", "name", "Forward this environment variable", 'e', true}; }
+Flag env_flag() {
+    return {
+        "env",
+        "name",
+        "Forward this environment variable; an error where the profile's own list ('env') cuts it",
+        'e',
+        true};
+}
 Flag profile_flag() { return {"profile", "name", "The kind of machine", 'p', false, "profile"}; }
 
 std::vector<Command> run_group() {

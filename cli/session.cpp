@@ -212,6 +212,7 @@ private:
                 return invalid("usage", fmt::format("--env {}: its value is not UTF-8", name));
             (*body.mutable_env())[name] = value;
         }
+            body.add_env_required(name);
         const auto allowed = context_.settings().list("env");
         for (char** entry = environ; *entry != nullptr; ++entry) {
             const std::string_view text = *entry;

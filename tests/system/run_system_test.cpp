@@ -111,6 +111,19 @@ TEST_F(RunSystem, Case2OnlyAllowedEnvironmentAndBerthVariables) {
     EXPECT_EQ(said.out.find(suite().token()), std::string::npos);
 }
 
+TEST_F(RunSystem, AVariableThatTheProfileCutsIsNoSilentLoss) {
+    Suite::CommandOptions options;
+    options.env = {{"WANTED", "x"}, {"CI", "yes"}};
+    const Said said = suite().berth(
+        {"run", "--no-sync", "-e", "CI", "-e", "WANTED", "--", "echo", "ran"}, options
+    );
+    EXPECT_EQ(said.exit_code, 120) << said.err;
+    EXPECT_EQ(said.out, "");
+    EXPECT_NE(said.err.find("profile default lets no variable WANTED through"), std::string::npos)
+        << said.err;
+    EXPECT_TRUE(machines_gone()) << "the machine is given back";
+}
+
 TEST_F(RunSystem, Case3TheDirtyTreeArrivesAsItIs) {
     const fs::path tree = suite().folder() / "dirty";
     fs::create_directories(tree / "deep");
