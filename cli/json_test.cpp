@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Proves that --json makes stdout one JSON document, whatever the command and however it ends.
+#include "core/json.hpp"
+
 #include <gtest/gtest.h>
 #include <unistd.h>
 
@@ -9,7 +11,6 @@
 #include "cli/args.hpp"
 #include "cli/capture.hpp"
 #include "core/fd.hpp"
-#include "core/json.hpp"
 
 namespace berth::cli {
 namespace {
@@ -100,13 +101,27 @@ TEST_F(JsonTest, AFailureHasTheCodeOfItsKind) {
         EXPECT_EQ(error_code(document(words, &exit_code)), code);
         EXPECT_NE(exit_code, 0);
     }
-    EXPECT_EQ(berth({"run", "--keeep", "--", "x", "--json"}).out, "") << "that one is the command's";
+    EXPECT_EQ(berth({"run", "--keeep", "--", "x", "--json"}).out, "")
+        << "that one is the command's";
 }
 
 TEST_F(JsonTest, SettingsThatAreWrongAreToldAsAnyFailure) {
     const fs::path settings = folder_ / "berth.yaml";
-    ASSERT_TRUE(write_file_atomic(settings, "profle: x\n"));
-    EXPECT_EQ(error_code(document({"leases", "--json"})), "bad_setting");
+    for (const char* text : {"profle: x\n", "sync: {max_files: -3}\n"}) {
+        ASSERT_TRUE(write_file_atomic(settings, text));
+        EXPECT_EQ(error_code(document({"leases", "--json"})), "bad_setting") << text;
+    }
+}
+
+TEST_F(JsonTest, AResultFileThatCannotBeWrittenIsToldBeforeTheRun) {
+    for (const std::string& file :
+         {folder_.string(), (folder_ / "none" / "result.json").string()}) {
+        int code = 0;
+        const Json told = document({"run", "--json", "--result-file", file, "--", "true"}, &code);
+        EXPECT_EQ(error_code(told), "bad_output") << told.dump();
+        EXPECT_EQ(told.find("error")->string_or("message", "").find(file), 0U) << told.dump();
+        EXPECT_EQ(code, 120);
+    }
 }
 
 TEST_F(JsonTest, TextsAndEmptyAnswersAreDocumentsToo) {

@@ -155,7 +155,8 @@ int run_attach(Context& context, const Arguments& arguments) {
     Api api(context.server(), *token);
     const auto run = api.run(arguments.operands[0]);
     if (!run) {
-        const Outcome outcome = outcome_of(run.error(), kExitLost);
+        const bool none = run.error().fault == Fault::kNotFound;
+        const Outcome outcome = outcome_of(run.error(), none ? kExitRunUsage : kExitLost);
         context.complain(*outcome.error);
         return outcome.code;
     }

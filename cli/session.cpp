@@ -17,6 +17,7 @@
 #include "cli/heartbeat.hpp"
 #include "cli/interrupts.hpp"
 #include "cli/lease_choice.hpp"
+#include "cli/output_file.hpp"
 #include "cli/results.hpp"
 #include "cli/sync.hpp"
 #include "cli/terminal.hpp"
@@ -211,8 +212,8 @@ private:
             if (!is_utf8(value))
                 return invalid("usage", fmt::format("--env {}: its value is not UTF-8", name));
             (*body.mutable_env())[name] = value;
-        }
             body.add_env_required(name);
+        }
         const auto allowed = context_.settings().list("env");
         for (char** entry = environ; *entry != nullptr; ++entry) {
             const std::string_view text = *entry;
@@ -417,6 +418,12 @@ int run_session(Context& context, SessionOptions options) {
     if (!token) {
         context.complain(token.error());
         return kExitRunUsage;
+    }
+    if (!options.result_file.empty()) {
+        if (const auto probe = OutputFile::prepare(options.result_file); !probe) {
+            context.complain(probe.error());
+            return kExitRunUsage;
+        }
     }
     return Session(context, std::move(options), std::move(token).value()).run();
 }

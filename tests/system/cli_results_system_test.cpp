@@ -62,7 +62,8 @@ TEST_F(CliResults, AnUnreadableArtifactCostsNeitherReportsNorOtherArtifacts) {
 
 TEST_F(CliResults, WhatReportsDoNotSayIsNoSuccess) {
     const std::vector<std::pair<std::string, std::string>> cases = {
-        {kPassed + std::string("r/a.xml; ") + kFailed + "r/b.xml; chmod 000 r/b.xml", "not every report"},
+        {kPassed + std::string("r/a.xml; ") + kFailed + "r/b.xml; chmod 000 r/b.xml",
+         "not every report"},
         {kPassed + std::string("r/a.xml; chmod 000 r"), "not every report"},
         {kPassed + std::string("r/a.xml; ") + kCut + "r/b.xml", "not counted: r/b.xml"},
         {kCut + std::string("r/b.xml"), "not counted: r/b.xml"},

@@ -234,6 +234,7 @@ TEST_F(CliSystem, CancelEndsARunAndTellsItsFollower) {
     const Said unknown = suite().berth({"cancel", "rn_00000000000000000000000000"});
     EXPECT_EQ(unknown.exit_code, 1);
     EXPECT_NE(unknown.err.find("berth runs"), std::string::npos) << unknown.err;
+    EXPECT_EQ(suite().berth({"attach", "rn_00000000000000000000000000"}).exit_code, 120);
 
     auto deaf = suite().start(
         run_sh(
@@ -382,7 +383,6 @@ TEST_F(CliSystem, SshAndShellAreSessionsOnAMachine) {
     EXPECT_EQ(shell.exit_code, 9) << shell.err;
     EXPECT_EQ(shell.out, "42\n");
     EXPECT_EQ(suite().berth({"ssh", "no-such-lease"}).exit_code, 122);
-    release(lease);
     // As with ssh the words are one line for a shell.
     const std::vector<std::pair<std::vector<std::string>, std::string>> lines = {
         {{"ssh", lease, "echo one; exit 6"}, "one\n"},
@@ -451,6 +451,10 @@ TEST_F(CliSystem, ASlipIsToldTheNearestCommand) {
 
 TEST_F(CliSystem, TheFirstUpOnAnotherPortIsThisUsersDefaultAndSaysNothingElse) {
     EXPECT_NE(suite().greeting().find("Berth is ready at " + suite().url()), std::string::npos);
+    EXPECT_NE(
+        suite().greeting().find("'berth down --data " + suite().data().string() + "'"),
+        std::string::npos
+    ) << suite().greeting();
     EXPECT_EQ(suite().greeting().find("this shell talks to"), std::string::npos)
         << suite().greeting();
     // What it says is so: without any variable the CLI finds this deployment.
