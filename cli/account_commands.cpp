@@ -60,22 +60,22 @@ int run_version(Context& context, const Arguments&) {
 
 int run_help(Context& context, const Arguments& arguments) {
     if (arguments.operands.empty()) {
-        context.print(general_help());
+        context.print_text(general_help());
         return 0;
     }
     const auto of_command = parse_arguments({arguments.operands[0], "--help"});
     if (!of_command) return fail(context, of_command.error());
-    context.print(command_help(*of_command->command));
+    context.print_text(command_help(*of_command->command));
     return 0;
 }
 
 int run_man(Context& context, const Arguments&) {
-    context.print(manual_page());
+    context.print_text(manual_page());
     return 0;
 }
 
 int run_docs(Context& context, const Arguments&) {
-    context.print(markdown());
+    context.print_text(markdown());
     return 0;
 }
 

@@ -91,6 +91,7 @@ struct Parser {
         while (at < words.size()) {
             const std::string& word = words[at++];
             if (word == "--") {
+                out.dashed = out.operands.empty();
                 out.operands.insert(
                     out.operands.end(), words.begin() + static_cast<std::ptrdiff_t>(at), words.end()
                 );

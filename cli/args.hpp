@@ -54,6 +54,7 @@ struct Arguments {
     bool help = false;
     std::map<std::string, std::vector<std::string>, std::less<>> flags;
     std::vector<std::string> operands;
+    bool dashed = false;  ///< all operands came after "--"
 
     bool has(std::string_view flag) const { return flags.find(flag) != flags.end(); }
     /// The last value given, or `fallback`.

@@ -373,6 +373,14 @@ TEST_F(CliTest, LogsRotate) {
     EXPECT_FALSE(fs::exists(folder_ / "big.log.4"));
 }
 
+TEST_F(CliTest, ACommandForADeploymentNamesItsFolder) {
+    EXPECT_EQ(up::command_for({default_data_folder()}, "down"), "berth down");
+    EXPECT_EQ(
+        up::command_for({folder_ / "a b"}, "up"),
+        "berth up --data '" + (folder_ / "a b").string() + "'"
+    );
+}
+
 TEST_F(CliTest, PortsAndSecretsAreKept) {
     const up::Layout layout{folder_ / "data"};
     ASSERT_TRUE(up::make_folders(layout));

@@ -56,7 +56,14 @@ Flag wait_flag() {
     return {
         "wait", "duration", "Where the pool is exhausted, stand in line that long, like 10m", 'w'};
 }
-Flag env_flag() { return {"env", "name", "Forward this environment variable", 'e', true}; }
+Flag env_flag() {
+    return {
+        "env",
+        "name",
+        "Forward this environment variable; an error where the profile's own list ('env') cuts it",
+        'e',
+        true};
+}
 Flag profile_flag() { return {"profile", "name", "The kind of machine", 'p', false, "profile"}; }
 
 std::vector<Command> run_group() {
@@ -87,7 +94,9 @@ std::vector<Command> run_group() {
           env_flag(),
           junit_flag(),
           artifact_flag(),
-          {"fail-on-test-failures", "", "Exit with 1 where a report names a failed test"},
+          {"fail-on-test-failures",
+           "",
+           "Exit with 1 where a report names a failed test, cannot be read, or none is there"},
           {"result-file", "file", "Write the result as JSON to this file"},
           {"detach", "", "Start it, print its id and return", 'd'}},
          1,
@@ -115,8 +124,15 @@ std::vector<Command> run_group() {
         {"ssh",
          "[<lease>] [<command>...]",
          "Open a shell on a lease, or run a command there, as ssh would",
-         "Never sends files, never makes or ends a lease. Without a lease: the one of this working "
-         "tree.\n"
+         "Never sends files, never makes or ends a lease. The first word is the lease; after '--' "
+         "or with\n"
+         "--lease all words are the command. Without a lease: the one of this working tree. The "
+         "words are\n"
+         "joined by blanks and read by sh on the machine, so quote what it is to read as one:\n"
+         "\n"
+         "    berth ssh calm-otter 'cd sub && ls *.log'\n"
+         "    berth ssh -- ls sub\n"
+         "\n"
          "No sshd and no open port is needed: the session travels over the gateway.",
          {lease_flag(), {"tty", "", "Give the command a terminal", 't'}, env_flag()},
          0,
@@ -135,7 +151,7 @@ std::vector<Command> run_group() {
         {"logs",
          "<run>",
          "Print the output of a run",
-         "",
+         "As it is, so --json is refused.",
          {{"follow", "", "Wait for more until the run ends", 'f'},
           {"offset", "bytes", "Begin at this byte of the output"},
           {"stream", "name", "stdout, stderr or all (default: all)"}},

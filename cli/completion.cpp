@@ -148,10 +148,14 @@ std::string operand_word(std::string_view operands, std::size_t index) {
 std::vector<Candidate> operand_candidates(
     const Command& command, std::size_t index, bool dashed, Place& place
 ) {
+    if (dashed && command.takes_command()) {
+        place = Place::kCommandLine;
+        return {};
+    }
     std::string_view operands = command.operands;
     if (operands.starts_with("[-- ")) operands.remove_prefix(1);
     if (operands.starts_with("-- ")) {
-        if (index == 0 && !dashed) return {{"--", "the command follows"}};
+        if (index == 0) return {{"--", "the command follows"}};
         operands.remove_prefix(3);
     }
     const std::string word = operand_word(operands, index);
@@ -255,10 +259,12 @@ std::string completion_script(std::string_view shell) {
 int run_completion(Context& context, const Arguments& arguments) {
     const std::string script = completion_script(arguments.operands[0]);
     if (script.empty()) {
-        context.complain("the shell must be bash, zsh or fish; see 'berth help completion'");
-        return kExitUsage;
+        return fail(
+            context,
+            invalid("usage", "the shell must be bash, zsh or fish; see 'berth help completion'")
+        );
     }
-    context.print(script);
+    context.print_text(script);
     return 0;
 }
 

@@ -13,6 +13,7 @@
 #include "cli/exit_codes.hpp"
 #include "cli/paths.hpp"
 #include "core/fd.hpp"
+#include "core/json.hpp"
 #include "core/text.hpp"
 
 namespace berth::cli {
@@ -119,14 +120,40 @@ void Context::complain(std::string_view text) const {
     write_all(STDERR_FILENO, fmt::format("berth: {}\n", text));
 }
 
-void Context::complain(const Error& error) const { complain(error.message); }
+void Context::complain(const Error& error) const {
+    complain(error.message);
+    trouble_ = error;
+}
 
 int fail(const Context& context, const Error& error) {
     context.complain(error);
     return error.code == "usage" ? kExitUsage : 1;
 }
 
-void Context::print(std::string_view text) const { write_all(STDOUT_FILENO, text); }
+void Context::print(std::string_view text) const { stream(text); }
+
+bool Context::stream(std::string_view piece) const {
+    printed_ = true;
+    return write_all(STDOUT_FILENO, piece);
+}
+
+void Context::print_text(std::string_view text) const { print(text_document(text, json_)); }
+
+void Context::finish(int exit_code) const {
+    if (!json_ || printed_) return;
+    const Error unnamed = internal("failed", "the command failed; stderr says how");
+    print(exit_code == 0 ? "{}\n" : error_document(trouble_.value_or(unnamed)));
+}
+
+std::string error_document(const Error& error) {
+    Json what = Json::object();
+    what.set("code", error.code).set("message", error.message);
+    return Json::object().set("error", std::move(what)).dump() + "\n";
+}
+
+std::string text_document(std::string_view text, bool json) {
+    return json ? Json::object().set("text", std::string(text)).dump() + "\n" : std::string(text);
+}
 
 void tell_more(const Context& context, const std::string& next_cursor) {
     if (!next_cursor.empty())

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <filesystem>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -49,11 +50,18 @@ public:
     /// The same, only where a person watches stderr: `berth run` adds nothing to a command's own
     /// stderr else.
     void detail(std::string_view text) const;
-    /// "berth: …" on stderr, always.
+    /// "berth: …" on stderr, always. An error is what finish() tells.
     void complain(std::string_view text) const;
     void complain(const Error& error) const;
     /// Payload: stdout, exactly.
     void print(std::string_view text) const;
+    /// The same, piece by piece; false when the reader is gone.
+    bool stream(std::string_view piece) const;
+    /// A text for people; with --json as {"text": …}.
+    void print_text(std::string_view text) const;
+    /// The end of every command: with --json stdout is a JSON document also where the command gave
+    /// none.
+    void finish(int exit_code) const;
 
 private:
     Context() = default;
@@ -63,7 +71,14 @@ private:
     bool json_ = false;
     bool quiet_ = false;
     bool color_ = false;
+    mutable bool printed_ = false;
+    mutable std::optional<Error> trouble_;  // the last one that was told
 };
+
+/// What --json prints of a failure: {"error": {"code": …, "message": …}}.
+std::string error_document(const Error& error);
+/// `text` itself, or {"text": …} where JSON is wanted.
+std::string text_document(std::string_view text, bool json);
 
 /// Says what went wrong on stderr; the command's exit code.
 int fail(const Context& context, const Error& error);

@@ -6,7 +6,6 @@
 
 #include <algorithm>
 #include <csignal>
-#include <filesystem>
 #include <optional>
 #include <thread>
 
@@ -15,10 +14,10 @@
 #include "cli/context.hpp"
 #include "cli/event_feed.hpp"
 #include "cli/exit_codes.hpp"
+#include "cli/output_file.hpp"
 #include "cli/signal_thread.hpp"
 #include "cli/words.hpp"
 #include "core/fd.hpp"
-#include "core/id.hpp"
 #include "core/json.hpp"
 
 namespace berth::cli {
@@ -73,7 +72,7 @@ private:
 Result<void> print_events(
     const Context& context, Api& api, const Arguments& arguments, bool stored_only
 ) {
-    EventFeed feed([](std::string_view data) { return write_all(STDOUT_FILENO, data); });
+    EventFeed feed([&](std::string_view data) { return context.stream(data); });
     Following wanted;
     wanted.subject = arguments.get("subject");
     wanted.from = arguments.get("from", stored_only ? "1" : "");
@@ -92,53 +91,6 @@ Result<void> print_events(
     say_place();
     return done;
 }
-
-/// A private file that takes its place when it is whole. That its folder can be written to is found
-/// out by another beside it, before anything is asked for.
-class OutputFile {
-public:
-    static Result<OutputFile> prepare(const std::filesystem::path& path) {
-        std::error_code error;
-        if (path.filename().empty() || std::filesystem::is_directory(path, error))
-            return invalid("bad_output", path.string() + " is a folder", "output");
-        OutputFile out(path);
-        if (const auto made = write_file_atomic(out.part_, "", 0600); !made) {
-            const std::string& why = made.error().message;  // it names a file that nobody knows
-            return invalid(
-                "bad_output",
-                fmt::format(
-                    "{} cannot be written{}",
-                    path.string(),
-                    why.substr(std::min(why.rfind(": "), why.size()))
-                ),
-                "output"
-            );
-        }
-        return out;
-    }
-    ~OutputFile() {
-        std::error_code error;
-        if (!part_.empty()) std::filesystem::remove(part_, error);
-    }
-    OutputFile(OutputFile&& other) noexcept
-        : path_(std::move(other.path_)), part_(std::exchange(other.part_, {})) {}
-    OutputFile& operator=(OutputFile&&) = delete;
-
-    Result<void> write(std::string_view content) { return write_file_atomic(path_, content, 0600); }
-
-private:
-    explicit OutputFile(const std::filesystem::path& path)
-        : path_(path),
-          part_(
-              path.parent_path() / fmt::format(
-                                       ".{}.{}.part",
-                                       path.filename().string(),
-                                       make_ulid(Clock::system().now(), Random::system())
-                                   )
-          ) {}
-    std::filesystem::path path_;
-    std::filesystem::path part_;
-};
 
 Result<void> make_credential(const Context& context, Api& api, const Arguments& arguments) {
     if (arguments.get("name").empty())

@@ -262,7 +262,7 @@ int run_audit(Context& context, const Arguments& arguments) {
     if (arguments.has("from"))
         path += "?from_sequence=" + net::percent_encode(arguments.get("from"));
     const auto done =
-        api.stream(path, [](std::string_view chunk) { return write_all(STDOUT_FILENO, chunk); });
+        api.stream(path, [&](std::string_view chunk) { return context.stream(chunk); });
     return done ? 0 : fail(context, done.error());
 }
 

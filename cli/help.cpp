@@ -37,9 +37,9 @@ constexpr std::string_view kExitCodes =
     "machine), 123\n"
     "(sync failed), 124 (the run timed out), 125 (the run was lost, or an internal error) and 126 "
     "(refused by\n"
-    "policy); with `--fail-on-test-failures` a command that ended well while tests failed is 1. "
-    "Every other\n"
-    "command exits 0, 1 for a failure and 2 for wrong usage.\n";
+    "policy); with `--fail-on-test-failures` a command that ended well is 1 where tests failed or "
+    "their\n"
+    "reports cannot be had. Every other command exits 0, 1 for a failure and 2 for wrong usage.\n";
 
 // A text as roff takes it: its own marks lose their meaning.
 std::string roff(std::string_view text) {
@@ -108,7 +108,12 @@ std::string markdown() {
         "<!-- Written by `berth __docs` from the table in cli/commands.cpp; a test compares. Do "
         "not edit. -->\n\n"
         "State goes to stdout, progress and messages to stderr. `--json` makes stdout one JSON "
-        "document.\n"
+        "document;\n"
+        "that of a failure is `{\"error\": {\"code\": ..., \"message\": ...}}`. Once `run`, "
+        "`shell`, "
+        "`warmup` and `ssh` have\n"
+        "begun, the same error is in their result as `exit.error`. Events and the audit are a "
+        "document per line.\n"
         "Settings are taken from flags, then the environment (`BERTH_<KEY>`, dots as underscores), "
         "then\n"
         "`berth.yaml` at the root of the repository, then `$XDG_CONFIG_HOME/berth/config.yaml`, "

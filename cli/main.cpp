@@ -2,6 +2,7 @@
 // Parses, gathers settings and hands over to the command; all failures leave through here.
 #include <unistd.h>
 
+#include <algorithm>
 #include <csignal>
 #include <exception>
 #include <string>
@@ -20,22 +21,31 @@ int usage_exit(const std::vector<std::string>& words) {
     return runs ? kExitRunUsage : kExitUsage;
 }
 
+// Before anything is parsed; what follows "--" is somebody else's.
+bool wants_json(const std::vector<std::string>& words) {
+    const auto end = std::find(words.begin(), words.end(), "--");
+    return std::find(words.begin(), end, "--json") != end;
+}
+
+int refuse(const std::vector<std::string>& words, const berth::Error& error) {
+    write_all(STDERR_FILENO, "berth: " + error.message + "\n");
+    if (wants_json(words)) write_all(STDOUT_FILENO, error_document(error));
+    return usage_exit(words);
+}
+
 int run(const std::vector<std::string>& words) {
     const auto arguments = parse_arguments(words);
-    if (!arguments) {
-        write_all(STDERR_FILENO, "berth: " + arguments.error().message + "\n");
-        return usage_exit(words);
-    }
+    if (!arguments) return refuse(words, arguments.error());
     if (arguments->help) {
-        write_all(STDOUT_FILENO, command_help(*arguments->command));
+        const std::string help = command_help(*arguments->command);
+        write_all(STDOUT_FILENO, text_document(help, arguments->has("json")));
         return 0;
     }
     auto context = Context::make(*arguments);
-    if (!context) {
-        write_all(STDERR_FILENO, "berth: " + context.error().message + "\n");
-        return usage_exit(words);
-    }
-    return arguments->command->run(*context, *arguments);
+    if (!context) return refuse(words, context.error());
+    const int code = arguments->command->run(*context, *arguments);
+    context->finish(code);
+    return code;
 }
 
 }  // namespace

@@ -228,7 +228,7 @@ Result<void> init(const Context& context, const Arguments& arguments) {
     const auto text = policy::template_text(name);
     if (text.empty()) return usage_of_policy("--template is strict, developer or observe-only");
     if (arguments.operands.size() < 2) {
-        context.print(text);
+        context.print_text(text);
         return {};
     }
     const std::string& file = arguments.operands[1];

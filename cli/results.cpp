@@ -10,6 +10,7 @@
 
 #include "cli/paths.hpp"
 #include "cli/rsync.hpp"
+#include "cli/words.hpp"
 #include "core/fd.hpp"
 #include "core/text.hpp"
 
@@ -78,9 +79,11 @@ void read_report(Results& out, const std::string& path, const run::v1::Run& run)
     const auto skip = [&](const std::string& why) { out.skipped.push_back(path + ": " + why); };
     if (older_than_run(file, run)) return skip("it is older than the run");
     const auto text = read_file(file, kMaxReport);
-    if (!text) return skip(text.error().message);
-    auto report = parse_junit(*text);
-    if (!report) return skip(report.error().message);
+    auto report = text ? parse_junit(*text) : Result<TestReport>(text.error());
+    if (!report) {
+        out.complete = false;
+        return skip(report.error().message);
+    }
     out.reports.push_back(path);
     out.totals.tests += report->totals.tests;
     out.totals.failed += report->totals.failed;
@@ -90,27 +93,15 @@ void read_report(Results& out, const std::string& path, const run::v1::Run& run)
     std::move(report->failed.begin(), report->failed.end(), std::back_inserter(out.failed));
 }
 
-// Run ids sort by time: the first ones are the oldest.
-void forget_oldest() {
-    std::vector<fs::path> runs;
-    std::error_code error;
-    for (auto it = fs::directory_iterator(state_folder() / "results", error);
-         !error && it != fs::directory_iterator();
-         it.increment(error))
-        runs.push_back(it->path());
-    std::sort(runs.begin(), runs.end());
-    for (std::size_t i = 0; i + kKeptRuns < runs.size(); ++i) fs::remove_all(runs[i], error);
-}
-
-Result<void> fetch(
+/// False where the machine could not read all of them: the others are here. Which ones, its rsync
+/// tells there only.
+Result<bool> fetch(
     const Context& context,
     const Secret& token,
     const run::v1::Run& run,
-    const Wanted& wanted,
+    const std::vector<std::string>& patterns,
     const fs::path& folder
 ) {
-    std::vector<std::string> patterns = wanted.junit;
-    patterns.insert(patterns.end(), wanted.artifacts.begin(), wanted.artifacts.end());
     BERTH_ASSIGN(const std::vector<std::string> filter, filter_arguments(patterns));
     // The node starts its side for exactly these; see rsync_sender_arguments() there.
     std::vector<std::string> arguments = {
@@ -124,10 +115,29 @@ Result<void> fetch(
             {context.server(), token, run.lease(), "fetch=1&run=" + run.id()}, std::move(arguments)
         )
     );
-    constexpr int kPartial = 23;  // a file could not be read there: the others are here
+    constexpr int kPartial = 23;
     constexpr int kVanished = 24;
-    if (result.code == 0 || result.code == kPartial || result.code == kVanished) return {};
+    if (result.code == kPartial) return false;
+    if (result.code == 0 || result.code == kVanished) return true;
     return rsync_failure("fetch_failed", "the results could not be fetched", result);
+}
+
+Result<void> fetch_all(
+    const Context& context,
+    const Secret& token,
+    const run::v1::Run& run,
+    const Wanted& wanted,
+    Results& out
+) {
+    std::vector<std::string> patterns = wanted.junit;
+    patterns.insert(patterns.end(), wanted.artifacts.begin(), wanted.artifacts.end());
+    BERTH_ASSIGN(const bool all, fetch(context, token, run, patterns, out.folder));
+    if (all) return {};
+    context.complain("some of the wanted files cannot be read on the machine; they are left out");
+    // Is a report among them? What is here is not sent again.
+    if (wanted.junit.empty()) return {};
+    BERTH_ASSIGN(out.complete, fetch(context, token, run, wanted.junit, out.folder));
+    return {};
 }
 
 std::vector<std::string> strings_of(const Json& json, std::string_view key) {
@@ -212,14 +222,30 @@ Result<Results> collect_results(
     std::error_code ignored;
     fs::remove_all(folder, ignored);
     BERTH_TRY(make_private_folder(out.folder));
-    BERTH_TRY(fetch(context, token, run, wanted, out.folder));
+    BERTH_TRY(fetch_all(context, token, run, wanted, out));
     for (const std::string& path : files_in(out.folder)) {
         if (any_matches(wanted.junit, path)) read_report(out, path, run);
         if (any_matches(wanted.artifacts, path)) out.artifacts.push_back(path);
     }
     BERTH_TRY(write_file_atomic(folder / kRecord, to_json(out).dump() + "\n", 0600));
-    forget_oldest();
+    forget_results(run.id());
     return out;
+}
+
+void forget_results(const std::string& newest) {
+    // A folder's time is that of its record.
+    std::vector<std::pair<fs::file_time_type, fs::path>> others;
+    std::error_code error;
+    for (auto it = fs::directory_iterator(state_folder() / "results", error);
+         !error && it != fs::directory_iterator();
+         it.increment(error)) {
+        const auto written = fs::last_write_time(it->path(), error);
+        if (!error && it->path().filename() != newest) others.emplace_back(written, it->path());
+        error.clear();  // another berth removed it
+    }
+    std::sort(others.begin(), others.end());
+    for (std::size_t i = 0; i + kKeptRuns <= others.size(); ++i)
+        fs::remove_all(others[i].second, error);
 }
 
 std::optional<Results> kept_results(const std::string& run) {
@@ -233,6 +259,7 @@ std::optional<Results> kept_results(const std::string& run) {
     out.reports = strings_of(*json, "reports");
     out.artifacts = strings_of(*json, "artifacts");
     out.skipped = strings_of(*json, "skipped_reports");
+    out.complete = json->bool_or("reports_complete", true);
     if (const Json* tests = json->find("tests"); tests != nullptr) {
         out.totals.tests = count_of(*tests, "total");
         out.totals.failed = count_of(*tests, "failed");
@@ -257,6 +284,11 @@ std::optional<Results> kept_results(const std::string& run) {
         );
     }
     return out;
+}
+
+void tell_skipped(const Context& context, const Results& results) {
+    for (const auto& why : results.skipped) context.progress("not counted: " + printable(why));
+    if (!results.complete) context.progress("not every report could be fetched and read");
 }
 
 std::string summary_line(const Results& results) {
@@ -308,6 +340,7 @@ Json to_json(const Results& results) {
         .set("failed_cases", std::move(failed))
         .set("reports", Json::strings(results.reports))
         .set("skipped_reports", Json::strings(results.skipped))
+        .set("reports_complete", results.complete)
         .set("artifacts", Json::strings(results.artifacts))
         .set("folder", results.folder.string());
 }

@@ -32,16 +32,23 @@ struct Results {
     std::vector<std::string> reports;    ///< paths from the root of the tree
     std::vector<std::string> artifacts;  ///< likewise
     std::vector<std::string> skipped;    ///< reports that were not counted, each with its reason
+    bool complete = true;                ///< false where a report could not be fetched or read
     std::filesystem::path folder;        ///< where the files are here
 };
 
 /// Fetches what `wanted` names from the machine of `run` and reads the reports; a report that is
 /// older than the run is another run's and not counted. What was fetched for the run before is
-/// replaced. Keeps the results of the last 100 runs. Errors: "bad_pattern", "fetch_failed" with
-/// rsync's words, "rsync_missing".
+/// replaced. A file that the machine cannot read is told on stderr and left out. Keeps the results
+/// of the last 100 runs. Errors: "bad_pattern", "fetch_failed" with rsync's words, "rsync_missing".
 Result<Results> collect_results(
     const Context& context, const Secret& token, const run::v1::Run& run, const Wanted& wanted
 );
+
+/// Tells on stderr which reports were not counted, and why.
+void tell_skipped(const Context& context, const Results& results);
+
+/// Leaves what is kept of `newest` and of the 99 runs whose results were fetched last before it.
+void forget_results(const std::string& newest);
 
 /// What is kept here of a run, if anything is.
 std::optional<Results> kept_results(const std::string& run);

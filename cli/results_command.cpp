@@ -116,7 +116,7 @@ int run_results(Context& context, const Arguments& arguments) {
     for (const auto& failed : results->failed) show_case(context, failed);
     if (!results->artifacts.empty()) context.print("\n");
     for (const auto& path : results->artifacts) context.print(printable(path) + "\n");
-    for (const auto& why : results->skipped) context.progress("not counted: " + printable(why));
+    tell_skipped(context, *results);
     if (!folder.empty())
         context.progress(fmt::format("copied {} artifacts to {}", results->artifacts.size(), folder)
         );

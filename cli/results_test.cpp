@@ -164,6 +164,28 @@ TEST(PatternTest, RsyncBringsWhatAPatternNames) {
     fs::remove_all(folder);
 }
 
+TEST(KeptResultsTest, TheOldestAreForgottenWhateverTheirIds) {
+    std::string name = (fs::temp_directory_path() / "berth-kept-XXXXXX").string();
+    ASSERT_NE(::mkdtemp(name.data()), nullptr);
+    ::setenv("XDG_STATE_HOME", name.c_str(), 1);
+    const fs::path folder = fs::path(name) / "berth" / "results";
+    const auto now = fs::file_time_type::clock::now();
+    // The later a run, the lower its id. The newest is so of its own, whatever the clock says.
+    for (int age = 0; age < 120; ++age) {
+        const fs::path run = folder / ("rn_" + std::to_string(100 + age));
+        fs::create_directories(run / "files");
+        fs::last_write_time(run, now - std::chrono::minutes{age});
+    }
+    fs::create_directories(folder / "rn_000");
+    fs::last_write_time(folder / "rn_000", now - std::chrono::hours{24});
+    forget_results("rn_000");
+    EXPECT_TRUE(fs::exists(folder / "rn_000"));
+    for (int age = 0; age < 120; ++age)
+        EXPECT_EQ(fs::exists(folder / ("rn_" + std::to_string(100 + age))), age < 99) << age;
+    fs::remove_all(name);
+    ::unsetenv("XDG_STATE_HOME");
+}
+
 std::vector<std::string> words_of(const std::vector<std::string>& line, Place* where = nullptr) {
     Place place = Place::kNothing;
     std::vector<std::string> out;
@@ -194,6 +216,7 @@ TEST(CompletionTest, KnowsWhatAPlaceTakes) {
         {{"release", "x", ""}, Place::kNothing},
         {{"ssh", ""}, Place::kLease},
         {{"ssh", "calm-otter", ""}, Place::kCommandLine},
+        {{"ssh", "--", ""}, Place::kCommandLine},
         {{"ssh", "calm-otter", "ls", "-"}, Place::kCommandLine},
         {{"run", "--lease", ""}, Place::kLease},
         {{"run", "--lease", "=", ""}, Place::kLease},

@@ -26,6 +26,13 @@ std::vector<std::string> login_shell() {
         "exec \"$p\" -l; done; exit 127"};
 }
 
+// As ssh: one line for a shell, whatever the words were.
+std::vector<std::string> as_shell_command(const std::vector<std::string>& words) {
+    std::string line;
+    for (const auto& word : words) line += (line.empty() ? "" : " ") + word;
+    return {"sh", "-c", line};
+}
+
 bool take_wait(const Context& context, const Arguments& arguments, SessionOptions& options) {
     auto wait = read_wait(arguments);
     if (wait) {
@@ -55,10 +62,11 @@ int run_run(Context& context, const Arguments& arguments) {
     options.tty = arguments.has("tty");
     options.detach = arguments.has("detach");
     if (options.fail_on_test_failures && options.wanted.junit.empty()) {
-        context.complain(
+        context.complain(invalid(
+            "usage",
             "--fail-on-test-failures needs reports: name them with --junit or results.junit in "
             "berth.yaml"
-        );
+        ));
         return kExitRunUsage;
     }
     return run_session(context, std::move(options));
@@ -98,11 +106,12 @@ int run_ssh(Context& context, const Arguments& arguments) {
     }
     std::string named = context.settings().text("lease");
     std::vector<std::string> command = arguments.operands;
-    if (!command.empty()) {  // as ssh: the first word is the place
+    // As ssh: the first word is the place.
+    if (!command.empty() && !arguments.dashed && !arguments.has("lease")) {
         named = command.front();
         command.erase(command.begin());
+        if (!command.empty() && command.front() == "--") command.erase(command.begin());
     }
-    if (!command.empty() && command.front() == "--") command.erase(command.begin());
     Api api(context.server(), *token);
     auto lease = chosen_lease(context, api, named);
     if (!lease) {
@@ -119,7 +128,7 @@ int run_ssh(Context& context, const Arguments& arguments) {
     options.sync = false;
     options.here = false;  // the lease may be another tree's
     options.env = arguments.all("env");
-    options.argv = command.empty() ? login_shell() : std::move(command);
+    options.argv = command.empty() ? login_shell() : as_shell_command(command);
     return run_session(context, std::move(options));
 }
 
@@ -134,8 +143,11 @@ int run_attach(Context& context, const Arguments& arguments) {
     const auto [end, error] =
         std::from_chars(offset.data(), offset.data() + offset.size(), options.offset);
     if (error != std::errc() || end != offset.data() + offset.size()) {
-        context.complain(fmt::format(
-            "--offset must be a number of bytes, not '{}'; see 'berth help attach'", offset
+        context.complain(invalid(
+            "usage",
+            fmt::format(
+                "--offset must be a number of bytes, not '{}'; see 'berth help attach'", offset
+            )
         ));
         return kExitRunUsage;
     }
@@ -143,7 +155,8 @@ int run_attach(Context& context, const Arguments& arguments) {
     Api api(context.server(), *token);
     const auto run = api.run(arguments.operands[0]);
     if (!run) {
-        const Outcome outcome = outcome_of(run.error(), kExitLost);
+        const bool none = run.error().fault == Fault::kNotFound;
+        const Outcome outcome = outcome_of(run.error(), none ? kExitRunUsage : kExitLost);
         context.complain(*outcome.error);
         return outcome.code;
     }

@@ -42,6 +42,16 @@ int run_runs(Context& context, const Arguments& arguments) {
 int run_logs(Context& context, const Arguments& arguments) {
     auto token = context.token();
     if (!token) return fail(context, token.error());
+    if (context.json()) {
+        return fail(
+            context,
+            invalid(
+                "usage",
+                "an output is printed as it is, which is not JSON: leave --json out, or see "
+                "'berth runs --json'"
+            )
+        );
+    }
     const std::string stream = arguments.get("stream", "all");
     if (stream != "all" && stream != "stdout" && stream != "stderr") {
         return fail(

@@ -17,6 +17,7 @@
 #include "cli/heartbeat.hpp"
 #include "cli/interrupts.hpp"
 #include "cli/lease_choice.hpp"
+#include "cli/output_file.hpp"
 #include "cli/results.hpp"
 #include "cli/sync.hpp"
 #include "cli/terminal.hpp"
@@ -41,6 +42,26 @@ constexpr milliseconds kRecordPatience{1'000};
 constexpr std::string_view kCollectLabel = "-collect";
 // How long a lease outlives a client that died before it could fetch and release.
 constexpr std::string_view kCollectIdle = "5m";
+
+// Of a run whose command ended well while its reports do not say that all is well.
+constexpr int kExitTests = 1;
+
+// What --fail-on-test-failures asks of the reports: that they are there, whole, and name no
+// failure.
+Result<void> verdict_of(const Results& results) {
+    const auto trouble = [&results](const char* code, const char* what) {
+        return conflict(
+            code,
+            fmt::format("the command ended well but {}; see 'berth results {}'", what, results.run)
+        );
+    };
+    if (results.totals.failed + results.totals.errors > 0)
+        return trouble("tests_failed", "tests failed");
+    if (!results.complete)
+        return trouble("reports_incomplete", "not every report could be fetched and read");
+    if (results.reports.empty()) return trouble("no_report", "wrote no report");
+    return {};
+}
 
 class Stopwatch {
 public:
@@ -191,6 +212,7 @@ private:
             if (!is_utf8(value))
                 return invalid("usage", fmt::format("--env {}: its value is not UTF-8", name));
             (*body.mutable_env())[name] = value;
+            body.add_env_required(name);
         }
         const auto allowed = context_.settings().list("env");
         for (char** entry = environ; *entry != nullptr; ++entry) {
@@ -267,23 +289,20 @@ private:
     Outcome collect(Outcome outcome) {
         context_.detail("fetching results");
         auto collected = collect_results(context_, token_, *run_, options_.wanted);
+        const bool judged = outcome.code == 0 && options_.fail_on_test_failures;
         if (!collected) {
+            if (judged) return outcome_of(std::move(collected).error(), kExitTests);
             context_.complain(collected.error());
             return outcome;
         }
         results_ = std::move(*collected);
-        if (!context_.json()) context_.progress(summary_line(*results_));
-        const bool failing = results_->totals.failed + results_->totals.errors > 0;
-        if (outcome.code != 0 || !options_.fail_on_test_failures || !failing) return outcome;
-        return {
-            1,
-            "berth",
-            conflict(
-                "tests_failed",
-                fmt::format(
-                    "the command ended well but tests failed; see 'berth results {}'", run_->id()
-                )
-            )};
+        if (!context_.json()) {
+            context_.progress(summary_line(*results_));
+            tell_skipped(context_, *results_);
+        }
+        if (!judged) return outcome;
+        auto verdict = verdict_of(*results_);
+        return verdict ? outcome : Outcome{kExitTests, "berth", std::move(verdict).error()};
     }
 
     // The run was not started: its one-shot lease, or the wait for it, would be for nothing. `code`
@@ -399,6 +418,12 @@ int run_session(Context& context, SessionOptions options) {
     if (!token) {
         context.complain(token.error());
         return kExitRunUsage;
+    }
+    if (!options.result_file.empty()) {
+        if (const auto probe = OutputFile::prepare(options.result_file); !probe) {
+            context.complain(probe.error());
+            return kExitRunUsage;
+        }
     }
     return Session(context, std::move(options), std::move(token).value()).run();
 }

@@ -32,6 +32,8 @@ constexpr seconds kSendPatience{600};
 // How a WebSocket closes whose server stops, and whose server died.
 constexpr int kGoingAway = 1001;
 constexpr int kNoGoodbye = 1006;
+// 4000 + n: the machine's rsync ended with n.
+constexpr int kExitClose = 4000;
 
 std::string variable(const char* name) {
     const char* text = std::getenv(name);
@@ -136,11 +138,11 @@ int run_rsync_transport(Context& context, const Arguments&) {
         return 1;
     }
     transport.pump(**socket);
-    // Closed by the server when its rsync ended well; anything else is told to rsync by our exit
-    // code.
+    // rsync takes our exit code for that of its other half.
     const bool closed = (*socket)->wait_closed(kEndPatience);
     if (closed && transport.close_code == 1000) return 0;
     const int code = transport.close_code;
+    if (code > kExitClose && code < kExitClose + 256) return code - kExitClose;
     const Error error = unavailable(
         "connection_lost",
         fmt::format(

@@ -17,6 +17,7 @@
 #include "core/random.hpp"
 #include "core/text.hpp"
 #include "identity/token.hpp"
+#include "policy/plan.hpp"
 
 namespace berth::cli::up {
 namespace fs = std::filesystem;
@@ -49,11 +50,19 @@ Error already_up(const Layout& layout) {
     return conflict(
         "already_up",
         fmt::format(
-            "a deployment is running on {} already; see 'berth status', or stop it with 'berth "
-            "down'",
-            layout.data.string()
+            "a deployment is running on {} already; see '{}', or stop it with '{}'",
+            layout.data.string(),
+            command_for(layout, "status"),
+            command_for(layout, "down")
         )
     );
+}
+
+std::string command_for(const Layout& layout, const std::string& command) {
+    std::vector<std::string> words{"berth", command};
+    if (layout.data != default_data_folder())
+        words.insert(words.end(), {"--data", layout.data.string()});
+    return policy::show_argv(words);
 }
 
 Result<void> make_folders(const Layout& layout) {

@@ -59,6 +59,10 @@ inline constexpr std::array<ServiceName, 4> kBridges = {
 /// cannot be read.
 Result<std::vector<ServiceName>> services_of(const Layout& layout);
 
+/// "berth down" and the like as the user types it for this deployment: with --data where it is not
+/// in the default folder.
+std::string command_for(const Layout& layout, const std::string& command);
+
 /// What is said where somebody holds the deployment's lock.
 Error already_up(const Layout& layout);
 

@@ -92,7 +92,8 @@ int show(
         );
     }
     if (!rows.empty()) context.print(table(table_rows, context.color()));
-    if (state == "down") context.progress("start it with 'berth up'");
+    if (state == "down")
+        context.progress(fmt::format("start it with '{}'", up::command_for(layout, "up")));
     return up ? 0 : 1;
 }
 

@@ -130,11 +130,16 @@ void greet(const Context& context, const up::SupervisorOptions& options, bool de
         context.print(
             fmt::format("this shell talks to {}: use --server {}\n", context.server(), url)
         );
-    context.print(detached ? "stop it with 'berth down'\n" : "stop it with Ctrl-C\n");
+    context.print(
+        detached ? fmt::format("stop it with '{}'\n", up::command_for(options.layout, "down"))
+                 : "stop it with Ctrl-C\n"
+    );
 }
 
 // What `berth down` and Ctrl-C leave behind, in words a user can act on.
-bool tell_left(const Context& context, const std::vector<up::LeftMachine>& left) {
+bool tell_left(
+    const Context& context, const up::Layout& layout, const std::vector<up::LeftMachine>& left
+) {
     bool good = true;
     for (const auto& one : left) {
         if (!one.trouble.empty()) {
@@ -143,11 +148,12 @@ bool tell_left(const Context& context, const std::vector<up::LeftMachine>& left)
             continue;
         }
         context.progress(fmt::format(
-            "machine {} goes on with {} run{}: the next 'berth up' takes it up again, 'berth down "
-            "--all' ends it",
+            "machine {} goes on with {} run{}: the next '{}' takes it up again, '{} --all' ends it",
             one.machine,
             one.runs,
-            one.runs == 1 ? "" : "s"
+            one.runs == 1 ? "" : "s",
+            up::command_for(layout, "up"),
+            up::command_for(layout, "down")
         ));
     }
     return good;
@@ -166,7 +172,7 @@ int run_in_foreground(const Context& context, up::SupervisorOptions options) {
     Result<void> done = up::become_user(options.layout);
     if (done) done = up::supervise(options);
     if (!done) return fail(context, done.error());
-    if (!tell_left(context, up::end_machines(options.layout, false))) code = 1;
+    if (!tell_left(context, options.layout, up::end_machines(options.layout, false))) code = 1;
     return code;
 }
 
@@ -280,7 +286,7 @@ int end_down(
     const Context& context, const Arguments& arguments, const up::Layout& layout, bool stopped
 ) {
     const auto left = up::end_machines(layout, arguments.has("all"));
-    const bool good = tell_left(context, left);
+    const bool good = tell_left(context, layout, left);
     if (context.json()) {
         Json machines = Json::array();
         for (const auto& one : left)

@@ -160,6 +160,7 @@ std::string environment_name(std::string_view key);
 /// Settings by key through the layers flags > environment > repository file > user file > defaults.
 class Layers {
 public:
+    /// A kInt is 0 or more.
     enum class Kind { kText, kInt, kBool, kDuration, kBytes, kList, kMap };
     struct Resolved {
         std::vector<std::string> values;  ///< one for scalars; "name=value" each for maps

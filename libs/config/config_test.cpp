@@ -171,6 +171,7 @@ TEST(LayersTest, MistakesNameTheirPlace) {
         "sync.max_files, sync.git"
     );
     EXPECT_FALSE(layers.set_flag("sync.max_files", {"x"}, "--max-files"));
+    EXPECT_FALSE(layers.set_flag("sync.max_files", {"-3"}, "--max-files"));
     EXPECT_EQ(environment_name("sync.max_files"), "BERTH_SYNC_MAX_FILES");
 }
 

@@ -28,6 +28,7 @@ Result<void> check_value(Layers::Kind kind, const std::string& value) {
             if (error != std::errc() || end != value.data() + value.size()) {
                 return invalid("bad_setting", "must be a whole number");
             }
+            if (number < 0) return invalid("bad_setting", "must be 0 or more");
             return {};
         }
         case Layers::Kind::kBool:

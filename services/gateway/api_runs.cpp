@@ -43,6 +43,7 @@ Result<void> fill_start(const v1::RunBody& body, run::v1::Start& command) {
             return invalid("bad_env", "'env' has a name that no environment can hold", "env");
         (*command.mutable_env())[name] = value;
     }
+    *command.mutable_env_required() = body.env_required();
     if (!body.tree().empty() && !plausible_id(body.tree()))
         return invalid("bad_tree", "'tree' must be what a sync named its tree", "tree");
     command.set_tree(body.tree());

@@ -3,6 +3,7 @@
 // runs, and file sync.
 #include <gtest/gtest.h>
 
+#include <atomic>
 #include <condition_variable>
 #include <future>
 #include <latch>
@@ -225,6 +226,7 @@ struct Machine {
     std::unique_ptr<bus::ByteChannel> channel;
     std::latch opened{1};
     bool echo = false;
+    std::atomic<int> exit_code{0};
 
     Machine(bus::Connection& bus, const std::string& name, bool echoes) : echo(echoes) {
         bus::ByteChannel::Events events;
@@ -269,7 +271,7 @@ struct Machine {
         const std::size_t taken = channel->send(unsent);
         unsent.erase(0, taken);
         channel->consume(taken);
-        if (eof && unsent.empty()) channel->finish(0);
+        if (eof && unsent.empty()) channel->finish(exit_code);
     }
 };
 
@@ -347,6 +349,20 @@ TEST(GatewayTest, SyncCarriesBytesBothWaysAndEndsInOrder) {
     std::string back;
     for (const auto& piece : listener.messages) back += piece;
     EXPECT_TRUE(back == sent) << back.size();
+}
+
+TEST(GatewayTest, SyncClosesWithTheExitCodeOfTheMachinesRsync) {
+    World world;
+    grant_sync(world);
+    for (const int exit_code : {1, 23, 24, 255}) {
+        Machine machine(*world.owner_bus, "ch_1", true);
+        machine.exit_code = exit_code;
+        Listener listener(world, "/v1/leases/calm-otter/sync");
+        ASSERT_TRUE(listener.client) << listener.refusal.body;
+        ASSERT_TRUE(listener.client->send_text("eof"));
+        ASSERT_TRUE(listener.wait([&] { return listener.code != 0; }));
+        EXPECT_EQ(listener.code, 4000 + exit_code) << listener.reason;
+    }
 }
 
 // One of each kind of stream, held open by one token.

@@ -14,6 +14,9 @@ namespace {
 
 // Small enough that a slow client sees steady progress, large enough that frames cost nothing.
 constexpr std::size_t kSlice = 64U << 10U;
+// A close code says how the machine's rsync ended: kExitClose + its exit code, of the range that
+// RFC 6455 leaves to applications.
+constexpr int kExitClose = 4000;
 
 /// One bridge. Dies on a worker: its channel is joined then.
 class SyncBridge : public std::enable_shared_from_this<SyncBridge> {
@@ -36,9 +39,13 @@ public:
             {
                 const std::lock_guard lock(mutex_);
                 ended_ = true;
-                code_ = how && exit_code == 0 ? 1000 : 1011;
-                if (how && exit_code != 0) reason_ = "exit code " + std::to_string(exit_code);
-                if (!how) reason_ = how.error().message;
+                if (!how) {
+                    code_ = 1011;
+                    reason_ = how.error().message;
+                } else if (exit_code != 0) {
+                    code_ = exit_code > 0 && exit_code < 256 ? kExitClose + exit_code : 1011;
+                    reason_ = "exit code " + std::to_string(exit_code);
+                }
             }
             drain();
         };

@@ -163,8 +163,8 @@ Result<void> take_turn(
     return repo::set_tree(tx, lease, request.tree(), context.now);
 }
 
-/// The same for one command however often it is delivered, in time order where the command id is a
-/// real ULID.
+/// The same for one command however often it is delivered. In no order: the command id of a request
+/// with an Idempotency-Key, as the CLI's are, is a digest.
 std::string run_id_of(const std::string& command_id) {
     return "rn_" + command_id.substr(0, 10) +
            service::child_command_id(command_id, "run").substr(10);
@@ -236,6 +236,15 @@ RunHandlers::Outcome RunHandlers::start(
     spec.set_user(run.owner);
     *spec.mutable_argv() = request.argv();
     const std::vector<std::string> allow(profile.env_allow().begin(), profile.env_allow().end());
+    for (const std::string& name : request.env_required()) {
+        if (!env_allowed(allow, name))
+            return invalid(
+                "env_not_allowed",
+                "profile " + profile.name() + " lets no variable " + name +
+                    " through; leave it out, or have an admin add it to the profile's 'env'",
+                "env"
+            );
+    }
     for (const auto& [name, value] : request.env()) {
         if (env_allowed(allow, name)) (*spec.mutable_env())[name] = value;
     }

@@ -234,6 +234,7 @@ TEST_F(CliSystem, CancelEndsARunAndTellsItsFollower) {
     const Said unknown = suite().berth({"cancel", "rn_00000000000000000000000000"});
     EXPECT_EQ(unknown.exit_code, 1);
     EXPECT_NE(unknown.err.find("berth runs"), std::string::npos) << unknown.err;
+    EXPECT_EQ(suite().berth({"attach", "rn_00000000000000000000000000"}).exit_code, 120);
 
     auto deaf = suite().start(
         run_sh(
@@ -382,7 +383,28 @@ TEST_F(CliSystem, SshAndShellAreSessionsOnAMachine) {
     EXPECT_EQ(shell.exit_code, 9) << shell.err;
     EXPECT_EQ(shell.out, "42\n");
     EXPECT_EQ(suite().berth({"ssh", "no-such-lease"}).exit_code, 122);
+    // As with ssh the words are one line for a shell.
+    const std::vector<std::pair<std::vector<std::string>, std::string>> lines = {
+        {{"ssh", lease, "echo one; exit 6"}, "one\n"},
+        {{"ssh", lease, "--", "echo one;", "exit 6"}, "one\n"},
+        {{"ssh", lease, "echo", "a  b;", "exit", "6"}, "a b\n"},
+        {{"ssh", lease, "echo", "'a  b';", "exit", "6"}, "a  b\n"},
+        {{"ssh", "--lease", lease, "echo one; exit 6"}, "one\n"},
+        {{"ssh", "--lease", lease, "--", "echo", "one;", "exit", "6"}, "one\n"},
+    };
+    for (const auto& [words, out] : lines) {
+        const Said line = suite().berth(words);
+        EXPECT_EQ(line.exit_code, 6) << words.back() << line.err;
+        EXPECT_EQ(line.out, out) << line.err;
+    }
     release(lease);
+    // What follows the dashes is a command, on the lease of this working tree.
+    const Said made = suite().berth({"lease"});
+    EXPECT_EQ(made.exit_code, 0) << made.err;
+    const Said tree = suite().berth({"ssh", "--", "echo", "here;", "exit", "7"});
+    EXPECT_EQ(tree.exit_code, 7) << tree.err;
+    EXPECT_EQ(tree.out, "here\n");
+    EXPECT_EQ(suite().berth({"release"}).exit_code, 0);
     // The shell has the tree, and its machine goes with it.
     typed.input = "cat *.txt | wc -l >&2; exit 4\n";
     const Said own = suite().berth({"shell"}, typed);
@@ -429,6 +451,10 @@ TEST_F(CliSystem, ASlipIsToldTheNearestCommand) {
 
 TEST_F(CliSystem, TheFirstUpOnAnotherPortIsThisUsersDefaultAndSaysNothingElse) {
     EXPECT_NE(suite().greeting().find("Berth is ready at " + suite().url()), std::string::npos);
+    EXPECT_NE(
+        suite().greeting().find("'berth down --data " + suite().data().string() + "'"),
+        std::string::npos
+    ) << suite().greeting();
     EXPECT_EQ(suite().greeting().find("this shell talks to"), std::string::npos)
         << suite().greeting();
     // What it says is so: without any variable the CLI finds this deployment.

@@ -111,6 +111,19 @@ TEST_F(RunSystem, Case2OnlyAllowedEnvironmentAndBerthVariables) {
     EXPECT_EQ(said.out.find(suite().token()), std::string::npos);
 }
 
+TEST_F(RunSystem, AVariableThatTheProfileCutsIsNoSilentLoss) {
+    Suite::CommandOptions options;
+    options.env = {{"WANTED", "x"}, {"CI", "yes"}};
+    const Said said = suite().berth(
+        {"run", "--no-sync", "-e", "CI", "-e", "WANTED", "--", "echo", "ran"}, options
+    );
+    EXPECT_EQ(said.exit_code, 120) << said.err;
+    EXPECT_EQ(said.out, "");
+    EXPECT_NE(said.err.find("profile default lets no variable WANTED through"), std::string::npos)
+        << said.err;
+    EXPECT_TRUE(machines_gone()) << "the machine is given back";
+}
+
 TEST_F(RunSystem, Case3TheDirtyTreeArrivesAsItIs) {
     const fs::path tree = suite().folder() / "dirty";
     fs::create_directories(tree / "deep");
@@ -158,6 +171,39 @@ TEST_F(RunSystem, Case3And4DeletionsFollowAndAnUnchangedTreeIsNotSentAgain) {
     EXPECT_NE(again.out.find("\"skipped\":true"), std::string::npos) << again.out << again.err;
     shell(tree, "rm b && echo 4 > d && touch -d '1 hour ago' c");
     EXPECT_EQ(suite().berth(run_sh("ls", {"--lease", lease}), options).out, "a\nc\nd\n");
+    release(lease);
+}
+
+TEST_F(RunSystem, Case3FoldersThatAreDeletedOrRenamedHereAreSoThere) {
+    const fs::path tree = suite().folder() / "folders";
+    fs::create_directories(tree);
+    shell(
+        tree,
+        "git init -q . && git config user.email t@example.org && git config user.name T && echo 1 "
+        "> a && git add . && git commit -qm one && git checkout -qb other && mkdir -p gone/deep "
+        "only && echo 2 > gone/x && echo 3 > gone/deep/y && echo 4 > only/z && git add only && git "
+        "commit -qm two"
+    );
+    Suite::CommandOptions options;
+    options.cwd = tree;
+    const std::string lease = acquire();
+    const auto there = [&] {
+        const Said said = suite().berth(
+            run_sh(
+                "find . -path ./.git -prune -o -print | sort | tr '\\n' ' '", {"--lease", lease}
+            ),
+            options
+        );
+        EXPECT_EQ(said.exit_code, 0) << said.err;
+        return said.out;
+    };
+    EXPECT_EQ(there(), ". ./a ./gone ./gone/deep ./gone/deep/y ./gone/x ./only ./only/z ");
+    shell(tree, "rm -r gone/deep");
+    EXPECT_EQ(there(), ". ./a ./gone ./gone/x ./only ./only/z ");
+    shell(tree, "mv gone moved && echo 5 >> a");
+    EXPECT_EQ(there(), ". ./a ./moved ./moved/x ./only ./only/z ");
+    shell(tree, "git stash -q && git checkout -q -");
+    EXPECT_EQ(there(), ". ./a ./moved ./moved/x ");
     release(lease);
 }
 
