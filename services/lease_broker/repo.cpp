@@ -5,6 +5,7 @@
 #include "core/id.hpp"
 #include "core/json.hpp"
 #include "lease_broker/sql.hpp"
+#include "store/advisory.hpp"
 
 namespace berth::lease {
 namespace {
@@ -318,6 +319,9 @@ Result<std::optional<Lease>> lock_reusable(
     const std::string& profile,
     const std::string& label
 ) {
+    // A row that is not there yet cannot be locked: who makes the first one is waited for.
+    const std::string name = Json::array().push(org).push(owner).push(profile).push(label).dump();
+    BERTH_TRY(tx.exec(kLockKey, {store::advisory_key("lease reuse", name)}));
     return one_lease(tx.exec(kReusable, {org, owner, profile, label}));
 }
 

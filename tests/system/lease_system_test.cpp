@@ -2,8 +2,10 @@
 // behaviours: leases, as far as the local and the simulated driver go; and every kind of bad input
 // to the API.
 #include <atomic>
+#include <set>
 #include <thread>
 
+#include "core/fd.hpp"
 #include "system.hpp"
 
 namespace berth::testing {
@@ -52,6 +54,25 @@ TEST_F(LeaseSystem, Case2OneKeyIsOneLeaseHoweverOftenAndAnotherRequestUnderItACo
     const auto leases = json_of(suite().api("GET", "/v1/leases").body);
     EXPECT_EQ(leases.find("leases")->as_array()->size(), 1U);
     release(ids.front());
+}
+
+TEST_F(LeaseSystem, Case2WhoReusesAtOnceWithOthersHasTheLeaseTheyHave) {
+    for (int round = 0; round < 5; ++round) {
+        const std::string body =
+            R"({"profile":"sim","reuse":true,"label":"tree )" + std::to_string(round) + R"("})";
+        std::vector<std::string> ids(10);
+        std::vector<std::thread> threads;
+        for (std::string& id : ids) {
+            threads.emplace_back([&id, &body] {
+                id = member(suite().api("POST", "/v1/leases", body), "id");
+            });
+        }
+        for (std::thread& thread : threads) thread.join();
+        ASSERT_NE(ids.front(), "");
+        const std::set<std::string> leases(ids.begin(), ids.end());
+        EXPECT_EQ(leases.size(), 1U) << "round " << round;
+        for (const std::string& id : leases) release(id);
+    }
 }
 
 TEST_F(LeaseSystem, Case3AReleaseBeforeTheMachineIsThereWins) {
