@@ -310,6 +310,17 @@ TEST_F(LeaseSystem, Case14EndedLeasesStayReadable) {
     EXPECT_NE(all.string_or("next_cursor", ""), "") << "more pages follow";
 }
 
+TEST_F(LeaseSystem, ALeaseThatEndedUnderItsRunShowsNoLiveRun) {
+    const std::string id = acquire(R"({"ttl":"4s"})");
+    const std::string run = start(id, "sleep 60");
+    const auto lease = [&id] { return json_of(suite().api("GET", "/v1/leases/" + id).body); };
+    ASSERT_TRUE(suite().eventually([&] {
+        return lease().string_or("state", "") == "LEASE_STATE_EXPIRED";
+    }));
+    (void)ended(run);
+    EXPECT_EQ(lease().int_or("live_runs", 0), 0) << lease().dump();
+}
+
 TEST_F(LeaseSystem, AProfileThatCannotBeMadeFailsWithItsReason) {
     const auto made = suite().api("POST", "/v1/leases", R"({"profile":"broken"})");
     const std::string id = member(made, "id");
