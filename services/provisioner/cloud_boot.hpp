@@ -61,6 +61,7 @@ public:
     Result<Condition> tend(const MachineSpec& spec) override { return provider_->tend(spec); }
     Result<std::vector<std::string>> list() override { return provider_->list(); }
     std::string unseen() override { return provider_->unseen(); }
+    std::vector<std::string> foreign() override { return provider_->foreign(); }
 
 private:
     const std::unique_ptr<Driver> provider_;

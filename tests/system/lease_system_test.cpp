@@ -11,6 +11,8 @@
 namespace berth::testing {
 namespace {
 
+namespace fs = std::filesystem;
+
 class LeaseSystem : public SystemTest {
 protected:
     static std::string expires(const http::Response& response) {
@@ -83,6 +85,39 @@ TEST_F(LeaseSystem, Case3AReleaseBeforeTheMachineIsThereWins) {
         EXPECT_EQ(member(after, "state"), "LEASE_STATE_RELEASED") << after.body;
     }
     EXPECT_TRUE(machines_gone()) << "the late machine is removed";
+}
+
+TEST_F(LeaseSystem, Case6AMachineWithAnothersMarkIsToldAsForeignAndNotTakenForGone) {
+    const auto told = [](const std::string& machine) {
+        const Json drift = json_of(suite().api("GET", "/v1/drift").body);
+        for (const Json& item : *drift.find("items")->as_array()) {
+            if (item.string_or("machine", "") == machine)
+                return item.string_or("driver", "") + " " + item.string_or("kind", "");
+        }
+        return std::string();
+    };
+    const std::string lease = acquire("{}");
+    const std::string machine = member(suite().api("GET", "/v1/leases/" + lease), "machine");
+    const fs::path folder = suite().data() / "machines" / machine;
+    const std::string mark = read_file(folder / "node" / "owner").value();
+    // And one that no record knows, in a folder that is this deployment's own.
+    const std::string stranger = "m_01h00000000000000000000000";
+    fs::create_directories(folder.parent_path() / stranger / "node");
+    for (const std::string& each : {machine, stranger})
+        ASSERT_TRUE(
+            write_file_atomic(folder.parent_path() / each / "node" / "owner", "ANOTHER", 0644)
+        );
+    EXPECT_TRUE(suite().eventually([&] {
+        return told(machine) == "local DRIFT_KIND_FOREIGN" &&
+               told(stranger) == "local DRIFT_KIND_FOREIGN";
+    })) << suite().api("GET", "/v1/drift").body;
+    EXPECT_EQ(member(suite().api("GET", "/v1/leases/" + lease), "state"), "LEASE_STATE_ACTIVE");
+    ASSERT_TRUE(write_file_atomic(folder / "node" / "owner", mark, 0644));
+    fs::remove_all(folder.parent_path() / stranger);
+    EXPECT_TRUE(suite().eventually([&] { return told(machine) + told(stranger) == ""; }));
+    EXPECT_EQ(ended(start(lease, "true")).string_or("state", ""), "RUN_STATE_SUCCEEDED");
+    release(lease);
+    EXPECT_TRUE(machines_gone());
 }
 
 TEST_F(LeaseSystem, Case4HeartbeatExtendsTheIdleEndNeverPastTheTtlNeverRevives) {

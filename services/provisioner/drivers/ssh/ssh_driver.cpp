@@ -253,7 +253,8 @@ Result<SshDriver::Snapshot> SshDriver::snapshot() {
             const std::string& name = settings_.hosts[i].name;
             const auto mark = looks[i - from].get();
             if (mark) {
-                if (mark->deployment == settings_.deployment) now.machines[name] = mark->machine;
+                const bool ours = mark->deployment == settings_.deployment;
+                (ours ? now.machines : now.foreign)[name] = mark->machine;
                 continue;
             }
             failed = mark.error();
@@ -275,6 +276,11 @@ Result<Condition> SshDriver::tend(const MachineSpec& spec) {
         const auto away = known.away.find(host);
         if (away == known.away.end()) return Condition::kWorking;
         return unavailable("unreachable", away->second);
+    }
+    for (const SshHost& host : settings_.hosts) {
+        const auto other = known.foreign.find(host.name);
+        if (other != known.foreign.end() && other->second == spec.machine)
+            return not_ours(host, spec.machine);
     }
     // It may be on one that is away and was never seen.
     if (!known.away.empty()) return unavailable("unreachable", known.away.begin()->second);

@@ -70,6 +70,7 @@ private:
     struct Snapshot {
         std::optional<SteadyTime> taken;
         std::map<std::string, std::string> machines;  ///< host → machine
+        std::map<std::string, std::string> foreign;   ///< the same of another deployment's marks
         /// Hosts that could not be asked, and why; their entry in `machines` is what was known.
         std::map<std::string, std::string> away;
     };
