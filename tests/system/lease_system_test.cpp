@@ -387,6 +387,6 @@ int main(int argc, char** argv) {
         argc,
         argv,
         "profiles:\n  default: {driver: local}\n  sim: {driver: simulated}\n  broken: "
-        "{driver: nonesuch}\n"
+        "{driver: aws}\n"
     );
 }
