@@ -54,6 +54,9 @@ inline constexpr std::string_view kInterrupted = "interrupted";
 /// It counts as no attempt: the fetching itself ends, with the image or with an error of its own.
 inline constexpr std::string_view kImagePulling = "image_pulling";
 
+/// Of Boot::touched(): the machine is older than its record, and may be at any place.
+inline constexpr std::string_view kAnyPlace = "*";
+
 /// What a machine that boots away from this host needs to become ours. Thread-safe.
 class Boot {
 public:
@@ -70,6 +73,11 @@ public:
     virtual Result<bool> wait_heard(
         const std::string& machine, SteadyTime since, milliseconds patience
     ) = 0;
+    /// Records that something of the machine may be at a place from now on, before it is; until the
+    /// machine is gone.
+    virtual Result<void> touch(const std::string& machine, const std::string& place) = 0;
+    /// The places where that was recorded.
+    virtual Result<std::vector<std::string>> touched(const std::string& machine) = 0;
 };
 
 /// Calls for one machine never overlap; calls for different machines do. Everything may block,
