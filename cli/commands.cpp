@@ -298,6 +298,7 @@ std::vector<Command> lease_group() {
          "profile)\n"
          "    berth profiles show big                 as berth.yaml and --file have it\n"
          "    berth profiles set big driver=docker image=debian memory=4GiB\n"
+         "    berth profiles set big driver=hetzner types=cx22,cpx21\n"
          "    berth profiles set big --file big.yaml  replaced as a whole; its leases go on as "
          "they "
          "are\n"

@@ -263,10 +263,16 @@ Findings findings_of_drift(const Json& drift) {
     each("drivers", [&](const Json& driver) {
         ++drivers;
         if (driver.bool_or("ok", true)) return;
-        out.push_back(warning(
+        const std::string error = driver.string_or("error", "");
+        // What is only away comes back; a host that is another or lets nobody in does not.
+        const bool wrong = error.find("host_key_mismatch: ") != std::string::npos ||
+                           error.find("ssh_denied: ") != std::string::npos;
+        out.push_back((wrong ? failure : warning)(
             "driver " + printable(driver.string_or("driver", "?")),
-            "cannot be listed: " + printable(driver.string_or("error", "")),
-            "nothing is removed there meanwhile; see the provisioner's settings and the provider"
+            "cannot be listed: " + printable(error),
+            wrong ? "its machines cannot be used or removed until that is mended"
+                  : "nothing is removed there meanwhile; see the provisioner's settings and the "
+                    "provider"
         ));
     });
     each("items", [&](const Json& item) {

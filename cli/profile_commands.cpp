@@ -2,6 +2,9 @@
 // `berth profiles`: the kinds of machines, and changing them while the deployment runs.
 #include <fmt/format.h>
 
+#include <algorithm>
+#include <cctype>
+
 #include "cli/api.hpp"
 #include "cli/commands.hpp"
 #include "cli/context.hpp"
@@ -9,6 +12,7 @@
 #include "cli/words.hpp"
 #include "config/config.hpp"
 #include "core/json.hpp"
+#include "core/text.hpp"
 #include "net/http_types.hpp"
 
 namespace berth::cli {
@@ -33,14 +37,26 @@ Result<Json> read_recipe(const std::string& file) {
     for (const auto& [key, value] : document.root().entries()) {
         if (value.is_map()) return usage(fmt::format("{}: no key of a profile is a map", key));
         if (value.is_null()) continue;
-        std::vector<std::string> items;
-        for (const auto& item : value.items()) items.push_back(item.get_string().value_or(""));
-        if (value.is_list())
+        if (value.is_list()) {
+            BERTH_ASSIGN(const auto items, value.get_list());
             out.set(key, Json::strings(items));
-        else
-            out.set(key, value.get_string().value_or(""));
+        } else {
+            BERTH_ASSIGN(const std::string text, value.get_string());
+            out.set(key, text);
+        }
     }
     return out;
+}
+
+/// "A, B" or, as `show` has it, "[A, B]".
+std::vector<std::string> list_items(std::string_view value) {
+    if (value.size() >= 2 && value.front() == '[' && value.back() == ']')
+        value = value.substr(1, value.size() - 2);
+    std::vector<std::string> items;
+    for (const std::string_view word : split(value, ',')) {
+        if (std::string item = trimmed(word); !item.empty()) items.push_back(std::move(item));
+    }
+    return items;
 }
 
 /// key=value words; a comma makes a list of a key that is one.
@@ -57,32 +73,42 @@ Result<Json> recipe_of(const Arguments& arguments) {
             return usage(fmt::format("'{}' is not key=value", words[i]));
         const std::string key = words[i].substr(0, equals);
         const std::string value = words[i].substr(equals + 1);
-        if (key != "env" && key != "types" && key != "locations") {
+        const bool is_list = key == "env" || key == "types" || key == "locations";
+        if (out.find(key) != nullptr)
+            return usage(fmt::format(
+                "'{}' is given twice{}", key, is_list ? "; a list is one word: " + key + "=A,B" : ""
+            ));
+        if (is_list)
+            out.set(key, Json::strings(list_items(value)));
+        else
             out.set(key, value);
-            continue;
-        }
-        std::vector<std::string> items;
-        for (std::size_t from = 0; from <= value.size();) {
-            const auto comma = std::min(value.find(',', from), value.size());
-            if (comma > from) items.push_back(value.substr(from, comma - from));
-            from = comma + 1;
-        }
-        out.set(key, Json::strings(items));
     }
     if (out.as_object()->empty())
         return usage("say what it is: key=value, as driver=docker image=debian, or --file");
     return out;
 }
 
+/// As a settings file has it: in quotes where a plain word would be read as something else.
+std::string scalar(const std::string& text) {
+    const bool plain = !text.empty() && std::isalnum(static_cast<unsigned char>(text[0])) != 0 &&
+                       text.back() != ':' && text != "null" && text != "Null" && text != "NULL" &&
+                       std::all_of(text.begin(), text.end(), [](unsigned char c) {
+                           return std::isalnum(c) != 0 ||
+                                  std::string_view("_-.*/:@+").find(static_cast<char>(c)) !=
+                                      std::string_view::npos;
+                       });
+    return plain ? text : Json(text).dump();
+}
+
 template <typename Words>
 std::string list_text(const Words& words) {
     std::string out;
-    for (const auto& word : words) out += (out.empty() ? "" : ", ") + std::string(word);
+    for (const auto& word : words) out += (out.empty() ? "" : ", ") + scalar(word);
     return "[" + out + "]";
 }
 
 std::string duration_key(const google::protobuf::Duration& duration) {
-    return format_duration(milliseconds(duration.seconds() * 1'000));
+    return format_duration(milliseconds(duration.seconds() * 1'000 + duration.nanos() / 1'000'000));
 }
 
 /// As berth.yaml and --file have it; what is not said is not shown.
@@ -92,19 +118,19 @@ std::string recipe_text(const Profile& profile) {
         out += fmt::format("{}: {}\n", key, value);
     };
     const auto text = [&](const char* key, const std::string& value) {
-        if (!value.empty()) line(key, value);
+        if (!value.empty()) line(key, scalar(value));
     };
     const auto number = [&](const char* key, std::uint64_t value) {
         if (value != 0) line(key, std::to_string(value));
     };
-    line("driver", profile.driver());
+    line("driver", scalar(profile.driver()));
     line("ttl", duration_key(profile.ttl()));
     line("idle_timeout", duration_key(profile.idle_timeout()));
     line("network", profile.network() ? "true" : "false");
+    text("guard", profile.guard());
     line("env", list_text(profile.env_allow()));
     number("output_cap", profile.output_cap_bytes());
-    if (profile.run_timeout().seconds() > 0)
-        line("run_timeout", duration_key(profile.run_timeout()));
+    if (profile.has_run_timeout()) line("run_timeout", duration_key(profile.run_timeout()));
     number("parallel_runs", profile.parallel_runs());
     text("image", profile.image());
     if (profile.types_size() > 0) line("types", list_text(profile.types()));

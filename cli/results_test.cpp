@@ -345,6 +345,14 @@ TEST(DoctorTest, DriftIsAWarningWithWhatToDo) {
     EXPECT_NE(bad[0].detail.find("401"), std::string::npos);
     EXPECT_NE(bad[1].detail.find("foreign m_1 at aws"), std::string::npos);
     EXPECT_NE(bad[1].remedy.find("never touched"), std::string::npos);
+    EXPECT_EQ(bad[0].verdict, Finding::Verdict::kWarning);
+    // A host that is away comes back by itself; one with another key does not.
+    const auto host = find(
+        R"({"looked_at":"2026-01-01T00:00:00Z","items":[],"drivers":[{"driver":"ssh","ok":false,
+            "error":"unreachable: host a does not answer; host_key_mismatch: host b shows another"}]})"
+    );
+    ASSERT_EQ(host.size(), 1U);
+    EXPECT_EQ(host[0].verdict, Finding::Verdict::kFailure);
 }
 
 TEST(WordsTest, TimesReadShort) {

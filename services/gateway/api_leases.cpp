@@ -35,11 +35,13 @@ Result<std::optional<milliseconds>> read_wait_active(const net::Query& query) {
 
 // Whoever waits for a machine is told that there is none, with what the provider was asked for.
 void answer_no_machine(const CallPtr& call, const Lease& lease) {
+    const std::string& code = lease.end_reason();
+    const bool passes = code == "capacity_exhausted" || code == "pool_exhausted";
     const Error error = exhausted(
-        lease.end_reason().empty() ? "no_machine" : lease.end_reason(),
-        "lease " + lease.slug() + " has no machine: " +
-            (lease.end_detail().empty() ? lease.end_reason() : lease.end_detail()) +
-            "; try again later, or with another profile"
+        code.empty() ? "no_machine" : code,
+        "lease " + lease.slug() +
+            " has no machine: " + (lease.end_detail().empty() ? code : lease.end_detail()) +
+            (passes ? "; try again later, or with another profile" : "")
     );
     call->respond(
         to_problem(error, call->request.id, {lease.attempts().begin(), lease.attempts().end()})

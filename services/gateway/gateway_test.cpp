@@ -281,6 +281,22 @@ TEST(GatewayTest, AWaitEndsWithTheEvent) {
     EXPECT_EQ(Json::parse(response.body)->string_or("state", ""), "LEASE_STATE_ACTIVE");
 }
 
+TEST(GatewayTest, ToTryAgainIsSaidOnlyWhereThatMayHelp) {
+    World world;
+    const auto detail = [&world](const char* reason) {
+        {
+            const std::lock_guard lock(world.mutex);
+            world.lease.set_state(lease::v1::LEASE_STATE_FAILED);
+            world.lease.set_end_reason(reason);
+        }
+        const auto response = world.get("/v1/leases/calm-otter?wait=active&timeout=20s");
+        EXPECT_EQ(response.status, 503) << response.body;
+        return Json::parse(response.body).value().string_or("detail", "");
+    };
+    EXPECT_NE(detail("capacity_exhausted").find("try again later"), std::string::npos);
+    EXPECT_EQ(detail("host_key_mismatch").find("try again later"), std::string::npos);
+}
+
 TEST(GatewayTest, ALeaseWithoutAMachineIsAProblemWithEachAttemptForWhoeverWaitedForIt) {
     World world;
     {

@@ -11,8 +11,6 @@ namespace {
 using service::Decision;
 using service::reply_with;
 
-// Of an event of the whole fleet, where a profile's name stands otherwise.
-constexpr std::string_view kFleetId = "_fleet";
 constexpr std::size_t kMaxReason = 200;
 // Idle machines removed with the drain itself; the keeper removes what is left.
 constexpr int kDropAtOnce = 100;

@@ -56,6 +56,7 @@ LeaseHandlers::Outcome LeaseHandlers::set_profile(
     BERTH_ASSIGN(const v1::SetProfile request, decode<v1::SetProfile>(payload));
     BERTH_TRY(check_admin(request.actor()));
     BERTH_ASSIGN(v1::Profile profile, parse_profile(request.profile(), request.recipe()));
+    BERTH_TRY(check_lists(profile));
     if (profiles_.in_file(request.profile())) return in_file(request.profile());
     BERTH_TRY(repo::lock_limit(tx, "profiles", ""));
     BERTH_ASSIGN(const auto before, repo::stored_profile(tx, request.profile()));

@@ -118,6 +118,7 @@ bool end(Lease& lease, LeaseState to, std::string_view reason, WallTime now) {
     lease.state = to;
     lease.end_reason = reason;
     lease.ended_at = now;
+    lease.live_runs = 0;  // whatever still runs ends with its machine
     lease.spent = settled_price(lease.price_per_hour, lease.reserved, active_time(lease));
     lease.reserved = 0;
     ++lease.revision;
@@ -160,7 +161,8 @@ v1::Lease to_proto(const Lease& lease) {
     *out.mutable_idle_timeout() = service::to_duration(lease.idle_timeout);
     out.set_label(lease.label);
     out.set_one_shot(lease.one_shot);
-    out.set_live_runs(static_cast<std::uint32_t>(lease.live_runs));
+    // Rows of leases that ended long ago may still have a count.
+    out.set_live_runs(static_cast<std::uint32_t>(lease.live() ? lease.live_runs : 0));
     out.set_end_reason(lease.end_reason);
     out.set_revision(static_cast<std::uint64_t>(lease.revision));
     *out.mutable_begun_at() = service::to_timestamp(lease.ttl_from());

@@ -80,6 +80,15 @@ TEST(Lease, ALiveRunIsNeverIdleButTtlHolds) {
     EXPECT_EQ(overdue(lease, kStart + std::chrono::minutes{40}), "idle");
 }
 
+TEST(Lease, OneThatEndedHasNoLiveRun) {
+    Lease lease = active_lease();
+    ASSERT_TRUE(attach(lease, kStart));
+    ASSERT_TRUE(end(lease, LeaseState::LEASE_STATE_EXPIRED, "ttl", kStart));
+    EXPECT_EQ(lease.live_runs, 0);
+    lease.live_runs = 1;  // as rows from before that have it
+    EXPECT_EQ(to_proto(lease).live_runs(), 0U);
+}
+
 TEST(Lease, EveryChangeRaisesTheRevision) {
     Lease lease = active_lease();
     std::int64_t last = lease.revision;

@@ -83,7 +83,6 @@ constexpr Statement kCountProfile{
     "CASE WHEN state = 'idle' THEN recipe ELSE '' END AS made_by FROM machines WHERE state <> "
     "'gone' AND profile = $1 GROUP BY 1, 2, 3, 4, 5, 7",
     "count_machines_profile"};
-constexpr Statement kLockKey{"SELECT pg_advisory_xact_lock($1::bigint)", "lock_key"};
 constexpr Statement kWaiters{
     "SELECT id, org, owner, created_at, wait_until FROM leases WHERE profile = $1 AND state = "
     "'pending' AND "

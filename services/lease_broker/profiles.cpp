@@ -2,6 +2,8 @@
 // Merging, digests, and the SQL of profiles and recipes.
 #include "lease_broker/profiles.hpp"
 
+#include <algorithm>
+
 #include "config/config.hpp"
 #include "core/id.hpp"
 #include "core/text.hpp"
@@ -66,10 +68,7 @@ Result<Recipe> recipe_of(const StoredProfile& stored) {
 }  // namespace
 
 Result<v1::Profile> parse_profile(const std::string& name, const std::string& text) {
-    if (!is_subject_token(name))
-        return invalid(
-            "bad_profile", "a profile's name is 1 to 64 characters of a-z 0-9 _ -", "profile"
-        );
+    if (!is_profile_name(name)) return invalid("bad_profile", kProfileNameRule, "profile");
     if (text.size() > kMostProfileText)
         return invalid("bad_profile", "a profile is at most 16 KiB", "profile");
     const auto document = config::Document::parse(text, "profile " + name);
@@ -81,6 +80,26 @@ Result<v1::Profile> parse_profile(const std::string& name, const std::string& te
     if (const auto read = reader.finish(); !read)
         return invalid("bad_profile", read.error().message, "profile");
     return profile;
+}
+
+Result<void> check_lists(const v1::Profile& profile) {
+    const auto check = [](const char* key, const auto& names) -> Result<void> {
+        for (const std::string& name : names) {
+            const bool odd = std::any_of(name.begin(), name.end(), [](unsigned char c) {
+                return c <= ' ' || std::string_view("[]{},\"'").find(char(c)) != std::string::npos;
+            });
+            if (name.empty() || odd)
+                return invalid(
+                    "bad_profile",
+                    std::string(key) + " holds '" + clipped(name, 64) + "', which is no name",
+                    "profile"
+                );
+        }
+        return {};
+    };
+    BERTH_TRY(check("env", profile.env_allow()));
+    BERTH_TRY(check("types", profile.types()));
+    return check("locations", profile.locations());
 }
 
 Recipe recipe_of(v1::Profile profile) {

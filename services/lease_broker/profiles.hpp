@@ -28,6 +28,9 @@ using RecipePtr = std::shared_ptr<const Recipe>;
 /// Reads a profile as berth.yaml has it under `profiles: <name>:`, from YAML or JSON. Error
 /// "bad_profile" says which key is wrong and why.
 Result<v1::Profile> parse_profile(const std::string& name, const std::string& text);
+/// Whether each name of its lists can be one: nothing but a mistake in writing the list holds
+/// blanks, brackets, commas or quotes. Asked when a profile is set. Error "bad_profile".
+Result<void> check_lists(const v1::Profile& profile);
 Recipe recipe_of(v1::Profile profile);
 
 /// An admin's profile as it is stored.

@@ -38,6 +38,8 @@ TEST(Profile, TheSettingsFileAndTheApiReadTheSame) {
 TEST(Profile, WhatIsWrongIsNamed) {
     for (const char* bad :
          {R"({"drvier":"local"})",
+          R"({"driver":"zz"})",
+          R"({"driver":""})",
           R"({"ttl":"soon"})",
           R"({"warm_min":5,"max_machines":2})",
           R"({"parallel_runs":0})",
@@ -61,8 +63,29 @@ TEST(Profile, WhatIsWrongIsNamed) {
         parse_profile("big", R"({"drvier":"local"})").error().message.find("drvier"),
         std::string::npos
     );
+    EXPECT_NE(
+        parse_profile("big", R"({"driver":"zz"})").error().message.find("'driver' must be one of"),
+        std::string::npos
+    );
     EXPECT_FALSE(parse_profile("Big Name", "{}"));
+    EXPECT_FALSE(parse_profile("_fleet", "{}")) << "events of the whole fleet bear that name";
     EXPECT_FALSE(parse_profile("big", "{image: " + std::string(kMostProfileText, 'x') + "}"));
+}
+
+TEST(Profile, AListThatWasWrittenWrongIsNotKept) {
+    EXPECT_TRUE(check_lists(parsed(
+        "{env: ['*', LC_*, npm_config.x], types: [cx22, u-6tb1.metal], locations: [eu-central-1]}"
+    )));
+    for (const char* bad :
+         {"{env: ['[A]']}",
+          "{types: ['[cx22', ' cpx21]']}",
+          "{locations: [fsn1, ' nbg1']}",
+          "{env: ['A,B']}",
+          "{env: ['']}"}) {
+        const auto checked = check_lists(parsed(bad));
+        ASSERT_FALSE(checked) << bad;
+        EXPECT_EQ(checked.error().code, "bad_profile");
+    }
 }
 
 TEST(Profile, OnlyWhatMakesAMachineMakesItAnother) {

@@ -5,6 +5,7 @@
 #include "core/id.hpp"
 #include "core/json.hpp"
 #include "lease_broker/sql.hpp"
+#include "store/advisory.hpp"
 
 namespace berth::lease {
 namespace {
@@ -41,7 +42,8 @@ constexpr Statement kMoveLease{
     "activated_at = $12, reserved_micros = $13, spent_micros = $14, attempts = $15 WHERE id = $1",
     "move_lease"};
 constexpr Statement kEndLeases{
-    "UPDATE leases SET state = e.state, ended_at = $1, end_reason = e.reason, end_detail = "
+    "UPDATE leases SET state = e.state, ended_at = $1, live_runs = 0, end_reason = e.reason, "
+    "end_detail = "
     "e.detail, revision = e.revision, reserved_micros = 0, spent_micros = e.spent FROM "
     "unnest($2::text[], $3::text[], $4::text[], $5::text[], $6::bigint[], $7::bigint[]) AS "
     "e(lease, state, reason, detail, revision, spent) WHERE id = e.lease",
@@ -318,6 +320,9 @@ Result<std::optional<Lease>> lock_reusable(
     const std::string& profile,
     const std::string& label
 ) {
+    // A row that is not there yet cannot be locked: who makes the first one is waited for.
+    const std::string name = Json::array().push(org).push(owner).push(profile).push(label).dump();
+    BERTH_TRY(tx.exec(kLockKey, {store::advisory_key("lease reuse", name)}));
     return one_lease(tx.exec(kReusable, {org, owner, profile, label}));
 }
 

@@ -39,6 +39,8 @@ Result<std::optional<Lease>> lock_lease_by_machine(
 Result<std::optional<Lease>> find_lease(
     store::Pool& pool, const std::string& org, const std::string& id_or_slug
 );
+/// Whoever asks for the same waits until this transaction has ended: one makes the lease that all
+/// others find.
 Result<std::optional<Lease>> lock_reusable(
     store::Transaction& tx,
     const std::string& org,

@@ -14,6 +14,9 @@
 namespace berth::lease {
 namespace {
 
+// Those below services/provisioner/drivers; which of them is set up is the provisioner's.
+const std::set<std::string, std::less<>> kDrivers{
+    "aws", "docker", "hetzner", "local", "simulated", "ssh"};
 const std::set<std::string, std::less<>> kGuardLevels{"enforce", "shim", "observe", "none"};
 constexpr std::chrono::hours kDefaultTtl{8};
 constexpr std::chrono::minutes kDefaultIdle{15};
@@ -21,6 +24,12 @@ constexpr std::uint64_t kDefaultOutputCap = 256ULL << 20U;
 // Beyond what any machine has, and far from where the numbers' types end.
 constexpr double kMostCpus = 1'000;
 constexpr std::uint64_t kMostMemory = 64ULL << 40U;
+
+std::string words_of(const std::set<std::string, std::less<>>& names) {
+    std::string out;
+    for (const std::string& name : names) out += (out.empty() ? "" : ", ") + name;
+    return out;
+}
 
 void read_limits(config::Reader& reader, LeaseSettings& settings) {
     config::Reader limits = reader.get_section("limits");
@@ -66,10 +75,14 @@ void read_size(config::Reader& reader, v1::Profile& profile) {
 
 }  // namespace
 
+bool is_profile_name(std::string_view name) { return is_subject_token(name) && name != kFleetId; }
+
 v1::Profile read_profile(const std::string& name, config::Reader& reader) {
     v1::Profile profile;
     profile.set_name(name);
     profile.set_driver(reader.get_string("driver", "local"));
+    if (!kDrivers.contains(profile.driver()))
+        reader.reject("driver", "must be one of " + words_of(kDrivers));
     *profile.mutable_ttl() = service::to_duration(read_life(reader, "ttl", kDefaultTtl));
     *profile.mutable_idle_timeout() =
         service::to_duration(read_life(reader, "idle_timeout", kDefaultIdle));
@@ -103,8 +116,7 @@ v1::Profile read_profile(const std::string& name, config::Reader& reader) {
     );
     if (profile.max_machines() > 0 && profile.warm_min() > profile.max_machines())
         reader.reject("warm_min", "is more than max_machines");
-    if (!is_subject_token(name))
-        reader.reject("driver", "the profile's name must be 1 to 64 characters of a-z 0-9 _ -");
+    if (!is_profile_name(name)) reader.reject("driver", kProfileNameRule);
     return profile;
 }
 

@@ -86,6 +86,12 @@ inline constexpr std::size_t kMostShares = 64;
 /// The profile that is leased where none is named; it is built in.
 inline constexpr const char* kDefaultProfile = "default";
 
+/// Of an event of the whole fleet, where a profile's name stands otherwise.
+inline constexpr std::string_view kFleetId = "_fleet";
+inline constexpr const char* kProfileNameRule =
+    "a profile's name is 1 to 64 characters of a-z 0-9 _ -, and not _fleet";
+bool is_profile_name(std::string_view name);
+
 LeaseSettings read_lease_settings(config::Reader& reader);
 /// The keys of one profile; what is wrong is told by the reader's finish().
 v1::Profile read_profile(const std::string& name, config::Reader& reader);

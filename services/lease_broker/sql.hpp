@@ -7,6 +7,9 @@
 
 namespace berth::lease::repo {
 
+/// Waits for, and holds until the transaction's end, what the key stands for.
+inline constexpr store::Statement kLockKey{"SELECT pg_advisory_xact_lock($1::bigint)", "lock_key"};
+
 /// The epoch means never.
 inline store::Param or_null(WallTime time) {
     return time == WallTime{} ? store::Param(nullptr) : store::Param(time);

@@ -78,7 +78,8 @@ Result<void> CloudDriver::create(const MachineSpec& spec, Attempts& attempts) {
 Result<void> CloudDriver::destroy(const std::string& machine) {
     // First, so that a machine that is late cannot come in while it is being removed.
     BERTH_TRY(boot_.close(machine));
-    return provider_->destroy(machine);
+    BERTH_TRY(provider_->destroy(machine));
+    return boot_.left(machine);
 }
 
 }  // namespace berth::prov

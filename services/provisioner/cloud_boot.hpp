@@ -34,11 +34,19 @@ public:
     Result<void> replaced(const std::string& machine) override;
     Result<bool> wait_heard(const std::string& machine, SteadyTime since, milliseconds patience)
         override;
+    Result<void> touch(const std::string& machine, const std::string& place) override {
+        return repo::touch(parts_.pool, machine, place);
+    }
+    Result<std::vector<std::string>> touched(const std::string& machine) override {
+        return repo::touched(parts_.pool, machine);
+    }
 
     /// Makes the machine's durable and its enrolment, before the provider hears of it.
     Result<void> open(const MachineSpec& spec);
     /// Takes both back: nobody enrols as this machine any more. What is not there is success.
     Result<void> close(const std::string& machine);
+    /// Nothing of the machine is anywhere any more.
+    Result<void> left(const std::string& machine) { return repo::left(parts_.pool, machine); }
 
 private:
     Secret token_of(const std::string& machine) const;
@@ -61,6 +69,7 @@ public:
     Result<Condition> tend(const MachineSpec& spec) override { return provider_->tend(spec); }
     Result<std::vector<std::string>> list() override { return provider_->list(); }
     std::string unseen() override { return provider_->unseen(); }
+    std::vector<std::string> foreign() override { return provider_->foreign(); }
 
 private:
     const std::unique_ptr<Driver> provider_;

@@ -42,8 +42,8 @@ using Attempts = std::vector<Attempt>;
 /// The code of the final error of a create() that every type and location refused for want of
 /// room, quota or rate.
 inline constexpr std::string_view kCapacityExhausted = "capacity_exhausted";
-/// The code of the final error of a destroy() that found the machine's name or label on something
-/// whose other marks are not ours: it is never touched (rule 10).
+/// The code of the error of a create(), destroy() or tend() that found the machine's name or label
+/// on something whose other marks are not ours: it is never touched (rule 10).
 inline constexpr std::string_view kNotOurs = "not_ours";
 
 /// The code of the error of whatever interrupt() ended, and of a create() that is wanted no more.
@@ -53,6 +53,9 @@ inline constexpr std::string_view kInterrupted = "interrupted";
 /// The code of the error of a create() whose image is still being fetched, however long that takes.
 /// It counts as no attempt: the fetching itself ends, with the image or with an error of its own.
 inline constexpr std::string_view kImagePulling = "image_pulling";
+
+/// Of Boot::touched(): the machine is older than its record, and may be at any place.
+inline constexpr std::string_view kAnyPlace = "*";
 
 /// What a machine that boots away from this host needs to become ours. Thread-safe.
 class Boot {
@@ -70,6 +73,11 @@ public:
     virtual Result<bool> wait_heard(
         const std::string& machine, SteadyTime since, milliseconds patience
     ) = 0;
+    /// Records that something of the machine may be at a place from now on, before it is; until the
+    /// machine is gone.
+    virtual Result<void> touch(const std::string& machine, const std::string& place) = 0;
+    /// The places where that was recorded.
+    virtual Result<std::vector<std::string>> touched(const std::string& machine) = 0;
 };
 
 /// Calls for one machine never overlap; calls for different machines do. Everything may block,
@@ -95,13 +103,17 @@ public:
     /// Returns when nothing of the machine is left, keys, volumes and rules included. What is not
     /// there is success.
     virtual Result<void> destroy(const std::string& machine) = 0;
-    /// Looks after a machine that should work and restarts what died on it.
+    /// Looks after a machine that should work and restarts what died on it. kNotOurs where its name
+    /// is there without our marks: it is neither working nor gone.
     virtual Result<Condition> tend(const MachineSpec& spec) = 0;
     /// Every machine of which anything is there that is provably ours (rule 10), a left-over key
     /// too. An error means that nothing is known.
     virtual Result<std::vector<std::string>> list() = 0;
     /// What the last list() could not see though it saw the rest, in words; empty: it saw all.
     virtual std::string unseen() { return {}; }
+    /// What the last list() passed over because it bears a machine's name without our marks, where
+    /// nobody but this deployment may have such a thing.
+    virtual std::vector<std::string> foreign() { return {}; }
 };
 
 }  // namespace berth::prov

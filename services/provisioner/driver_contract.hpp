@@ -150,6 +150,9 @@ TEST_P(DriverContract, WhatIsNotOursIsNeitherAdoptedNorTouchedNorListed) {
     const auto made = driver->create(spec, attempts);
     ASSERT_FALSE(made);
     EXPECT_FALSE(is_retryable(made.error().fault)) << made.error().describe();
+    const auto tended = driver->tend(spec);
+    ASSERT_FALSE(tended) << "neither working nor gone";
+    EXPECT_EQ(tended.error().code, kNotOurs) << tended.error().describe();
     const auto done = driver->destroy(spec.machine);
     ASSERT_FALSE(done);
     EXPECT_EQ(done.error().code, kNotOurs) << done.error().describe();

@@ -52,6 +52,17 @@ void Reconciler::tend_ready(bool listed, std::vector<DriftItem>& items) {
         const auto condition = driver_.tend(*spec);
         if (!condition) {
             if (condition.error().code == kInterrupted) return;
+            // It may still be there, and a person has to look: neither working nor gone.
+            if (condition.error().code == kNotOurs)
+                items.push_back(
+                    {DriftKind::kForeign,
+                     name_,
+                     resource.machine,
+                     {},
+                     {},
+                     {},
+                     condition.error().describe()}
+                );
             log::warning(
                 "a machine could not be tended",
                 {{"machine", resource.machine}, {"error", condition.error()}}
@@ -66,6 +77,24 @@ void Reconciler::tend_ready(bool listed, std::vector<DriftItem>& items) {
             };
             (void)record(parts_.pool, parts_.relay, resource.machine, {}, lost);
         }
+    }
+}
+
+void Reconciler::tell_foreign(std::vector<DriftItem>& items) {
+    for (const std::string& machine : driver_.foreign()) {
+        const bool told = std::any_of(items.begin(), items.end(), [&](const DriftItem& item) {
+            return item.machine == machine && item.kind == DriftKind::kForeign;
+        });
+        if (!told)
+            items.push_back(
+                {DriftKind::kForeign,
+                 name_,
+                 machine,
+                 {},
+                 {},
+                 {},
+                 "bears no mark of this deployment"}
+            );
     }
 }
 
@@ -154,6 +183,7 @@ Result<void> Reconciler::look() {
         return present.error();
     }
     look.machines = static_cast<int>(present->size());
+    tell_foreign(items);
     // A part of the provider that cannot be seen holds up nothing else, and is told.
     if (look.error = driver_.unseen(); !look.error.empty()) {
         look.ok = false;

@@ -25,6 +25,8 @@ public:
 private:
     /// `listed`: the provider can be seen, so that what is missing there is gone.
     void tend_ready(bool listed, std::vector<DriftItem>& items);
+    /// Of foreign things with a machine's name, those that tending has not met.
+    void tell_foreign(std::vector<DriftItem>& items);
     Result<void> remove_orphans(
         const std::vector<std::string>& present, std::vector<DriftItem>& items
     );

@@ -66,6 +66,16 @@ CREATE TABLE readers (
 CREATE INDEX readers_end ON readers (expires_at);
 )";
 
+// Of machines from before this was recorded nobody knows where they are.
+constexpr std::string_view kPlaceTables = R"(
+CREATE TABLE places (
+    machine text NOT NULL,
+    place text NOT NULL,
+    PRIMARY KEY (machine, place)
+);
+INSERT INTO places SELECT machine, '*' FROM resources WHERE driver = 'ssh' AND state <> 'gone';
+)";
+
 #define RESOURCE_COLUMNS \
     "machine, org, lease, driver, spec, state, attempts, next_at, error, revision"
 
@@ -101,6 +111,10 @@ constexpr Statement kUseEnrolment{
 constexpr Statement kRenewEnrolment{
     "UPDATE enrolments SET public_key = '', expires_at = $2 WHERE machine = $1", "renew_enrolment"};
 constexpr Statement kCloseEnrolment{"DELETE FROM enrolments WHERE machine = $1", "close_enrolment"};
+constexpr Statement kTouch{
+    "INSERT INTO places (machine, place) VALUES ($1, $2) ON CONFLICT DO NOTHING", "touch_place"};
+constexpr Statement kTouched{"SELECT place FROM places WHERE machine = $1", "touched_places"};
+constexpr Statement kLeft{"DELETE FROM places WHERE machine = $1", "leave_places"};
 constexpr Statement kWriteLook{
     "INSERT INTO looks (driver, ok, looked_at, machines, error) VALUES ($1, $2, $3, $4, $5) ON "
     "CONFLICT (driver) DO UPDATE SET ok = $2, looked_at = $3, machines = CASE WHEN $2 THEN $4 "
@@ -161,8 +175,11 @@ std::span<const store::Migration> migrations() {
     static const std::string first =
         std::string(store::kInboxOutboxDdl) + std::string(store::kLeaderDdl) + std::string(kTables);
     static const std::string second(kDriftTables);
-    static const std::array<store::Migration, 3> all{
-        {{1, "resources", first}, {2, "drift", second}, {3, "readers of events", kReaderTables}}};
+    static const std::array<store::Migration, 4> all{
+        {{1, "resources", first},
+         {2, "drift", second},
+         {3, "readers of events", kReaderTables},
+         {4, "places of machines", kPlaceTables}}};
     return all;
 }
 
@@ -252,6 +269,19 @@ Result<void> renew_enrolment(store::Pool& pool, const std::string& machine, Wall
 }
 Result<void> close_enrolment(store::Pool& pool, const std::string& machine) {
     BERTH_TRY(pool.exec_autocommit(kCloseEnrolment, {machine}, store::OnLoss::kRetry));
+    return {};
+}
+
+Result<void> touch(store::Pool& pool, const std::string& machine, const std::string& place) {
+    BERTH_TRY(pool.exec_autocommit(kTouch, {machine, place}, store::OnLoss::kRetry));
+    return {};
+}
+Result<std::vector<std::string>> touched(store::Pool& pool, const std::string& machine) {
+    BERTH_ASSIGN(const Rows rows, pool.exec_autocommit(kTouched, {machine}, store::OnLoss::kRetry));
+    return first_column(rows);
+}
+Result<void> left(store::Pool& pool, const std::string& machine) {
+    BERTH_TRY(pool.exec_autocommit(kLeft, {machine}, store::OnLoss::kRetry));
     return {};
 }
 

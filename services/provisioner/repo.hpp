@@ -41,6 +41,11 @@ Result<void> use_enrolment(store::Transaction& tx, const EnrolmentRow& row);
 Result<void> renew_enrolment(store::Pool& pool, const std::string& machine, WallTime expires_at);
 Result<void> close_enrolment(store::Pool& pool, const std::string& machine);
 
+/// Where something of a machine may be; kept until left().
+Result<void> touch(store::Pool& pool, const std::string& machine, const std::string& place);
+Result<std::vector<std::string>> touched(store::Pool& pool, const std::string& machine);
+Result<void> left(store::Pool& pool, const std::string& machine);
+
 /// Makes the record of one driver's drift what a look found: what stays keeps its time.
 Result<void> write_look(
     store::Pool& pool, const DriverLook& look, std::span<const DriftItem> items

@@ -128,6 +128,16 @@ def bad_verbs(root, document="docs/chat.md"):
         yield f"{document}: not in the order of libs/chat/commands.cpp"
 
 
+def bad_drivers(root):
+    """A profile may name each driver that has a folder, and no other."""
+    listed = re.search(r"kDrivers\{(.*?)\};", read(os.path.join(root, "services/lease_broker/settings.cpp")), re.S)
+    known = set(re.findall(r'"([a-z]+)"', listed.group(1))) if listed else set()
+    folder = os.path.join(root, "services/provisioner/drivers")
+    there = {name for name in os.listdir(folder) if os.path.isdir(os.path.join(folder, name))}
+    for name in sorted(there ^ known):
+        yield f"driver {name} is not both a folder of services/provisioner/drivers and in services/lease_broker/settings.cpp"
+
+
 def bad_streams(root, document="ARCHITECTURE.md"):
     """Every stream is in the table of streams."""
     page = read(os.path.join(root, document))
@@ -141,7 +151,7 @@ def problems(root):
     for document in documents(root):
         found += bad_links(root, document)
         found += bad_paths(root, document)
-    for check in (bad_services, bad_commands, bad_exit_codes, bad_streams, bad_verbs):
+    for check in (bad_services, bad_commands, bad_exit_codes, bad_streams, bad_verbs, bad_drivers):
         found += check(root)
     return found
 
@@ -196,6 +206,15 @@ class Checks(unittest.TestCase):
     def test_paths(self):
         with Tree({"README.md": "`libs/core` `libs/gone/x.hpp` `libs/{a,b}`\n## What is coming\n`services/later`\n", "libs/core/x": ""}) as root:
             self.assertEqual(list(bad_paths(root, "README.md")), ["README.md: path 'libs/gone/x.hpp', which is not there"])
+
+    def test_drivers(self):
+        settings = "services/lease_broker/settings.cpp"
+        files = {settings: 'kDrivers{\n    "aws", "local"};', "services/provisioner/drivers/aws/x": "", "services/provisioner/drivers/local/x": ""}
+        with Tree(files) as root:
+            self.assertEqual(list(bad_drivers(root)), [])
+        files[settings] = 'kDrivers{"aws", "zz"};'
+        with Tree(files) as root:
+            self.assertEqual(len(list(bad_drivers(root))), 2)
 
     def test_services(self):
         with Tree({"README.md": "services/one", "services/one/CMakeLists.txt": "", "services/two/CMakeLists.txt": "", "services/two/README.md": ""}) as root:

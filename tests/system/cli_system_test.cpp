@@ -123,7 +123,7 @@ TEST_F(CliSystem, ALeaseIsNotIdleWhileItsCallerWaitsForTheMachine) {
 TEST_F(CliSystem, ExitCode122IsNoMachine) {
     const Said broken = suite().berth({"run", "--profile", "broken", "--", "true"});
     EXPECT_EQ(broken.exit_code, 122) << broken.err;
-    EXPECT_NE(broken.err.find("names driver 'nonesuch'"), std::string::npos)
+    EXPECT_NE(broken.err.find("names driver 'aws'"), std::string::npos)
         << "and why: " << broken.err;
     const Said none = suite().berth({"run", "--lease", "no-such-lease", "--", "true"});
     EXPECT_EQ(none.exit_code, 122) << none.err;
@@ -530,7 +530,7 @@ TEST(CliUp, ASettingsFileWithoutProfilesHasTheDefaultOnes) {
 
 int main(int argc, char** argv) {
     std::string settings =
-        "profiles:\n  default: {driver: local}\n  broken: {driver: nonesuch}\n"
+        "profiles:\n  default: {driver: local}\n  broken: {driver: aws}\n"
         "  one: {driver: local, max_machines: 1}\n";
     berth::testing::start_provider();
     if (berth::testing::provider != nullptr) {

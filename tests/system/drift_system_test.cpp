@@ -228,6 +228,10 @@ TEST_F(Drift, AMachineWhoseMarksAreGoneIsNeverTouchedAndIsTold) {
     request.body = R"({"labels":{"now-of":"somebody-else"}})";
     const auto relabelled = client.send(request);
     ASSERT_TRUE(relabelled && relabelled->status == 200);
+    // Told while it is leased too, and not taken for gone.
+    ASSERT_TRUE(suite().eventually([] { return items("DRIFT_KIND_FOREIGN").size() == 1; }))
+        << suite().logs();
+    EXPECT_EQ(member(suite().api("GET", "/v1/leases/" + lease), "state"), "LEASE_STATE_ACTIVE");
     (void)suite().api("POST", "/v1/leases/" + lease + "/release");
     std::vector<Json> foreign;
     ASSERT_TRUE(suite().eventually([&] {

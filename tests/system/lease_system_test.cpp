@@ -2,12 +2,16 @@
 // behaviours: leases, as far as the local and the simulated driver go; and every kind of bad input
 // to the API.
 #include <atomic>
+#include <set>
 #include <thread>
 
+#include "core/fd.hpp"
 #include "system.hpp"
 
 namespace berth::testing {
 namespace {
+
+namespace fs = std::filesystem;
 
 class LeaseSystem : public SystemTest {
 protected:
@@ -54,6 +58,25 @@ TEST_F(LeaseSystem, Case2OneKeyIsOneLeaseHoweverOftenAndAnotherRequestUnderItACo
     release(ids.front());
 }
 
+TEST_F(LeaseSystem, Case2WhoReusesAtOnceWithOthersHasTheLeaseTheyHave) {
+    for (int round = 0; round < 5; ++round) {
+        const std::string body =
+            R"({"profile":"sim","reuse":true,"label":"tree )" + std::to_string(round) + R"("})";
+        std::vector<std::string> ids(10);
+        std::vector<std::thread> threads;
+        for (std::string& id : ids) {
+            threads.emplace_back([&id, &body] {
+                id = member(suite().api("POST", "/v1/leases", body), "id");
+            });
+        }
+        for (std::thread& thread : threads) thread.join();
+        ASSERT_NE(ids.front(), "");
+        const std::set<std::string> leases(ids.begin(), ids.end());
+        EXPECT_EQ(leases.size(), 1U) << "round " << round;
+        for (const std::string& id : leases) release(id);
+    }
+}
+
 TEST_F(LeaseSystem, Case3AReleaseBeforeTheMachineIsThereWins) {
     for (int i = 0; i < 5; ++i) {
         const std::string id = member(suite().api("POST", "/v1/leases", "{}"), "id");
@@ -62,6 +85,39 @@ TEST_F(LeaseSystem, Case3AReleaseBeforeTheMachineIsThereWins) {
         EXPECT_EQ(member(after, "state"), "LEASE_STATE_RELEASED") << after.body;
     }
     EXPECT_TRUE(machines_gone()) << "the late machine is removed";
+}
+
+TEST_F(LeaseSystem, Case6AMachineWithAnothersMarkIsToldAsForeignAndNotTakenForGone) {
+    const auto told = [](const std::string& machine) {
+        const Json drift = json_of(suite().api("GET", "/v1/drift").body);
+        for (const Json& item : *drift.find("items")->as_array()) {
+            if (item.string_or("machine", "") == machine)
+                return item.string_or("driver", "") + " " + item.string_or("kind", "");
+        }
+        return std::string();
+    };
+    const std::string lease = acquire("{}");
+    const std::string machine = member(suite().api("GET", "/v1/leases/" + lease), "machine");
+    const fs::path folder = suite().data() / "machines" / machine;
+    const std::string mark = read_file(folder / "node" / "owner").value();
+    // And one that no record knows, in a folder that is this deployment's own.
+    const std::string stranger = "m_01h00000000000000000000000";
+    fs::create_directories(folder.parent_path() / stranger / "node");
+    for (const std::string& each : {machine, stranger})
+        ASSERT_TRUE(
+            write_file_atomic(folder.parent_path() / each / "node" / "owner", "ANOTHER", 0644)
+        );
+    EXPECT_TRUE(suite().eventually([&] {
+        return told(machine) == "local DRIFT_KIND_FOREIGN" &&
+               told(stranger) == "local DRIFT_KIND_FOREIGN";
+    })) << suite().api("GET", "/v1/drift").body;
+    EXPECT_EQ(member(suite().api("GET", "/v1/leases/" + lease), "state"), "LEASE_STATE_ACTIVE");
+    ASSERT_TRUE(write_file_atomic(folder / "node" / "owner", mark, 0644));
+    fs::remove_all(folder.parent_path() / stranger);
+    EXPECT_TRUE(suite().eventually([&] { return told(machine) + told(stranger) == ""; }));
+    EXPECT_EQ(ended(start(lease, "true")).string_or("state", ""), "RUN_STATE_SUCCEEDED");
+    release(lease);
+    EXPECT_TRUE(machines_gone());
 }
 
 TEST_F(LeaseSystem, Case4HeartbeatExtendsTheIdleEndNeverPastTheTtlNeverRevives) {
@@ -289,6 +345,17 @@ TEST_F(LeaseSystem, Case14EndedLeasesStayReadable) {
     EXPECT_NE(all.string_or("next_cursor", ""), "") << "more pages follow";
 }
 
+TEST_F(LeaseSystem, ALeaseThatEndedUnderItsRunShowsNoLiveRun) {
+    const std::string id = acquire(R"({"ttl":"4s"})");
+    const std::string run = start(id, "sleep 60");
+    const auto lease = [&id] { return json_of(suite().api("GET", "/v1/leases/" + id).body); };
+    ASSERT_TRUE(suite().eventually([&] {
+        return lease().string_or("state", "") == "LEASE_STATE_EXPIRED";
+    }));
+    (void)ended(run);
+    EXPECT_EQ(lease().int_or("live_runs", 0), 0) << lease().dump();
+}
+
 TEST_F(LeaseSystem, AProfileThatCannotBeMadeFailsWithItsReason) {
     const auto made = suite().api("POST", "/v1/leases", R"({"profile":"broken"})");
     const std::string id = member(made, "id");
@@ -320,6 +387,6 @@ int main(int argc, char** argv) {
         argc,
         argv,
         "profiles:\n  default: {driver: local}\n  sim: {driver: simulated}\n  broken: "
-        "{driver: nonesuch}\n"
+        "{driver: aws}\n"
     );
 }

@@ -524,7 +524,7 @@ int main(int argc, char** argv) {
         "  one: {driver: local, warm_min: 1, max_machines: 1, parallel_runs: 4}\n"
         "  tight: {driver: simulated, max_machines: 1}\n"
         "  paid: {driver: simulated, price_micros_per_hour: 6000000}\n"
-        "  cursed: {driver: nonesuch, warm_min: 1}\n"
+        "  cursed: {driver: aws, warm_min: 1}\n"
         "broker:\n"
         "  limits: {leases_per_owner: 12, budget_per_owner_micros: 10000000, "
         "owners: {ci: {leases: 13, budget_micros: 1000000}}}\n"

@@ -1,7 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 // Kinds of machines that admins make, change and remove while the deployment runs, from outside.
+#include <google/protobuf/util/json_util.h>
+
 #include <fstream>
 
+#include "berth/lease/v1/lease.pb.h"
 #include "replica.hpp"
 #include "system.hpp"
 
@@ -133,6 +136,71 @@ TEST_F(ProfileSystem, AnotherReplicaSeesAChangedProfile) {
         return true;
     })) << suite().logs();
     EXPECT_EQ(suite().api("DELETE", "/v1/profiles/two").status, 204);
+}
+
+TEST_F(ProfileSystem, WhatIsShownIsWhatFileTakesWhateverTheKey) {
+    const auto made = put_profile(
+        "all",
+        R"({"driver":"hetzner","ttl":"1h30m","idle_timeout":"2500ms","network":true,
+            "guard":"shim","env":["*","LC_*","null"],"output_cap":"1MiB","run_timeout":"500ms",
+            "parallel_runs":3,"image":"registry:5000/a b: #c","types":["cx22","cpx21"],
+            "locations":["fsn1","nbg1"],"cpus":1.5,"memory":"2GiB","pids":100,"disk_gib":20,
+            "spot":true,"ssh":true,"max_machines":4,"warm_min":1,"price_micros_per_hour":5})"
+    );
+    ASSERT_EQ(made.status, 200) << made.body;
+    lease::v1::Profile all;
+    ASSERT_TRUE(google::protobuf::util::JsonStringToMessage(made.body, &all).ok()) << made.body;
+    const auto* fields = all.GetDescriptor();
+    for (int i = 0; i < fields->field_count(); ++i) {
+        const auto* field = fields->field(i);
+        EXPECT_TRUE(
+            field->is_repeated() ? all.GetReflection()->FieldSize(all, field) > 0
+                                 : all.GetReflection()->HasField(all, field)
+        ) << "this test says nothing about "
+          << field->name();
+    }
+    const auto file = suite().folder() / "all.yaml";
+    std::ofstream(file) << suite().berth({"profiles", "show", "all"}).out;
+    const Said set = suite().berth({"profiles", "set", "again", "--file", file.string()});
+    ASSERT_EQ(set.exit_code, 0) << set.err;
+    lease::v1::Profile again;
+    const std::string got = suite().api("GET", "/v1/profiles/again").body;
+    ASSERT_TRUE(google::protobuf::util::JsonStringToMessage(got, &again).ok()) << got;
+    again.set_name("all");
+    EXPECT_EQ(again.DebugString(), all.DebugString()) << set.out;
+    for (const char* name : {"all", "again"})
+        EXPECT_EQ(suite().api("DELETE", std::string("/v1/profiles/") + name).status, 204);
+}
+
+TEST_F(ProfileSystem, ListsAreReadAsTheyAreMeantOrRefused) {
+    const auto set = [](std::vector<std::string> words) {
+        words.insert(words.begin(), {"profiles", "set", "lists", "driver=simulated"});
+        const Said said = suite().berth(words);
+        return said.exit_code == 0 ? said.out : said.err;
+    };
+    const std::string both = set({"types=[cx22, cpx21]", "locations=fsn1, nbg1", "env=[A]"});
+    EXPECT_NE(both.find("types: [cx22, cpx21]\n"), std::string::npos) << both;
+    EXPECT_NE(both.find("locations: [fsn1, nbg1]\n"), std::string::npos) << both;
+    EXPECT_NE(both.find("env: [A]\n"), std::string::npos) << both;
+    EXPECT_NE(set({"env=A", "env=B"}).find("'env' is given twice"), std::string::npos);
+    EXPECT_NE(set({"env=[[A]]"}).find("which is no name"), std::string::npos);
+    const auto file = suite().folder() / "lists.yaml";
+    std::ofstream(file) << "driver: simulated\nenv: [[A]]\n";
+    const Said nested = suite().berth({"profiles", "set", "lists", "--file", file.string()});
+    EXPECT_NE(nested.exit_code, 0) << nested.out;
+    EXPECT_NE(nested.err.find("env"), std::string::npos) << nested.err;
+    EXPECT_EQ(suite().berth({"profiles", "remove", "lists"}).exit_code, 0);
+}
+
+TEST_F(ProfileSystem, ADriverThatBerthDoesNotHaveAndTheFleetsNameAreRefused) {
+    for (const char* driver : {"zz", ""}) {
+        const auto made = put_profile("odd", std::string(R"({"driver":")") + driver + R"("})");
+        EXPECT_EQ(made.status, 400) << made.body;
+        EXPECT_NE(made.body.find("'driver' must be one of"), std::string::npos) << made.body;
+    }
+    const auto fleet = put_profile("_fleet", R"({"driver":"simulated"})");
+    EXPECT_EQ(fleet.status, 400) << fleet.body;
+    EXPECT_EQ(member(fleet, "field"), "profile") << fleet.body;
 }
 
 TEST_F(ProfileSystem, ProfilesAreChangedFromTheCommandLine) {

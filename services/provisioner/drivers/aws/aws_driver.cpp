@@ -27,6 +27,15 @@ Error outward(Error error) {
     return error;
 }
 
+Error not_ours(const std::vector<std::string>& foreign, const std::string& machine) {
+    std::string ids;
+    for (const std::string& id : foreign) ids += (ids.empty() ? "" : ", ") + id;
+    return conflict(
+        std::string(kNotOurs),
+        ids + " carries the name or tag of " + machine + " but is not ours; it is left alone"
+    );
+}
+
 Error bad_setting(const std::string& field, const std::string& why) {
     return invalid("bad_setting", field + " " + why, field);
 }
@@ -87,12 +96,7 @@ Result<void> AwsDriver::destroy(const std::string& machine) {
         return unavailable("still_there", machine + " is not gone yet: " + failed->message);
     if (failed) return *failed;
     if (foreign.empty()) return {};
-    std::string ids;
-    for (const std::string& id : foreign) ids += (ids.empty() ? "" : ", ") + id;
-    return conflict(
-        std::string(kNotOurs),
-        ids + " carries the name or tag of " + machine + " but is not ours; it is left alone"
-    );
+    return not_ours(foreign, machine);
 }
 
 Result<aws::Inventory> AwsDriver::inventory() {
@@ -119,6 +123,7 @@ Result<Condition> AwsDriver::tend(const MachineSpec& spec) {
     }
     // The shared list may be older than the machine: only a look of its own counts.
     bool ended = false;
+    std::vector<std::string> foreign;
     for (const AwsRegion& region : estate_.settings().regions) {
         const auto found = estate_.instances_of(region.name, spec.machine, until(kTendPatience));
         if (!found) return outward(found.error());
@@ -129,8 +134,10 @@ Result<Condition> AwsDriver::tend(const MachineSpec& spec) {
             }
             ended = true;
         }
+        foreign.insert(foreign.end(), found->foreign.begin(), found->foreign.end());
     }
     if (ended) return Condition::kMissing;
+    if (!foreign.empty()) return not_ours(foreign, spec.machine);
     // Not even as ended: believed after a while only, since AWS's lists lag behind.
     auto known = known_.lock();
     const auto [since, first] = known->absent.try_emplace(spec.machine, clock_.steady());

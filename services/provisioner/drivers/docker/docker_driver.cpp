@@ -142,10 +142,7 @@ Result<void> DockerDriver::check_ours(const std::string& machine) {
     found.insert(found.end(), volumes.begin(), volumes.end());
     found.insert(found.end(), networks.begin(), networks.end());
     for (const Json& thing : found) {
-        const Json* labels = thing.find("Labels");
-        if (labels == nullptr || labels->string_or(kLabelDeployment, "") != settings_.deployment ||
-            labels->string_or(kLabelMachine, "") != machine)
-            return not_ours("something named " + name);
+        if (!is_ours(thing.find("Labels"), machine)) return not_ours("something named " + name);
     }
     return {};
 }
@@ -172,6 +169,11 @@ Result<void> DockerDriver::make_network(const MachineSpec& spec, const Json& lab
     if (left != 1)
         return unavailable("no_network", "the machine's network is being made or removed already");
     return {};
+}
+
+bool DockerDriver::is_ours(const Json* labels, const std::string& machine) const {
+    return labels != nullptr && labels->string_or(kLabelDeployment, "") == settings_.deployment &&
+           labels->string_or(kLabelMachine, "") == machine;
 }
 
 Result<void> DockerDriver::make_container(const MachineSpec& spec) {
@@ -218,6 +220,8 @@ Result<void> DockerDriver::load_fence(const MachineSpec& spec) {
 
 Result<bool> DockerDriver::is_running(const std::string& machine) {
     BERTH_ASSIGN(const Json found, engine_.get("/containers/" + container_name(machine) + "/json"));
+    if (!is_ours(at(found, {"Config", "Labels"}), machine))
+        return not_ours("container " + container_name(machine));
     const Json* running = at(found, {"State", "Running"});
     return running != nullptr && running->as_bool() != nullptr && *running->as_bool();
 }
@@ -322,7 +326,10 @@ Result<void> DockerDriver::destroy(const std::string& machine) {
 
 Result<Condition> DockerDriver::tend(const MachineSpec& spec) {
     BERTH_ASSIGN(const Condition node, node_->tend(spec));
-    if (node == Condition::kMissing) return node;
+    if (node == Condition::kMissing) {
+        BERTH_TRY(check_ours(spec.machine));
+        return node;
+    }
     const auto running = is_running(spec.machine);
     if (!running && running.error().code == "engine_not_found") return Condition::kMissing;
     if (!running) return running.error();

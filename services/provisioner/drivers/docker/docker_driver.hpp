@@ -70,6 +70,7 @@ public:
     Result<void> destroy(const std::string& machine) override;
     Result<Condition> tend(const MachineSpec& spec) override;
     Result<std::vector<std::string>> list() override;
+    std::vector<std::string> foreign() override { return node_->foreign(); }
 
     /// The fence's rules for a machine with a network; for tests and the curious.
     std::string fence() const;
@@ -89,7 +90,8 @@ private:
     /// Starts the container where it does not run and opens its door.
     Result<void> ensure_serving(const MachineSpec& spec, bool runs);
     Result<void> load_fence(const MachineSpec& spec);
-    /// As the engine sees it, which is a moment behind.
+    bool is_ours(const Json* labels, const std::string& machine) const;
+    /// As the engine sees it, which is a moment behind. Error kNotOurs as check_ours().
     Result<bool> is_running(const std::string& machine);
     Result<void> wait_door(const std::string& machine);
     /// Error kNotOurs when something of this machine's name is another's.

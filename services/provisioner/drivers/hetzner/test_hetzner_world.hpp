@@ -23,6 +23,10 @@ public:
         return {};
     }
     std::vector<std::string> replaced_machines;
+    Result<void> touch(const std::string&, const std::string&) override { return {}; }
+    Result<std::vector<std::string>> touched(const std::string&) override {
+        return std::vector<std::string>{};
+    }
     Result<bool> wait_heard(const std::string& machine, SteadyTime since, milliseconds patience)
         override;
     std::atomic<bool> silent{false};

@@ -58,6 +58,14 @@ Result<void> remove_tree(const fs::path& path) {
 
 }  // namespace
 
+Error LocalDriver::foreign_folder(const std::string& machine) const {
+    return conflict(
+        std::string(kNotOurs),
+        folder(machine).string() +
+            " bears another mark than this deployment's (node/owner) and is left alone"
+    );
+}
+
 bool LocalDriver::is_ours(const fs::path& machine_folder) const {
     const auto owner = read_file(machine_folder / "node" / "owner", 4096);
     return owner && *owner == settings_.deployment;
@@ -65,10 +73,16 @@ bool LocalDriver::is_ours(const fs::path& machine_folder) const {
 
 Result<bool> LocalDriver::is_there(const std::string& machine) const {
     const fs::path mark = folder(machine) / "node" / "owner";
-    if (const auto owner = read_file(mark, 4096)) return *owner == settings_.deployment;
+    if (read_file(mark, 4096)) {
+        BERTH_TRY(refuse_foreign(machine));
+        return true;
+    }
     std::error_code error;
     const bool marked = fs::exists(mark, error);
-    if (!marked && !error && fs::is_directory(settings_.machines_dir, error)) return false;
+    if (!marked && !error && fs::is_directory(settings_.machines_dir, error)) {
+        if (node_runs(machine)) return foreign_folder(machine);
+        return false;
+    }
     return unavailable("cannot_look", mark.string() + " cannot be read");
 }
 
@@ -81,10 +95,7 @@ Result<void> LocalDriver::refuse_foreign(const std::string& machine) const {
     // A folder without any mark was cut short before it held anything.
     if (is_ours(folder(machine)) || !fs::exists(folder(machine) / "node" / "owner", error))
         return {};
-    return conflict(
-        std::string(kNotOurs),
-        folder(machine).string() + " belongs to another deployment and is left alone"
-    );
+    return foreign_folder(machine);
 }
 
 Result<void> LocalDriver::write_files(const MachineSpec& spec) {
@@ -212,6 +223,7 @@ Result<Condition> LocalDriver::tend(const MachineSpec& spec) {
 
 Result<std::vector<std::string>> LocalDriver::list() {
     std::vector<std::string> machines;
+    std::vector<std::string> foreign;
     std::error_code error;
     fs::directory_iterator entries(settings_.machines_dir, error);
     if (error)
@@ -220,8 +232,14 @@ Result<std::vector<std::string>> LocalDriver::list() {
         );
     for (const auto& entry : entries) {
         const std::string name = entry.path().filename().string();
-        if (is_id("m", name) && is_ours(entry.path())) machines.push_back(name);
+        if (!is_id("m", name)) continue;
+        if (is_ours(entry.path())) {
+            machines.push_back(name);
+        } else if (read_file(entry.path() / "node" / "owner", 4096)) {
+            foreign.push_back(name);
+        }
     }
+    *foreign_.lock() = std::move(foreign);
     return machines;
 }
 

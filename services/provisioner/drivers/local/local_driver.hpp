@@ -4,6 +4,7 @@
 
 #include <filesystem>
 
+#include "core/guarded.hpp"
 #include "provisioner/driver.hpp"
 #include "provisioner/drivers/local/reaper.hpp"
 #include "provisioner/enrolment.hpp"
@@ -35,16 +36,20 @@ public:
     Result<void> destroy(const std::string& machine) override;
     Result<Condition> tend(const MachineSpec& spec) override;
     Result<std::vector<std::string>> list() override;
+    /// The folder is this deployment's own: another's machine has no business in it.
+    std::vector<std::string> foreign() override { return *foreign_.lock(); }
 
 private:
     std::filesystem::path folder(const std::string& machine) const {
         return settings_.machines_dir / machine;
     }
     bool is_ours(const std::filesystem::path& machine_folder) const;
-    /// Error "cannot_look" where that cannot be known: nothing may be concluded from it.
+    /// Errors: "cannot_look" where that cannot be known, kNotOurs where another mark or none is on
+    /// what is there. Nothing may be concluded from either.
     Result<bool> is_there(const std::string& machine) const;
     /// Error kNotOurs where another deployment's mark is on the machine's folder.
     Result<void> refuse_foreign(const std::string& machine) const;
+    Error foreign_folder(const std::string& machine) const;
     bool node_runs(const std::string& machine) const;
     Result<void> write_files(const MachineSpec& spec);
     Result<void> start_node(const std::string& machine);
@@ -53,6 +58,7 @@ private:
     Enrolment& enrolment_;
     Presences& presences_;
     Reaper reaper_;
+    Guarded<std::vector<std::string>> foreign_;
 };
 
 }  // namespace berth::prov

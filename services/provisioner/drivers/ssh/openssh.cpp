@@ -20,6 +20,7 @@ namespace fs = std::filesystem;
 // What a host says is a few lines; an installation's package manager may say more.
 constexpr std::size_t kMostOutput = 1U << 20U;
 constexpr int kSshFailed = 255;
+constexpr std::size_t kMostWords = 200;  // of ssh's own
 
 /// A folder with the one host key that is believed, gone at the end.
 class KnownHost {
@@ -116,15 +117,38 @@ struct Pump {
     }
 };
 
+/// Without the line ends that ssh writes for a terminal.
+std::string last_line(std::string_view text) {
+    std::string last;
+    for (const std::string_view line : split(text, '\n')) {
+        if (auto words = trimmed(line); !words.empty()) last = std::move(words);
+    }
+    return last.empty() ? "the connection was closed" : last;
+}
+
 Result<SshAnswer> judge(const SshHost& host, SshAnswer answer) {
     if (answer.code != kSshFailed) return answer;
-    const std::string words = host.name + ": " + clipped(answer.err, 512);
+    const std::string name = "host " + host.name;
     if (answer.err.find("Host key verification failed") != std::string::npos ||
         answer.err.find("REMOTE HOST IDENTIFICATION HAS CHANGED") != std::string::npos)
-        return forbidden("host_key_mismatch", words);
+        return forbidden(
+            "host_key_mismatch",
+            name +
+                " shows another host key than the settings': it was installed anew, or somebody "
+                "is in between; compare on the host and set provisioner.ssh.hosts." +
+                host.name + ".host_key"
+        );
     if (answer.err.find("Permission denied") != std::string::npos)
-        return forbidden("ssh_denied", words);
-    return unavailable("unreachable", words);
+        return forbidden(
+            "ssh_denied",
+            name + " does not let '" + host.user +
+                "' in with the key of provisioner.ssh.key_file; add it to its authorized_keys"
+        );
+    return unavailable(
+        "unreachable",
+        name + " does not answer at " + host.address + ":" + std::to_string(host.port) + ": " +
+            clipped(last_line(answer.err), kMostWords)
+    );
 }
 
 }  // namespace

@@ -16,6 +16,7 @@ constexpr milliseconds kHeardSlice{1'000};  // between two looks at whether the 
 constexpr milliseconds kLookPatience{20'000};
 constexpr std::size_t kLooksAtOnce = 16;  // each is an ssh client
 constexpr std::string_view kOccupied = "occupied";
+constexpr std::string_view kTaken = "taken";
 
 // A link of a finished file is there whole or not at all, and only for the first.
 constexpr const char* kClaim = R"SH(
@@ -66,7 +67,28 @@ rm -rf /opt/berth /var/lib/berth /etc/berth-machine.??????
 rm -f "$mark"
 )SH";
 
+/// The error of a create() that got none of the hosts it asked. Waiting for one that is another
+/// machine may help; for one that cannot be used somebody has to do something.
+Error no_host(const std::string& profile, const Attempts& attempts) {
+    if (attempts.empty()) return conflict("no_such_host", "no host fits profile '" + profile + "'");
+    std::string tried;
+    bool taken = false;
+    for (const Attempt& attempt : attempts) {
+        tried += (tried.empty() ? "" : "; ") + attempt.target + ": " + attempt.code;
+        taken = taken || attempt.code == kTaken;
+    }
+    if (taken) return unavailable(std::string(kCapacityExhausted), "no host is free: " + tried);
+    return conflict(attempts.front().code, "no host can be used: " + tried);
+}
+
 std::string first_line(const std::string& text) { return text.substr(0, text.find('\n')); }
+
+/// Why hosts are away, each with its code.
+std::string words_of(const std::map<std::string, std::string>& away) {
+    std::string out;
+    for (const auto& [host, why] : away) out += (out.empty() ? "" : "; ") + why;
+    return out;
+}
 
 }  // namespace
 
@@ -88,7 +110,9 @@ Result<SshAnswer> SshDriver::run(const SshHost& host, const std::string& script,
 Result<SshDriver::Mark> SshDriver::mark_of(const SshHost& host, SteadyTime until) {
     BERTH_ASSIGN(const SshAnswer answer, run(host, kLook, until));
     if (answer.code != 0)
-        return unavailable("unreachable", host.name + " answers: " + first_line(answer.err));
+        return unavailable(
+            "no_root", "host " + host.name + " runs no script as root: " + first_line(answer.err)
+        );
     const std::string line = first_line(answer.out);
     const auto words = split(line, ' ');
     if (words.size() != 2) return Mark{};
@@ -110,16 +134,18 @@ Result<const SshHost*> SshDriver::claim(
             attempts.push_back({host.name, mark.error().code, mark.error().message});
         } else if (mark->machine == spec.machine) {
             if (mark->deployment != settings_.deployment) return not_ours(host, spec.machine);
+            BERTH_TRY(boot_.touch(spec.machine, host.name));
             attempts.push_back({host.name, "adopted", {}});
             return &host;
         } else if (mark->machine.empty()) {
             free.push_back(&host);
         } else {
-            attempts.push_back({host.name, "taken", "it is " + mark->machine});
+            attempts.push_back({host.name, std::string(kTaken), "it is " + mark->machine});
         }
     }
     const std::string want = settings_.deployment + " " + spec.machine;
     for (const SshHost* host : free) {
+        BERTH_TRY(boot_.touch(spec.machine, host->name));
         BERTH_ASSIGN(const SshAnswer answer, run(*host, "want='" + want + "'\n" + kClaim, until));
         const std::string said = first_line(answer.out);
         if (answer.code == 0 && said == want) {
@@ -132,20 +158,14 @@ Result<const SshHost*> SshDriver::claim(
             attempts.push_back(
                 {host->name,
                  std::string(kOccupied),
-                 "it has a user berth, /opt/berth or /var/lib/berth that is not ours"}
+                 "it has a user berth, /opt/berth or /var/lib/berth that is not ours; remove them "
+                 "there, or take it out of provisioner.ssh.hosts"}
             );
         } else {
-            attempts.push_back({host->name, "taken", "another machine was faster"});
+            attempts.push_back({host->name, std::string(kTaken), "another machine was faster"});
         }
     }
-    std::string tried;
-    for (const Attempt& attempt : attempts)
-        tried += (tried.empty() ? "" : "; ") + attempt.target + ": " + attempt.code;
-    return unavailable(
-        std::string(kCapacityExhausted),
-        tried.empty() ? "no host fits profile '" + spec.profile.name() + "'"
-                      : "no host is free: " + tried
-    );
+    return no_host(spec.profile.name(), attempts);
 }
 
 Result<void> SshDriver::create(const MachineSpec& spec, Attempts& attempts) {
@@ -189,13 +209,24 @@ Result<void> SshDriver::remove(const SshHost& host, const std::string& machine, 
     return {};
 }
 
-std::vector<const SshHost*> SshDriver::hosts_for(const std::string& machine) {
+Result<std::vector<const SshHost*>> SshDriver::hosts_for(const std::string& machine) {
+    BERTH_ASSIGN(const auto touched, boot_.touched(machine));
+    const auto is_touched = [&touched](std::string_view place) {
+        return std::find(touched.begin(), touched.end(), place) != touched.end();
+    };
+    const bool anywhere = is_touched(kAnyPlace);
     std::vector<const SshHost*> out;
     auto known = snapshot_.lock();
+    const auto bears = [&machine](const std::map<std::string, std::string>& seen, auto& host) {
+        const auto found = seen.find(host.name);
+        return found != seen.end() && found->second == machine;
+    };
     for (const SshHost& host : settings_.hosts) {
-        const auto found = known->machines.find(host.name);
-        const bool its = found != known->machines.end() && found->second == machine;
-        out.insert(its ? out.begin() : out.end(), &host);
+        if (bears(known->machines, host)) {
+            out.insert(out.begin(), &host);
+        } else if (anywhere || is_touched(host.name) || bears(known->foreign, host)) {
+            out.push_back(&host);
+        }
     }
     return out;
 }
@@ -206,7 +237,8 @@ Result<void> SshDriver::destroy(const std::string& machine) {
     bool removed = false;
     std::optional<Error> failed;
     std::optional<Error> foreign;
-    for (const SshHost* host : hosts_for(machine)) {
+    BERTH_ASSIGN(const auto hosts, hosts_for(machine));
+    for (const SshHost* host : hosts) {
         const auto mark = mark_of(*host, until);
         if (!mark) {
             failed = mark.error();
@@ -253,17 +285,19 @@ Result<SshDriver::Snapshot> SshDriver::snapshot() {
             const std::string& name = settings_.hosts[i].name;
             const auto mark = looks[i - from].get();
             if (mark) {
-                if (mark->deployment == settings_.deployment) now.machines[name] = mark->machine;
+                const bool ours = mark->deployment == settings_.deployment;
+                (ours ? now.machines : now.foreign)[name] = mark->machine;
                 continue;
             }
             failed = mark.error();
-            now.away[name] = mark.error().message;
+            now.away[name] = mark.error().describe();
             if (const auto was = before.machines.find(name); was != before.machines.end())
                 now.machines[name] = was->second;
         }
     }
-    if (failed && (failed->code == kInterrupted || now.away.size() == settings_.hosts.size()))
-        return *failed;
+    if (failed && failed->code == kInterrupted) return *failed;
+    if (failed && now.away.size() == settings_.hosts.size())
+        return unavailable("no_host_answers", words_of(now.away));
     *snapshot_.lock() = now;
     return now;
 }
@@ -275,6 +309,11 @@ Result<Condition> SshDriver::tend(const MachineSpec& spec) {
         const auto away = known.away.find(host);
         if (away == known.away.end()) return Condition::kWorking;
         return unavailable("unreachable", away->second);
+    }
+    for (const SshHost& host : settings_.hosts) {
+        const auto other = known.foreign.find(host.name);
+        if (other != known.foreign.end() && other->second == spec.machine)
+            return not_ours(host, spec.machine);
     }
     // It may be on one that is away and was never seen.
     if (!known.away.empty()) return unavailable("unreachable", known.away.begin()->second);
@@ -290,12 +329,6 @@ Result<std::vector<std::string>> SshDriver::list() {
     return found;
 }
 
-std::string SshDriver::unseen() {
-    auto known = snapshot_.lock();
-    std::string out;
-    for (const auto& [host, why] : known->away)
-        out += (out.empty() ? "" : "; ") + std::string("host ") + host + ": " + why;
-    return out;
-}
+std::string SshDriver::unseen() { return words_of(snapshot_.lock()->away); }
 
 }  // namespace berth::prov

@@ -38,7 +38,8 @@ struct SshAnswer {
     std::string err;
 };
 /// Runs a shell script as root on a host; the script travels on stdin, never in arguments. Errors:
-/// unavailable "unreachable", forbidden "host_key_mismatch" and "ssh_denied".
+/// unavailable "unreachable", forbidden "host_key_mismatch" and "ssh_denied", each with a sentence
+/// that says of which host, and what to do.
 using SshRun = std::function<
     Result<SshAnswer>(const SshHost& host, const Secret& script, milliseconds patience)>;
 /// By OpenSSH's client, with nothing of this user's ssh configuration.
@@ -70,6 +71,7 @@ private:
     struct Snapshot {
         std::optional<SteadyTime> taken;
         std::map<std::string, std::string> machines;  ///< host → machine
+        std::map<std::string, std::string> foreign;   ///< the same of another deployment's marks
         /// Hosts that could not be asked, and why; their entry in `machines` is what was known.
         std::map<std::string, std::string> away;
     };
@@ -80,8 +82,9 @@ private:
     Result<void> remove(const SshHost& host, const std::string& machine, SteadyTime until);
     /// All hosts at once: one that is away holds up no other.
     Result<Snapshot> snapshot();
-    /// The hosts, first the one that is known to be this machine.
-    std::vector<const SshHost*> hosts_for(const std::string& machine);
+    /// The hosts on which something of a machine may be, first the one that is known to be it. One
+    /// that it never touched holds up no end of it.
+    Result<std::vector<const SshHost*>> hosts_for(const std::string& machine);
     Error not_ours(const SshHost& host, const std::string& machine) const;
 
     const SshSettings settings_;

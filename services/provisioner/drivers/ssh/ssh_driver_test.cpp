@@ -49,8 +49,21 @@ public:
         std::this_thread::sleep_for(patience);  // what waiting for a silent node takes
         return false;
     }
+    Result<void> touch(const std::string& machine, const std::string& place) override {
+        const std::lock_guard lock(mutex_);
+        places_[machine].push_back(place);
+        return {};
+    }
+    Result<std::vector<std::string>> touched(const std::string& machine) override {
+        const std::lock_guard lock(mutex_);
+        return places_[machine];
+    }
     bool heard = true;
     std::string more;
+
+private:
+    std::mutex mutex_;
+    std::map<std::string, std::vector<std::string>> places_;
 };
 
 class SshWorld final : public DriverWorld {
@@ -95,7 +108,7 @@ public:
             const bool dies = crash.request != 0 && number >= crash.request;
             if (dies && (!crash.carried_out || number > crash.request)) throw Crashed{};
             if ((unreachable == host.name || unreachable == "*") && times-- > 0)
-                return unavailable("unreachable", "as the test wants it");
+                return unavailable("unreachable", host.name + " is away as the test wants it");
             const std::size_t index = host.name == "host0" ? 0 : 1;
             auto answer = run_as(index)(host, script, patience);
             if (dies) throw Crashed{};
@@ -178,6 +191,36 @@ TEST_F(Ssh, AHostWhoseKeyIsAnotherIsNotSpokenTo) {
     ASSERT_FALSE(made);
     ASSERT_EQ(attempts_.size(), 1U);
     EXPECT_EQ(attempts_[0].code, "host_key_mismatch") << attempts_[0].message;
+    // One sentence that says what to do, not ssh's banner; and no want of room.
+    EXPECT_TRUE(attempts_[0].message.starts_with("host host0 shows another host key"))
+        << attempts_[0].message;
+    EXPECT_NE(attempts_[0].message.find("provisioner.ssh.hosts.host0.host_key"), std::string::npos);
+    EXPECT_EQ(made.error().code, "host_key_mismatch") << made.error().describe();
+    const auto listed = world_.start_driver()->list();
+    ASSERT_FALSE(listed);
+    EXPECT_NE(listed.error().message.find("host_key_mismatch: host host0"), std::string::npos)
+        << listed.error().message;
+}
+
+TEST_F(Ssh, EachCauseOfAHostThatCannotBeUsedIsToldInAnotherSentence) {
+    world_.settings.hosts.pop_back();
+    const SshHost right = world_.settings.hosts[0];
+    const auto said = [&](const SshHost& host) {
+        const auto answer = world_.run_as(0)(host, Secret("true"), seconds{20});
+        return answer ? std::string() : answer.error().describe();
+    };
+    EXPECT_EQ(said(right), "");
+    SshHost off = right;
+    off.port = 1;
+    EXPECT_EQ(
+        said(off),
+        "unreachable: host host0 does not answer at 127.0.0.1:1: ssh: connect to host 127.0.0.1 "
+        "port 1: Connection refused"
+    );
+    SshHost closed = right;
+    closed.user = "nobody";
+    EXPECT_TRUE(said(closed).starts_with("ssh_denied: host host0 does not let 'nobody' in"))
+        << said(closed);
 }
 
 TEST_F(Ssh, AHostThatHasAUserOfThatNameIsLeftAlone) {
@@ -185,7 +228,7 @@ TEST_F(Ssh, AHostThatHasAUserOfThatNameIsLeftAlone) {
     world_.settings.hosts.pop_back();
     const auto made = create(*world_.start_driver());
     ASSERT_FALSE(made);
-    EXPECT_EQ(made.error().code, kCapacityExhausted);
+    EXPECT_EQ(made.error().code, "occupied") << "waiting does not help";
     EXPECT_EQ(attempts_.at(0).code, "occupied");
     EXPECT_EQ(world_.on(0, "id -un berth").out, "berth\n");
     EXPECT_EQ(world_.on(0, "ls /etc/berth-machine*").out, "");
@@ -231,9 +274,7 @@ TEST_F(Ssh, AHostThatIsAwayHoldsUpNoOthersButIsNotForgotten) {
     const auto driver = world_.start_driver();
     ASSERT_TRUE(create(*driver));
     EXPECT_TRUE(driver->destroy(spec_.machine)) << "its host was there";
-    const auto unknown = driver->destroy(world_.make_spec().machine);
-    ASSERT_FALSE(unknown) << "it may be on the host that is away";
-    EXPECT_TRUE(is_retryable(unknown.error().fault));
+    EXPECT_TRUE(driver->destroy(world_.make_spec().machine)) << "it never touched any host";
     // What is on the other host is seen, tended and removed as ever, and what is not is told.
     const auto other = world_.make_spec();
     Attempts attempts;
@@ -248,6 +289,30 @@ TEST_F(Ssh, AHostThatIsAwayHoldsUpNoOthersButIsNotForgotten) {
     ASSERT_FALSE(nowhere) << "it may be on the host that is away: not missing";
     EXPECT_TRUE(again->destroy(other.machine));
     EXPECT_EQ(world_.machines(), 0);
+}
+
+TEST_F(Ssh, AMachineWhoseHostIsAwayIsNotGone) {
+    world_.unreachable = "host0";
+    world_.times = 1;
+    ASSERT_TRUE(create(*world_.start_driver())) << "on the other";
+    world_.unreachable = "host1";
+    world_.times = 1'000;
+    const auto failed = world_.start_driver()->destroy(spec_.machine);
+    ASSERT_FALSE(failed);
+    EXPECT_TRUE(is_retryable(failed.error().fault)) << failed.error().describe();
+    EXPECT_EQ(world_.machines(), 1);
+    world_.times = 0;
+    EXPECT_TRUE(world_.start_driver()->destroy(spec_.machine));
+    EXPECT_EQ(world_.machines() + world_.leftovers(), 0);
+}
+
+TEST_F(Ssh, AMachineThatNoHostTookIsGoneThoughAnotherHostIsAway) {
+    (void)world_.on(0, "useradd berth");
+    world_.unreachable = "host1";
+    world_.times = 1'000;
+    ASSERT_FALSE(create(*world_.start_driver()));
+    const auto done = world_.start_driver()->destroy(spec_.machine);
+    EXPECT_TRUE(done) << done.error().describe();
 }
 
 TEST_F(Ssh, AnInstallationThatFailsSaysWhyAndIsRemoved) {
