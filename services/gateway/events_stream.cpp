@@ -4,11 +4,11 @@
 #include <charconv>
 #include <latch>
 
-#include "core/id.hpp"
 #include "core/json.hpp"
 #include "core/text.hpp"
 #include "gateway/api.hpp"
 #include "service/cloud_event.hpp"
+#include "service/event_pattern.hpp"
 
 namespace berth::gateway {
 namespace {
@@ -130,19 +130,9 @@ private:
 };
 
 Result<std::string> read_filter(const Call& call) {
-    const std::string own = "berth.evt." + call.principal.org + ".";
     const auto pattern = call.request.query.get("subject");
-    if (!pattern) return own + ">";
-    const auto tokens = split(*pattern, '.');
-    bool good = pattern->starts_with(own) && tokens.size() >= 4 && tokens.size() <= 12;
-    for (std::size_t i = 0; good && i < tokens.size(); ++i) {
-        good = is_subject_token(tokens[i]) ||
-               (i >= 3 && (tokens[i] == "*" || (tokens[i] == ">" && i + 1 == tokens.size())));
-    }
-    if (!good)
-        return invalid(
-            "bad_subject", "'subject' must be a pattern that begins with " + own, "subject"
-        );
+    if (!pattern) return "berth.evt." + call.principal.org + ".>";
+    BERTH_TRY(service::check_event_pattern(*pattern, call.principal.org, "subject"));
     return *pattern;
 }
 
