@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // GET /v1/events: the org's events as server-sent events, each a CloudEvent in structured JSON.
+#include <algorithm>
 #include <atomic>
 #include <charconv>
 #include <latch>
@@ -33,14 +34,13 @@ public:
     /// `follow` false: what is stored, and then the stream ends.
     void open(const CallPtr& call, const std::string& filter, std::uint64_t start, bool follow) {
         follow_ = follow;
-        if (start == 0) {
-            const auto last = last_sequence();
-            if (!last) {
-                ready_.count_down();
-                return call->fail(last.error());
-            }
-            start = *last + 1;
+        const auto newest = last_sequence();
+        if (!newest && start == 0) {
+            ready_.count_down();
+            return call->fail(newest.error());
         }
+        // No place beyond the end: who was told of one would miss what comes before it.
+        if (newest) start = start == 0 ? *newest + 1 : std::min(start, *newest + 1);
         bus::ReaderSettings settings;
         settings.stream = "EVT";
         settings.filter = filter;
@@ -149,11 +149,12 @@ Result<std::uint64_t> read_start(const Call& call) {
     if (error != std::errc() || end != text.data() + text.size() || last == UINT64_MAX) {
         return invalid(
             "bad_event_id",
-            "Last-Event-ID must be the id of an event",
+            from ? "'from' must be the sequence of an event, a whole number"
+                 : "Last-Event-ID must be the id of an event",
             from ? "from" : "Last-Event-ID"
         );
     }
-    return from ? last : last + 1;
+    return from ? std::max<std::uint64_t>(last, 1) : last + 1;
 }
 
 }  // namespace
