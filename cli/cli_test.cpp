@@ -17,7 +17,9 @@
 #include "cli/paths.hpp"
 #include "cli/up/children.hpp"
 #include "cli/up/deployment.hpp"
+#include "cli/words.hpp"
 #include "core/fd.hpp"
+#include "core/text.hpp"
 
 namespace berth::cli {
 namespace {
@@ -299,6 +301,21 @@ TEST_F(CliTest, StoringAServerKeepsTheOtherSettings) {
     EXPECT_EQ(context({"lease"})->server(), "http://a:1");
     ASSERT_TRUE(store_server("http://b:1", true));
     EXPECT_EQ(read_file(path).value(), "# mine\nprofile: user\nserver: http://b:1\n");
+}
+
+TEST(WordsTest, ACommandIsCutAtACharactersEnd) {
+    for (int before = 0; before < 4; ++before) {
+        run::v1::Run run;
+        std::string word(static_cast<std::size_t>(before), 'x');
+        for (int i = 0; i < 40; ++i) word += i % 2 == 0 ? "\xc3\xa4" : "\xf0\x9f\x9a\x80";
+        run.add_argv(word);
+        const std::string line = command_line(run);
+        EXPECT_LE(line.size(), 60U);
+        EXPECT_GT(line.size(), 60U - 4U);
+        EXPECT_TRUE(line.ends_with("...")) << line;
+        EXPECT_TRUE(is_utf8(line)) << line;
+        EXPECT_EQ(command_line(run, 1'000), word);
+    }
 }
 
 TEST_F(CliTest, CaptureFeedsAndDrains) {

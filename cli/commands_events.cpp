@@ -15,7 +15,8 @@ std::vector<Command> events_group() {
          "    berth events credentials --name ci --output ci.creds    for admins: a NATS "
          "credential\n"
          "                                            that reads the org's events and nothing "
-         "else\n"
+         "else;\n"
+         "                                            without --name in your own name\n"
          "    berth events readers                    who has one\n"
          "    berth events revoke ci                  its durable goes; credentials end when they "
          "end\n"
@@ -25,11 +26,16 @@ std::vector<Command> events_group() {
          "The same name again gives a new credential to the same reader, which keeps its place.\n"
          "docs/events.md describes every event.",
          {{"subject", "pattern", "Only these, like berth.evt.default.run.>"},
-          {"from", "sequence", "Begin at this sequence instead of now"},
-          {"name", "name", "The reader's"},
-          {"org", "org", "Its org: yours, said to be sure"},
-          {"life", "duration", "The credential ends after that, 30d at most (default: 24h)"},
-          {"output", "file", "Write the credential to this file, 0600, instead of stdout", 'o'}},
+          {"from",
+           "sequence",
+           "Begin at this sequence instead of now; 0: at the first that is stored"},
+          {"name", "name", "With credentials: the reader's (default: your user's)"},
+          {"org", "org", "Yours, said to be sure: any other is refused"},
+          {"life", "duration", "With credentials: they end after that, 30d at most (default: 24h)"},
+          {"output",
+           "file",
+           "With credentials: write them to this file, 0600, instead of stdout",
+           'o'}},
          0,
          2,
          false,

@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <charconv>
 #include <csignal>
 #include <optional>
 #include <thread>
@@ -25,6 +26,55 @@ namespace {
 
 Error usage_of_events(const std::string& what) {
     return invalid("usage", what + "; see 'berth help events'");
+}
+
+/// What each action takes besides --org.
+struct EventAction {
+    std::string_view name;
+    std::vector<std::string_view> flags;
+    bool names_one = false;  ///< a reader, as its operand
+};
+
+const std::vector<EventAction>& event_actions() {
+    static const std::vector<EventAction> all{
+        {"tail", {"subject", "from"}},
+        {"replay", {"subject", "from"}},
+        {"credentials", {"name", "life", "output"}},
+        {"readers", {}},
+        {"revoke", {}, true}};
+    return all;
+}
+
+Result<void> check_event_action(const EventAction& action, const Arguments& arguments) {
+    for (const Flag& flag : arguments.command->flags) {
+        const bool takes =
+            flag.name == "org" ||
+            std::find(action.flags.begin(), action.flags.end(), flag.name) != action.flags.end();
+        if (!takes && arguments.has(flag.name))
+            return usage_of_events(
+                fmt::format("berth events {} does not take --{}", action.name, flag.name)
+            );
+    }
+    const std::size_t more = arguments.operands.empty() ? 0 : arguments.operands.size() - 1;
+    if (action.names_one && more == 0)
+        return usage_of_events(fmt::format("say whose: berth events {} <name>", action.name));
+    if (!action.names_one && more > 0)
+        return usage_of_events(fmt::format("berth events {} takes nothing more", action.name));
+    const std::string from = arguments.get("from", "0");
+    std::uint64_t sequence = 0;
+    const auto [end, error] = std::from_chars(from.data(), from.data() + from.size(), sequence);
+    if (error != std::errc() || end != from.data() + from.size())
+        return usage_of_events("--from takes the sequence of an event, a whole number");
+    return {};
+}
+
+Result<void> check_own_org(Api& api, const Arguments& arguments) {
+    if (!arguments.has("org")) return {};
+    BERTH_ASSIGN(const auto who, api.whoami());
+    if (who.org() == arguments.get("org")) return {};
+    return usage_of_events(
+        fmt::format("your token is of org {}, not of {}", who.org(), arguments.get("org"))
+    );
 }
 
 /// A signal that ends the command says where to go on, and ends it then.
@@ -93,21 +143,17 @@ Result<void> print_events(
 }
 
 Result<void> make_credential(const Context& context, Api& api, const Arguments& arguments) {
-    if (arguments.get("name").empty())
-        return usage_of_events("say whose the credential is: --name");
-    if (arguments.has("org")) {
-        BERTH_ASSIGN(const auto who, api.whoami());
-        if (who.org() != arguments.get("org"))
-            return usage_of_events(
-                fmt::format("your token is of org {}, not of {}", who.org(), arguments.get("org"))
-            );
-    }
     std::optional<OutputFile> output;
     if (arguments.has("output")) {
         BERTH_ASSIGN(auto prepared, OutputFile::prepare(arguments.get("output")));
         output.emplace(std::move(prepared));
     }
-    Json body = Json::object().set("name", arguments.get("name"));
+    std::string name = arguments.get("name");
+    if (name.empty()) {
+        BERTH_ASSIGN(const auto who, api.whoami());
+        name = who.user();
+    }
+    Json body = Json::object().set("name", name);
     if (arguments.has("life")) body.set("life", arguments.get("life"));
     BERTH_ASSIGN(
         auto reader, api.ask<gateway::v1::EventReader>("POST", "/v1/event_readers", body.dump())
@@ -156,30 +202,32 @@ Result<void> list_readers(const Context& context, Api& api) {
     return {};
 }
 
+Result<void> act_on_events(const Context& context, Api& api, const Arguments& arguments) {
+    const auto& words = arguments.operands;
+    const std::string name = words.empty() ? "tail" : words[0];
+    const auto action =
+        std::find_if(event_actions().begin(), event_actions().end(), [&](const EventAction& each) {
+            return each.name == name;
+        });
+    if (action == event_actions().end())
+        return usage_of_events(fmt::format("berth events does not know '{}'", name));
+    BERTH_TRY(check_event_action(*action, arguments));
+    BERTH_TRY(check_own_org(api, arguments));
+    if (name == "credentials") return make_credential(context, api, arguments);
+    if (name == "readers") return list_readers(context, api);
+    if (name != "revoke") return print_events(context, api, arguments, name == "replay");
+    BERTH_TRY(api.text("DELETE", path_of("event_readers", words[1])));
+    context.progress("dropped " + words[1]);
+    return {};
+}
+
 }  // namespace
 
 int run_events(Context& context, const Arguments& arguments) {
     auto token = context.token();
     if (!token) return fail(context, token.error());
     Api api(context.server(), *token);
-    const auto& words = arguments.operands;
-    const std::string action = words.empty() ? "tail" : words[0];
-    Result<void> done;
-    if (action == "revoke" && words.size() == 2) {
-        const auto gone = api.text("DELETE", path_of("event_readers", words[1]));
-        done = gone ? Result<void>() : Result<void>(gone.error());
-        if (gone) context.progress("dropped " + words[1]);
-    } else if (words.size() > 1) {
-        done = usage_of_events(fmt::format("berth events {} takes nothing more", action));
-    } else if (action == "tail" || action == "replay") {
-        done = print_events(context, api, arguments, action == "replay");
-    } else if (action == "credentials") {
-        done = make_credential(context, api, arguments);
-    } else if (action == "readers") {
-        done = list_readers(context, api);
-    } else {
-        done = usage_of_events(fmt::format("berth events does not know '{}'", action));
-    }
+    const auto done = act_on_events(context, api, arguments);
     return done ? 0 : fail(context, done.error());
 }
 

@@ -199,5 +199,101 @@ TEST(EventCredentials, NothingIsAskedForWhereTheFileCannotBeWritten) {
     fs::remove_all(name);
 }
 
+/// The exit code of `berth events ...` and what it prints, against a gateway of one event.
+class EventsCommand : public ::testing::Test {
+protected:
+    EventsCommand() {
+        auto server = net::HttpServer::start({}, [this](net::Request request, net::Responder to) {
+            const std::lock_guard lock(mutex_);
+            asked_.push_back(request.method + " " + request.path + " " + std::string(request.body));
+            if (request.path == "/v1/whoami")
+                return to.respond({200, "application/json", {}, R"({"user":"ada","org":"default"})"}
+                );
+            if (request.path == "/v1/event_readers")
+                return to.respond({201, "application/json", {}, R"({"creds":"c"})"});
+            from_ = request.query.get_or("from", "");
+            net::Stream stream = to.start_stream(200, "text/event-stream");
+            stream.write("id: 8\ndata: {}\n\n");
+            stream.close();
+        });
+        if (!server) throw std::runtime_error(server.error().describe());
+        server_ = std::move(*server);
+    }
+    ~EventsCommand() override { server_->stop(milliseconds{10}); }
+
+    int berth(std::vector<std::string> words) {
+        words.insert(words.begin(), "events");
+        words.insert(words.end(), {"--server", server_->url()});
+        const auto arguments = parse_arguments(words);
+        if (!arguments) throw std::runtime_error(arguments.error().message);
+        auto context = Context::make(*arguments);
+        if (!context) throw std::runtime_error(context.error().message);
+        ::testing::internal::CaptureStdout();
+        ::testing::internal::CaptureStderr();
+        const int code = run_events(*context, *arguments);
+        out_ = ::testing::internal::GetCapturedStdout();
+        err_ = ::testing::internal::GetCapturedStderr();
+        return code;
+    }
+    std::vector<std::string> asked() {
+        const std::lock_guard lock(mutex_);
+        return std::exchange(asked_, {});
+    }
+
+    std::string out_;
+    std::string err_;
+    std::mutex mutex_;
+    std::string from_;                // by mutex_
+    std::vector<std::string> asked_;  // by mutex_
+    std::unique_ptr<net::HttpServer> server_;
+};
+
+TEST_F(EventsCommand, ACredentialWithoutANameIsInOnesOwn) {
+    EXPECT_EQ(berth({"credentials", "--org", "default"}), 0) << err_;
+    const auto all = asked();
+    ASSERT_FALSE(all.empty());
+    EXPECT_EQ(all.back(), R"(POST /v1/event_readers {"name":"ada"})");
+    EXPECT_EQ(berth({"credentials", "--name", "ci"}), 0) << err_;
+    EXPECT_EQ(asked(), std::vector<std::string>{R"(POST /v1/event_readers {"name":"ci"})"});
+}
+
+TEST_F(EventsCommand, WhatAnActionDoesNotTakeIsRefusedAndNothingIsAsked) {
+    for (const std::vector<std::string>& words : std::vector<std::vector<std::string>>{
+             {"replay", "--output", "x"},
+             {"tail", "--life", "1h"},
+             {"--name", "ci"},
+             {"readers", "--subject", "berth.evt.default.>"},
+             {"revoke", "ci", "--from", "1"},
+             {"credentials", "--from", "1"}}) {
+        EXPECT_EQ(berth(words), 2) << words.back();
+        EXPECT_NE(err_.find("does not take --"), std::string::npos) << err_;
+    }
+    EXPECT_EQ(berth({"revoke"}), 2);
+    EXPECT_NE(err_.find("berth events revoke <name>"), std::string::npos) << err_;
+    EXPECT_EQ(berth({"readers", "ci"}), 2);
+    EXPECT_EQ(berth({"frob"}), 2);
+    EXPECT_NE(err_.find("does not know 'frob'"), std::string::npos) << err_;
+    for (const char* from : {"-1", "abc", "1x"}) {
+        EXPECT_EQ(berth({"replay", "--from", from}), 2) << from;
+        EXPECT_NE(err_.find("--from"), std::string::npos) << err_;
+    }
+    EXPECT_TRUE(asked().empty());
+}
+
+TEST_F(EventsCommand, AnotherOrgIsRefusedByEveryAction) {
+    for (const std::vector<std::string>& words : std::vector<std::vector<std::string>>{
+             {"tail"}, {"replay"}, {"credentials"}, {"readers"}, {"revoke", "ci"}}) {
+        auto with_org = words;
+        with_org.insert(with_org.end(), {"--org", "globex"});
+        EXPECT_EQ(berth(with_org), 2) << words[0];
+        EXPECT_NE(err_.find("your token is of org default"), std::string::npos) << err_;
+        EXPECT_EQ(asked(), std::vector<std::string>{"GET /v1/whoami "}) << words[0];
+    }
+    EXPECT_EQ(berth({"replay", "--from", "0", "--org", "default"}), 0) << err_;
+    EXPECT_EQ(out_, "{}\n");
+    EXPECT_NE(err_.find("--from 9 goes on from here"), std::string::npos) << err_;
+    EXPECT_EQ(from_, "0");
+}
+
 }  // namespace
 }  // namespace berth::cli

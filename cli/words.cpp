@@ -6,6 +6,8 @@
 
 #include <algorithm>
 
+#include "core/text.hpp"
+
 namespace berth::cli {
 namespace {
 
@@ -54,7 +56,7 @@ std::string printable(std::string_view text) {
 std::string command_line(const run::v1::Run& run, std::size_t width) {
     std::string out;
     for (const auto& word : run.argv()) out += (out.empty() ? "" : " ") + printable(word);
-    return out.size() <= width ? out : out.substr(0, width - 3) + "...";
+    return out.size() <= width ? out : clipped(out, width - 3) + "...";
 }
 
 std::string when(const google::protobuf::Timestamp& time) {

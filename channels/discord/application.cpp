@@ -72,16 +72,17 @@ Application::Verdict Application::verify(const chat::WebRequest& request, WallTi
     if (key.empty()) return Verdict::kNotYet;
     const std::string_view stamp = header(request, "x-signature-timestamp");
     const auto signature = from_hex(header(request, "x-signature-ed25519"));
+    if (!signature || !identity::verify_ed25519(key, std::string(stamp) + request.body, *signature))
+        return Verdict::kForged;
     long long said = 0;
     const auto read = std::from_chars(stamp.data(), stamp.data() + stamp.size(), said);
-    if (!signature || read.ec != std::errc{} || read.ptr != stamp.data() + stamp.size())
-        return Verdict::kBad;
     const long long seconds_now =
         std::chrono::duration_cast<seconds>(now.time_since_epoch()).count();
-    if (said > seconds_now + kSignatureAge.count() || said < seconds_now - kSignatureAge.count())
-        return Verdict::kBad;
-    const bool good = identity::verify_ed25519(key, std::string(stamp) + request.body, *signature);
-    return good ? Verdict::kGood : Verdict::kBad;
+    const bool whole = read.ec == std::errc{} && read.ptr == stamp.data() + stamp.size();
+    if (!whole || said > seconds_now + kSignatureAge.count() ||
+        said < seconds_now - kSignatureAge.count())
+        return Verdict::kOld;
+    return Verdict::kGood;
 }
 
 }  // namespace berth::discord

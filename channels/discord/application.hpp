@@ -18,7 +18,7 @@ public:
 
     /// Asks Discord who the bot is and puts its commands; the answer that failed, or the last one.
     Answer load(Bot& bot);
-    enum class Verdict { kGood, kBad, kNotYet };
+    enum class Verdict { kGood, kForged, kOld, kNotYet };
     /// Of a request to the interactions endpoint.
     Verdict verify(const chat::WebRequest& request, WallTime now) const;
 

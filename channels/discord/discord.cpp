@@ -357,14 +357,17 @@ chat::SendResult<std::optional<chat::Sent>> Discord::find(const chat::Outgoing& 
 }
 
 chat::WebResponse Discord::web(const chat::WebRequest& request) {
-    const auto refuse = [](int status, std::string_view why) {
+    const auto refuse = [](int status, std::string_view why, const char* audited = "") {
         return chat::WebResponse{
-            status, "application/json", Json::object().set("error", why).dump()};
+            status, "application/json", Json::object().set("error", why).dump(), audited};
     };
     if (request.method != "POST") return refuse(405, "only POST");
     switch (application_.verify(request, Clock::system().now())) {
         case Application::Verdict::kGood: break;
-        case Application::Verdict::kBad: return refuse(401, "bad signature");
+        case Application::Verdict::kForged:
+            return refuse(401, "bad signature", "the signature is not Discord's");
+        case Application::Verdict::kOld:
+            return refuse(401, "bad signature", "the signature is not of the last five minutes");
         case Application::Verdict::kNotYet: return refuse(503, "starting");
     }
     const auto data = Json::parse(request.body);

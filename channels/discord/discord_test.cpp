@@ -356,15 +356,21 @@ TEST_F(Endpoint, RefusesWhatDiscordDidNotSignNow) {
     const auto sent = [&](const std::string& forge) {
         const Json parts = signed_request(forge);
         return post(
-                   parts.string_or("body", ""),
-                   parts.string_or("stamp", ""),
-                   parts.string_or("signature", "")
-        )
-            .status;
+            parts.string_or("body", ""),
+            parts.string_or("stamp", ""),
+            parts.string_or("signature", "")
+        );
     };
-    for (const std::string forge : {"key", "body", "old", "none"})
-        EXPECT_EQ(sent(forge), 401) << forge;
-    EXPECT_EQ(sent(""), 400);  // signed, and no interaction
+    for (const std::string forge : {"key", "body", "old", "none"}) {
+        EXPECT_EQ(sent(forge).status, 401) << forge;
+        EXPECT_EQ(
+            sent(forge).refused,
+            forge == "old" ? "the signature is not of the last five minutes"
+                           : "the signature is not Discord's"
+        ) << forge;
+    }
+    EXPECT_EQ(sent("").status, 400);  // signed, and no interaction
+    EXPECT_EQ(sent("").refused, "");
     const Json good = tell("sign", R"({"body":"{\"type\":1,\"id\":\"1\",\"token\":\"t\"}"})");
     const auto pong = post(
         good.string_or("body", ""), good.string_or("stamp", ""), good.string_or("signature", "")

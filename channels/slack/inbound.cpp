@@ -250,23 +250,24 @@ std::string signature(std::string_view secret, std::string_view timestamp, std::
     return "v0=" + hex(identity::hmac_sha256(secret, base));
 }
 
-bool is_genuine(
+std::string_view forgery(
     std::string_view secret,
     std::string_view timestamp,
     std::string_view given,
     std::string_view body,
     WallTime now
 ) {
+    if (secret.empty() || !equal_constant_time(signature(secret, timestamp, body), given))
+        return "the signature is not Slack's";
     long long at = 0;
     const auto [end, error] =
         std::from_chars(timestamp.data(), timestamp.data() + timestamp.size(), at);
-    if (secret.empty() || timestamp.empty() || error != std::errc{} ||
-        end != timestamp.data() + timestamp.size())
-        return false;
     const long long current = to_unix_micros(now) / 1'000'000;
     const long long most = std::chrono::seconds(kSignatureAge).count();
-    if (at < current - most || at > current + most) return false;
-    return equal_constant_time(signature(secret, timestamp, body), given);
+    const bool read = error == std::errc{} && end == timestamp.data() + timestamp.size();
+    if (!read || at < current - most || at > current + most)
+        return "the signature is not of the last five minutes";
+    return {};
 }
 
 Json form_fields(std::string_view body) {

@@ -331,14 +331,19 @@ std::string header(const chat::WebRequest& request, std::string_view name) {
 /// Events, commands and interactions over HTTP, at any path.
 chat::WebResponse SlackPlatform::web(const chat::WebRequest& request) {
     if (settings_.socket_mode) return {404, "text/plain", "this bridge uses Socket Mode\n"};
-    if (!is_genuine(
-            settings_.signing_secret.read().reveal(),
-            header(request, "x-slack-request-timestamp"),
-            header(request, "x-slack-signature"),
-            request.body,
-            Clock::system().now()
-        ))
-        return {401, "text/plain", "the signature is not Slack's, or older than five minutes\n"};
+    const std::string_view forged = forgery(
+        settings_.signing_secret.read().reveal(),
+        header(request, "x-slack-request-timestamp"),
+        header(request, "x-slack-signature"),
+        request.body,
+        Clock::system().now()
+    );
+    if (!forged.empty())
+        return {
+            401,
+            "text/plain",
+            "the signature is not Slack's, or older than five minutes\n",
+            std::string(forged)};
     std::string type = "events_api";
     auto payload = Json::parse(request.body);
     if (header(request, "content-type").rfind("application/x-www-form-urlencoded", 0) == 0) {

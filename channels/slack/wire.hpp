@@ -53,8 +53,9 @@ std::string escape(std::string_view text);
 
 /// "v0=<hex>" of a request's body at `timestamp`, by the signing secret.
 std::string signature(std::string_view secret, std::string_view timestamp, std::string_view body);
-/// Whether a request is Slack's, and of the last 5 minutes. Constant time in the signature.
-bool is_genuine(
+/// Why a request is not taken as Slack's: another signature, or a right one that is older than 5
+/// minutes. Empty: it is genuine. Constant time in the signature.
+std::string_view forgery(
     std::string_view secret,
     std::string_view timestamp,
     std::string_view signature,

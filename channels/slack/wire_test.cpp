@@ -128,16 +128,18 @@ constexpr const char* kSigned =
 TEST(SlackSignature, IsThatOfTheDocumentation) {
     EXPECT_EQ(signature(kSecret, "1531420618", kBody), kSigned);
     const WallTime then = from_unix_micros(1'531'420'618'000'000);
-    EXPECT_TRUE(is_genuine(kSecret, "1531420618", kSigned, kBody, then));
-    EXPECT_TRUE(is_genuine(kSecret, "1531420618", kSigned, kBody, then + seconds{300}));
-    EXPECT_FALSE(is_genuine(kSecret, "1531420618", kSigned, kBody, then + seconds{301}));
-    EXPECT_FALSE(is_genuine(kSecret, "1531420618", kSigned, kBody, then - seconds{301}));
-    EXPECT_FALSE(is_genuine(kSecret, "1531420619", kSigned, kBody, then));
-    EXPECT_FALSE(is_genuine(kSecret, "1531420618", kSigned, std::string(kBody) + "x", then));
-    EXPECT_FALSE(is_genuine("other", "1531420618", kSigned, kBody, then));
-    EXPECT_FALSE(is_genuine("", "1531420618", signature("", "1531420618", kBody), kBody, then));
-    EXPECT_FALSE(is_genuine(kSecret, "", kSigned, kBody, then));
-    EXPECT_FALSE(is_genuine(kSecret, "99999999999999999999", kSigned, kBody, then));
+    constexpr std::string_view kForged = "the signature is not Slack's";
+    constexpr std::string_view kOld = "the signature is not of the last five minutes";
+    EXPECT_EQ(forgery(kSecret, "1531420618", kSigned, kBody, then), "");
+    EXPECT_EQ(forgery(kSecret, "1531420618", kSigned, kBody, then + seconds{300}), "");
+    EXPECT_EQ(forgery(kSecret, "1531420618", kSigned, kBody, then + seconds{301}), kOld);
+    EXPECT_EQ(forgery(kSecret, "1531420618", kSigned, kBody, then - seconds{301}), kOld);
+    EXPECT_EQ(forgery(kSecret, "1531420619", kSigned, kBody, then), kForged);
+    EXPECT_EQ(forgery(kSecret, "1531420618", kSigned, std::string(kBody) + "x", then), kForged);
+    EXPECT_EQ(forgery("other", "1531420618", kSigned, kBody, then), kForged);
+    EXPECT_EQ(forgery("", "1531420618", signature("", "1531420618", kBody), kBody, then), kForged);
+    EXPECT_EQ(forgery(kSecret, "", kSigned, kBody, then), kForged);
+    EXPECT_EQ(forgery(kSecret, "99999999999999999999", kSigned, kBody, then), kForged);
 }
 
 TEST(SlackBlocks, WhatIsShownIsNotRead) {

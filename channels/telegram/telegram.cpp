@@ -291,7 +291,7 @@ chat::WebResponse Telegram::web(const chat::WebRequest& request) {
         if (name == "x-telegram-bot-api-secret-token") secret = value;
     }
     if (!equal_constant_time(secret, settings_.webhook_secret.reveal()))
-        return {401, "application/json", "{}"};
+        return {401, "application/json", "{}", "the secret token is not the one Telegram was told"};
     if (request.method != "POST") return {405, "application/json", "{}"};
     auto update = Json::parse(request.body);
     if (!update || !update->is_object()) return {400, "application/json", "{}"};

@@ -5,9 +5,9 @@
 #include <charconv>
 
 #include "core/id.hpp"
-#include "core/text.hpp"
 #include "identity/box.hpp"
 #include "identity/seal.hpp"
+#include "service/event_pattern.hpp"
 #include "service/proto_time.hpp"
 #include "service/request.hpp"
 #include "webhook/signature.hpp"
@@ -30,21 +30,12 @@ Result<T> of_admin(const std::string& payload) {
 Result<std::vector<std::string>> read_subjects(
     const google::protobuf::RepeatedPtrField<std::string>& given, const std::string& org
 ) {
-    const std::string own = "berth.evt." + org + ".";
-    if (given.empty()) return std::vector<std::string>{own + ">"};
+    if (given.empty()) return std::vector<std::string>{"berth.evt." + org + ".>"};
     if (given.size() > kMaxSubjects)
         return invalid("bad_subject", "a webhook has at most 16 subjects", "subjects");
     std::vector<std::string> out;
     for (const auto& pattern : given) {
-        const auto tokens = split(pattern, '.');
-        bool good = pattern.starts_with(own) && tokens.size() >= 4 && tokens.size() <= 12;
-        for (std::size_t i = 3; good && i < tokens.size(); ++i)
-            good = is_subject_token(tokens[i]) || tokens[i] == "*" ||
-                   (tokens[i] == ">" && i + 1 == tokens.size());
-        if (!good)
-            return invalid(
-                "bad_subject", "a subject must be a pattern that begins with " + own, "subjects"
-            );
+        BERTH_TRY(service::check_event_pattern(pattern, org, "subjects"));
         out.push_back(pattern);
     }
     return out;

@@ -10,6 +10,7 @@
 #include <array>
 #include <charconv>
 #include <memory>
+#include <optional>
 
 namespace berth::webhook {
 namespace {
@@ -18,6 +19,7 @@ constexpr std::size_t kMaxUrl = 2'048;
 constexpr std::size_t kMaxHost = 253;
 
 bool is_digit(char c) { return c >= '0' && c <= '9'; }
+char lower(char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c; }
 bool is_name_char(char c) {
     return (c >= 'a' && c <= 'z') || is_digit(c) || c == '-' || c == '.' || c == '_';
 }
@@ -34,6 +36,26 @@ std::string bytes_of(std::string_view text) {
         return {};
     }
     return {reinterpret_cast<const char*>(six.data()), six.size()};
+}
+
+/// The last label is a number, as inet_aton reads them (WHATWG URL, "ends in a number checker"): no
+/// name of the DNS, and where it is no plain address another reader may see one in it.
+bool ends_in_number(std::string_view host) {
+    if (host.ends_with('.')) host.remove_suffix(1);
+    std::string_view last = host.substr(host.rfind('.') + 1);
+    const bool sixteen = last.starts_with("0x");
+    if (sixteen) last.remove_prefix(2);
+    return (sixteen || !last.empty()) && std::all_of(last.begin(), last.end(), [&](char c) {
+               return is_digit(c) || (sixteen && c >= 'a' && c <= 'f');
+           });
+}
+
+/// The rest of a url behind a scheme, in whichever case.
+std::optional<std::string_view> behind(std::string_view url, std::string_view scheme) {
+    for (std::size_t i = 0; i < scheme.size(); ++i) {
+        if (i >= url.size() || lower(url[i]) != scheme[i]) return std::nullopt;
+    }
+    return url.substr(scheme.size());
 }
 
 bool within(const std::string& bytes, const Network& network) {
@@ -117,13 +139,13 @@ Result<void> read_authority(std::string_view text, Target& target) {
         const auto colon = text.find(':');
         target.host = text.substr(0, colon);
         text.remove_prefix(std::min(colon, text.size()));
-        for (char& c : target.host) {
-            if (c >= 'A' && c <= 'Z') c = static_cast<char>(c - 'A' + 'a');
-        }
+        std::transform(target.host.begin(), target.host.end(), target.host.begin(), lower);
         const bool good = std::all_of(target.host.begin(), target.host.end(), is_name_char);
         if (!good || target.host.empty() || target.host.size() > kMaxHost)
             return bad_url("has no host, or one that is no name");
         target.is_address = !bytes_of(target.host).empty();
+        if (!target.is_address && ends_in_number(target.host))
+            return bad_url("has a number for a host; an IPv4 address is written like 192.0.2.1");
     }
     if (!text.empty()) {
         port = text.substr(1);
@@ -144,16 +166,17 @@ Result<Target> parse_target(std::string_view url, bool allow_http) {
             return bad_url("may hold printable ASCII only; the rest is percent-encoded");
     }
     Target out;
-    std::string_view rest = url;
-    if (rest.starts_with("https://")) {
-        rest.remove_prefix(8);
-    } else if (rest.starts_with("http://")) {
-        rest.remove_prefix(7);
+    auto found = behind(url, "https://");
+    if (!found) {
+        found = behind(url, "http://");
         out.https = false;
         out.port = 80;
-    } else {
-        return bad_url("must begin with https://");
     }
+    if (!found)
+        return bad_url(
+            allow_http ? "must begin with https:// or http://" : "must begin with https://"
+        );
+    const std::string_view rest = *found;
     if (rest.find('#') != std::string_view::npos) return bad_url("has a fragment");
     const std::string_view authority = rest.substr(0, rest.find_first_of("/?"));
     if (authority.find('@') != std::string_view::npos)

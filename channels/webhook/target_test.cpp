@@ -21,13 +21,45 @@ TEST(WebhookTarget, ReadsWhatIsAUrl) {
     EXPECT_TRUE(six->is_address);
     EXPECT_EQ(parse_target("http://example.org", false).error().code, "https_required");
     EXPECT_TRUE(parse_target("https://1.1.1.1?x", false)->is_address);
+    const auto loud = parse_target("HTTPS://example.org/", false);
+    ASSERT_TRUE(loud) << "a scheme has no case";
+    EXPECT_TRUE(loud->https);
+    EXPECT_EQ(parse_target("HTTP://127.0.0.1:18720/", true)->port, 18720);
+    EXPECT_EQ(parse_target("Http://example.org", false).error().code, "https_required");
+    for (const char* name : {"1.example.org", "0x7f.example", "a.b1", "0xg", "1.1.1.1.org"})
+        EXPECT_FALSE(parse_target(std::string("https://") + name + "/", false)->is_address) << name;
+    const auto hint = [](bool allow_http) {
+        return parse_target("ftp://example.org/", allow_http).error().message;
+    };
+    EXPECT_NE(hint(true).find("or http://"), std::string::npos);
+    EXPECT_EQ(hint(false).find("http:"), std::string::npos);
+}
+
+TEST(WebhookTarget, RefusesAnIpv4AddressInAnotherSpelling) {
+    for (const char* host :
+         {"167772161",
+          "0xa000001",
+          "0XA000001",
+          "012.0.0.1",
+          "10.1",
+          "10.0.1",
+          "127.0.0.1.",
+          "0x7f.1",
+          "1.2.3.0x",
+          "example.0x7f",
+          "example.1",
+          "256.0.0.1",
+          "1.2.3.4.5"}) {
+        const auto target = parse_target(std::string("http://") + host + "/", true);
+        ASSERT_FALSE(target) << host;
+        EXPECT_EQ(target.error().code, "bad_url") << host;
+    }
 }
 
 TEST(WebhookTarget, RefusesWhatCouldBeReadInTwoWays) {
     for (const char* url :
          {"",
           "ftp://example.org/",
-          "HTTPS://example.org/",
           "https://",
           "https:///x",
           "https://user@example.org/",

@@ -71,6 +71,10 @@ TEST_F(WebhookTest, OnlyWhatMatchesAndOnlyOfTheOrg) {
     EXPECT_EQ(
         ask<v1::SubscriberSecret>("berth.cmd.webhook.add", command).error().code, "bad_subject"
     );
+    command.set_subjects(0, "berth.evt.acme.run");
+    const auto never = ask<v1::SubscriberSecret>("berth.cmd.webhook.add", command).error();
+    EXPECT_EQ(never.code, "bad_subject");
+    EXPECT_NE(never.message.find("berth.evt.acme.run.>"), std::string::npos) << never.message;
     EXPECT_EQ(look("wh_nobody").id(), "");
     v1::GetSubscriber query;
     query.set_subscriber(id);

@@ -254,7 +254,7 @@ chat::WebResponse WhatsApp::challenge(const chat::WebRequest& request) const {
     const bool ours = equal_constant_time(
         query->get_or("hub.verify_token", ""), settings_.verify_token.read().reveal()
     );
-    if (!ours) return {403, "application/json", "{}"};
+    if (!ours) return {403, "application/json", "{}", "the verify token is another"};
     return {200, "text/plain", query->get_or("hub.challenge", "")};
 }
 
@@ -273,7 +273,8 @@ chat::WebResponse WhatsApp::web(const chat::WebRequest& request) {
     if (request.path != settings_.webhook_path) return {404, "application/json", "{}"};
     if (request.method == "GET") return challenge(request);
     if (request.method != "POST") return {405, "application/json", "{}"};
-    if (!signature_holds(request)) return {401, "application/json", "{}"};
+    if (!signature_holds(request))
+        return {401, "application/json", "{}", "the signature is not WhatsApp's"};
     const auto payload = Json::parse(request.body);
     if (!payload || !payload->is_object()) return {400, "application/json", "{}"};
     if (const auto stored = store(*payload); !stored) {

@@ -149,6 +149,7 @@ public:
         changed_.notify_all();
         if (leader_.joinable()) leader_.join();
         listener_.reset();
+        refusals_.tell_rest();
         events_->stop();
     }
 
@@ -231,9 +232,7 @@ private:
         }
         if (!term) return {503, "text/plain", "another instance receives\n"};
         WebResponse answer = term->platform().web(request);
-        if (answer.status == 401)
-            refusals_.request(request, "the signature is not the platform's, or too old");
-        if (answer.status == 403) refusals_.request(request, "the verify token is another");
+        if (!answer.refused.empty()) refusals_.request(request, answer.refused);
         return answer;
     }
 
@@ -244,6 +243,7 @@ private:
         while (!stopping_) {
             lock.unlock();
             look();
+            refusals_.tell_counted();
             const SteadyTime now = std::chrono::steady_clock::now();
             if (now >= next_count) {
                 count();

@@ -188,6 +188,8 @@ struct WebResponse {
     int status = 200;
     std::string content_type = "application/json";
     std::string body;
+    /// Why it was turned away as nobody's, one of a few fixed texts: the audit has it. Else empty.
+    std::string refused = {};
 };
 
 /// A chat platform. start() and stop() are called once, in this order; post, edit, find and web are
@@ -211,7 +213,7 @@ public:
     virtual SendResult<std::optional<Sent>> find(const Outgoing& message) = 0;
     /// A request to the public listener (webhook mode): signature first, then Sink::accept, then
     /// the answer. 401 for a forged or old signature, 403 for a challenge that is not the
-    /// platform's: the audit has both.
+    /// platform's, both with WebResponse::refused.
     virtual WebResponse web(const WebRequest& request) = 0;
 };
 

@@ -66,21 +66,35 @@ Result<void> Refusals::person(
 }
 
 void Refusals::request(const WebRequest& request, const std::string& reason) {
-    const int requests = requests_.add(request.peer, std::chrono::steady_clock::now());
-    if (requests == 0) return;
-    warden::v1::Refused refused;
-    refused.set_from(request.peer);
-    refused.set_reason(reason + service::RefusalCount::note(requests));
-    const std::string cause = make_ulid(parts_.now(), Random::system());
+    const SteadyTime now = std::chrono::steady_clock::now();
+    if (requests_.add(request.peer, reason, now)) record({{request.peer, reason, 0}});
+}
+
+void Refusals::tell_counted() { record(requests_.take_due(std::chrono::steady_clock::now())); }
+
+void Refusals::tell_rest() { record(requests_.take_all(std::chrono::steady_clock::now())); }
+
+void Refusals::record(const std::vector<service::RefusalCount::Counted>& all) {
+    if (all.empty()) return;
     const auto told = parts_.pool().transact([&](store::Transaction& tx) -> Result<void> {
-        for (const OrgSettings& org : parts_.settings.orgs)
-            BERTH_TRY(tell(tx, cause, org.org, refused));
+        for (const auto& counted : all) {
+            warden::v1::Refused refused;
+            refused.set_from(counted.address);
+            refused.set_reason(counted.text());
+            const std::string cause = make_ulid(parts_.now(), Random::system());
+            for (const OrgSettings& org : parts_.settings.orgs)
+                BERTH_TRY(tell(tx, cause, org.org, refused));
+        }
         return {};
     });
-    if (!told)
+    if (told) return;
+    for (const auto& counted : all) {
         log::warning(
-            "a forged request is not recorded", {{"from", request.peer}, {"error", told.error()}}
+            "refused requests are not recorded",
+            {{"from", counted.address}, {"reason", counted.text()}, {"error", told.error()}}
         );
+        requests_.put_back(counted, std::chrono::steady_clock::now());
+    }
 }
 
 }  // namespace berth::chat

@@ -26,10 +26,16 @@ public:
         const std::string& reason
     );
     /// A request that is not the platform's, and why; see service::RefusalCount. Waits for the
-    /// database; where that is away the request is logged, and refused all the same.
+    /// database; where that is away the request is counted, and refused all the same.
     void request(const WebRequest& request, const std::string& reason);
+    /// Records what was counted and is due; to be called every few seconds.
+    void tell_counted();
+    /// Records all that was counted, at a stop: once requests have ended.
+    void tell_rest();
 
 private:
+    /// In one transaction; what fails is counted again.
+    void record(const std::vector<service::RefusalCount::Counted>& all);
     Result<void> tell(
         store::Transaction& tx,
         const std::string& cause,

@@ -354,8 +354,10 @@ HEAD = """# Events
 
 Something happened, in the past tense, told to whoever listens. Every event is a message on stream `EVT` under
 `berth.evt.<org>.<service>.<noun>.<fact>.<id>`, kept for seven days. The payload is the bare protobuf message. Its
-headers are CloudEvents 1.0 in binary mode: `ce-id`, `ce-type` (the message's full name), `ce-source`, `ce-time`,
-`ce-subject`, `ce-correlationid` (the first request of the chain), `ce-causationid` (the message that caused this one).
+headers are CloudEvents 1.0 in binary mode: `ce-specversion`, `ce-id`, `ce-type` (the message's full name), `ce-source`,
+`ce-time`, `ce-subject` (what it is about, by its id: `ls_01…`), `ce-datacontenttype` (`application/protobuf`),
+`ce-correlationid` (the first request of the chain), `ce-causationid` (the message that caused this one). What a node
+tells has not the last two.
 
 An event may come twice: `ce-id` is the same then. Events of one entity come in the order of `revision`, where it has
 one; drop what is not above the last you saw. Fields are added, never changed or reused: ignore those you do not know.
@@ -370,7 +372,8 @@ Three ways lead to them; each has a sample that runs in the tests ([samples](sam
 
 The first and the last give the protobuf message as `data` in JSON, by protobuf's JSON mapping with the fields' own
 names: 64-bit integers are strings, bytes are base64, times are RFC 3339, durations are seconds with an `s`. An unset
-message, and an unset `optional` field, is left out.
+message, and an unset `optional` field, is left out. Beside it are the same attributes, but for two: `subject` is there
+the whole subject that the event has on the bus, not the id alone, and `datacontenttype` is `application/json`.
 """
 
 

@@ -75,6 +75,10 @@ struct Endpoint {
 };
 const std::vector<Endpoint>& endpoints();
 
+/// What was counted of enrolments that were turned away, for every org's audit. Waits for the
+/// database.
+void tell_strangers(Api&, const std::vector<service::RefusalCount::Counted>&);  // api_nodes.cpp
+
 // Endpoints by file.
 void acquire_lease(Api&, const CallPtr&);  // api_leases.cpp
 void list_leases(Api&, const CallPtr&);

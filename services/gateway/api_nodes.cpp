@@ -17,6 +17,8 @@
 #include "identity/token.hpp"
 #include "log/log.hpp"
 #include "net/peer.hpp"
+#include "service/handlers.hpp"
+#include "store/outbox.hpp"
 
 namespace berth::gateway {
 namespace {
@@ -68,39 +70,76 @@ std::atomic<int>& downloads() {
     return count;
 }
 
-/// A machine that is none. Whose it would be a stranger does not say: every org's audit has it.
-void audit_stranger(Api& api, const CallPtr& call, const std::string& reason) {
-    const std::string from = net::peer_address(call->request);
-    const int requests = api.strangers.add(from, std::chrono::steady_clock::now());
-    if (requests == 0) return;
-    warden::v1::Refused refused;
-    refused.set_surface("gateway");
-    refused.set_from(from);
-    refused.set_reason(reason + service::RefusalCount::note(requests));
-    const auto lost = [from](const Error& error) {
-        log::warning("a stranger's enrolment is not recorded", {{"from", from}, {"error", error}});
-    };
-    const bool taken = api.workers.run([&api, call, refused, lost]() mutable {
-        const auto orgs = repo::list_orgs(api.pool);
-        if (!orgs) return lost(orgs.error());
-        for (const std::string& org : *orgs) {
-            refused.set_org(org);
-            ask_raw(
-                api,
-                call,
-                "berth.cmd.warden.refused",
-                refused,
-                {},
-                [lost](const Result<std::string>& reply) {
-                    if (!reply) lost(reply.error());
-                }
-            );
+/// Addresses, and what of them. Whose machine it would be a stranger does not say: every org's
+/// audit has it.
+Result<void> record_strangers(
+    Api& api, const std::vector<std::pair<std::string, std::string>>& strangers
+) {
+    std::vector<store::OutboxMessage> messages;
+    const auto told = [&]() -> Result<void> {
+        BERTH_ASSIGN(const auto orgs, repo::list_orgs(api.pool));
+        for (const auto& [address, reason] : strangers) {
+            warden::v1::Refused refused;
+            refused.set_surface("gateway");
+            refused.set_from(address);
+            refused.set_reason(reason);
+            service::Context cause;
+            cause.now = Clock::system().now();
+            cause.command_id = make_ulid(cause.now, Random::system());
+            cause.correlation_id = cause.command_id;
+            for (const std::string& org : orgs) {
+                refused.set_org(org);
+                messages.push_back(service::make_command(
+                    cause,
+                    "gateway",
+                    "berth.cmd.warden.refused",
+                    "refused/" + org,
+                    "",
+                    refused,
+                    milliseconds{0}
+                ));
+            }
         }
+        return api.pool.transact([&](store::Transaction& tx) {
+            return store::Outbox::add_all(tx, messages);
+        });
+    }();
+    if (told && api.relay != nullptr) api.relay->publish_committed(std::move(messages));
+    for (const auto& [address, reason] : strangers) {
+        if (!told)
+            log::warning(
+                "strangers' enrolments are not recorded",
+                {{"from", address}, {"reason", reason}, {"error", told.error()}}
+            );
+    }
+    return told;
+}
+
+/// A machine that is none; the audit is told by a worker. `why` is one of a few fixed texts.
+void audit_stranger(
+    Api& api, const CallPtr& call, const std::string& machine, const std::string& why
+) {
+    const service::RefusalCount::Counted first{
+        net::peer_address(call->request), "enrolment: " + why, 0};
+    const SteadyTime now = std::chrono::steady_clock::now();
+    if (!api.strangers.add(first.address, first.reason, now)) return;
+    const bool taken = api.workers.run([&api, first, now, machine, why] {
+        if (!record_strangers(api, {{first.address, "enrolment of " + machine + ": " + why}}))
+            api.strangers.put_back(first, now);
     });
-    if (!taken) lost(unavailable("overloaded", "too much is waiting"));
+    if (!taken) api.strangers.put_back(first, now);
 }
 
 }  // namespace
+
+void tell_strangers(Api& api, const std::vector<service::RefusalCount::Counted>& all) {
+    if (all.empty()) return;
+    std::vector<std::pair<std::string, std::string>> strangers;
+    for (const auto& counted : all) strangers.emplace_back(counted.address, counted.text());
+    if (record_strangers(api, strangers)) return;
+    for (const auto& counted : all)
+        api.strangers.put_back(counted, std::chrono::steady_clock::now());
+}
 
 void get_node_bundle(Api& api, const CallPtr& call) {
     if (!api.bundles.take(net::peer_address(call->request), std::chrono::steady_clock::now()))
@@ -132,7 +171,7 @@ void enrol_node(Api& api, const CallPtr& call) {
         return call->fail(invalid("bad_id", "'machine' must be a machine's id", "machine"));
     if (!body.token().empty() && !identity::looks_like_token(body.token())) {
         const Error error = forbidden("bad_token", "this is not the token of this machine");
-        audit_stranger(api, call, "enrolment of " + *machine + ": " + error.message);
+        audit_stranger(api, call, *machine, error.message);
         return call->fail(error);
     }
     prov::v1::Enrol command;
@@ -150,7 +189,7 @@ void enrol_node(Api& api, const CallPtr& call) {
         {},
         [&api, call, machine = *machine](const Result<std::string>& bytes) {
             if (!bytes && bytes.error().fault == Fault::kForbidden)
-                audit_stranger(api, call, "enrolment of " + machine + ": " + bytes.error().message);
+                audit_stranger(api, call, machine, bytes.error().message);
             const auto credential = read_reply<prov::v1::NodeCredential>(bytes);
             if (!credential) return call->fail(credential.error());
             call->json(200, *credential, {{"Cache-Control", "no-store"}});

@@ -1,14 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 // GET /v1/events: the org's events as server-sent events, each a CloudEvent in structured JSON.
+#include <algorithm>
 #include <atomic>
 #include <charconv>
 #include <latch>
 
-#include "core/id.hpp"
 #include "core/json.hpp"
 #include "core/text.hpp"
 #include "gateway/api.hpp"
 #include "service/cloud_event.hpp"
+#include "service/event_pattern.hpp"
 
 namespace berth::gateway {
 namespace {
@@ -33,14 +34,13 @@ public:
     /// `follow` false: what is stored, and then the stream ends.
     void open(const CallPtr& call, const std::string& filter, std::uint64_t start, bool follow) {
         follow_ = follow;
-        if (start == 0) {
-            const auto last = last_sequence();
-            if (!last) {
-                ready_.count_down();
-                return call->fail(last.error());
-            }
-            start = *last + 1;
+        const auto newest = last_sequence();
+        if (!newest && start == 0) {
+            ready_.count_down();
+            return call->fail(newest.error());
         }
+        // No place beyond the end: who was told of one would miss what comes before it.
+        if (newest) start = start == 0 ? *newest + 1 : std::min(start, *newest + 1);
         bus::ReaderSettings settings;
         settings.stream = "EVT";
         settings.filter = filter;
@@ -130,19 +130,9 @@ private:
 };
 
 Result<std::string> read_filter(const Call& call) {
-    const std::string own = "berth.evt." + call.principal.org + ".";
     const auto pattern = call.request.query.get("subject");
-    if (!pattern) return own + ">";
-    const auto tokens = split(*pattern, '.');
-    bool good = pattern->starts_with(own) && tokens.size() >= 4 && tokens.size() <= 12;
-    for (std::size_t i = 0; good && i < tokens.size(); ++i) {
-        good = is_subject_token(tokens[i]) ||
-               (i >= 3 && (tokens[i] == "*" || (tokens[i] == ">" && i + 1 == tokens.size())));
-    }
-    if (!good)
-        return invalid(
-            "bad_subject", "'subject' must be a pattern that begins with " + own, "subject"
-        );
+    if (!pattern) return "berth.evt." + call.principal.org + ".>";
+    BERTH_TRY(service::check_event_pattern(*pattern, call.principal.org, "subject"));
     return *pattern;
 }
 
@@ -159,11 +149,12 @@ Result<std::uint64_t> read_start(const Call& call) {
     if (error != std::errc() || end != text.data() + text.size() || last == UINT64_MAX) {
         return invalid(
             "bad_event_id",
-            "Last-Event-ID must be the id of an event",
+            from ? "'from' must be the sequence of an event, a whole number"
+                 : "Last-Event-ID must be the id of an event",
             from ? "from" : "Last-Event-ID"
         );
     }
-    return from ? last : last + 1;
+    return from ? std::max<std::uint64_t>(last, 1) : last + 1;
 }
 
 }  // namespace

@@ -16,6 +16,7 @@ namespace {
 
 constexpr milliseconds kStopGrace{5'000};
 constexpr std::size_t kMaxTokenFile = 4'096;
+constexpr milliseconds kCountedEvery{5'000};  // looks for what is due of RefusalCount
 
 struct RouteMetrics {
     std::array<metrics::Counter, 6> by_class;  // 1xx to 5xx
@@ -68,6 +69,7 @@ struct Gateway::Impl {
     /// What needs the database; before anything is served.
     Result<void> prepare();
     Result<void> import_bootstrap_token();
+    void keep_telling_strangers();
 
     const GatewaySettings settings;
     const Parts parts;
@@ -166,6 +168,13 @@ Result<void> Gateway::Impl::prepare() {
     return import_bootstrap_token();
 }
 
+void Gateway::Impl::keep_telling_strangers() {
+    workers.after(kCountedEvery, [this] {
+        tell_strangers(*api, strangers.take_due(std::chrono::steady_clock::now()));
+        keep_telling_strangers();
+    });
+}
+
 Result<void> Gateway::Impl::import_bootstrap_token() {
     if (settings.bootstrap_token_file.empty()) return {};
     BERTH_ASSIGN(auto text, read_file(settings.bootstrap_token_file, kMaxTokenFile));
@@ -198,6 +207,7 @@ Result<void> Gateway::start() {
     BERTH_TRY(impl_->presences.start(impl_->parts.bus));
     BERTH_TRY(impl_->hub.start(impl_->parts.bus));
     impl_->streams.keep_looking();
+    impl_->keep_telling_strangers();
     net::HttpServerSettings http;
     http.listen = impl_->settings.http_listen;
     BERTH_ASSIGN(
@@ -222,6 +232,8 @@ void Gateway::stop() {
     impl_->presences.stop();
     if (impl_->sign_in) impl_->sign_in->stop();
     impl_->workers.stop();
+    if (impl_->api)
+        tell_strangers(*impl_->api, impl_->strangers.take_all(std::chrono::steady_clock::now()));
 }
 
 std::string Gateway::url() const { return impl_->server ? impl_->server->url() : std::string(); }

@@ -108,6 +108,11 @@ TEST(GatewayTest, StreamsTheOrgsEventsAndResumes) {
         "\"two\""
     );
     EXPECT_EQ(narrow.find("\"one\""), std::string::npos);
+    EXPECT_EQ(read({}, "/v1/events?from=0", "\"two\""), all) << "from the beginning";
+    // A place beyond the end is the end: nothing is passed over on the way to it.
+    for (const char* far : {"/v1/events?from=999&follow=false", "/v1/events?last_event_id=999"})
+        EXPECT_NE(read({}, far, "\n\n").find("id: 3\n\n"), std::string::npos) << far;
+    EXPECT_NE(world.get("/v1/events?from=abc").body.find("'from'"), std::string::npos);
 }
 
 TEST(GatewayTest, TellsWhereToResumeBeforeTheFirstEvent) {
