@@ -178,13 +178,18 @@ Result<Answer> say_cancel(Call& call) {
 Result<Answer> cancel_job(Call& call, const std::string& id) {
     BERTH_ASSIGN(const auto job, repo::find_job(call.parts.pool(), id));
     if (!job || job->state == JobRow::State::kDone) return say("That run has ended.", true);
+    const std::string owner = owner_of(*job);
+    const bool own = owner == call.speaker.actor.user();
+    const Error not_yours = forbidden("not_yours", "that run is " + owner + "'s to cancel");
     if (!job->run.empty()) {
-        // Whose run it is decides run_manager, not who clicked.
-        BERTH_TRY(cancel_run(call, job->run));
-    } else {
-        const std::string owner = owner_of(*job);
-        if (owner != call.speaker.actor.user())
-            return forbidden("not_yours", "that run is " + owner + "'s to cancel");
+        // Whose run it is decides run_manager, not who clicked; of another's it says that there is
+        // none, which is no secret where its card stands.
+        const auto canceled = cancel_run(call, job->run);
+        if (!canceled)
+            return canceled.error().fault == Fault::kNotFound && !own ? not_yours
+                                                                      : canceled.error();
+    } else if (!own) {
+        return not_yours;
     }
     Answer out = say("Canceling.", true);
     out.store = [id, now = call.parts.now()](store::Transaction& tx) -> Result<void> {

@@ -243,6 +243,19 @@ TEST(BridgeWords, CancelWithoutANameIsOfOnesOwnNewestRun) {
     EXPECT_TRUE(answered(world, "no run of yours"));
 }
 
+TEST(BridgeWords, ACardsCancelSaysWhoseTheRunIs) {
+    BridgeWorld world;
+    world.berth().people["U4"] = BridgeWorld::actor("otto", "operator");
+    world.start();
+    world.chat().tell_surely(said("run make mine"));
+    (void)world.wait_for_run();
+    const auto card =
+        world.chat().wait_for([](const Shown& m) { return title(m) == "make mine: starting"; });
+    ASSERT_TRUE(card);
+    world.chat().tell_surely(clicked(*card, "Cancel", "U4"));
+    EXPECT_TRUE(answered(world, "that run is anna's to cancel"));
+}
+
 TEST(BridgeWords, WordsTooManyAreAnsweredWithUsage) {
     BridgeWorld world;
     world.start();

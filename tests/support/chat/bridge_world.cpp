@@ -313,7 +313,7 @@ void BridgeWorld::play() {
         [this](const auto&, const auto& command) -> Result<service::Decision> {
             berth_.canceled.push_back(command);
             const auto known = berth_.runs.find(command.run());
-            if (known == berth_.runs.end())
+            if (known == berth_.runs.end() || known->second.owner() != command.actor().user())
                 return not_found("run_not_found", "there is no such run");
             return reply_with(known->second);
         }
