@@ -356,11 +356,12 @@ Result<Answer> Desk::click(
 
 Answer Desk::refusal(const InboundRow& row, const Speaker& speaker) {
     parts_.metrics.refused.add();
-    const bool stranger = speaker.standing == Speaker::Standing::kStranger;
     const std::string words =
-        stranger
+        speaker.standing == Speaker::Standing::kStranger
             ? "You may not use Berth here. Ask whoever runs it to put " +
                   code(row.inbound.person.id) + " on the list of people."
+        : speaker.standing == Speaker::Standing::kDisabled
+            ? "Your user of Berth is disabled. An admin of your org can enable it."
             : "You are not linked to a user of Berth. Run `berth chat pair` on your computer, and "
               "say " +
                   code(traits_.command_prefix + "pair CODE") + " here.";
@@ -371,14 +372,14 @@ Answer Desk::refusal(const InboundRow& row, const Speaker& speaker) {
 Answer Desk::hourly(
     const InboundRow& row, const Speaker& speaker, const std::string& what, const std::string& words
 ) {
-    const bool stranger = speaker.standing == Speaker::Standing::kStranger;
+    const char* reason =
+        speaker.standing == Speaker::Standing::kStranger   ? "not on the list of people"
+        : speaker.standing == Speaker::Standing::kDisabled ? "linked to a user who is disabled"
+                                                           : "not linked to a user";
     Answer answer;
-    answer.store = [this, &row, what, words, stranger, org = speaker.org->org](
-                       store::Transaction& tx
+    answer.store = [this, &row, what, words, reason, org = speaker.org->org](store::Transaction& tx
                    ) -> Result<void> {
-        BERTH_TRY(refusals_.person(
-            tx, row, org, stranger ? "not on the list of people" : "not linked to a user"
-        ));
+        BERTH_TRY(refusals_.person(tx, row, org, reason));
         const WallTime now = parts_.now();
         BERTH_ASSIGN(const bool allowed, repo::may_refuse(tx, what, now, now - kRefusalEvery));
         if (!allowed) return {};

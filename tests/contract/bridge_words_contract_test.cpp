@@ -215,6 +215,14 @@ TEST(BridgeWords, ADenialThatFailsIsToldAndAsksForNoReasonAnyMore) {
     ));
 }
 
+TEST(BridgeWords, WhoseUserIsDisabledIsToldSo) {
+    BridgeWorld world;
+    world.berth().disabled.insert("U7");
+    world.start();
+    world.chat().tell_surely(said("status", "U7"));
+    EXPECT_TRUE(answered(world, "Your user of Berth is disabled"));
+}
+
 TEST(BridgeWords, CancelWithoutANameIsOfOnesOwnNewestRun) {
     BridgeWorld world;
     world.berth().people["U4"] = BridgeWorld::actor("otto", "operator");

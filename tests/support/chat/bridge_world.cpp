@@ -241,6 +241,7 @@ void BridgeWorld::play() {
             BERTH_ASSIGN(const auto question, service::decode<gateway::v1::PersonAsked>(payload));
             gateway::v1::PersonReply reply;
             const std::lock_guard lock(berth_.mutex);
+            reply.set_disabled(berth_.disabled.contains(question.person_id()));
             if (const auto known = berth_.people.find(question.person_id());
                 known != berth_.people.end()) {
                 reply.set_known(true);
