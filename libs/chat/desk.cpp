@@ -13,6 +13,7 @@
 #include "core/text.hpp"
 #include "identity/sha256.hpp"
 #include "log/log.hpp"
+#include "service/request.hpp"
 
 namespace berth::chat {
 namespace {
@@ -65,6 +66,13 @@ bool is_surely(const Verb& verb, const std::string& rest) {
     const bool number = next.word.find_first_not_of("0123456789") == std::string::npos;
     return (verb.name == "history" && number) ||
            (verb.name == "help" && find_verb(next.word) != nullptr);
+}
+
+/// False for whom warden refuses whatever they say: nobody is asked why for nothing.
+bool may_perhaps_decide(const ApprovalRow& row, const common::v1::Actor& actor) {
+    warden::v1::Approval approval;
+    return service::may_decide(actor) &&
+           !(approval.ParseFromString(row.body) && approval.origin().user() == actor.user());
 }
 
 }  // namespace
@@ -310,7 +318,12 @@ Result<Answer> Desk::click(
     const std::string subject = button->follows.substr(slash + 1);
     Call call{parts_, people_, row, speaker, {}, {}, traits_.command_prefix};
     Result<Answer> answer = Answer{};
-    if (button->action == kDenyWithComment && !commented) {
+    bool asks = button->action == kDenyWithComment && !commented;
+    if (asks) {
+        BERTH_ASSIGN(const auto approval, repo::find_approval(parts_.pool(), subject));
+        asks = !approval || may_perhaps_decide(*approval, speaker.actor);
+    }
+    if (asks) {
         // In a group a bot may hear nothing but what answers it (Telegram).
         answer =
             say(row.inbound.direct ? "Say why in your next message here."

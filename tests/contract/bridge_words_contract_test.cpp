@@ -215,6 +215,24 @@ TEST(BridgeWords, ADenialThatFailsIsToldAndAsksForNoReasonAnyMore) {
     ));
 }
 
+TEST(BridgeWords, WhoMayNotDecideIsNotAskedWhy) {
+    BridgeWorld world;
+    world.chat().traits.modals = false;
+    world.berth().people["U1"].add_roles("approver");  // anna, who asked
+    world.berth().people["U4"] = BridgeWorld::actor("otto", "operator");
+    world.start();
+    world.tell(world.held("ap_1"), "requested");
+    ASSERT_TRUE(world.chat().wait_until([](const auto& all) { return all.size() == 2; }));
+    const Shown card = world.chat().in("A1").at(0);
+    world.chat().tell_surely(clicked(card, "Deny with comment", "U1"));
+    EXPECT_TRUE(answered(world, "whoever asked does not decide"));
+    world.chat().tell_surely(clicked(card, "Deny with comment", "U4"));
+    EXPECT_TRUE(answered(world, "you may not decide this"));
+    EXPECT_FALSE(world.chat().wait_for(
+        [](const Shown& m) { return has(m.content.markdown, "Say why"); }, milliseconds{0}
+    ));
+}
+
 TEST(BridgeWords, WhoseUserIsDisabledIsToldSo) {
     BridgeWorld world;
     world.berth().disabled.insert("U7");

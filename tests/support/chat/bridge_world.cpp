@@ -352,6 +352,8 @@ void BridgeWorld::play() {
             warden::v1::Approval& approval = known->second;
             if (!service::has_role(command.actor(), "approver"))
                 return forbidden("not_an_approver", "you may not decide this");
+            if (approval.origin().user() == command.actor().user())
+                return forbidden("self_approval", "whoever asked does not decide");
             if (approval.state() != warden::v1::APPROVAL_STATE_PENDING)
                 return conflict("already_decided", "it was decided by " + approval.decided_by());
             berth_.decided.push_back(command);
