@@ -115,14 +115,18 @@ Result<Answer> say_run(Call& call) {
             ++word;
             break;
         }
-        if (*word != "--profile" && *word != "--lease")
+        const auto is = word->find('=');
+        const std::string flag = word->substr(0, is);
+        if (flag != "--profile" && flag != "--lease")
             return bad_usage("run does not know " + code(*word));
-        if (word + 1 == call.words.end())
-            return bad_usage(code(*word) + " needs a value, and the command behind it");
-        if (*word == "--profile") {
-            job.profile = *++word;
+        if (is == std::string::npos && word + 1 == call.words.end())
+            return bad_usage(code(flag) + " needs a value, and the command behind it");
+        const std::string value = is == std::string::npos ? *++word : word->substr(is + 1);
+        if (value.empty()) return bad_usage(code(flag) + " needs a value");
+        if (flag == "--profile") {
+            job.profile = value;
         } else {
-            job.lease = name_of(*++word);
+            job.lease = name_of(value);
         }
     }
     if (word == call.words.end()) return bad_usage("run takes a command");

@@ -241,6 +241,23 @@ TEST(BridgeWords, WhoseUserIsDisabledIsToldSo) {
     EXPECT_TRUE(answered(world, "Your user of Berth is disabled"));
 }
 
+TEST(BridgeWords, AFlagTakesItsValueBothWays) {
+    BridgeWorld world;
+    world.start();
+    world.chat().tell_surely(said("run --profile=big make --profile=x"));
+    const auto run = world.wait_for_run();
+    EXPECT_EQ(run.argv_size(), 2);
+    EXPECT_EQ(run.argv(1), "--profile=x");
+    {
+        const std::lock_guard lock(world.berth().mutex);
+        EXPECT_EQ(world.berth().acquired.at(0).profile(), "big");
+    }
+    world.chat().tell_surely(said("run --profile= make"));
+    EXPECT_TRUE(answered(world, "`--profile` needs a value. Usage"));
+    world.chat().tell_surely(said("run --profil=x make"));
+    EXPECT_TRUE(answered(world, "run does not know `--profil=x`"));
+}
+
 TEST(BridgeWords, CancelWithoutANameIsOfOnesOwnNewestRun) {
     BridgeWorld world;
     world.berth().people["U4"] = BridgeWorld::actor("otto", "operator");
