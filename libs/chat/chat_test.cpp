@@ -72,6 +72,31 @@ TEST(Words, TheFirstIsTheVerb) {
     EXPECT_EQ(first_word("").word, "");
 }
 
+TEST(Words, ACommandIsFoundHoweverBerthIsCalled) {
+    for (const char* text :
+         {"/berth help",
+          "/Berth help",
+          "/BERTH\thelp",
+          "/berth\nhelp",
+          "/berth\u00a0help",
+          " \u00a0/berth  help",
+          "berth help",
+          "Berth help",
+          "berth: help",
+          "Berth, help",
+          "/help",
+          " /help"}) {
+        const Command found = command_in(text);
+        EXPECT_TRUE(found.called) << text;
+        EXPECT_EQ(found.text, "help") << text;
+    }
+    EXPECT_EQ(command_in("/Berth").text, "");
+    EXPECT_TRUE(command_in("/usr/bin/x is dangerous").called);
+    for (const char* text : {"help", "berths are full", "not on berth", ""})
+        EXPECT_FALSE(command_in(text).called) << text;
+    EXPECT_EQ(command_in("  run make /berth x").text, "run make /berth x");
+}
+
 TEST(Words, ANameIsFoundInWhatStandsAroundIt) {
     for (const char* word :
          {"ap_1f",

@@ -40,23 +40,6 @@ std::string without_calls(std::string text) {
     return text;
 }
 
-std::string_view without_blanks(std::string_view text) {
-    return text.substr(std::min(text.find_first_not_of(" \n"), text.size()));
-}
-
-/// A command, whatever it says.
-bool is_prefixed(std::string_view text) { return without_blanks(text).starts_with("/berth"); }
-
-/// A command that a message names with its prefix or without.
-std::string without_prefix(std::string_view text, std::string_view prefix) {
-    text = without_blanks(text);
-    for (const std::string_view each : {prefix, std::string_view("/berth ")}) {
-        if (!each.empty() && text.substr(0, each.size()) == each)
-            return std::string(text.substr(each.size()));
-    }
-    return std::string(text == "/berth" ? std::string_view() : text);
-}
-
 /// Words that are a command where others could be meant, too: nothing follows the verb, or what
 /// nobody would say in a sentence.
 bool is_surely(const Verb& verb, const std::string& rest) {
@@ -181,7 +164,7 @@ Result<Answer> Desk::carry_out(const InboundRow& row, const Speaker& speaker) {
         );
     }
     if (said.kind == InboundKind::kMessage && speaker.standing == Speaker::Standing::kKnown &&
-        !is_prefixed(said.text) && !is_late(row, kQuestionOpen)) {
+        !is_late(row, kQuestionOpen)) {
         BERTH_ASSIGN(
             const auto asked,
             repo::open_question(
@@ -190,7 +173,7 @@ Result<Answer> Desk::carry_out(const InboundRow& row, const Speaker& speaker) {
         );
         if (asked) return reason(row, speaker, *asked);
     }
-    return command(row, speaker, without_prefix(said.text, traits_.command_prefix));
+    return command(row, speaker, command_in(said.text).text);
 }
 
 /// Whoever is asked why answers with the next message: with the reason, or with a command after
@@ -199,17 +182,19 @@ Result<Answer> Desk::reason(
     const InboundRow& row, const Speaker& speaker, const std::string& hash
 ) {
     const std::string& text = row.inbound.text;
-    const FirstWord first = first_word(text);
+    const Command said = command_in(text);
+    const FirstWord first = first_word(said.text);
     const Verb* verb = find_verb(first.word);
-    if (verb != nullptr && is_surely(*verb, first.rest)) {
-        BERTH_ASSIGN(Answer answer, command(row, speaker, text));
+    if (said.called || (verb != nullptr && is_surely(*verb, first.rest))) {
+        BERTH_ASSIGN(Answer answer, command(row, speaker, said.text));
         if (!answer.content.is_card && !answer.content.markdown.empty())
             answer.content.markdown +=
                 "\n\nWhy you deny is still asked for: say it in your next message here.";
         return answer;
     }
     Result<Answer> answer = Answer{};
-    if (verb != nullptr) {
+    const std::string bare = name_of(first.word);
+    if (find_verb(bare) != nullptr || command_in(bare).called) {
         BERTH_ASSIGN(const auto button, repo::find_button(parts_.pool(), hash));
         const std::string follows = button ? button->follows : std::string();
         const std::string approval = follows.substr(follows.find('/') + 1);

@@ -145,6 +145,16 @@ FirstWord first_word(std::string_view text) {
     return out;
 }
 
+Command command_in(std::string_view text) {
+    while (const std::size_t blank = blank_at(text)) text.remove_prefix(blank);
+    const bool slash = starts(text, "/");
+    if (slash) text.remove_prefix(1);
+    const FirstWord first = first_word(text);
+    if (first.word == "berth" || first.word == "berth," || first.word == "berth:")
+        return {true, first.rest};
+    return {slash, std::string(text)};
+}
+
 std::string name_of(std::string_view word) {
     const auto stripped = [&word] {
         for (const std::string_view each : kAround) {

@@ -27,6 +27,15 @@ struct FirstWord {
 };
 FirstWord first_word(std::string_view text);
 
+/// What a message asks for: without "berth" or "/berth" in front of it, in any case and with any
+/// blank behind, or the mere slash of "/verb". `called`: one of them was there, so that it is a
+/// command, if not always one that there is.
+struct Command {
+    bool called = false;
+    std::string text;
+};
+Command command_in(std::string_view text);
+
 /// A word as a name of Berth's, which are lower-case: without the back-ticks, quotes and brackets
 /// it was copied with, and the full stop, comma or colon behind it.
 std::string name_of(std::string_view word);

@@ -181,6 +181,46 @@ TEST(BridgeWords, ACommandIsNotTakenForTheReasonOfADenial) {
     EXPECT_EQ(all[1].comment(), "not on a Friday");
 }
 
+TEST(BridgeWords, BerthIsCalledTheSameEverywhere) {
+    BridgeWorld world;
+    world.start();
+    for (const char* before :
+         {"/berth ", "/Berth ", "/berth\n", "/berth\t", "/berth\u00a0", "berth ", "Berth ", "/"})
+        world.chat().tell_surely(message(std::string(before) + "whoami"));
+    ASSERT_TRUE(world.chat().wait_until([](const auto& all) { return all.size() == 8; }));
+    for (const Shown& shown : world.chat().in("A1"))
+        EXPECT_TRUE(has(shown.content.markdown, "You are `olga`")) << shown.content.markdown;
+    world.berth().codes["CODE"] = "nina";
+    auto pair = said("berth pair CODE", "U9", "C1");
+    pair.kind = chat::InboundKind::kMessage;
+    world.chat().tell_surely(pair);
+    EXPECT_TRUE(answered(world, "You are linked"));
+}
+
+TEST(BridgeWords, ACommandIsNoReasonHoweverItIsSpelt) {
+    BridgeWorld world;
+    ask_why(world, "ap_1");
+    int number = 1;
+    for (const char* before :
+         {"/Berth ", "/", "berth ", "Berth, ", "/berth\u00a0", "/BERTH\n", " /Berth\t"}) {
+        const std::string id = "ap_" + std::to_string(++number);
+        world.tell(world.held(id), "requested");
+        world.chat().tell_surely(message(before + ("approve " + id)));
+    }
+    world.chat().tell_surely(message("/usr/bin/env is not for agents"));
+    EXPECT_TRUE(answered(world, "There is no command `usr/bin/env`"));
+    EXPECT_TRUE(answered(world, "Why you deny is still asked for"));
+    world.chat().tell_surely(message("`approve ap_1`"));
+    EXPECT_TRUE(answered(world, "may be a command or why you deny"));
+    ASSERT_TRUE(all_done(world, "U2", "olga"));
+    const auto all = decided(world);
+    ASSERT_EQ(all.size(), 7U);
+    for (const auto& each : all) {
+        EXPECT_TRUE(each.approve());
+        EXPECT_NE(each.approval(), "ap_1");
+    }
+}
+
 TEST(BridgeWords, WhatMayBeAReasonOrACommandIsNeither) {
     BridgeWorld world;
     world.berth().people["U2"].add_roles("operator");
