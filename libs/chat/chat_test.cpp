@@ -28,9 +28,29 @@ TEST(Words, AreThoseOfAShell) {
     EXPECT_EQ(words_of("a\"b c\"d 'e'\"f\""), (Words{"ab cd", "ef"}));
     EXPECT_EQ(words_of("\"\" ''"), (Words{"", ""}));
     EXPECT_EQ(words_of("a\\ b \"c\\\"d\\e\" 'f\\g'"), (Words{"a b", "c\"d\\e", "f\\g"}));
-    EXPECT_EQ(words_of("a\nb\tc"), (Words{"a", "b", "c"}));
+    EXPECT_EQ(words_of("\n a\tb \r\n"), (Words{"a", "b"}));
     EXPECT_EQ(words_of(""), Words{});
     EXPECT_EQ(words_of("$HOME *"), (Words{"$HOME", "*"}));
+}
+
+TEST(Words, ABackslashIsWhatAShellTakesItFor) {
+    EXPECT_EQ(words_of("printf '[%s]' a \\\n  b"), (Words{"printf", "[%s]", "a", "b"}));
+    EXPECT_EQ(words_of("mak\\\r\ne \"a\\\nb\" 'a\\\nb'"), (Words{"make", "ab", "a\\\nb"}));
+    EXPECT_EQ(words_of("a \\\n"), (Words{"a"}));
+    EXPECT_EQ(
+        words_of("sh -c \"echo \\$HOME \\`id -u\\` \\a \\\\ \\\"\""),
+        (Words{"sh", "-c", "echo $HOME `id -u` \\a \\ \""})
+    );
+    EXPECT_EQ(words_of("\\$HOME \\a"), (Words{"$HOME", "a"}));
+}
+
+TEST(Words, OfSeveralLinesAreNoCommand) {
+    for (const char* text : {"rm -rf build\nls src", "a\r\nb", "a \n \n b", "'a'\n\\ b"}) {
+        const auto words = split_words(text);
+        ASSERT_FALSE(words) << text;
+        EXPECT_EQ(words.error().code, "several_lines") << text;
+    }
+    EXPECT_EQ(words_of("sh -c '\na\nb\n'"), (Words{"sh", "-c", "\na\nb\n"}));
 }
 
 TEST(Words, TakeWhatChatClientsMakeOfQuotesAndDashes) {

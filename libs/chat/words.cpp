@@ -48,6 +48,13 @@ std::size_t blank_at(std::string_view text) {
     return starts(text, kNoBreakSpace) ? kNoBreakSpace.size() : 0;
 }
 
+std::size_t line_end_at(std::string_view text) {
+    return starts(text, "\r\n") ? 2 : starts(text, "\n") ? 1 : 0;
+}
+
+/// What a backslash takes its meaning from, in "…".
+constexpr std::string_view kEscapedInQuotes = "\"\\$`";
+
 /// Neither a shell nor split_words sees more in it than a word.
 bool is_plain(std::string_view word) {
     if (word.empty() || starts(word, kEmDash)) return false;
@@ -89,31 +96,50 @@ Result<std::vector<std::string>> split_words(std::string_view text) {
     std::vector<std::string> words;
     std::string word;
     bool in_word = false;
+    bool line_ended = false;
     char quote = 0;
+    const auto add = [&](std::string_view piece) {
+        word += piece;
+        in_word = true;
+    };
     while (!text.empty()) {
         char found = 0;
         const std::size_t quoted = quote_at(text, found);
         const std::size_t blank = blank_at(text);
-        if (quoted > 0 && (quote == 0 || quote == found)) {
-            quote = quote == 0 ? found : '\0';
-            in_word = true;
-            text.remove_prefix(quoted);
-        } else if (quote == 0 && blank > 0) {
+        const std::size_t continued =
+            text[0] == '\\' && quote != '\'' ? line_end_at(text.substr(1)) : 0;
+        if (continued > 0) {
+            text.remove_prefix(1 + continued);
+            continue;
+        }
+        if (quote == 0 && blank > 0) {
             if (in_word) words.push_back(std::move(word));
             word.clear();
             in_word = false;
+            line_ended = line_ended || (text[0] == '\n' && !words.empty());
             text.remove_prefix(blank);
-        } else if (text[0] == '\\' && quote != '\'' && text.size() > 1 && (quote == 0 || text[1] == '"' || text[1] == '\\')) {
-            word += text[1];
-            in_word = true;
+            continue;
+        }
+        const bool escapes =
+            text[0] == '\\' && quote != '\'' && text.size() > 1 &&
+            (quote == 0 || kEscapedInQuotes.find(text[1]) != std::string_view::npos);
+        if (line_ended)
+            return invalid(
+                "several_lines",
+                "a line ends between the words; several lines go into quotes, as in `sh -c '...'`"
+            );
+        if (quoted > 0 && (quote == 0 || quote == found)) {
+            quote = quote == 0 ? found : '\0';
+            add({});
+            text.remove_prefix(quoted);
+        } else if (escapes) {
+            add(text.substr(1, 1));
             text.remove_prefix(2);
         } else if (!in_word && starts(text, kEmDash)) {
-            word += "--";
-            in_word = true;
+            add("--");
             text.remove_prefix(kEmDash.size());
         } else {
-            word += text[0];
-            in_word = true;
+            add(text.substr(0, 1));
             text.remove_prefix(1);
         }
     }

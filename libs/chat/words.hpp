@@ -11,10 +11,11 @@
 
 namespace berth::chat {
 
-/// Words are parted by white space. '…' is literal, in "…" a backslash escapes " and \, outside of
-/// quotes it escapes any character. Typographic quotes that clients put in for ' and " count as
-/// these, an em dash in front of a word as "--". Nothing is expanded: no variables, no globs.
-/// Error "unclosed_quote".
+/// Words are parted by white space. '…' is literal, in "…" a backslash escapes ", \, $ and `,
+/// outside of quotes any character; in front of a line's end it goes with it. Typographic quotes
+/// that clients put in for ' and " count as these, an em dash in front of a word as "--". Nothing
+/// is expanded: no variables, no globs. Errors: "unclosed_quote", "several_lines" (to a shell they
+/// are several commands).
 Result<std::vector<std::string>> split_words(std::string_view text);
 
 /// The words as a shell, and split_words, would take them back, for people.

@@ -360,6 +360,16 @@ TEST(BridgeWords, WordsTooManyAreAnsweredWithUsage) {
     EXPECT_EQ(world.berth().asked, 0);
 }
 
+TEST(BridgeWords, SeveralLinesAreNotOneCommand) {
+    BridgeWorld world;
+    world.start();
+    world.chat().tell_surely(said("run rm -rf build\nls src"));
+    ASSERT_TRUE(answered(world, "a line ends between the words"));
+    EXPECT_TRUE(answered(world, "Usage: `/berth run "));
+    world.chat().tell_surely(said("run make \\\n  test"));
+    EXPECT_EQ(world.wait_for_run().argv_size(), 2);
+}
+
 TEST(BridgeWords, WhatWaitsIsShownWordForWordAndACutIsTold) {
     BridgeWorld world;
     world.start();
