@@ -83,10 +83,10 @@ std::string state_name(run::v1::RunState state) {
 }
 
 std::string line_of(const run::v1::Run& run) {
-    const std::string whole = to_text(join_words({run.argv().begin(), run.argv().end()}));
+    const std::string whole = shown_words({run.argv().begin(), run.argv().end()});
     const std::string shown = cut(whole, kShownLine, Unit::kCodePoints);
     std::string out = "- " + code(run.id()) + " " + code(shown) +
-                      (shown == whole ? " " : " (cut; whole by `berth runs`) ") +
+                      (shown == whole ? " " : " (cut; whole by `berth runs --json`) ") +
                       state_name(run.state());
     if (has_ended(run) && run.has_exit_code() && run.exit_code() != 0)
         out += ", exit code " + std::to_string(run.exit_code());

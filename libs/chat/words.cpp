@@ -5,6 +5,8 @@
 #include <algorithm>
 #include <array>
 
+#include "policy/plan.hpp"
+
 namespace berth::chat {
 namespace {
 
@@ -154,6 +156,16 @@ std::string join_words(const std::vector<std::string>& words) {
     for (const auto& word : words) {
         if (!out.empty()) out += ' ';
         out += is_plain(word) ? word : in_quotes(word);
+    }
+    return out;
+}
+
+std::string shown_words(const std::vector<std::string>& words) {
+    std::string out;
+    for (const auto& word : words) {
+        if (!out.empty()) out += ' ';
+        const std::string plain = policy::show_plain(word, std::string::npos);
+        out += plain == word ? join_words({word}) : plain;
     }
     return out;
 }

@@ -18,8 +18,11 @@ namespace berth::chat {
 /// are several commands).
 Result<std::vector<std::string>> split_words(std::string_view text);
 
-/// The words as a shell, and split_words, would take them back, for people.
+/// The words as a shell, and split_words, would take them back.
 std::string join_words(const std::vector<std::string>& words);
+/// The same for people, on one line: a word with characters that are not seen, or that deceive, is
+/// shown with these escaped, as an approval shows it ($'\u202e').
+std::string shown_words(const std::vector<std::string>& words);
 
 /// The first word, lower-cased, and what follows it.
 struct FirstWord {

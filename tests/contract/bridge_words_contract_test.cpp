@@ -298,6 +298,21 @@ TEST(BridgeWords, AFlagTakesItsValueBothWays) {
     EXPECT_TRUE(answered(world, "run does not know `--profil=x`"));
 }
 
+TEST(BridgeWords, WhatDeceivesIsShownEscaped) {
+    BridgeWorld world;
+    world.start();
+    world.chat().tell_surely(said("run echo a\u202eb 'c\nd'"));
+    ASSERT_TRUE(world.chat().wait_for([](const Shown& m) {
+        return title(m) == "echo $'a\\u202eb' $'c\\nd': starting";
+    }));
+    world.chat().tell_surely(said("history"));
+    EXPECT_TRUE(answered(world, "`echo $'a\\u202eb' $'c\\nd'`"));
+    world.chat().tell_surely(said("run echo " + std::string(100, 'x')));
+    (void)world.wait_for_run(2);
+    world.chat().tell_surely(said("history"));
+    EXPECT_TRUE(answered(world, "(cut; whole by `berth runs --json`)"));
+}
+
 TEST(BridgeWords, CancelWithoutANameIsOfOnesOwnNewestRun) {
     BridgeWorld world;
     world.berth().people["U4"] = BridgeWorld::actor("otto", "operator");
