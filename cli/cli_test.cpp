@@ -366,12 +366,15 @@ TEST_F(CliTest, AChildThatDiesIsStartedAgainAndStoppedInTheEnd) {
     EXPECT_FALSE(children.all_ready({"worker"}));
     children.start({"worker"});
     const auto end = std::chrono::steady_clock::now() + seconds{10};
+    std::string why;
     while (std::chrono::steady_clock::now() < end) {
         children.tend(milliseconds{100}, -1);
+        if (children.view()[0].state == up::PartState::kFailed) why = children.view()[0].reason;
         if (children.view()[0].restarts == 1 && children.all_ready({"worker"})) break;
     }
     ASSERT_EQ(children.view()[0].restarts, 1);
     ASSERT_TRUE(children.all_ready({"worker"}));
+    EXPECT_EQ(why, "ended with 7: first; started again in 100ms, restart 1");
     const pid_t pid = children.view()[0].pid;
     children.stop({"worker"});
     EXPECT_EQ(children.view()[0].state, up::PartState::kStopped);

@@ -51,6 +51,18 @@ std::string without_leading_mentions(std::string_view text) {
     }
 }
 
+/// "<...>" that Slack made of a mention or a link. Any other one was typed: Slack escapes that, but
+/// where it does not nothing of it may be lost.
+bool is_slacks_own(std::string_view text) {
+    if (text.empty() || text[0] != '<') return false;
+    text.remove_prefix(1);
+    for (const std::string_view each :
+         {"@", "#", "!", "http://", "https://", "mailto:", "tel:", "ftp://", "slack://"}) {
+        if (text.starts_with(each)) return true;
+    }
+    return false;
+}
+
 bool is_direct(const std::string& channel) { return !channel.empty() && channel[0] == 'D'; }
 
 }  // namespace
@@ -58,19 +70,14 @@ bool is_direct(const std::string& channel) { return !channel.empty() && channel[
 std::string to_typed(std::string_view text) {
     std::string out;
     while (!text.empty()) {
-        if (text[0] == '<') {
-            const auto end = text.find('>');
-            if (end != std::string_view::npos) {
-                std::string_view inside = text.substr(1, end - 1);
-                const auto bar = inside.find('|');
-                if (bar != std::string_view::npos) {
-                    out += to_typed(inside.substr(bar + 1));  // as it was typed
-                } else {
-                    out += to_typed(inside);
-                }
-                text.remove_prefix(end + 1);
-                continue;
-            }
+        const auto end = is_slacks_own(text) ? text.find('>') : std::string_view::npos;
+        if (end != std::string_view::npos) {
+            const std::string_view inside = text.substr(1, end - 1);
+            const auto bar = inside.find('|');
+            // Behind the bar it stands as it was typed.
+            out += to_typed(bar == std::string_view::npos ? inside : inside.substr(bar + 1));
+            text.remove_prefix(end + 1);
+            continue;
         }
         bool entity = false;
         for (const auto& [name, plain] :

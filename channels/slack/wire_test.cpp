@@ -34,6 +34,19 @@ TEST(SlackInbound, AMentionIsAMessageInItsThread) {
     EXPECT_FALSE(heard.inbound->direct);
 }
 
+TEST(SlackInbound, NothingThatWasTypedIsLost) {
+    const std::string typed = "run sh -c 'echo a > x; cat < x; echo \"1 <b> 2\"'";
+    EXPECT_EQ(to_typed(escape(typed)), typed);
+    EXPECT_EQ(to_typed(typed), typed) << "where it was not escaped";
+    EXPECT_EQ(
+        to_typed(
+            "<@U1> <#C1|ops> <!here> <mailto:a@b.c|a@b.c> <https://a.example/?b&amp;c> <tel:1|1>"
+        ),
+        "@U1 ops !here a@b.c https://a.example/?b&c 1"
+    );
+    EXPECT_EQ(to_typed("<<b>> <@"), "<<b>> <@");
+}
+
 TEST(SlackInbound, WhatIsNotMeantForTheBotIsNothing) {
     const auto event = [](const std::string& fields) {
         return json(

@@ -12,6 +12,9 @@
 #include <array>
 #include <csignal>
 
+#include "cli/words.hpp"
+#include "core/text.hpp"
+
 namespace berth::cli::up {
 namespace {
 
@@ -21,6 +24,7 @@ constexpr milliseconds kLastBackoff{5'000};
 constexpr milliseconds kSettled{30'000};
 constexpr milliseconds kReadyEvery{10};  // while starting: what the user waits for
 constexpr milliseconds kHealthEvery{1'000};
+constexpr std::size_t kLastWords = 200;
 
 using Steady = std::chrono::steady_clock;
 
@@ -46,6 +50,7 @@ struct Children::Part {
     PartState state = PartState::kWaiting;
     std::string reason = "not started yet";
     int restarts = 0;
+    bool spoke = false;  // since its last start
     milliseconds backoff = kFirstBackoff;
     Steady::time_point started;
     Steady::time_point next;  // of a start or of a look
@@ -58,6 +63,7 @@ struct Children::Part {
             const auto count = output ? ::read(output.get(), buffer.data(), buffer.size()) : 0;
             if (count > 0) {
                 log.append({buffer.data(), static_cast<std::size_t>(count)});
+                spoke = true;
                 continue;
             }
             if (count == 0) output.reset();
@@ -91,6 +97,7 @@ void Children::set(Part& part, PartState state, std::string reason) {
 
 void Children::launch(Part& part) {
     part.started = Steady::now();
+    part.spoke = false;
     const auto failed = [&](const Error& error) {
         part.log.append(
             fmt::format("berth: {} could not be started: {}\n", part.spec.name, error.message)
@@ -128,8 +135,14 @@ void Children::start(const std::vector<std::string>& names) {
 void Children::ended(Part& part, const process::ExitStatus& status) {
     part.drain();
     if (Steady::now() - part.started > kSettled) part.backoff = kFirstBackoff;
-    const std::string how = status.signal != 0 ? fmt::format("killed by signal {}", status.signal)
-                                               : fmt::format("ended with {}", status.code);
+    std::string how = fmt::format("killed by signal {}", status.signal);
+    if (status.signal == 0) {
+        how = fmt::format("ended with {}", status.code);
+        // A service's last words say why; a line of its log in JSON does not.
+        const std::string last = part.spoke ? last_lines(part.spec.log, 1) : std::string();
+        if (status.code != 0 && !last.empty() && last[0] != '{')
+            how += ": " + clipped(printable(last), kLastWords);
+    }
     ++part.restarts;
     set(part,
         PartState::kFailed,

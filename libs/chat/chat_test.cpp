@@ -28,9 +28,29 @@ TEST(Words, AreThoseOfAShell) {
     EXPECT_EQ(words_of("a\"b c\"d 'e'\"f\""), (Words{"ab cd", "ef"}));
     EXPECT_EQ(words_of("\"\" ''"), (Words{"", ""}));
     EXPECT_EQ(words_of("a\\ b \"c\\\"d\\e\" 'f\\g'"), (Words{"a b", "c\"d\\e", "f\\g"}));
-    EXPECT_EQ(words_of("a\nb\tc"), (Words{"a", "b", "c"}));
+    EXPECT_EQ(words_of("\n a\tb \r\n"), (Words{"a", "b"}));
     EXPECT_EQ(words_of(""), Words{});
     EXPECT_EQ(words_of("$HOME *"), (Words{"$HOME", "*"}));
+}
+
+TEST(Words, ABackslashIsWhatAShellTakesItFor) {
+    EXPECT_EQ(words_of("printf '[%s]' a \\\n  b"), (Words{"printf", "[%s]", "a", "b"}));
+    EXPECT_EQ(words_of("mak\\\r\ne \"a\\\nb\" 'a\\\nb'"), (Words{"make", "ab", "a\\\nb"}));
+    EXPECT_EQ(words_of("a \\\n"), (Words{"a"}));
+    EXPECT_EQ(
+        words_of("sh -c \"echo \\$HOME \\`id -u\\` \\a \\\\ \\\"\""),
+        (Words{"sh", "-c", "echo $HOME `id -u` \\a \\ \""})
+    );
+    EXPECT_EQ(words_of("\\$HOME \\a"), (Words{"$HOME", "a"}));
+}
+
+TEST(Words, OfSeveralLinesAreNoCommand) {
+    for (const char* text : {"rm -rf build\nls src", "a\r\nb", "a \n \n b", "'a'\n\\ b"}) {
+        const auto words = split_words(text);
+        ASSERT_FALSE(words) << text;
+        EXPECT_EQ(words.error().code, "several_lines") << text;
+    }
+    EXPECT_EQ(words_of("sh -c '\na\nb\n'"), (Words{"sh", "-c", "\na\nb\n"}));
 }
 
 TEST(Words, TakeWhatChatClientsMakeOfQuotesAndDashes) {
@@ -70,6 +90,31 @@ TEST(Words, TheFirstIsTheVerb) {
     EXPECT_EQ(first_word("  RUN  make test").word, "run");
     EXPECT_EQ(first_word("  RUN  make test").rest, "make test");
     EXPECT_EQ(first_word("").word, "");
+}
+
+TEST(Words, ACommandIsFoundHoweverBerthIsCalled) {
+    for (const char* text :
+         {"/berth help",
+          "/Berth help",
+          "/BERTH\thelp",
+          "/berth\nhelp",
+          "/berth\u00a0help",
+          " \u00a0/berth  help",
+          "berth help",
+          "Berth help",
+          "berth: help",
+          "Berth, help",
+          "/help",
+          " /help"}) {
+        const Command found = command_in(text);
+        EXPECT_TRUE(found.called) << text;
+        EXPECT_EQ(found.text, "help") << text;
+    }
+    EXPECT_EQ(command_in("/Berth").text, "");
+    EXPECT_TRUE(command_in("/usr/bin/x is dangerous").called);
+    for (const char* text : {"help", "berths are full", "not on berth", ""})
+        EXPECT_FALSE(command_in(text).called) << text;
+    EXPECT_EQ(command_in("  run make /berth x").text, "run make /berth x");
 }
 
 TEST(Words, ANameIsFoundInWhatStandsAroundIt) {

@@ -13,6 +13,7 @@
 #include "core/text.hpp"
 #include "identity/sha256.hpp"
 #include "log/log.hpp"
+#include "service/request.hpp"
 
 namespace berth::chat {
 namespace {
@@ -39,23 +40,6 @@ std::string without_calls(std::string text) {
     return text;
 }
 
-std::string_view without_blanks(std::string_view text) {
-    return text.substr(std::min(text.find_first_not_of(" \n"), text.size()));
-}
-
-/// A command, whatever it says.
-bool is_prefixed(std::string_view text) { return without_blanks(text).starts_with("/berth"); }
-
-/// A command that a message names with its prefix or without.
-std::string without_prefix(std::string_view text, std::string_view prefix) {
-    text = without_blanks(text);
-    for (const std::string_view each : {prefix, std::string_view("/berth ")}) {
-        if (!each.empty() && text.substr(0, each.size()) == each)
-            return std::string(text.substr(each.size()));
-    }
-    return std::string(text == "/berth" ? std::string_view() : text);
-}
-
 /// Words that are a command where others could be meant, too: nothing follows the verb, or what
 /// nobody would say in a sentence.
 bool is_surely(const Verb& verb, const std::string& rest) {
@@ -65,6 +49,13 @@ bool is_surely(const Verb& verb, const std::string& rest) {
     const bool number = next.word.find_first_not_of("0123456789") == std::string::npos;
     return (verb.name == "history" && number) ||
            (verb.name == "help" && find_verb(next.word) != nullptr);
+}
+
+/// False for whom warden refuses whatever they say: nobody is asked why for nothing.
+bool may_perhaps_decide(const ApprovalRow& row, const common::v1::Actor& actor) {
+    warden::v1::Approval approval;
+    return service::may_decide(actor) &&
+           !(approval.ParseFromString(row.body) && approval.origin().user() == actor.user());
 }
 
 }  // namespace
@@ -173,7 +164,7 @@ Result<Answer> Desk::carry_out(const InboundRow& row, const Speaker& speaker) {
         );
     }
     if (said.kind == InboundKind::kMessage && speaker.standing == Speaker::Standing::kKnown &&
-        !is_prefixed(said.text) && !is_late(row, kQuestionOpen)) {
+        !is_late(row, kQuestionOpen)) {
         BERTH_ASSIGN(
             const auto asked,
             repo::open_question(
@@ -182,7 +173,7 @@ Result<Answer> Desk::carry_out(const InboundRow& row, const Speaker& speaker) {
         );
         if (asked) return reason(row, speaker, *asked);
     }
-    return command(row, speaker, without_prefix(said.text, traits_.command_prefix));
+    return command(row, speaker, command_in(said.text).text);
 }
 
 /// Whoever is asked why answers with the next message: with the reason, or with a command after
@@ -191,17 +182,19 @@ Result<Answer> Desk::reason(
     const InboundRow& row, const Speaker& speaker, const std::string& hash
 ) {
     const std::string& text = row.inbound.text;
-    const FirstWord first = first_word(text);
+    const Command said = command_in(text);
+    const FirstWord first = first_word(said.text);
     const Verb* verb = find_verb(first.word);
-    if (verb != nullptr && is_surely(*verb, first.rest)) {
-        BERTH_ASSIGN(Answer answer, command(row, speaker, text));
+    if (said.called || (verb != nullptr && is_surely(*verb, first.rest))) {
+        BERTH_ASSIGN(Answer answer, command(row, speaker, said.text));
         if (!answer.content.is_card && !answer.content.markdown.empty())
             answer.content.markdown +=
                 "\n\nWhy you deny is still asked for: say it in your next message here.";
         return answer;
     }
     Result<Answer> answer = Answer{};
-    if (verb != nullptr) {
+    const std::string bare = name_of(first.word);
+    if (find_verb(bare) != nullptr || command_in(bare).called) {
         BERTH_ASSIGN(const auto button, repo::find_button(parts_.pool(), hash));
         const std::string follows = button ? button->follows : std::string();
         const std::string approval = follows.substr(follows.find('/') + 1);
@@ -310,7 +303,12 @@ Result<Answer> Desk::click(
     const std::string subject = button->follows.substr(slash + 1);
     Call call{parts_, people_, row, speaker, {}, {}, traits_.command_prefix};
     Result<Answer> answer = Answer{};
-    if (button->action == kDenyWithComment && !commented) {
+    bool asks = button->action == kDenyWithComment && !commented;
+    if (asks) {
+        BERTH_ASSIGN(const auto approval, repo::find_approval(parts_.pool(), subject));
+        asks = !approval || may_perhaps_decide(*approval, speaker.actor);
+    }
+    if (asks) {
         // In a group a bot may hear nothing but what answers it (Telegram).
         answer =
             say(row.inbound.direct ? "Say why in your next message here."
@@ -356,11 +354,12 @@ Result<Answer> Desk::click(
 
 Answer Desk::refusal(const InboundRow& row, const Speaker& speaker) {
     parts_.metrics.refused.add();
-    const bool stranger = speaker.standing == Speaker::Standing::kStranger;
     const std::string words =
-        stranger
+        speaker.standing == Speaker::Standing::kStranger
             ? "You may not use Berth here. Ask whoever runs it to put " +
                   code(row.inbound.person.id) + " on the list of people."
+        : speaker.standing == Speaker::Standing::kDisabled
+            ? "Your user of Berth is disabled. An admin of your org can enable it."
             : "You are not linked to a user of Berth. Run `berth chat pair` on your computer, and "
               "say " +
                   code(traits_.command_prefix + "pair CODE") + " here.";
@@ -371,14 +370,14 @@ Answer Desk::refusal(const InboundRow& row, const Speaker& speaker) {
 Answer Desk::hourly(
     const InboundRow& row, const Speaker& speaker, const std::string& what, const std::string& words
 ) {
-    const bool stranger = speaker.standing == Speaker::Standing::kStranger;
+    const char* reason =
+        speaker.standing == Speaker::Standing::kStranger   ? "not on the list of people"
+        : speaker.standing == Speaker::Standing::kDisabled ? "linked to a user who is disabled"
+                                                           : "not linked to a user";
     Answer answer;
-    answer.store = [this, &row, what, words, stranger, org = speaker.org->org](
-                       store::Transaction& tx
+    answer.store = [this, &row, what, words, reason, org = speaker.org->org](store::Transaction& tx
                    ) -> Result<void> {
-        BERTH_TRY(refusals_.person(
-            tx, row, org, stranger ? "not on the list of people" : "not linked to a user"
-        ));
+        BERTH_TRY(refusals_.person(tx, row, org, reason));
         const WallTime now = parts_.now();
         BERTH_ASSIGN(const bool allowed, repo::may_refuse(tx, what, now, now - kRefusalEvery));
         if (!allowed) return {};

@@ -29,7 +29,7 @@ Result<Speaker> People::look_up(const OrgSettings& org, const std::string& perso
     );
     Speaker out;
     out.org = &org;
-    out.standing = Speaker::Standing::kUnlinked;
+    out.standing = reply.disabled() ? Speaker::Standing::kDisabled : Speaker::Standing::kUnlinked;
     if (reply.known() && reply.actor().org() == org.org) {
         out.standing = Speaker::Standing::kKnown;
         out.actor = reply.actor();
@@ -61,7 +61,9 @@ Result<Speaker> People::who(const Inbound& inbound) {
         }
         BERTH_ASSIGN(Speaker found, look_up(org, inbound.person.id));
         if (found.standing == Speaker::Standing::kKnown) return found;
-        if (out.standing != Speaker::Standing::kUnlinked) out = std::move(found);
+        if (out.standing != Speaker::Standing::kUnlinked ||
+            found.standing == Speaker::Standing::kDisabled)
+            out = std::move(found);
     }
     return out;
 }

@@ -18,6 +18,7 @@ struct Speaker {
         kElsewhere,  ///< the chat is nobody's here: another bridge answers, or nobody does
         kStranger,   ///< not on the list of people
         kUnlinked,   ///< may link themselves to a user, and nothing else
+        kDisabled,   ///< linked to a user who is disabled; as kUnlinked
         kKnown,
     };
     Standing standing = Standing::kElsewhere;

@@ -99,7 +99,7 @@ Result<void> begin_job(
     row.outgoing.handle = handle;
     row.outgoing.content.is_card = true;
     RunCard what;
-    what.command = to_text(join_words({command.argv().begin(), command.argv().end()}));
+    what.command = shown_words({command.argv().begin(), command.argv().end()});
     what.user = actor.user();
     what.lease = job.slug.empty() ? job.lease : job.slug;
     run::v1::Run run;

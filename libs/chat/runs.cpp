@@ -45,7 +45,7 @@ run::v1::Run run_of(const JobRow& job) {
 RunCard card_of(const JobRow& job) {
     RunCard card;
     const auto command = command_of(job);
-    card.command = to_text(join_words({command.argv().begin(), command.argv().end()}));
+    card.command = shown_words({command.argv().begin(), command.argv().end()});
     card.user = actor_of(job).user();
     card.lease = job.slug.empty() ? job.lease : job.slug;
     card.canceled = job.canceled;

@@ -216,6 +216,7 @@ Result<bool> may_refuse(
 Result<void> lock_run(store::Transaction& tx, const std::string& run);
 /// False where a newer revision is known.
 Result<bool> put_approval(store::Transaction& tx, const ApprovalRow& row, WallTime now);
+Result<std::optional<ApprovalRow>> find_approval(store::Pool& pool, const std::string& id);
 Result<std::vector<ApprovalRow>> waiting_approvals(store::Transaction& tx, const std::string& run);
 
 Result<void> insert_job(store::Transaction& tx, const JobRow& job);

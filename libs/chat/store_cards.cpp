@@ -19,9 +19,12 @@ constexpr Statement kPutApproval{
     "$7 "
     "WHERE approvals.revision < $5",
     "put_approval"};
+#define APPROVAL_COLUMNS "id, org, run, body, revision, ended"
+
+constexpr Statement kFindApproval{
+    "SELECT " APPROVAL_COLUMNS " FROM approvals WHERE id = $1", "find_approval"};
 constexpr Statement kWaitingApprovals{
-    "SELECT id, org, run, body, revision, ended FROM approvals WHERE run = $1 AND NOT ended",
-    "waiting_approvals"};
+    "SELECT " APPROVAL_COLUMNS " FROM approvals WHERE run = $1 AND NOT ended", "waiting_approvals"};
 
 #define JOB_COLUMNS                                                                          \
     "id, org, card, chat, thread, state, actor, command, profile, label, lease, run, body, " \
@@ -60,6 +63,16 @@ constexpr Statement kHearRun{
     "UPDATE jobs SET body = $2, revision = $3, due_at = $5, state = CASE WHEN $4 THEN 3 ELSE state "
     "END WHERE run = $1 AND run <> '' AND revision < $3 AND state = 2",
     "hear_run"};
+
+ApprovalRow to_approval(const Row& row) {
+    return {
+        std::string(row.text(0)),
+        std::string(row.text(1)),
+        std::string(row.text(2)),
+        row.bytes(3),
+        row.int64(4),
+        row.boolean(5)};
+}
 
 JobRow to_job(const Row& row) {
     JobRow job;
@@ -113,18 +126,16 @@ Result<bool> put_approval(store::Transaction& tx, const ApprovalRow& row, WallTi
     return rows.affected() == 1;
 }
 
+Result<std::optional<ApprovalRow>> find_approval(store::Pool& pool, const std::string& id) {
+    BERTH_ASSIGN(const Rows rows, pool.exec_autocommit(kFindApproval, {id}, store::OnLoss::kRetry));
+    if (rows.empty()) return std::optional<ApprovalRow>{};
+    return std::optional<ApprovalRow>(to_approval(rows[0]));
+}
+
 Result<std::vector<ApprovalRow>> waiting_approvals(store::Transaction& tx, const std::string& run) {
     BERTH_ASSIGN(const Rows rows, tx.exec(kWaitingApprovals, {run}));
     std::vector<ApprovalRow> out;
-    for (const Row row : rows)
-        out.push_back(
-            {std::string(row.text(0)),
-             std::string(row.text(1)),
-             std::string(row.text(2)),
-             row.bytes(3),
-             row.int64(4),
-             row.boolean(5)}
-        );
+    for (const Row row : rows) out.push_back(to_approval(row));
     return out;
 }
 

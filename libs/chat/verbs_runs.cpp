@@ -83,10 +83,10 @@ std::string state_name(run::v1::RunState state) {
 }
 
 std::string line_of(const run::v1::Run& run) {
-    const std::string whole = to_text(join_words({run.argv().begin(), run.argv().end()}));
+    const std::string whole = shown_words({run.argv().begin(), run.argv().end()});
     const std::string shown = cut(whole, kShownLine, Unit::kCodePoints);
     std::string out = "- " + code(run.id()) + " " + code(shown) +
-                      (shown == whole ? " " : " (cut; whole by `berth runs`) ") +
+                      (shown == whole ? " " : " (cut; whole by `berth runs --json`) ") +
                       state_name(run.state());
     if (has_ended(run) && run.has_exit_code() && run.exit_code() != 0)
         out += ", exit code " + std::to_string(run.exit_code());
@@ -115,14 +115,18 @@ Result<Answer> say_run(Call& call) {
             ++word;
             break;
         }
-        if (*word != "--profile" && *word != "--lease")
+        const auto is = word->find('=');
+        const std::string flag = word->substr(0, is);
+        if (flag != "--profile" && flag != "--lease")
             return bad_usage("run does not know " + code(*word));
-        if (word + 1 == call.words.end())
-            return bad_usage(code(*word) + " needs a value, and the command behind it");
-        if (*word == "--profile") {
-            job.profile = *++word;
+        if (is == std::string::npos && word + 1 == call.words.end())
+            return bad_usage(code(flag) + " needs a value, and the command behind it");
+        const std::string value = is == std::string::npos ? *++word : word->substr(is + 1);
+        if (value.empty()) return bad_usage(code(flag) + " needs a value");
+        if (flag == "--profile") {
+            job.profile = value;
         } else {
-            job.lease = name_of(*++word);
+            job.lease = name_of(value);
         }
     }
     if (word == call.words.end()) return bad_usage("run takes a command");
@@ -178,13 +182,18 @@ Result<Answer> say_cancel(Call& call) {
 Result<Answer> cancel_job(Call& call, const std::string& id) {
     BERTH_ASSIGN(const auto job, repo::find_job(call.parts.pool(), id));
     if (!job || job->state == JobRow::State::kDone) return say("That run has ended.", true);
+    const std::string owner = owner_of(*job);
+    const bool own = owner == call.speaker.actor.user();
+    const Error not_yours = forbidden("not_yours", "that run is " + owner + "'s to cancel");
     if (!job->run.empty()) {
-        // Whose run it is decides run_manager, not who clicked.
-        BERTH_TRY(cancel_run(call, job->run));
-    } else {
-        const std::string owner = owner_of(*job);
-        if (owner != call.speaker.actor.user())
-            return forbidden("not_yours", "that run is " + owner + "'s to cancel");
+        // Whose run it is decides run_manager, not who clicked; of another's it says that there is
+        // none, which is no secret where its card stands.
+        const auto canceled = cancel_run(call, job->run);
+        if (!canceled)
+            return canceled.error().fault == Fault::kNotFound && !own ? not_yours
+                                                                      : canceled.error();
+    } else if (!own) {
+        return not_yours;
     }
     Answer out = say("Canceling.", true);
     out.store = [id, now = call.parts.now()](store::Transaction& tx) -> Result<void> {

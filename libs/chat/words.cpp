@@ -5,6 +5,8 @@
 #include <algorithm>
 #include <array>
 
+#include "policy/plan.hpp"
+
 namespace berth::chat {
 namespace {
 
@@ -48,6 +50,13 @@ std::size_t blank_at(std::string_view text) {
     return starts(text, kNoBreakSpace) ? kNoBreakSpace.size() : 0;
 }
 
+std::size_t line_end_at(std::string_view text) {
+    return starts(text, "\r\n") ? 2 : starts(text, "\n") ? 1 : 0;
+}
+
+/// What a backslash takes its meaning from, in "…".
+constexpr std::string_view kEscapedInQuotes = "\"\\$`";
+
 /// Neither a shell nor split_words sees more in it than a word.
 bool is_plain(std::string_view word) {
     if (word.empty() || starts(word, kEmDash)) return false;
@@ -89,31 +98,50 @@ Result<std::vector<std::string>> split_words(std::string_view text) {
     std::vector<std::string> words;
     std::string word;
     bool in_word = false;
+    bool line_ended = false;
     char quote = 0;
+    const auto add = [&](std::string_view piece) {
+        word += piece;
+        in_word = true;
+    };
     while (!text.empty()) {
         char found = 0;
         const std::size_t quoted = quote_at(text, found);
         const std::size_t blank = blank_at(text);
-        if (quoted > 0 && (quote == 0 || quote == found)) {
-            quote = quote == 0 ? found : '\0';
-            in_word = true;
-            text.remove_prefix(quoted);
-        } else if (quote == 0 && blank > 0) {
+        const std::size_t continued =
+            text[0] == '\\' && quote != '\'' ? line_end_at(text.substr(1)) : 0;
+        if (continued > 0) {
+            text.remove_prefix(1 + continued);
+            continue;
+        }
+        if (quote == 0 && blank > 0) {
             if (in_word) words.push_back(std::move(word));
             word.clear();
             in_word = false;
+            line_ended = line_ended || (text[0] == '\n' && !words.empty());
             text.remove_prefix(blank);
-        } else if (text[0] == '\\' && quote != '\'' && text.size() > 1 && (quote == 0 || text[1] == '"' || text[1] == '\\')) {
-            word += text[1];
-            in_word = true;
+            continue;
+        }
+        const bool escapes =
+            text[0] == '\\' && quote != '\'' && text.size() > 1 &&
+            (quote == 0 || kEscapedInQuotes.find(text[1]) != std::string_view::npos);
+        if (line_ended)
+            return invalid(
+                "several_lines",
+                "a line ends between the words; several lines go into quotes, as in `sh -c '...'`"
+            );
+        if (quoted > 0 && (quote == 0 || quote == found)) {
+            quote = quote == 0 ? found : '\0';
+            add({});
+            text.remove_prefix(quoted);
+        } else if (escapes) {
+            add(text.substr(1, 1));
             text.remove_prefix(2);
         } else if (!in_word && starts(text, kEmDash)) {
-            word += "--";
-            in_word = true;
+            add("--");
             text.remove_prefix(kEmDash.size());
         } else {
-            word += text[0];
-            in_word = true;
+            add(text.substr(0, 1));
             text.remove_prefix(1);
         }
     }
@@ -132,6 +160,16 @@ std::string join_words(const std::vector<std::string>& words) {
     return out;
 }
 
+std::string shown_words(const std::vector<std::string>& words) {
+    std::string out;
+    for (const auto& word : words) {
+        if (!out.empty()) out += ' ';
+        const std::string plain = policy::show_plain(word, std::string::npos);
+        out += plain == word ? join_words({word}) : plain;
+    }
+    return out;
+}
+
 FirstWord first_word(std::string_view text) {
     while (const std::size_t blank = blank_at(text)) text.remove_prefix(blank);
     FirstWord out;
@@ -143,6 +181,16 @@ FirstWord first_word(std::string_view text) {
     while (const std::size_t blank = blank_at(text)) text.remove_prefix(blank);
     out.rest = std::string(text);
     return out;
+}
+
+Command command_in(std::string_view text) {
+    while (const std::size_t blank = blank_at(text)) text.remove_prefix(blank);
+    const bool slash = starts(text, "/");
+    if (slash) text.remove_prefix(1);
+    const FirstWord first = first_word(text);
+    if (first.word == "berth" || first.word == "berth," || first.word == "berth:")
+        return {true, first.rest};
+    return {slash, std::string(text)};
 }
 
 std::string name_of(std::string_view word) {

@@ -11,14 +11,18 @@
 
 namespace berth::chat {
 
-/// Words are parted by white space. '…' is literal, in "…" a backslash escapes " and \, outside of
-/// quotes it escapes any character. Typographic quotes that clients put in for ' and " count as
-/// these, an em dash in front of a word as "--". Nothing is expanded: no variables, no globs.
-/// Error "unclosed_quote".
+/// Words are parted by white space. '…' is literal, in "…" a backslash escapes ", \, $ and `,
+/// outside of quotes any character; in front of a line's end it goes with it. Typographic quotes
+/// that clients put in for ' and " count as these, an em dash in front of a word as "--". Nothing
+/// is expanded: no variables, no globs. Errors: "unclosed_quote", "several_lines" (to a shell they
+/// are several commands).
 Result<std::vector<std::string>> split_words(std::string_view text);
 
-/// The words as a shell, and split_words, would take them back, for people.
+/// The words as a shell, and split_words, would take them back.
 std::string join_words(const std::vector<std::string>& words);
+/// The same for people, on one line: a word with characters that are not seen, or that deceive, is
+/// shown with these escaped, as an approval shows it ($'\u202e').
+std::string shown_words(const std::vector<std::string>& words);
 
 /// The first word, lower-cased, and what follows it.
 struct FirstWord {
@@ -26,6 +30,15 @@ struct FirstWord {
     std::string rest;
 };
 FirstWord first_word(std::string_view text);
+
+/// What a message asks for: without "berth" or "/berth" in front of it, in any case and with any
+/// blank behind, or the mere slash of "/verb". `called`: one of them was there, so that it is a
+/// command, if not always one that there is.
+struct Command {
+    bool called = false;
+    std::string text;
+};
+Command command_in(std::string_view text);
 
 /// A word as a name of Berth's, which are lower-case: without the back-ticks, quotes and brackets
 /// it was copied with, and the full stop, comma or colon behind it.

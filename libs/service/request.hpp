@@ -28,6 +28,14 @@ inline bool has_role(const common::v1::Actor& actor, std::string_view role) {
     return std::find(actor.roles().begin(), actor.roles().end(), role) != actor.roles().end();
 }
 
+/// Of who decides about approvals, halts, resumes and reads the audit.
+inline bool is_deciding_role(std::string_view role) {
+    return role == "approver" || role == "admin";
+}
+inline bool may_decide(const common::v1::Actor& actor) {
+    return std::any_of(actor.roles().begin(), actor.roles().end(), is_deciding_role);
+}
+
 /// An id in its own spelling, since it is taken in any case; anything else as it is.
 inline std::string normal(const std::string& id, std::string_view prefix) {
     return normalize_id(prefix, id).value_or(id);

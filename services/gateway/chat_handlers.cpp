@@ -21,6 +21,8 @@ constexpr std::size_t kMaxCode = 64;
 
 v1::PersonReply to_reply(const PersonRow& person) {
     v1::PersonReply reply;
+    reply.set_disabled(person.disabled);
+    if (person.disabled) return reply;
     reply.set_known(true);
     reply.mutable_actor()->set_org(person.org);
     reply.mutable_actor()->set_user(person.user);

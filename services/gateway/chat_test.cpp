@@ -142,6 +142,8 @@ TEST(GatewayChat, OldCodesAndOtherPeoplesIdentities) {
     EXPECT_EQ(world.who("T1/U5").actor().roles(0), "viewer") << "roles as they are now";
     world.send({"PATCH", "/v1/users/olga", {}, R"({"disabled":true})"});
     EXPECT_FALSE(world.who("T1/U5").known()) << "who is disabled is nobody";
+    EXPECT_TRUE(world.who("T1/U5").disabled()) << "and is told why";
+    EXPECT_FALSE(world.who("T1/U9").disabled());
     EXPECT_EQ(world.send({"DELETE", "/v1/users/olga/identities/slack"}).status, 204)
         << "an admin ends others' links";
 }

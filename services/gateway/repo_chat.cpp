@@ -20,8 +20,9 @@ constexpr Statement kSetCode{
     "set_chat_code"};
 constexpr Statement kForgetCodes{"DELETE FROM chat_codes WHERE expires_at <= now()", "old_codes"};
 constexpr Statement kFind{
-    "SELECT u.org, u.name, u.roles FROM identities i JOIN users u ON u.org = i.org AND u.name = "
-    "i.owner WHERE i.provider = $1 AND i.subject = $2 AND i.org = $3 AND u.disabled_at IS NULL",
+    "SELECT u.org, u.name, u.roles, u.disabled_at IS NOT NULL AS disabled FROM identities i JOIN "
+    "users u ON u.org = i.org AND u.name = i.owner WHERE i.provider = $1 AND i.subject = $2 AND "
+    "i.org = $3",
     "find_person"};
 constexpr Statement kForgetTries{
     "DELETE FROM chat_tries WHERE since <= $1::timestamptz - interval '1 hour'", "old_tries"};
@@ -81,7 +82,8 @@ Result<std::optional<PersonRow>> find_person(
     return std::optional<PersonRow>(PersonRow{
         std::string(rows[0].text("org")),
         std::string(rows[0].text("name")),
-        split_roles(rows[0].text("roles"))});
+        split_roles(rows[0].text("roles")),
+        rows[0].boolean("disabled")});
 }
 
 Result<PersonRow> link_person(store::Transaction& tx, const LinkRequest& request, WallTime now) {
@@ -97,7 +99,7 @@ Result<PersonRow> link_person(store::Transaction& tx, const LinkRequest& request
             "bad_code", "this code is wrong, used or too old; 'berth chat pair' gives a new one"
         );
     }
-    PersonRow out{org, std::string(code[0].text("owner")), {}};
+    PersonRow out{org, std::string(code[0].text("owner")), {}, false};
     BERTH_ASSIGN(const auto user, tx.exec(kUser, {org, out.user}));
     if (user.empty() || !user[0].is_null("disabled_at"))
         return conflict("user_disabled", "the user '" + out.user + "' is disabled");

@@ -15,6 +15,7 @@ struct PersonRow {
     std::string org;
     std::string user;
     std::vector<std::string> roles;
+    bool disabled = false;  ///< no bridge may
 };
 
 /// Who somebody is on a platform.

@@ -55,7 +55,7 @@ ClickResult refused(Error error) { return {ClickEffect::kRefused, std::move(erro
 Error expired_error(const v1::Approval& body) {
     return conflict(
         "approval_expired",
-        "nobody had decided on " + body.id() + " by its deadline; the command was refused"
+        body.id() + " expired: nobody had decided by its deadline; the command was refused"
     );
 }
 

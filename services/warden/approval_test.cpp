@@ -162,6 +162,10 @@ TEST(Approval, AClickAfterTheDeadlineFindsItExpiredEvenBeforeTheClockDid) {
     const ClickResult result = click(record, late);
     EXPECT_EQ(result.effect, ClickEffect::kExpired);
     EXPECT_EQ(code(result), "approval_expired");
+    EXPECT_EQ(
+        result.refusal->message,
+        record.body.id() + " expired: nobody had decided by its deadline; the command was refused"
+    );
     EXPECT_EQ(record.body.state(), v1::APPROVAL_STATE_EXPIRED);
 }
 

@@ -25,10 +25,23 @@ v1::Halt with_waiting(const HaltRow& halt) {
     return out;
 }
 
-Result<void> check_reason(const std::string& reason, const char* field) {
-    if (!is_plain(reason, kMaxReason))
-        return invalid("bad_reason", "give the reason in one line of at most 500 bytes", field);
+Result<void> check_comment(const std::string& comment) {
+    if (!is_plain(comment, kMaxReason))
+        return invalid("bad_reason", "give the reason in one line of at most 500 bytes", "comment");
     return {};
+}
+
+/// As a reason is kept: a halt never fails for how its reason looks.
+std::string one_line(std::string reason) {
+    std::replace_if(
+        reason.begin(),
+        reason.end(),
+        [](char c) {
+            return !is_plain({&c, 1});
+        },
+        ' '
+    );
+    return clipped(trimmed(reason), kMaxReason);
 }
 
 }  // namespace
@@ -63,7 +76,7 @@ WardenHandlers::Outcome WardenHandlers::apply_policy(
     if (!has_role(actor, "admin")) return needs_admin();
     if (request.text().size() > kMaxPolicyText)
         return Error{Fault::kTooLarge, "policy_too_large", "a policy has at most 700 KiB", "text"};
-    BERTH_TRY(check_reason(request.comment(), "comment"));
+    BERTH_TRY(check_comment(request.comment()));
     const std::string name = request.name().empty() || !is_plain(request.name())
                                  ? std::string("policy.yaml")
                                  : request.name();
@@ -166,7 +179,6 @@ WardenHandlers::Outcome WardenHandlers::halt(
     BERTH_ASSIGN(const v1::PressHalt request, decode<v1::PressHalt>(payload));
     const common::v1::Actor& actor = request.actor();
     BERTH_TRY(check_press(request));
-    BERTH_TRY(check_reason(request.reason(), "reason"));
     BERTH_ASSIGN(Org org, repo::lock_org(tx, actor.org(), repo::Hold::kAlone));
     Work work(context, tx, org.org);
     if (!may_decide(actor)) {
@@ -186,7 +198,7 @@ WardenHandlers::Outcome WardenHandlers::halt(
     body.set_org(org.org);
     body.set_scope(request.scope());
     body.set_target(target);
-    body.set_reason(request.reason());
+    body.set_reason(one_line(request.reason()));
     body.set_pressed_by(actor.user());
     *body.mutable_pressed_at() = service::to_timestamp(context.now);
     body.set_revision(1);

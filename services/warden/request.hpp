@@ -14,16 +14,11 @@ namespace berth::warden {
 
 using service::decode;
 using service::has_role;
+using service::is_deciding_role;
+using service::may_decide;
 using service::normal;
 using service::page_limit;
 
-/// Of who decides, halts, resumes and reads the audit.
-inline bool is_deciding_role(std::string_view role) {
-    return role == "approver" || role == "admin";
-}
-inline bool may_decide(const common::v1::Actor& actor) {
-    return std::any_of(actor.roles().begin(), actor.roles().end(), is_deciding_role);
-}
 inline Error needs_approver() {
     return forbidden("role_missing", "this needs the role approver or admin");
 }

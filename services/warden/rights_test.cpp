@@ -44,11 +44,14 @@ protected:
             return rows && !rows->empty();
         }));
     }
-    Result<v1::Halt> press(v1::HaltScope scope, const std::string& target) {
+    Result<v1::Halt> press(
+        v1::HaltScope scope, const std::string& target, const std::string& reason = {}
+    ) {
         v1::PressHalt request;
         *request.mutable_actor() = actor("anna", "approver");
         request.set_scope(scope);
         request.set_target(target);
+        request.set_reason(reason);
         return ask<v1::Halt>("berth.cmd.warden.halt", request);
     }
 
@@ -214,6 +217,17 @@ TEST_F(WardenRightsTest, AHaltOfAMachineThatIsNotThereIsRefused) {
         ASSERT_EQ(halt->waiting_for_size(), 1) << name;
         EXPECT_EQ(halt->waiting_for(0), halt->target());
     }
+}
+
+TEST_F(WardenRightsTest, AHaltNeverFailsForHowItsReasonLooks) {
+    const auto lines = press(v1::HALT_SCOPE_ORG, "", "\nagent deletes\r\nthe \x1b[31mdatabase!!\n");
+    ASSERT_TRUE(lines) << lines.error().describe();
+    EXPECT_EQ(lines->reason(), "agent deletes  the  [31mdatabase!!");
+    std::string longer;
+    while (longer.size() < 3'000) longer += "\u00fc";
+    const auto cut = press(v1::HALT_SCOPE_OWNER, "olga", "x" + longer);
+    ASSERT_TRUE(cut) << cut.error().describe();
+    EXPECT_EQ(cut->reason(), "x" + longer.substr(0, 498));
 }
 
 }  // namespace

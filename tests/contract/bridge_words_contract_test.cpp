@@ -181,6 +181,46 @@ TEST(BridgeWords, ACommandIsNotTakenForTheReasonOfADenial) {
     EXPECT_EQ(all[1].comment(), "not on a Friday");
 }
 
+TEST(BridgeWords, BerthIsCalledTheSameEverywhere) {
+    BridgeWorld world;
+    world.start();
+    for (const char* before :
+         {"/berth ", "/Berth ", "/berth\n", "/berth\t", "/berth\u00a0", "berth ", "Berth ", "/"})
+        world.chat().tell_surely(message(std::string(before) + "whoami"));
+    ASSERT_TRUE(world.chat().wait_until([](const auto& all) { return all.size() == 8; }));
+    for (const Shown& shown : world.chat().in("A1"))
+        EXPECT_TRUE(has(shown.content.markdown, "You are `olga`")) << shown.content.markdown;
+    world.berth().codes["CODE"] = "nina";
+    auto pair = said("berth pair CODE", "U9", "C1");
+    pair.kind = chat::InboundKind::kMessage;
+    world.chat().tell_surely(pair);
+    EXPECT_TRUE(answered(world, "You are linked"));
+}
+
+TEST(BridgeWords, ACommandIsNoReasonHoweverItIsSpelt) {
+    BridgeWorld world;
+    ask_why(world, "ap_1");
+    int number = 1;
+    for (const char* before :
+         {"/Berth ", "/", "berth ", "Berth, ", "/berth\u00a0", "/BERTH\n", " /Berth\t"}) {
+        const std::string id = "ap_" + std::to_string(++number);
+        world.tell(world.held(id), "requested");
+        world.chat().tell_surely(message(before + ("approve " + id)));
+    }
+    world.chat().tell_surely(message("/usr/bin/env is not for agents"));
+    EXPECT_TRUE(answered(world, "There is no command `usr/bin/env`"));
+    EXPECT_TRUE(answered(world, "Why you deny is still asked for"));
+    world.chat().tell_surely(message("`approve ap_1`"));
+    EXPECT_TRUE(answered(world, "may be a command or why you deny"));
+    ASSERT_TRUE(all_done(world, "U2", "olga"));
+    const auto all = decided(world);
+    ASSERT_EQ(all.size(), 7U);
+    for (const auto& each : all) {
+        EXPECT_TRUE(each.approve());
+        EXPECT_NE(each.approval(), "ap_1");
+    }
+}
+
 TEST(BridgeWords, WhatMayBeAReasonOrACommandIsNeither) {
     BridgeWorld world;
     world.berth().people["U2"].add_roles("operator");
@@ -215,6 +255,64 @@ TEST(BridgeWords, ADenialThatFailsIsToldAndAsksForNoReasonAnyMore) {
     ));
 }
 
+TEST(BridgeWords, WhoMayNotDecideIsNotAskedWhy) {
+    BridgeWorld world;
+    world.chat().traits.modals = false;
+    world.berth().people["U1"].add_roles("approver");  // anna, who asked
+    world.berth().people["U4"] = BridgeWorld::actor("otto", "operator");
+    world.start();
+    world.tell(world.held("ap_1"), "requested");
+    ASSERT_TRUE(world.chat().wait_until([](const auto& all) { return all.size() == 2; }));
+    const Shown card = world.chat().in("A1").at(0);
+    world.chat().tell_surely(clicked(card, "Deny with comment", "U1"));
+    EXPECT_TRUE(answered(world, "whoever asked does not decide"));
+    world.chat().tell_surely(clicked(card, "Deny with comment", "U4"));
+    EXPECT_TRUE(answered(world, "you may not decide this"));
+    EXPECT_FALSE(world.chat().wait_for(
+        [](const Shown& m) { return has(m.content.markdown, "Say why"); }, milliseconds{0}
+    ));
+}
+
+TEST(BridgeWords, WhoseUserIsDisabledIsToldSo) {
+    BridgeWorld world;
+    world.berth().disabled.insert("U7");
+    world.start();
+    world.chat().tell_surely(said("status", "U7"));
+    EXPECT_TRUE(answered(world, "Your user of Berth is disabled"));
+}
+
+TEST(BridgeWords, AFlagTakesItsValueBothWays) {
+    BridgeWorld world;
+    world.start();
+    world.chat().tell_surely(said("run --profile=big make --profile=x"));
+    const auto run = world.wait_for_run();
+    EXPECT_EQ(run.argv_size(), 2);
+    EXPECT_EQ(run.argv(1), "--profile=x");
+    {
+        const std::lock_guard lock(world.berth().mutex);
+        EXPECT_EQ(world.berth().acquired.at(0).profile(), "big");
+    }
+    world.chat().tell_surely(said("run --profile= make"));
+    EXPECT_TRUE(answered(world, "`--profile` needs a value. Usage"));
+    world.chat().tell_surely(said("run --profil=x make"));
+    EXPECT_TRUE(answered(world, "run does not know `--profil=x`"));
+}
+
+TEST(BridgeWords, WhatDeceivesIsShownEscaped) {
+    BridgeWorld world;
+    world.start();
+    world.chat().tell_surely(said("run echo a\u202eb 'c\nd'"));
+    ASSERT_TRUE(world.chat().wait_for([](const Shown& m) {
+        return title(m) == "echo $'a\\u202eb' $'c\\nd': starting";
+    }));
+    world.chat().tell_surely(said("history"));
+    EXPECT_TRUE(answered(world, "`echo $'a\\u202eb' $'c\\nd'`"));
+    world.chat().tell_surely(said("run echo " + std::string(100, 'x')));
+    (void)world.wait_for_run(2);
+    world.chat().tell_surely(said("history"));
+    EXPECT_TRUE(answered(world, "(cut; whole by `berth runs --json`)"));
+}
+
 TEST(BridgeWords, CancelWithoutANameIsOfOnesOwnNewestRun) {
     BridgeWorld world;
     world.berth().people["U4"] = BridgeWorld::actor("otto", "operator");
@@ -243,6 +341,19 @@ TEST(BridgeWords, CancelWithoutANameIsOfOnesOwnNewestRun) {
     EXPECT_TRUE(answered(world, "no run of yours"));
 }
 
+TEST(BridgeWords, ACardsCancelSaysWhoseTheRunIs) {
+    BridgeWorld world;
+    world.berth().people["U4"] = BridgeWorld::actor("otto", "operator");
+    world.start();
+    world.chat().tell_surely(said("run make mine"));
+    (void)world.wait_for_run();
+    const auto card =
+        world.chat().wait_for([](const Shown& m) { return title(m) == "make mine: starting"; });
+    ASSERT_TRUE(card);
+    world.chat().tell_surely(clicked(*card, "Cancel", "U4"));
+    EXPECT_TRUE(answered(world, "that run is anna's to cancel"));
+}
+
 TEST(BridgeWords, WordsTooManyAreAnsweredWithUsage) {
     BridgeWorld world;
     world.start();
@@ -262,6 +373,16 @@ TEST(BridgeWords, WordsTooManyAreAnsweredWithUsage) {
     EXPECT_TRUE(answered(world, "`--profile` needs a value"));
     const std::lock_guard lock(world.berth().mutex);
     EXPECT_EQ(world.berth().asked, 0);
+}
+
+TEST(BridgeWords, SeveralLinesAreNotOneCommand) {
+    BridgeWorld world;
+    world.start();
+    world.chat().tell_surely(said("run rm -rf build\nls src"));
+    ASSERT_TRUE(answered(world, "a line ends between the words"));
+    EXPECT_TRUE(answered(world, "Usage: `/berth run "));
+    world.chat().tell_surely(said("run make \\\n  test"));
+    EXPECT_EQ(world.wait_for_run().argv_size(), 2);
 }
 
 TEST(BridgeWords, WhatWaitsIsShownWordForWordAndACutIsTold) {

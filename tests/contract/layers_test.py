@@ -27,6 +27,7 @@ SIBLINGS = {
     ("topology", "process"),  # its certificate by openssl
     ("policy", "service"),  # times of a plan's terms on the wire
     ("chat", "service"),  # a bridge is a service
+    ("chat", "policy"),  # a command is shown as its approval shows it
 }
 
 # The one home (or two) of each third-party library: header prefixes, link words, libs that may name them.

@@ -15,6 +15,11 @@ int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
         FUZZ_CHECK(again.has_value() && *again == *words);
     }
     (void)chat::first_word(text);
+    const auto command = chat::command_in(text);
+    FUZZ_CHECK(text.ends_with(command.text));
+    FUZZ_CHECK(
+        command.called || chat::first_word(command.text).word == chat::first_word(text).word
+    );
     chat::Tail tail;
     tail.add(text.substr(0, size / 2));
     tail.add(text.substr(size / 2));

@@ -149,7 +149,8 @@ TEST_F(BridgeSystem, ACardThatNobodyDecidesExpiresEverywhere) {
     (void)here.wait_for("late 126");
     if (!chat_->edits()) {  // the old buttons still stand there
         click(there, card, "Approve", "olga");
-        (void)there.wait_for("by its deadline; the command was refused");
+        (void)there.wait_for(" expired: nobody had decided by its deadline; the command was refused"
+        );
     }
     release(here);
 }

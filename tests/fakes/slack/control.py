@@ -7,6 +7,11 @@ from common.faults import break_off
 from world import APP, BOT_USER, TEAM
 
 
+def sent(text):
+    """What somebody typed, as Slack sends it."""
+    return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+
+
 class Control(Common):
     posts = ("channel", "say", "command", "click", "submit", "faults", "revoke", "restore", "archive", "disconnect", "line",
              "webhook", "forge", "redeliver")
@@ -32,9 +37,9 @@ class Control(Common):
         order = await request.json()
         channel = self.world.channel(order["channel"], make=True)
         self.world.person(order["user"])
-        sent = []
+        stamps = []
         for number in range(order.get("count", 1)):
-            text = order["text"].replace("{n}", str(order.get("from", 0) + number))
+            text = sent(order["text"].replace("{n}", str(order.get("from", 0) + number)))
             direct = channel["id"].startswith("D")
             if not direct:
                 text = "<@%s> %s" % (BOT_USER, text)
@@ -54,8 +59,8 @@ class Control(Common):
             self.world.flaws += self.api.description.check_event(payload)
             for _ in range(2 if order.get("twice") else 1):
                 self.delivery.deliver("events_api", payload)
-            sent.append(message["ts"])
-        return web.json_response({"ts": sent[0], "all": sent, "payload": payload})
+            stamps.append(message["ts"])
+        return web.json_response({"ts": stamps[0], "all": stamps, "payload": payload})
 
     async def command(self, request):
         """{channel, user, text}: /berth TEXT."""
@@ -64,7 +69,7 @@ class Control(Common):
         user = order["user"]
         payload = {"token": "unused", "team_id": TEAM, "team_domain": "berth", "channel_id": channel["id"],
                    "channel_name": "directmessage" if channel["id"].startswith("D") else "general", "user_id": user,
-                   "user_name": self.world.person(user), "command": "/berth", "text": order["text"], "api_app_id": APP,
+                   "user_name": self.world.person(user), "command": "/berth", "text": sent(order["text"]), "api_app_id": APP,
                    "is_enterprise_install": "false", "response_url": self.world.handle("commands", channel["id"], user),
                    "trigger_id": self.world.trigger(user)}
         self.delivery.deliver("slash_commands", payload, True)

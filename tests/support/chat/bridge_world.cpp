@@ -241,6 +241,7 @@ void BridgeWorld::play() {
             BERTH_ASSIGN(const auto question, service::decode<gateway::v1::PersonAsked>(payload));
             gateway::v1::PersonReply reply;
             const std::lock_guard lock(berth_.mutex);
+            reply.set_disabled(berth_.disabled.contains(question.person_id()));
             if (const auto known = berth_.people.find(question.person_id());
                 known != berth_.people.end()) {
                 reply.set_known(true);
@@ -313,7 +314,7 @@ void BridgeWorld::play() {
         [this](const auto&, const auto& command) -> Result<service::Decision> {
             berth_.canceled.push_back(command);
             const auto known = berth_.runs.find(command.run());
-            if (known == berth_.runs.end())
+            if (known == berth_.runs.end() || known->second.owner() != command.actor().user())
                 return not_found("run_not_found", "there is no such run");
             return reply_with(known->second);
         }
@@ -351,6 +352,8 @@ void BridgeWorld::play() {
             warden::v1::Approval& approval = known->second;
             if (!service::has_role(command.actor(), "approver"))
                 return forbidden("not_an_approver", "you may not decide this");
+            if (approval.origin().user() == command.actor().user())
+                return forbidden("self_approval", "whoever asked does not decide");
             if (approval.state() != warden::v1::APPROVAL_STATE_PENDING)
                 return conflict("already_decided", "it was decided by " + approval.decided_by());
             berth_.decided.push_back(command);

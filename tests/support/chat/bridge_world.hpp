@@ -8,6 +8,7 @@
 #include <map>
 #include <memory>
 #include <mutex>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -31,6 +32,7 @@ struct PlayedBerth {
     std::mutex mutex;
     std::condition_variable changed;                  ///< there is one more of `runs` or `refused`
     std::map<std::string, common::v1::Actor> people;  ///< by person id
+    std::set<std::string> disabled;                   ///< persons whose user is
     std::map<std::string, std::string> codes;         ///< pairing codes: code to user
     std::vector<lease::v1::Acquire> acquired;
     std::vector<run::v1::Start> started;
