@@ -17,7 +17,6 @@
 namespace berth::node {
 namespace {
 
-constexpr unsigned long kBelowStack = 8'192;  // the kernel maps 128 KiB below a new image's stack
 constexpr std::size_t kMostText = 4'000;
 constexpr unsigned kPrSetDumpable = 4;
 
@@ -98,6 +97,17 @@ bool get_registers(pid_t pid, user_regs_struct& registers) {
     return ::ptrace(PTRACE_GETREGS, pid, nullptr, &registers) == 0;
 }
 
+/// Room for `size` bytes on the stack of an image that needs it no more: over its arguments, or
+/// below where these are fewer. The kernel maps 128 KiB below a new image's stack, less eight bytes
+/// for each argument. 0: nowhere.
+unsigned long room_on_stack(pid_t pid, unsigned long stack, std::size_t size) {
+    constexpr unsigned long kApart = 1'024;
+    std::string there(size, '\0');
+    if (read_data(pid, stack, there)) return stack;
+    const unsigned long below = (stack - size - kApart) & ~15UL;
+    return read_data(pid, below, there) ? below : 0;
+}
+
 /// A reader that is gone must not decide the exit code.
 void block_sigpipe(pid_t pid) {
     std::uint64_t mask = 0;
@@ -111,9 +121,9 @@ void block_sigpipe(pid_t pid) {
 bool inject_refusal(pid_t pid, std::string_view reason) {
     user_regs_struct registers{};
     if (!get_registers(pid, registers)) return false;
-    std::string text = clipped(reason, kMostText);
-    const unsigned long at = registers.rsp - kBelowStack;
-    if (!write_data(pid, at, text)) text.clear();
+    const std::string text = clipped(reason, kMostText);
+    const unsigned long at = room_on_stack(pid, registers.rsp, text.size());
+    if (at == 0 || !write_data(pid, at, text)) return false;
     block_sigpipe(pid);
     Code program(registers.cs == kCodeSegment32);
     program.call(kDumpable, {kPrSetDumpable, 0})
@@ -171,7 +181,7 @@ bool inject_exec(
     if (!get_registers(pid, registers)) return false;
     const bool narrow = registers.cs == kCodeSegment32;
     const std::size_t width = narrow ? 4 : 8;
-    // The strings, then the two lists of their addresses; below the stack that the image has.
+    // The strings, then the two lists of their addresses.
     std::string strings;
     std::vector<std::size_t> offsets;
     const auto put = [&](const std::string& text) {
@@ -184,9 +194,8 @@ bool inject_exec(
     strings.resize((strings.size() + 15) / 16 * 16);
     const std::size_t lists = (argv.size() + environment.size() + 2) * width;
     const std::size_t total = strings.size() + lists;
-    constexpr std::size_t kMostOnStack = 100U << 10U;
-    if (total > kMostOnStack) return false;
-    const unsigned long base = (registers.rsp - total - 1'024) & ~15UL;
+    const unsigned long base = room_on_stack(pid, registers.rsp, total);
+    if (base == 0) return false;
     std::string bytes = strings;
     const auto list = [&](std::size_t first, std::size_t count) {
         for (std::size_t i = 0; i < count; ++i) {
