@@ -379,7 +379,6 @@ Result<std::string> Images::hash_file(const Fd& file, const policy::File& expect
     return text;
 }
 
-/// For reading, by a path inside the run's root.
 Fd Images::open_file(const std::string& path) const {
     const Fd found = open_inside(::getpid(), path, "/");
     if (!found) return {};

@@ -149,25 +149,38 @@ bool hold_to_refusal(pid_t pid) {
     return ::ptrace(PTRACE_SETREGS, pid, nullptr, &registers) == 0;
 }
 
-bool inject_dumpable(pid_t pid, bool dumpable, Injected& before) {
-    if (!get_registers(pid, before.registers)) return false;
-    Code program(before.registers.cs == kCodeSegment32);
+bool inject_dumpable(pid_t pid, bool dumpable, Injected& injected) {
+    injected.dumpable = dumpable;
+    injected.begun = false;
+    if (!get_registers(pid, injected.registers)) return false;
+    Code program(injected.registers.cs == kCodeSegment32);
     program.call(kDumpable, {kPrSetDumpable, dumpable ? 1UL : 0UL}).trap();
-    before.address = before.registers.rip;
-    before.code.assign(program.bytes().size(), '\0');
-    return read_data(pid, before.address, before.code) &&
-           write_text(pid, before.address, program.bytes());
+    injected.address = injected.registers.rip;
+    injected.code.assign(program.bytes().size(), '\0');
+    return read_data(pid, injected.address, injected.code) &&
+           write_text(pid, injected.address, program.bytes());
 }
 
-bool is_injected_stop(pid_t pid, const Injected& before) {
-    user_regs_struct registers{};
-    return get_registers(pid, registers) && registers.rip == before.address + before.code.size();
+std::optional<bool> follow_dumpable(pid_t pid, Injected& injected) {
+    __ptrace_syscall_info info{};
+    if (::ptrace(PTRACE_GET_SYSCALL_INFO, pid, sizeof info, &info) <= 0) return std::nullopt;
+    if (info.op == PTRACE_SYSCALL_INFO_ENTRY) {
+        const bool narrow = info.arch == AUDIT_ARCH_I386;
+        injected.begun = !injected.begun &&
+                         info.entry.nr == (narrow ? kDumpable.narrow : kDumpable.wide) &&
+                         info.entry.args[0] == kPrSetDumpable &&
+                         info.entry.args[1] == (injected.dumpable ? 1U : 0U);
+        return injected.begun ? std::optional(false) : std::nullopt;
+    }
+    if (info.op != PTRACE_SYSCALL_INFO_EXIT) return std::nullopt;
+    if (!injected.begun) return false;  // the end of its exec
+    return info.exit.rval == 0 ? std::optional(true) : std::nullopt;
 }
 
-bool put_back(pid_t pid, const Injected& before) {
-    user_regs_struct registers = before.registers;
+bool put_back(pid_t pid, const Injected& injected) {
+    user_regs_struct registers = injected.registers;
     registers.orig_rax = ~0ULL;  // no system call is to be started again
-    return write_text(pid, before.address, before.code) &&
+    return write_text(pid, injected.address, injected.code) &&
            ::ptrace(PTRACE_SETREGS, pid, nullptr, &registers) == 0;
 }
 
