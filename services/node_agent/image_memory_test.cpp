@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Proves that what anybody writes into an image that has run nothing yet is seen, wherever it is.
+// Proves that what anybody writes into an image that has run nothing yet is seen, wherever it is,
+// and does not make its memory appear closed.
 #include "node_agent/image_memory.hpp"
 
 #include <elf.h>
@@ -14,7 +15,9 @@
 #include <cstdio>
 #include <cstring>
 #include <fstream>
+#include <functional>
 
+#include "node_agent/injection.hpp"
 #include "node_agent/open_memory.hpp"
 #include "node_agent/test_machine.hpp"
 #include "support/bypass/bypass_set.hpp"
@@ -140,6 +143,47 @@ TEST(ImageMemory, AnImageIsTheOneItWasTakenOfAlone) {
     const auto memory = ImageMemory::of(one.pid());
     ASSERT_TRUE(memory);
     EXPECT_FALSE(memory->is_unchanged(other.pid(), open_here));
+}
+
+/// What comes of closing an image's memory where `change` rewrites what was put into it.
+std::optional<bool> close_memory(const std::function<void(const NewImage&, unsigned long)>& change
+) {
+    const NewImage image("/usr/bin/true");
+    Injected injected;
+    EXPECT_TRUE(image.stands() && inject_dumpable(image.pid(), false, injected));
+    EXPECT_EQ(::ptrace(PTRACE_SETOPTIONS, image.pid(), nullptr, PTRACE_O_TRACESYSGOOD), 0);
+    change(image, injected.address);
+    std::optional<bool> done = false;
+    for (int status = 0; done && !*done; done = follow_dumpable(image.pid(), injected)) {
+        ::ptrace(PTRACE_SYSCALL, image.pid(), nullptr, nullptr);
+        ::waitpid(image.pid(), &status, 0);
+        if (!WIFSTOPPED(status) || WSTOPSIG(status) != (SIGTRAP | 0x80)) return std::nullopt;
+    }
+    return done;
+}
+
+TEST(Injection, ClosingMemoryIsTheKernelsWordAndNotTheImages) {
+    EXPECT_EQ(close_memory([](const auto&, unsigned long) {}), true);
+    // mov rdi, 4; mov rsi, 0; mov eax, 157; syscall; int3
+    constexpr unsigned long kOption = 2;
+    constexpr unsigned long kValue = 12;
+    constexpr unsigned long kNumber = 21;
+    constexpr unsigned long kCall = 25;
+    constexpr long kNothing = 0x9090'9090'9090'9090;
+    const auto changed = [](unsigned long offset) {
+        return close_memory([offset](const NewImage& image, unsigned long at) {
+            image.put(at + offset, image.word(at + offset) ^ 1);
+        });
+    };
+    for (const unsigned long offset : {kOption, kValue, kNumber})
+        EXPECT_EQ(changed(offset), std::nullopt) << offset;
+    // Straight to the trap at its end.
+    EXPECT_EQ(
+        close_memory([](const NewImage& image, unsigned long at) {
+            image.put(at + kCall, (kNothing & ~0xff0000L) | 0xcc0000L);
+        }),
+        std::nullopt
+    );
 }
 
 TEST(OpenMemory, IsSeenWhereItCanBeWrittenTo) {
