@@ -43,8 +43,8 @@ struct Plan {
     bool operator==(const Plan&) const = default;
 };
 
-/// Limits of a plan; one that exceeds them is refused by whoever makes it (deny, "plan too large").
-inline constexpr std::size_t kMaxArguments = 65'536;
+/// Of arguments and environment, with the addresses of each; a plan of more is refused by whoever
+/// makes it.
 inline constexpr std::size_t kMaxPlanBytes = 2U << 20U;
 
 /// Every field in a fixed order, each with its length before it, so that no two plans share a form.

@@ -45,6 +45,20 @@ bool examine(int file) {
     return false;
 }
 
+template <typename Head, typename Segment>
+std::vector<std::uint64_t> ends_of(int file) {
+    std::vector<std::uint64_t> ends;
+    Head head{};
+    if (!read_at(file, 0, head) || head.e_phentsize != sizeof(Segment)) return ends;
+    for (unsigned i = 0; i < head.e_phnum && i < kMostHeaders; ++i) {
+        Segment segment{};
+        if (!read_at(file, head.e_phoff + std::uint64_t{i} * sizeof segment, segment)) break;
+        if (segment.p_type == PT_LOAD && (segment.p_flags & PF_W) != 0 && segment.p_filesz > 0)
+            ends.push_back(std::uint64_t{segment.p_offset} + segment.p_filesz);
+    }
+    return ends;
+}
+
 }  // namespace
 
 bool is_bare_shared_object(int file) {
@@ -53,6 +67,13 @@ bool is_bare_shared_object(int file) {
     if (std::memcmp(ident, ELFMAG, SELFMAG) != 0) return false;
     if (ident[EI_CLASS] == ELFCLASS64) return examine<Elf64_Ehdr, Elf64_Phdr, Elf64_Dyn>(file);
     return examine<Elf32_Ehdr, Elf32_Phdr, Elf32_Dyn>(file);
+}
+
+std::vector<std::uint64_t> data_ends(int file) {
+    unsigned char ident[EI_NIDENT] = {};
+    if (!read_at(file, 0, ident) || std::memcmp(ident, ELFMAG, SELFMAG) != 0) return {};
+    if (ident[EI_CLASS] == ELFCLASS64) return ends_of<Elf64_Ehdr, Elf64_Phdr>(file);
+    return ends_of<Elf32_Ehdr, Elf32_Phdr>(file);
 }
 
 }  // namespace berth::node

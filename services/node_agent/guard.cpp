@@ -153,18 +153,22 @@ void Guard::deny(
 ) {
     AuditEntry entry = entry_of("exec_denied", pid, plan, verdict, digest);
     entry.approval = approval;
-    entry.exit_code = kRefusedCode;
+    const std::string why = "denied by rule " + policy::show_plain(verdict.rule) + ": " +
+                            policy::show_plain(verdict.reason);
+    const bool speaks = refuse(pid, "berth: " + why + "\n");
+    entry.exit_code = speaks ? static_cast<int>(kRefusedCode) : 128 + SIGKILL;
     audit_.add(entry);
-    refuse(
-        pid,
-        "berth: denied by rule " + policy::show_plain(verdict.rule) + ": " +
-            policy::show_plain(verdict.reason) + "\n"
-    );
+    if (speaks) return;
+    // It could not say so itself.
+    host_.tell_user(why + "; " + policy::show_plain(plan.executable.path) + " was killed\n");
+    if (pid == command_) host_.on_command_ended(why);
 }
 
-void Guard::refuse(pid_t pid, const std::string& text) {
-    if (door_.has(pid)) return door_.answer(pid, kShimDeny, text);
-    tracer_.refuse(pid, text);
+/// False: it was killed and says nothing.
+bool Guard::refuse(pid_t pid, const std::string& text) {
+    if (!door_.has(pid)) return tracer_.refuse(pid, text);
+    door_.answer(pid, kShimDeny, text);
+    return true;
 }
 
 void Guard::limit_held(policy::Verdict& verdict) const {

@@ -16,6 +16,7 @@
 #include "node_agent/guard_policy.hpp"
 #include "node_agent/guarding.hpp"
 #include "node_agent/image.hpp"
+#include "node_agent/image_memory.hpp"
 #include "node_agent/run_files.hpp"
 #include "node_agent/run_socket.hpp"
 #include "node_agent/shim_door.hpp"
@@ -73,6 +74,7 @@ private:
         std::vector<std::string> environment;
         bool shim = false;  ///< it asked by a shim, which waits for the answer
         std::optional<Decision> decision;
+        std::optional<ImageMemory> memory;  ///< of what is held
         bool closed = false;   ///< stands still; before that nothing is asked or decided
         bool decided = false;  ///< its decision's file is there
         bool claiming = false;
@@ -93,7 +95,8 @@ private:
     bool may_sleep() override;
 
     void abandon(pid_t pid);
-    void refuse(pid_t pid, const std::string& text);
+    bool refuse(pid_t pid, const std::string& text);
+    void close(const std::string& id);
     void judge_stopped(pid_t pid, const std::string& before);
     static bool barred(const Image& image);
     policy::Verdict judge(const Image& image);

@@ -43,7 +43,7 @@ void Guard::say(Word word, std::vector<std::string> texts) {
     turn_due_ = true;
 }
 
-/// Its memory is closed before anything that takes time: on_held() goes on.
+/// Its memory is closed before anything that takes time.
 void Guard::hold(Waiting waiting, const policy::Verdict& verdict) {
     Held& held = waiting.held;
     held.id = make_ulid(Clock::system().now(), Random::system());
@@ -52,12 +52,26 @@ void Guard::hold(Waiting waiting, const policy::Verdict& verdict) {
     held.policy_version = policy_.version();
     held.digest = policy::digest(held.plan);
     const std::string id = held.id;
-    const pid_t pid = waiting.pid;
     const bool closed = waiting.closed;
     waiting_.emplace(id, std::move(waiting));
     if (!look_at_) look_at_ = std::chrono::steady_clock::now() + kSignalLook;
     if (closed) return unasked_.push_back(id);
-    tracer_.hold(pid);
+    close(id);
+}
+
+/// on_held() goes on. What cannot be closed, or not be told from what it was, is not asked about.
+void Guard::close(const std::string& id) {
+    Waiting& waiting = waiting_.at(id);
+    waiting.memory = ImageMemory::of(waiting.pid);
+    if (waiting.memory && tracer_.hold(waiting.pid)) return;
+    const bool filtered = tracer_.is_filtered(waiting.pid);
+    reject(
+        id,
+        waiting.held.verdict.rule,
+        filtered ? "nobody can be asked about it: it stands under a system call filter that its "
+                   "run did not begin with"
+                 : "nobody can be asked about it: its memory cannot be guarded"
+    );
 }
 
 /// One in a turn of the loop: files are read for a while, and nothing else is done meanwhile.
@@ -189,7 +203,16 @@ bool Guard::still_same(const Waiting& waiting, std::string& why) {
         return false;
     }
     why = "content changed";
-    return policy::digest(image.plan) == waiting.held.digest;
+    if (policy::digest(image.plan) != waiting.held.digest) return false;
+    if (waiting.shim) return true;
+    const auto open = [this](const std::string& path) { return images_->open_file(path); };
+    if (!waiting.memory || !waiting.memory->is_unchanged(waiting.pid, open)) {
+        why = "content changed: its memory was written to while it was held";
+        return false;
+    }
+    if (!tracer_.has_memory_open()) return true;
+    why = "content changed: a process of this run has a /proc/PID/mem open for writing";
+    return false;
 }
 
 /// The exec of an edited command has come: judged by what a person approved, not by the policy.
@@ -205,7 +228,7 @@ bool Guard::take_edited(pid_t pid, Image& image) {
     }
     image.plan.replaces = waiting.held.digest;
     waiting.held.plan = std::move(image.plan);
-    tracer_.hold(pid);  // on_held() goes on
+    close(id);
     return true;
 }
 

@@ -2,8 +2,13 @@
 // A hostile program for tests: each mode tries one way around a guard. Static, so that it runs in
 // any sandbox.
 #include <fcntl.h>
+#include <linux/filter.h>
+#include <linux/seccomp.h>
+#include <poll.h>
 #include <spawn.h>
 #include <sys/auxv.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/ptrace.h>
 #include <sys/syscall.h>
@@ -14,6 +19,7 @@
 #include <algorithm>
 #include <cerrno>
 #include <csignal>
+#include <cstddef>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
@@ -121,6 +127,105 @@ int watch_closing(const char* path) {
     return wait_for(child);
 }
 
+struct Call {
+    unsigned number;
+    unsigned first;  ///< argument
+};
+constexpr Call kClosing{SYS_prctl, PR_SET_DUMPABLE};
+constexpr Call kComplaining{SYS_write, 2};
+constexpr Call kRefused{SYS_exit_group, 126};
+
+/// Says `answer` to these system calls. A listener's descriptor, or 0; -1: failed.
+int install_filter(const std::vector<Call>& calls, std::uint32_t answer) {
+    std::vector<sock_filter> code;
+    for (const Call& call : calls) {
+        code.push_back(BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(seccomp_data, nr)));
+        code.push_back(BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, call.number, 0, 3));
+        code.push_back(BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(seccomp_data, args)));
+        code.push_back(BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, call.first, 0, 1));
+        code.push_back(BPF_STMT(BPF_RET | BPF_K, answer));
+    }
+    code.push_back(BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW));
+    const sock_fprog filter{static_cast<unsigned short>(code.size()), code.data()};
+    const unsigned flags = answer == SECCOMP_RET_USER_NOTIF ? SECCOMP_FILTER_FLAG_NEW_LISTENER : 0U;
+    return static_cast<int>(::syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, flags, &filter));
+}
+
+/// Executes `path` under a filter of its own, which decides what is done with what is put into it:
+/// "faked" says that its memory was closed, "mute" that it wrote and ended.
+int start_filtered(const std::string& how, const char* path) {
+    const pid_t child = ::fork();
+    if (child != 0) return wait_for(child);
+    const bool mute = how == "mute";
+    const std::vector<Call> calls =
+        mute ? std::vector<Call>{kComplaining, kRefused} : std::vector<Call>{kClosing};
+    if (install_filter(calls, SECCOMP_RET_ERRNO) == 0)
+        ::execl(path, path, mute ? nullptr : "fine", nullptr);
+    ::_exit(1);
+}
+
+/// As above, and while the call that is to close its memory waits for an answer, opens it.
+int start_notified(const char* path) {
+    auto* listener = static_cast<volatile int*>(
+        ::mmap(nullptr, 4'096, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0)
+    );
+    *listener = -2;
+    const auto child = static_cast<pid_t>(::syscall(SYS_clone, CLONE_FILES | SIGCHLD, 0, 0, 0, 0));
+    if (child == 0) {
+        *listener = install_filter({kClosing}, SECCOMP_RET_USER_NOTIF);
+        ::execl(path, path, nullptr);
+        ::_exit(1);
+    }
+    while (*listener == -2) ::usleep(1'000);
+    pollfd called{*listener, POLLIN, 0};
+    ::poll(&called, 1, -1);
+    if ((called.revents & POLLIN) != 0) {
+        char memory[64];
+        std::snprintf(memory, sizeof memory, "/proc/%d/mem", child);
+        std::printf("%s\n", ::open(memory, O_RDWR | O_CLOEXEC) >= 0 ? "uid=open" : "closed");
+        ::kill(child, SIGKILL);
+    }
+    return wait_for(child);
+}
+
+/// Opens the memory of a child that executes `path`, which is a copy of this program, before it is
+/// closed, rewrites it, and keeps nothing open. "overtaken": it did.
+int overtake(const char* path) {
+    const std::string code = intruder();
+    const auto at = static_cast<off_t>(::getauxval(AT_ENTRY));
+    for (int round = 0; round < 400; ++round) {
+        const pid_t child = ::fork();
+        if (child == 0) {
+            ::execl(path, path, nullptr);
+            ::_exit(1);
+        }
+        char memory[64];
+        std::snprintf(memory, sizeof memory, "/proc/%d/mem", child);
+        int opened = -1;
+        for (int next = 0; (next = ::open(memory, O_RDWR | O_CLOEXEC)) >= 0; opened = next)
+            ::close(opened);
+        // What this process was before its exec has no memory any more.
+        const bool wrote = ::pwrite(opened, code.data(), code.size(), at) > 0;
+        ::close(opened);
+        if (wrote) {
+            std::printf("overtaken\n");
+            return wait_for(child);
+        }
+        ::kill(child, SIGKILL);
+        wait_for(child);
+    }
+    std::printf("too late\n");
+    return 0;
+}
+
+/// Has memory open, and hides that as well as it can.
+int keep_memory() {
+    (void)::open("/proc/self/mem", O_RDWR);
+    ::prctl(PR_SET_DUMPABLE, 0);
+    std::printf("kept\n");
+    for (;;) ::pause();
+}
+
 /// A loop of fork and exec, to be measured and to be frozen.
 int many(int count) {
     char path[] = "/bin/true";
@@ -169,6 +274,10 @@ int main(int argc, char** argv) {
     if (mode == "attack") return attack(std::atoi(word));
     if (mode == "rewrite") return rewrite(word);
     if (mode == "closing") return watch_closing(word);
+    if (mode == "faked" || mode == "mute") return start_filtered(mode, word);
+    if (mode == "notified") return start_notified(word);
+    if (mode == "overtake") return overtake(word);
+    if (mode == "keep") return keep_memory();
     if (mode == "many") return many(std::atoi(word));
     if (mode == "latency" && argc > 3) return latency(std::atoi(word), argv[3]);
     if (mode == "self") {

@@ -57,32 +57,6 @@ Outcome try_form(const Form& form, const std::string& level, int number) {
     return outcome;
 }
 
-Decision yes(const Held& held) {
-    Decision decision;
-    decision.held = held.id;
-    decision.approval = "ap_1";
-    decision.digest = held.digest;
-    decision.approve = true;
-    return decision;
-}
-
-void claim(
-    GuardedMachine& machine,
-    const std::string& run,
-    Reader& reader,
-    const Held& held,
-    const std::string& go = "go",
-    const std::string& reason = ""
-) {
-    machine.decide(run, reader, yes(held));
-    const std::string word = pack({held.id, go, reason});
-    // The claim is the supervisor's to ask first; a word for one that does not claim is dropped.
-    ASSERT_TRUE(eventually([&] {
-        reader.send({Word::kClaimed, 0, 0, 0, 0, word});
-        return !fs::exists(machine.folder(run) / "held" / held.id);
-    }));
-}
-
 TEST(Guard, TheBypassSetMissesNothingAtEnforce) {
     {
         Machine machine;

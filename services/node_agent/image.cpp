@@ -141,7 +141,7 @@ bool Images::read_stack(pid_t pid, Image& image) {
         if (stack.size() < size)
             return parse_stack(stack, regs.rsp, regs.cs == kCodeSegment32, image);
         if (size == kMostStackBytes) {
-            refuse(image, "image", "plan too large");
+            refuse(image, "image", "its arguments and environment are more than 2 MiB");
             return true;
         }
     }
@@ -173,7 +173,7 @@ bool Images::parse_stack(std::string_view stack, std::uint64_t base, bool narrow
         return std::string(rest.substr(0, end));
     };
     const std::uint64_t count = word();
-    if (count > policy::kMaxArguments) return false;
+    if (count > stack.size() / width) return false;
     image.plan.argv.reserve(count);
     for (std::uint64_t i = 0; good && i < count; ++i) image.plan.argv.push_back(text(word()));
     if (good && word() != 0) return false;
@@ -379,7 +379,6 @@ Result<std::string> Images::hash_file(const Fd& file, const policy::File& expect
     return text;
 }
 
-/// For reading, by a path inside the run's root.
 Fd Images::open_file(const std::string& path) const {
     const Fd found = open_inside(::getpid(), path, "/");
     if (!found) return {};

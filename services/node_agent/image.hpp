@@ -47,6 +47,8 @@ public:
     /// Fills in the SHA-256 of executable and script of a plan that read() or read_shim() made.
     /// Error "changed": a file is no longer what it was, "too_large".
     Result<void> hash(pid_t pid, policy::Plan& plan, bool shim = false);
+    /// For reading, by a path inside the run's root.
+    Fd open_file(const std::string& path) const;
     /// What later images differ from: read() fills Plan::env from here on.
     void set_baseline(const std::vector<std::string>& environment);
 
@@ -76,7 +78,6 @@ private:
     static Identity identity_of(const struct ::stat& info);
     bool is_fixed(const struct ::stat& info) const;
     bool is_loader(pid_t pid, const struct ::stat& info);
-    Fd open_file(const std::string& path) const;
     Fd open_inside(pid_t pid, const std::string& path, const std::string& cwd) const;
     Result<std::string> hash_file(const Fd& file, const policy::File& expected);
 

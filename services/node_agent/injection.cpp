@@ -17,7 +17,6 @@
 namespace berth::node {
 namespace {
 
-constexpr unsigned long kBelowStack = 8'192;  // the kernel maps 128 KiB below a new image's stack
 constexpr std::size_t kMostText = 4'000;
 constexpr unsigned kPrSetDumpable = 4;
 
@@ -98,6 +97,17 @@ bool get_registers(pid_t pid, user_regs_struct& registers) {
     return ::ptrace(PTRACE_GETREGS, pid, nullptr, &registers) == 0;
 }
 
+/// Room for `size` bytes on the stack of an image that needs it no more: over its arguments, or
+/// below where these are fewer. The kernel maps 128 KiB below a new image's stack, less eight bytes
+/// for each argument. 0: nowhere.
+unsigned long room_on_stack(pid_t pid, unsigned long stack, std::size_t size) {
+    constexpr unsigned long kApart = 1'024;
+    std::string there(size, '\0');
+    if (read_data(pid, stack, there)) return stack;
+    const unsigned long below = (stack - size - kApart) & ~15UL;
+    return read_data(pid, below, there) ? below : 0;
+}
+
 /// A reader that is gone must not decide the exit code.
 void block_sigpipe(pid_t pid) {
     std::uint64_t mask = 0;
@@ -111,9 +121,9 @@ void block_sigpipe(pid_t pid) {
 bool inject_refusal(pid_t pid, std::string_view reason) {
     user_regs_struct registers{};
     if (!get_registers(pid, registers)) return false;
-    std::string text = clipped(reason, kMostText);
-    const unsigned long at = registers.rsp - kBelowStack;
-    if (!write_data(pid, at, text)) text.clear();
+    const std::string text = clipped(reason, kMostText);
+    const unsigned long at = room_on_stack(pid, registers.rsp, text.size());
+    if (at == 0 || !write_data(pid, at, text)) return false;
     block_sigpipe(pid);
     Code program(registers.cs == kCodeSegment32);
     program.call(kDumpable, {kPrSetDumpable, 0})
@@ -139,25 +149,38 @@ bool hold_to_refusal(pid_t pid) {
     return ::ptrace(PTRACE_SETREGS, pid, nullptr, &registers) == 0;
 }
 
-bool inject_dumpable(pid_t pid, bool dumpable, Injected& before) {
-    if (!get_registers(pid, before.registers)) return false;
-    Code program(before.registers.cs == kCodeSegment32);
+bool inject_dumpable(pid_t pid, bool dumpable, Injected& injected) {
+    injected.dumpable = dumpable;
+    injected.begun = false;
+    if (!get_registers(pid, injected.registers)) return false;
+    Code program(injected.registers.cs == kCodeSegment32);
     program.call(kDumpable, {kPrSetDumpable, dumpable ? 1UL : 0UL}).trap();
-    before.address = before.registers.rip;
-    before.code.assign(program.bytes().size(), '\0');
-    return read_data(pid, before.address, before.code) &&
-           write_text(pid, before.address, program.bytes());
+    injected.address = injected.registers.rip;
+    injected.code.assign(program.bytes().size(), '\0');
+    return read_data(pid, injected.address, injected.code) &&
+           write_text(pid, injected.address, program.bytes());
 }
 
-bool is_injected_stop(pid_t pid, const Injected& before) {
-    user_regs_struct registers{};
-    return get_registers(pid, registers) && registers.rip == before.address + before.code.size();
+std::optional<bool> follow_dumpable(pid_t pid, Injected& injected) {
+    __ptrace_syscall_info info{};
+    if (::ptrace(PTRACE_GET_SYSCALL_INFO, pid, sizeof info, &info) <= 0) return std::nullopt;
+    if (info.op == PTRACE_SYSCALL_INFO_ENTRY) {
+        const bool narrow = info.arch == AUDIT_ARCH_I386;
+        injected.begun = !injected.begun &&
+                         info.entry.nr == (narrow ? kDumpable.narrow : kDumpable.wide) &&
+                         info.entry.args[0] == kPrSetDumpable &&
+                         info.entry.args[1] == (injected.dumpable ? 1U : 0U);
+        return injected.begun ? std::optional(false) : std::nullopt;
+    }
+    if (info.op != PTRACE_SYSCALL_INFO_EXIT) return std::nullopt;
+    if (!injected.begun) return false;  // the end of its exec
+    return info.exit.rval == 0 ? std::optional(true) : std::nullopt;
 }
 
-bool put_back(pid_t pid, const Injected& before) {
-    user_regs_struct registers = before.registers;
+bool put_back(pid_t pid, const Injected& injected) {
+    user_regs_struct registers = injected.registers;
     registers.orig_rax = ~0ULL;  // no system call is to be started again
-    return write_text(pid, before.address, before.code) &&
+    return write_text(pid, injected.address, injected.code) &&
            ::ptrace(PTRACE_SETREGS, pid, nullptr, &registers) == 0;
 }
 
@@ -171,7 +194,7 @@ bool inject_exec(
     if (!get_registers(pid, registers)) return false;
     const bool narrow = registers.cs == kCodeSegment32;
     const std::size_t width = narrow ? 4 : 8;
-    // The strings, then the two lists of their addresses; below the stack that the image has.
+    // The strings, then the two lists of their addresses.
     std::string strings;
     std::vector<std::size_t> offsets;
     const auto put = [&](const std::string& text) {
@@ -184,9 +207,8 @@ bool inject_exec(
     strings.resize((strings.size() + 15) / 16 * 16);
     const std::size_t lists = (argv.size() + environment.size() + 2) * width;
     const std::size_t total = strings.size() + lists;
-    constexpr std::size_t kMostOnStack = 100U << 10U;
-    if (total > kMostOnStack) return false;
-    const unsigned long base = (registers.rsp - total - 1'024) & ~15UL;
+    const unsigned long base = room_on_stack(pid, registers.rsp, total);
+    if (base == 0) return false;
     std::string bytes = strings;
     const auto list = [&](std::size_t first, std::size_t count) {
         for (std::size_t i = 0; i < count; ++i) {

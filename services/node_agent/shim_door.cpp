@@ -18,6 +18,10 @@
 #include "node_agent/shim_protocol.hpp"
 
 namespace berth::node {
+namespace {
+constexpr const char* kNoQuestion =
+    "berth: denied: the shim did not say which program it is to become\n";
+}  // namespace
 
 std::optional<std::string> parse_shim_question(std::string_view datagram) {
     ShimHead head{};
@@ -116,6 +120,7 @@ void ShimDoor::read(pid_t pid) {
         found->second.asked = true;
         return events_.on_question(pid, *path);
     }
+    if (got > 0 && !asked) return answer(pid, kShimDeny, kNoQuestion);
     shims_.erase(found);
     if (asked) events_.on_hung_up(pid);
 }

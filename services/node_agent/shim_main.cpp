@@ -54,6 +54,16 @@ void say(const char* text) { say(text, length(text)); }
 
 char g_path[kShimMostPath];
 
+/// Begins g_path with the folder that this process is in, and a slash; the size, or 0 where it has
+/// no path. What is asked about must not depend on where somebody stands.
+std::size_t put_folder() {
+    const long size = call(SYS_getcwd, of(g_path), sizeof g_path);  // with its NUL
+    if (size <= 1 || g_path[0] != '/') return 0;
+    const auto end = static_cast<std::size_t>(size) - 1;
+    if (end > 1) g_path[end] = '/';
+    return end > 1 ? end + 1 : 1;
+}
+
 /// The tool as PATH finds it without us, into g_path behind the head's place; its size, or 0.
 std::size_t find_tool(const char* tool, const char* path) {
     const std::size_t name = length(tool);
@@ -61,12 +71,14 @@ std::size_t find_tool(const char* tool, const char* path) {
         std::size_t size = 0;
         while (path[size] != '\0' && path[size] != ':') ++size;
         const bool ours = equal(path, size, kShimTools);
-        if (size > 0 && !ours && size + name + 2 <= sizeof g_path) {
-            for (std::size_t i = 0; i < size; ++i) g_path[i] = path[i];
-            g_path[size] = '/';
-            for (std::size_t i = 0; i <= name; ++i) g_path[size + 1 + i] = tool[i];
+        const bool whole = path[0] == '/';
+        std::size_t at = whole || ours ? 0 : put_folder();
+        if (!ours && (whole || at > 0) && at + size + name + 2 <= sizeof g_path) {
+            for (std::size_t i = 0; i < size; ++i) g_path[at++] = path[i];
+            if (size > 0) g_path[at++] = '/';
+            for (std::size_t i = 0; i <= name; ++i) g_path[at + i] = tool[i];
             constexpr long kExecutable = 1;
-            if (call(SYS_access, of(g_path), kExecutable) == 0) return size + 1 + name;
+            if (call(SYS_access, of(g_path), kExecutable) == 0) return at + name;
         }
         if (path[size] == '\0') return 0;
         path += size + 1;

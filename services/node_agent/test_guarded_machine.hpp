@@ -117,4 +117,31 @@ private:
     std::uint64_t version_ = 0;
 };
 
+inline Decision yes(const Held& held) {
+    Decision decision;
+    decision.held = held.id;
+    decision.approval = "ap_1";
+    decision.digest = held.digest;
+    decision.approve = true;
+    return decision;
+}
+
+/// A yes, and warden's answer to the claim that comes of it.
+inline void claim(
+    GuardedMachine& machine,
+    const std::string& run,
+    Reader& reader,
+    const Held& held,
+    const std::string& go = "go",
+    const std::string& reason = ""
+) {
+    machine.decide(run, reader, yes(held));
+    const std::string word = pack({held.id, go, reason});
+    // The claim is the supervisor's to ask first; a word for one that does not claim is dropped.
+    ASSERT_TRUE(eventually([&] {
+        reader.send({Word::kClaimed, 0, 0, 0, 0, word});
+        return !fs::exists(machine.folder(run) / "held" / held.id);
+    }));
+}
+
 }  // namespace berth::node::testing

@@ -13,6 +13,7 @@
 #include <utility>
 
 #include "core/fd.hpp"
+#include "node_agent/open_memory.hpp"
 
 namespace berth::node {
 namespace {
@@ -45,6 +46,26 @@ std::uint64_t number_of(const std::string& status, const char* name, int base) {
 std::uint64_t mask_of(const std::string& status, const char* name) {
     return number_of(status, name, 16);
 }
+
+/// How many filters of system calls it stands under; nullopt where the kernel does not say.
+std::optional<std::uint64_t> filters_of(pid_t pid) {
+    constexpr const char* kName = "\nSeccomp_filters:";
+    const auto status = status_of(pid);
+    if (!status || status->find(kName) == std::string::npos) return std::nullopt;
+    return number_of(*status, kName, 10);
+}
+
+/// Not sent by anybody: what its own instructions did.
+bool is_fault(pid_t pid, int signal) {
+    constexpr std::uint64_t kFaults =
+        bit(SIGSEGV) | bit(SIGBUS) | bit(SIGILL) | bit(SIGFPE) | bit(SIGTRAP);
+    siginfo_t info{};
+    return (kFaults & bit(signal)) != 0 && ::ptrace(PTRACE_GETSIGINFO, pid, nullptr, &info) == 0 &&
+           info.si_code > 0;
+}
+
+/// On to its next stop at a system call.
+void step(pid_t pid) { (void)::ptrace(PTRACE_SYSCALL, pid, nullptr, 0); }
 
 /// One that was killed before its parent told of it is never heard of again.
 bool is_there(pid_t pid) { return ::kill(pid, 0) == 0 || errno != ESRCH; }
@@ -90,10 +111,6 @@ void Tracer::on_stop(pid_t pid, int status) {
     const int event = status >> 16;
     if (event != 0) return on_event(pid, tracee, event, signal);
     if (signal == kSystemCall) return on_system_call(pid, tracee);
-    if (tracee.state == State::kClosing || tracee.state == State::kOpening) {
-        if (signal == SIGTRAP && is_injected_stop(pid, tracee.injected))
-            return on_injected(pid, tracee);
-    }
     on_signal(pid, tracee, signal);
 }
 
@@ -108,10 +125,8 @@ void Tracer::on_event(pid_t pid, Tracee& tracee, int event, int signal) {
         case PTRACE_EVENT_STOP:
             if (stops_a_job(signal)) return listen(pid, tracee);
             // SIGCONT stops it in our instructions: they go on.
-            if (tracee.state == State::kClosing || tracee.state == State::kOpening) {
-                (void)::ptrace(PTRACE_CONT, pid, nullptr, 0);
-                return;
-            }
+            if (tracee.state == State::kClosing || tracee.state == State::kOpening)
+                return step(pid);
             [[fallthrough]];
         default: return resume(pid, tracee, 0);
     }
@@ -139,6 +154,7 @@ void Tracer::on_exec(pid_t pid, Tracee& tracee) {
     if (::ptrace(PTRACE_GETEVENTMSG, pid, nullptr, &former) == 0 &&
         static_cast<pid_t>(former) != pid)
         tracees_.erase(static_cast<pid_t>(former));
+    if (!std::exchange(begun_, true)) filters_ = filters_of(pid);
     tracee.state = State::kAtExec;
     tracee.executed = true;
     tracee.listening = false;
@@ -148,16 +164,19 @@ void Tracer::on_exec(pid_t pid, Tracee& tracee) {
 
 /// Of a refused image alone: whoever rewrites its memory while it speaks gets nothing done by it.
 void Tracer::on_system_call(pid_t pid, Tracee& tracee) {
+    if (tracee.state == State::kClosing || tracee.state == State::kOpening)
+        return on_injected_call(pid, tracee);
     if (tracee.refused && !hold_to_refusal(pid)) return kill(pid);
     resume(pid, tracee, 0);
 }
 
 void Tracer::on_signal(pid_t pid, Tracee& tracee, int signal) {
     if (tracee.state == State::kClosing || tracee.state == State::kOpening) {
+        // Our instructions do no such thing: they were rewritten.
+        if (is_fault(pid, signal)) return kill(pid);
         // It must not be delivered to our instructions, nor be lost.
         tracee.late_signal = signal;
-        (void)::ptrace(PTRACE_CONT, pid, nullptr, 0);
-        return;
+        return step(pid);
     }
     resume(pid, tracee, signal);
 }
@@ -224,22 +243,40 @@ void Tracer::go(pid_t pid) {
     open(pid, found->second);
 }
 
-void Tracer::refuse(pid_t pid, const std::string& text) {
-    const auto found = tracees_.find(pid);
-    if (found == tracees_.end()) return;
-    Tracee& tracee = found->second;
-    if (!inject_refusal(pid, text)) return kill(pid);
-    tracee.refused = true;
-    resume(pid, tracee, std::exchange(tracee.late_signal, 0));
+bool Tracer::is_filtered(pid_t pid) const {
+    const auto filters = filters_of(pid);
+    return !filters || !filters_ || *filters > *filters_;
 }
 
-void Tracer::hold(pid_t pid) {
+bool Tracer::has_memory_open() const {
+    return std::any_of(tracees_.begin(), tracees_.end(), [](const auto& one) {
+        const State state = one.second.state;
+        const bool held = state == State::kClosing || state == State::kHeld;
+        return !held && node::has_memory_open(one.first);
+    });
+}
+
+bool Tracer::refuse(pid_t pid, const std::string& text) {
     const auto found = tracees_.find(pid);
-    if (found == tracees_.end() || found->second.state != State::kAtExec) return;
+    if (found == tracees_.end()) return true;
     Tracee& tracee = found->second;
-    if (!inject_dumpable(pid, false, tracee.injected)) return kill(pid);
+    if (is_filtered(pid) || !inject_refusal(pid, text)) {
+        kill(pid);
+        return false;
+    }
+    tracee.refused = true;
+    resume(pid, tracee, std::exchange(tracee.late_signal, 0));
+    return true;
+}
+
+bool Tracer::hold(pid_t pid) {
+    const auto found = tracees_.find(pid);
+    if (found == tracees_.end() || found->second.state != State::kAtExec) return true;
+    Tracee& tracee = found->second;
+    if (is_filtered(pid) || !inject_dumpable(pid, false, tracee.injected)) return false;
     tracee.state = State::kClosing;
-    (void)::ptrace(PTRACE_CONT, pid, nullptr, 0);
+    step(pid);
+    return true;
 }
 
 bool Tracer::replace(
@@ -261,10 +298,15 @@ void Tracer::open(pid_t pid, Tracee& tracee) {
     if (tracee.state != State::kHeld) return;
     if (!inject_dumpable(pid, true, tracee.injected)) return kill(pid);
     tracee.state = State::kOpening;
-    (void)::ptrace(PTRACE_CONT, pid, nullptr, 0);
+    step(pid);
 }
 
-void Tracer::on_injected(pid_t pid, Tracee& tracee) {
+/// The kernel's word on what the image did, whatever is in its memory: it was told to make one call
+/// and makes no other.
+void Tracer::on_injected_call(pid_t pid, Tracee& tracee) {
+    const auto done = follow_dumpable(pid, tracee.injected);
+    if (!done) return kill(pid);
+    if (!*done) return step(pid);
     if (!put_back(pid, tracee.injected)) return kill(pid);
     if (tracee.state == State::kOpening)
         return resume(pid, tracee, std::exchange(tracee.late_signal, 0));

@@ -7,6 +7,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 #include <unordered_map>
 #include <vector>
@@ -46,11 +47,18 @@ public:
 
     /// Answers to on_exec(); a process that is gone meanwhile is no matter.
     void go(pid_t pid);
-    /// It says `text` on its stderr, exits with kRefusedCode, and does nothing else.
-    void refuse(pid_t pid, const std::string& text);
+    /// It says `text` on its stderr, exits with kRefusedCode, and does nothing else. False: nothing
+    /// can be put into it, it was killed and says nothing.
+    bool refuse(pid_t pid, const std::string& text);
     /// It stays stopped, its memory closed to others of its uid: on_held() says when. Then go(),
-    /// refuse() or replace().
-    void hold(pid_t pid);
+    /// refuse() or replace(). False: impossible; it stands still and is to be refused.
+    bool hold(pid_t pid);
+    /// It stands under more filters of system calls than the tree began with, which would decide
+    /// what becomes of anything that is put into it; or the kernel does not say (before Linux 5.9).
+    bool is_filtered(pid_t pid) const;
+    /// Whether anybody of the tree can write to the memory of another process, or of its own, by a
+    /// file that is open: see open_memory.hpp. What is held does nothing and is not looked at.
+    bool has_memory_open() const;
     /// It executes this instead, and comes to on_exec() again; false: impossible, it stands still.
     bool replace(
         pid_t pid,
@@ -110,7 +118,7 @@ private:
     void on_exec(pid_t pid, Tracee& tracee);
     void on_signal(pid_t pid, Tracee& tracee, int signal);
     void on_system_call(pid_t pid, Tracee& tracee);
-    void on_injected(pid_t pid, Tracee& tracee);
+    void on_injected_call(pid_t pid, Tracee& tracee);
     void remember_child(pid_t parent);
     void inherit(pid_t child, pid_t parent);
     void resume(pid_t pid, Tracee& tracee, int signal);
@@ -122,6 +130,9 @@ private:
     std::unordered_map<pid_t, Tracee> tracees_;
     bool frozen_ = false;
     std::uint64_t families_ = 0;
+    bool begun_ = false;  ///< the first exec was seen
+    std::optional<std::uint64_t>
+        filters_;  ///< of the first image; nullopt: the kernel does not say
 };
 
 }  // namespace berth::node

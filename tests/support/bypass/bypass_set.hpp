@@ -82,6 +82,8 @@ inline constexpr Form kForms[] = {
     {"script, changed shebang",
      "printf '#!/usr/bin/id\\n' > probe.sh; chmod +x probe.sh; ./probe.sh"},
     {"denied, and rewritten meanwhile", "cp probe victim; ./probe rewrite ./victim"},
+    {"denied under a filter of its own", "./probe mute /usr/bin/id"},
+    {"asked under a filter of its own", "cp probe deploy; ./probe notified ./deploy"},
     {"background", "id & wait"},
     {"orphan", "(setsid sh -c 'sleep 0.1; id' & ); sleep 0.4"},
     {"mounts of its own",
