@@ -26,6 +26,38 @@ bool detail::is_of_many(std::string_view name) {
     return name.starts_with("busybox") || name.starts_with("toybox") || name == "coreutils";
 }
 
+/// Busybox and its like are what their first argument says, or the one after their own name.
+void detail::find_applet(
+    std::string_view executable,
+    const std::vector<std::string>& argv,
+    std::string_view& applet,
+    std::size_t& first
+) {
+    const std::string_view program = basename(executable);
+    if (!is_of_many(program)) return;
+    constexpr std::string_view kOption = "--coreutils-prog=";
+    constexpr std::string_view kShebang = "--coreutils-prog-shebang=";
+    // Whatever it calls itself; behind the second form comes the script's own name.
+    const std::string_view told =
+        program == "coreutils" && argv.size() > 1 ? std::string_view(argv[1]) : std::string_view();
+    for (const auto option : {kOption, kShebang}) {
+        if (!told.starts_with(option)) continue;
+        applet = told.substr(option.size());
+        first = option == kShebang ? 3 : 2;
+        return;
+    }
+    for (std::size_t at = 0; at < argv.size(); ++at) {
+        std::string_view name = basename(argv[at]);
+        // A login shell's name begins with a dash; an option's is nobody's.
+        if (at == 0 && name.starts_with('-')) name.remove_prefix(1);
+        if (name.starts_with('-')) return;
+        if (is_of_many(name)) continue;
+        applet = name;
+        first = at + 1;
+        return;
+    }
+}
+
 std::string_view unusual(const Plan& plan) {
     constexpr std::string_view kDeleted = " (deleted)";
     const std::string_view path = plan.executable.path;

@@ -178,6 +178,15 @@ TEST(PolicyTest, AProgramOfManyToolsIsTheToolItIsToldToBe) {
     EXPECT_EQ(rule({"rm", "-r", "x"}, "/bin/busybox"), "no-rm");
     EXPECT_EQ(rule({"rm", "x"}, "/bin/busybox"), "default");
     EXPECT_EQ(rule({"busybox", "--list"}, "/bin/busybox"), "default");
+    // These start their other tools without an exec.
+    EXPECT_EQ(rule({"busybox", "xargs", "-r", "id"}, "/bin/busybox"), "no-id");
+    EXPECT_EQ(rule({"find", ".", "-exec", "/bin/id", ";"}, "/bin/busybox"), "no-id");
+    EXPECT_EQ(rule({"busybox", "xargs", "rm", "-r"}, "/bin/busybox"), "no-rm");
+    EXPECT_EQ(rule({"busybox", "echo", "id"}, "/bin/busybox"), "default");
+    EXPECT_EQ(rule({"busybox", "nice", "id"}, "/bin/busybox"), "no-id");
+    EXPECT_EQ(rule({"find", ".", "-name", "id"}, "/bin/busybox"), "default");
+    EXPECT_EQ(rule({"less", "id"}, "/bin/busybox"), "default");
+    EXPECT_EQ(rule({"xargs", "id"}, "/usr/bin/xargs"), "default") << "which executes it";
     EXPECT_EQ(rule({"id"}, "/usr/bin/git"), "default")
         << "others are not what they call themselves";
     const auto strict = must(
