@@ -245,6 +245,45 @@ TEST(KnownTest, TheScriptIsTheFirstWordBehindTheOptions) {
     EXPECT_EQ(at({"git", "x"}), 0U);
 }
 
+TEST(KnownTest, VariablesThatLoadCodeAreDangerous) {
+    for (const char* name :
+         {"ANSIBLE_LIBRARY",
+          "AWKPATH",
+          "BASH_FUNC_ls%%",
+          "CARGO_BUILD_RUSTC_WRAPPER",
+          "CLASSPATH",
+          "ERL_FLAGS",
+          "ERL_LIBS",
+          "GEM_HOME",
+          "GEM_PATH",
+          "GOFLAGS",
+          "GTK_MODULES",
+          "HGRCPATH",
+          "JULIA_LOAD_PATH",
+          "LD_PRELOAD",
+          "MAVEN_OPTS",
+          "PYTEST_PLUGINS",
+          "PYTHONPYCACHEPREFIX",
+          "RUBYPATH",
+          "TF_CLI_ARGS_apply",
+          "VIMINIT",
+          "npm_config_node_options",
+          "npm_config_script_shell"})
+        EXPECT_TRUE(is_dangerous_variable(name)) << name;
+    // What tools set for their children in the ordinary course.
+    for (const char* name :
+         {"CARGO_TARGET_DIR",
+          "CLASSPATHS",
+          "EDITOR",
+          "GIT_DIR",
+          "GIT_EDITOR",
+          "HOME",
+          "MAKEFLAGS",
+          "PATH",
+          "npm_config_userconfig"})
+        EXPECT_FALSE(is_dangerous_variable(name)) << name;
+}
+
 TEST(KnownTest, AnInterpreterThatReadsItsCodeIsKnown) {
     const auto reads = [](std::vector<std::string> argv, const std::string& executable = "") {
         return reads_its_code(plan_of(std::move(argv), executable));
