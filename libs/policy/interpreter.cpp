@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <iterator>
 
+#include "policy/glob.hpp"
 #include "policy/policy.hpp"
 #include "policy/rule.hpp"
 
