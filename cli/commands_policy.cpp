@@ -33,13 +33,17 @@ std::vector<Command> policy_group() {
          "Where a file is taken, @current is the policy in force and @3 its version 3. test and\n"
          "explain judge as a machine would; --exec is the program's path there, found on this "
          "host\n"
-         "where it is left out. docs/policy.md describes the file.",
+         "where it is left out. Which script an interpreter is given they take from the arguments, "
+         "as\n"
+         "if it were there; --script says another. docs/policy.md describes the file.",
          {{"template",
            "strict|developer|observe-only",
            "init: what to start from (default: developer)"},
           {"exec", "path", "test: the program's resolved path"},
           {"cwd", "path", "test: the folder (default: /workspace)"},
-          {"script", "path", "test: the script that the program was given"},
+          {"script",
+           "path",
+           "test: the script that the program was given (default: by its arguments)"},
           {"env", "name=value", "test: a variable that the command sets anew", '\0', true},
           {"user", "user", "test: who asks"},
           {"org", "org", "test: of which org (default: default)"},

@@ -58,14 +58,17 @@ Result<void> lint(const Context& context, const Arguments& arguments) {
     return {};
 }
 
-/// What this host would run, for a policy that is tried out here; a machine may have another.
-std::string resolve(const std::string& name) {
+/// What this host would run, for a policy that is tried out here; a machine may have another. A
+/// path in a folder is the machine's.
+std::string resolve(const std::string& name, const std::string& cwd) {
     std::error_code none;
     const auto real = [&](const fs::path& path) {
         const auto found = fs::canonical(path, none);
         return none || ::access(found.c_str(), X_OK) != 0 ? std::string() : found.string();
     };
-    if (name.find('/') != std::string::npos) {
+    if (name.find('/') != std::string::npos && name[0] != '/')
+        return policy::lexical_path(cwd, name);
+    if (name[0] == '/') {
         const std::string found = real(name);
         return found.empty() ? name : found;
     }
@@ -78,17 +81,25 @@ std::string resolve(const std::string& name) {
     return "/usr/bin/" + name;
 }
 
+/// By its words alone: whether the machine has such a file, and where in its PATH, is not known.
+std::string script_of(const policy::Plan& plan) {
+    const policy::ScriptWord word = policy::script_word(plan.executable.path, plan.argv);
+    if (!word.interpreter || word.at == 0) return {};
+    const std::string name = plan.argv[word.at].substr(word.from);
+    return policy::lexical_path(policy::lexical_path(plan.cwd, word.folder), name);
+}
+
 Result<policy::Plan> plan_of(const Arguments& arguments) {
     policy::Plan plan;
     plan.argv.assign(arguments.operands.begin() + 2, arguments.operands.end());
     if (plan.argv.empty()) return usage_of_policy("say the command: -- git push");
-    plan.executable.path = arguments.get("exec");
-    if (plan.executable.path.empty()) plan.executable.path = resolve(plan.argv[0]);
-    if (plan.executable.path[0] != '/') return usage_of_policy("--exec takes an absolute path");
     plan.cwd = arguments.get("cwd", kWorkspace);
     if (plan.cwd.empty() || plan.cwd[0] != '/')
         return usage_of_policy("--cwd takes an absolute path");
-    plan.script.path = arguments.get("script");
+    plan.executable.path = arguments.get("exec");
+    if (plan.executable.path.empty()) plan.executable.path = resolve(plan.argv[0], plan.cwd);
+    if (plan.executable.path[0] != '/') return usage_of_policy("--exec takes an absolute path");
+    plan.script.path = arguments.has("script") ? arguments.get("script") : script_of(plan);
     for (const auto& change : arguments.all("env")) {
         const auto equals = change.find('=');
         if (equals == 0) return usage_of_policy("--env takes NAME=VALUE");
@@ -158,6 +169,7 @@ Json json_of(
         .set("rule", verdict.rule)
         .set("reason", verdict.reason)
         .set("executable", policy::show_text(plan.executable.path))
+        .set("script", plan.script.path.empty() ? "" : policy::show_text(plan.script.path))
         .set("arguments", policy::show_masked_argv(plan.argv))
         .set("steps", Json(std::move(looked)));
 }
@@ -181,6 +193,8 @@ Result<void> judge(const Context& context, const Arguments& arguments, bool all)
         context.print(json_of(verdict, plan, steps).dump() + "\n");
     } else {
         std::string out = fmt::format("executable: {}\n", policy::show_text(plan.executable.path));
+        if (!plan.script.path.empty())
+            out += fmt::format("script: {}\n", policy::show_text(plan.script.path));
         out += fmt::format("arguments: {}\n", policy::show_masked_argv(plan.argv));
         for (std::size_t i = all || steps.empty() ? 0 : steps.size() - 1; i < steps.size(); ++i) {
             out += fmt::format(

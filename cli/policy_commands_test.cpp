@@ -105,6 +105,32 @@ TEST_F(PolicyCommandTest, ExpectationsAreForScripts) {
     EXPECT_EQ(with("no").code, 2);
 }
 
+TEST_F(PolicyCommandTest, AScriptIsTakenFromTheArgumentsAsAMachineWould) {
+    write(
+        file_,
+        "version: 1\ndefault: allow\nrules:\n"
+        "  - {id: no-script, action: deny, match: {executable: deploy.sh}}\n"
+        "  - {id: no-path, action: deny, match: {executable: /workspace/bin/tool}}\n"
+    );
+    for (const std::vector<std::string>& argv : std::vector<std::vector<std::string>>{
+             {"bash", "deploy.sh"},
+             {"bash", "-x", "-", "bin/deploy.sh"},
+             {"./deploy.sh"},
+             {"python3", "../workspace/bin/tool"},
+             {"bin/../bin/tool", "x"}}) {
+        std::vector<std::string> words = {"test", file_, "--expect", "deny", "--"};
+        words.insert(words.end(), argv.begin(), argv.end());
+        const auto said = berth(words);
+        EXPECT_EQ(said.code, 0) << said.out << said.err;
+    }
+    const auto shown = berth({"test", file_, "--cwd", "/workspace/bin", "--", "bash", "./tool"});
+    EXPECT_NE(shown.out.find("script: /workspace/bin/tool\n"), std::string::npos) << shown.out;
+    EXPECT_NE(shown.out.find("deny: no-path"), std::string::npos) << shown.out;
+    const auto other = berth({"test", file_, "--script", "/workspace/x.sh", "--", "bash", "x"});
+    EXPECT_NE(other.out.find("allow: default"), std::string::npos) << other.out;
+    EXPECT_EQ(berth({"test", file_, "--exec", "x", "--", "bash"}).code, 2);
+}
+
 TEST_F(PolicyCommandTest, CircumstancesAreGiven) {
     write(
         file_,

@@ -26,6 +26,38 @@ bool detail::is_of_many(std::string_view name) {
     return name.starts_with("busybox") || name.starts_with("toybox") || name == "coreutils";
 }
 
+/// Busybox and its like are what their first argument says, or the one after their own name.
+void detail::find_applet(
+    std::string_view executable,
+    const std::vector<std::string>& argv,
+    std::string_view& applet,
+    std::size_t& first
+) {
+    const std::string_view program = basename(executable);
+    if (!is_of_many(program)) return;
+    constexpr std::string_view kOption = "--coreutils-prog=";
+    constexpr std::string_view kShebang = "--coreutils-prog-shebang=";
+    // Whatever it calls itself; behind the second form comes the script's own name.
+    const std::string_view told =
+        program == "coreutils" && argv.size() > 1 ? std::string_view(argv[1]) : std::string_view();
+    for (const auto option : {kOption, kShebang}) {
+        if (!told.starts_with(option)) continue;
+        applet = told.substr(option.size());
+        first = option == kShebang ? 3 : 2;
+        return;
+    }
+    for (std::size_t at = 0; at < argv.size(); ++at) {
+        std::string_view name = basename(argv[at]);
+        // A login shell's name begins with a dash; an option's is nobody's.
+        if (at == 0 && name.starts_with('-')) name.remove_prefix(1);
+        if (name.starts_with('-')) return;
+        if (is_of_many(name)) continue;
+        applet = name;
+        first = at + 1;
+        return;
+    }
+}
+
 std::string_view unusual(const Plan& plan) {
     constexpr std::string_view kDeleted = " (deleted)";
     const std::string_view path = plan.executable.path;
@@ -37,7 +69,8 @@ std::string_view unusual(const Plan& plan) {
 
 const std::vector<std::string>& dangerous_variables() {
     // What a build tool sets for each of its children in the ordinary course (MAKEFLAGS,
-    // GIT_EDITOR, EDITOR, PATH) is not here: the programs it names are judged when they start.
+    // GIT_EDITOR, GIT_DIR, EDITOR, PATH, npm_config_userconfig) is not here: the programs it names
+    // are judged when they start.
     static const std::vector<std::string> kNames = {
         // the loader and the C library
         "LD_*",
@@ -56,6 +89,7 @@ const std::vector<std::string>& dangerous_variables() {
         "ENV",
         "BASH_FUNC_*",
         "BASHOPTS",
+        "BASH_LOADABLES_PATH",
         "SHELLOPTS",
         "PS4",
         "PROMPT_COMMAND",
@@ -74,34 +108,92 @@ const std::vector<std::string>& dangerous_variables() {
         "PYTHONBREAKPOINT",
         "PYTHONEXECUTABLE",
         "PYTHONPLATLIBDIR",
+        "PYTHONPYCACHEPREFIX",
         "PYTHONWARNINGS",
+        "IPYTHONDIR",
+        "PYTEST_ADDOPTS",
+        "PYTEST_PLUGINS",
         "PERL5LIB",
         "PERLLIB",
         "PERL5OPT",
         "PERL5DB",
         "PERLIO_DEBUG",
+        "HARNESS_PERL_SWITCHES",
         "RUBYLIB",
         "RUBYOPT",
+        "RUBYPATH",
+        "RUBYSHELL",
+        "GEM_HOME",
+        "GEM_PATH",
+        "BUNDLE_GEMFILE",
         "NODE_OPTIONS",
         "NODE_PATH",
         "NODE_REPL_EXTERNAL_MODULE",
         "ELECTRON_RUN_AS_NODE",
         "BUN_OPTIONS",
         "DENO_DIR",
+        "TS_NODE_COMPILER",
+        "npm_config_node_options",
+        "npm_config_script_shell",
+        "NPM_CONFIG_NODE_OPTIONS",
+        "NPM_CONFIG_SCRIPT_SHELL",
         "LUA_INIT*",
         "LUA_PATH*",
         "LUA_CPATH*",
         "PHPRC",
         "PHP_INI_SCAN_DIR",
         "TCLLIBPATH",
+        "TCL_LIBRARY",
+        "TK_LIBRARY",
+        "AWKPATH",
+        "AWKLIBPATH",
+        "JULIA_LOAD_PATH",
+        "JULIA_DEPOT_PATH",
+        "ERL_FLAGS",
+        "ERL_AFLAGS",
+        "ERL_ZFLAGS",
+        "ERL_LIBS",
+        "ELIXIR_ERL_OPTIONS",
+        "GUILE_LOAD_PATH",
+        "GUILE_LOAD_COMPILED_PATH",
+        "PLTADDONDIR",
+        "PLTCOLLECTS",
+        "CAML_LD_LIBRARY_PATH",
         "R_PROFILE*",
         "R_ENVIRON*",
         "JAVA_TOOL_OPTIONS",
         "_JAVA_OPTIONS",
         "JDK_JAVA_OPTIONS",
+        "CLASSPATH",
+        "JAVA_OPTS",
+        "MAVEN_OPTS",
+        "MAVEN_ARGS",
+        "GRADLE_OPTS",
+        "ANT_OPTS",
+        "ANT_ARGS",
+        "SBT_OPTS",
         "DOTNET_STARTUP_HOOKS",
         "CORECLR_PROFILER*",
         "CORECLR_ENABLE_PROFILING",
+        "COR_PROFILER*",
+        "COR_ENABLE_PROFILING",
+        "DOTNET_ADDITIONAL_DEPS",
+        "DOTNET_SHARED_STORE",
+        "MONO_ENV_OPTIONS",
+        "MONO_PATH",
+        // libraries that load modules
+        "GTK_MODULES",
+        "GTK_PATH",
+        "GIO_EXTRA_MODULES",
+        "GIO_MODULE_DIR",
+        "GDK_PIXBUF_MODULE_FILE",
+        "QT_PLUGIN_PATH",
+        "GST_PLUGIN_PATH*",
+        "GST_PLUGIN_SYSTEM_PATH*",
+        "LIBMYSQL_PLUGINS",
+        "LIBMYSQL_PLUGIN_DIR",
+        "SASL_PATH",
+        "VK_LAYER_PATH",
         // tools that run what a variable names
         "GIT_SSH",
         "GIT_SSH_COMMAND",
@@ -122,12 +214,32 @@ const std::vector<std::string>& dangerous_variables() {
         "SUDO_ASKPASS",
         "RSYNC_RSH",
         "CVS_RSH",
+        "SVN_SSH",
+        "HGRCPATH",
         "LESSOPEN",
         "LESSCLOSE",
+        "LESSKEY*",
+        "VIMINIT",
+        "GVIMINIT",
+        "EXINIT",
+        "EMACSLOADPATH",
+        "PSQLRC",
         "MAKEFILES",
         "GNUMAKEFLAGS",
         "RUSTC_WRAPPER",
         "RUSTC_WORKSPACE_WRAPPER",
+        "CARGO_BUILD_RUSTC*",
+        "GOENV",
+        "GOFLAGS",
+        // arguments and settings that no rule sees
+        "ANSIBLE_CONFIG",
+        "ANSIBLE_LIBRARY",
+        "CURL_HOME",
+        "RIPGREP_CONFIG_PATH",
+        "TAR_OPTIONS",
+        "TF_CLI_ARGS*",
+        "TF_CLI_CONFIG_FILE",
+        "WGETRC",
         "OPENSSL_CONF",
         "OPENSSL_MODULES",
         "OPENSSL_ENGINES",

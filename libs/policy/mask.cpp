@@ -214,13 +214,48 @@ bool is_user_option(std::string_view argument) {
            (name.size() > kProxy.find('u') && kProxy.substr(0, name.size()) == name);
 }
 
+/// Programs, each between spaces, whose short options take a password.
+struct WithPassword {
+    std::string_view programs;
+    Letters letters;
+    std::string_view word{};        ///< only where this is among the arguments
+    bool only_in_its_word = false;  ///< alone it asks for one; what follows is another argument
+};
+constexpr WithPassword kWithPassword[] = {
+    {" sshpass ", {"p", "fdP"}},
+    {" 7z 7za 7zr 7zz rar unrar ", {"p", "abcdefghijklmnoqrstuvwxyz"}, {}, true},
+    {" az buildah cf crane docker helm nerdctl oc oras podman skopeo ", {"p", "u"}, "login"},
+    {" ipmitool ", {"P", "HILUpt"}},
+    {" ldapadd ldapcompare ldapdelete ldapexop ldapmodify ldapmodrdn ldapsearch ldapwhoami ",
+     {"w", "abdDeEfFhHloOpPRsSTUXyYz"}},
+    {" ldappasswd ", {"asw", "dDeEhHoOpPRTUXyY"}},
+    {" mongo mongodump mongoexport mongoimport mongorestore mongosh ", {"p", "cdhu"}},
+    {" redis-cli ", {"a", "dDhinprstuxX"}},
+    {" bcp isql osql sqlcmd tsql ", {"P", "dioqQStU"}},
+    {" unzip zip ", {"P", "bdnt"}},
+};
+
+/// True for the value behind a secret's name in `aws configure set NAME VALUE` and its like.
+bool is_set_by_name(const std::vector<std::string>& argv, std::size_t at) {
+    if (at < 3 || argv[at - 1].starts_with('-') || !is_secret_name(argv[at - 1])) return false;
+    return std::any_of(
+        argv.begin() + 1,
+        argv.begin() + static_cast<std::ptrdiff_t>(at) - 1,
+        [](const auto& word) {
+            return word == "config" || word == "configure" || word == "config-set";
+        }
+    );
+}
+
 /// Options of single programs that carry a password: curl -u user:pass, sshpass -p x, mysql -px.
 std::string mask_of_program(
-    std::string_view program, std::string_view before, std::string argument
+    const std::vector<std::string>& argv, std::size_t index, std::string argument
 ) {
     static constexpr Letters kCurl{"uUE", "AbcCdDeFhHKmoPQrtTwxXyYz"};
-    static constexpr Letters kSshpass{"p", "fdP"};
     static constexpr Letters kMysql{"p", "DehPSuOTw#"};
+    const std::string_view program = basename(argv.front());
+    const std::string_view before =
+        index > 0 ? std::string_view(argv[index - 1]) : std::string_view();
     // What of the argument is the value; all of it behind an option that stands by itself.
     const auto value_by = [&](const Letters& letters) -> std::optional<std::size_t> {
         if (const auto at = secret_value_at(before, letters); at > 0 && at == before.size())
@@ -237,11 +272,18 @@ std::string mask_of_program(
             value = argument.find('=') + 1;
         const auto colon = value ? argument.find(':', *value) : std::string::npos;
         value = colon == std::string::npos ? std::nullopt : std::optional(colon + 1);
-    } else if (program == "sshpass") {
-        value = value_by(kSshpass);
     } else if (program.compare(0, 5, "mysql") == 0 || program.compare(0, 7, "mariadb") == 0) {
         value = value_by(kMysql);
         if (value == 0) value.reset();  // it asks for one; what follows is another argument
+    } else if (is_set_by_name(argv, index)) {
+        value = 0;
+    }
+    for (const WithPassword& one : kWithPassword) {
+        if (one.programs.find(" " + std::string(program) + " ") == std::string_view::npos) continue;
+        if (!one.word.empty() && std::find(argv.begin(), argv.end(), one.word) == argv.end())
+            continue;
+        value = value_by(one.letters);
+        if (value == 0 && one.only_in_its_word) value.reset();
     }
     if (!value) return argument;
     return argument.substr(0, *value) + masked(argument.size() - *value);
@@ -315,15 +357,16 @@ std::string mask(std::string_view text) {
 std::string show_masked_argv(const std::vector<std::string>& argv, std::size_t most) {
     std::vector<std::string> shown;
     shown.reserve(argv.size());
-    const std::string_view program = argv.empty() ? std::string_view() : basename(argv.front());
+    // What looks like an option is shown: whether the name before takes a value is not known. A
+    // word of letters behind one dash is more likely one.
+    const auto is_option = [](std::string_view word) {
+        return word.starts_with("--") || (word.starts_with('-') && word.size() == 2);
+    };
     for (std::size_t i = 0; i < argv.size(); ++i) {
-        if (i > 1 && names_next(argv[i - 1]) && (argv[i].empty() || argv[i][0] != '-')) {
+        if (i > 1 && names_next(argv[i - 1]) && !is_option(argv[i]))
             shown.push_back(masked(argv[i].size()));
-        } else {
-            const std::string_view before =
-                i > 0 ? std::string_view(argv[i - 1]) : std::string_view();
-            shown.push_back(mask_of_program(program, before, mask(argv[i])));
-        }
+        else
+            shown.push_back(mask_of_program(argv, i, mask(argv[i])));
     }
     return show_argv(shown, most);
 }

@@ -65,7 +65,7 @@ bool is_of_system(std::string_view path) {
 
 /// Where the script stands among the arguments. The kernel puts it behind the interpreter and its
 /// one option, by a link's name or its own.
-ScriptWord find_script(const Plan& plan) {
+ScriptWord script_in(const Plan& plan) {
     if (plan.script.path.empty()) return {};
     ScriptWord word = script_word(plan.executable.path, plan.argv);
     const auto named = [&](std::size_t at) {
@@ -73,7 +73,10 @@ ScriptWord find_script(const Plan& plan) {
     };
     const bool follows = plan.argv.size() > 1 &&
                          (plan.argv[1].starts_with('-') || basename(plan.executable.path) == "env");
-    if (named(1) || (follows && named(2))) word.at = named(1) ? 1 : 2;
+    if (named(1) || (follows && named(2))) {
+        word.at = named(1) ? 1 : 2;
+        word.from = 0;
+    }
     return word;
 }
 
@@ -96,34 +99,6 @@ void append_path(std::string& out, std::string_view path) {
         const auto slash = path.find('/');
         append_part(out, path.substr(0, slash));
         path = slash == std::string_view::npos ? std::string_view() : path.substr(slash + 1);
-    }
-}
-
-/// Busybox and its like are what their first argument says, or the one after their own name.
-void find_applet(const Plan& plan, std::string_view& applet, std::size_t& first) {
-    const std::string_view program = basename(plan.executable.path);
-    if (!is_of_many(program)) return;
-    constexpr std::string_view kOption = "--coreutils-prog=";
-    constexpr std::string_view kShebang = "--coreutils-prog-shebang=";
-    // Whatever it calls itself; behind the second form comes the script's own name.
-    const std::string_view told = program == "coreutils" && plan.argv.size() > 1
-                                      ? std::string_view(plan.argv[1])
-                                      : std::string_view();
-    for (const auto option : {kOption, kShebang}) {
-        if (!told.starts_with(option)) continue;
-        applet = told.substr(option.size());
-        first = option == kShebang ? 3 : 2;
-        return;
-    }
-    for (std::size_t at = 0; at < plan.argv.size(); ++at) {
-        std::string_view name = basename(plan.argv[at]);
-        // A login shell's name begins with a dash; an option's is nobody's.
-        if (at == 0 && name.starts_with('-')) name.remove_prefix(1);
-        if (name.starts_with('-')) return;
-        if (is_of_many(name)) continue;
-        applet = name;
-        first = at + 1;
-        return;
     }
 }
 
@@ -191,15 +166,27 @@ bool speaks_of(const Match& match, const Origin& origin, std::string* why) {
 }
 
 Subject::Subject(const Plan& plan, const Origin& origin, WallTime now)
-    : plan_(plan), origin_(origin), now_(now), script_(find_script(plan)) {
-    find_applet(plan, applet_, applet_first_);
+    : plan_(plan), origin_(origin), now_(now), script_(script_in(plan)) {
+    find_applet(plan.executable.path, plan.argv, applet_, applet_first_);
 }
 
 std::vector<std::string_view> Subject::names() const {
     std::vector<std::string_view> out{basename(plan_.executable.path)};
     if (!plan_.script.path.empty()) out.push_back(basename(plan_.script.path));
-    if (script_.at > 0) out.push_back(basename(plan_.argv[script_.at]));
+    for (const auto file : files_called()) out.push_back(basename(file));
     if (!applet_.empty()) out.push_back(applet_);
+    for (const std::size_t at : applets_started()) out.push_back(basename(plan_.argv[at]));
+    return out;
+}
+
+/// What is executed, as it was called.
+std::vector<std::string_view> Subject::files_called() const {
+    std::vector<std::string_view> out;
+    const auto add = [&](const FileWord& word) {
+        if (word.at > 0) out.push_back(std::string_view(plan_.argv[word.at]).substr(word.from));
+    };
+    add(script_);
+    for (const FileWord& word : script_.others) add(word);
     return out;
 }
 
@@ -224,17 +211,51 @@ bool Subject::may_hold(std::uint32_t word) {
     return words_->test((word >> 1U) % words_->size());
 }
 
+/// Words that may be another tool of the same program, which it becomes without an exec
+/// (`busybox xargs rm`).
+std::vector<std::size_t> Subject::applets_started() const {
+    static constexpr std::string_view kShowing[] = {"ed", "less", "more", "vi"};
+    std::vector<std::size_t> out;
+    if (applet_.empty() || !is_wrapper(applet_) || is_interpreter(applet_) ||
+        std::find(std::begin(kShowing), std::end(kShowing), applet_) != std::end(kShowing))
+        return out;
+    for (std::size_t at = applet_first_; at < plan_.argv.size(); ++at) {
+        const bool exec = plan_.argv[at - 1].starts_with("-exec") || plan_.argv[at - 1] == "-ok";
+        if (applet_ != "find" || exec) out.push_back(at);
+    }
+    return out;
+}
+
+/// Of a program of many tools: by its name, and as if it were a file beside it.
+bool Subject::is_applet(const Rule& rule, std::string_view name) const {
+    if (any_program(rule.match.executable, name)) return true;
+    return rule.action != Action::kAllow &&
+           any_program(
+               rule.match.executable, lexical_path(plan_.executable.path, "../" + std::string(name))
+           );
+}
+
 bool Subject::check_program(const Rule& rule, std::size_t& first, std::string* why) const {
     const auto& wanted = rule.match.executable;
     first = 1;
     if (wanted.empty() || any_program(wanted, plan_.executable.path)) return true;
-    if (!applet_.empty() && any_program(wanted, applet_)) {
+    if (!applet_.empty() && is_applet(rule, applet_)) {
         first = applet_first_;
         if (rule.action != Action::kAllow || is_of_system(plan_.executable.path)) return true;
     }
+    if (rule.action != Action::kAllow) {
+        for (const std::size_t at : applets_started()) {
+            if (!is_applet(rule, basename(plan_.argv[at]))) continue;
+            first = at + 1;
+            return true;
+        }
+    }
     if (!plan_.script.path.empty()) {
         const bool allows = rule.action == Action::kAllow;
-        const bool as_called = script_.at > 0 && any_program(wanted, plan_.argv[script_.at]);
+        const auto called = files_called();
+        const bool as_called = std::any_of(called.begin(), called.end(), [&](const auto file) {
+            return any_program(wanted, lexical_path(plan_.cwd, file));
+        });
         if (any_program(wanted, plan_.script.path) || (as_called && !allows)) {
             first = script_.at + 1;
             // Only an interpreter of the system is believed, and one that is told nothing else.

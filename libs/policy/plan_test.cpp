@@ -274,6 +274,34 @@ TEST(MaskTest, ArgumentsKnowTheirNeighbours) {
     EXPECT_EQ(show_masked_argv({"mysql", "-psecret", "db"}), "mysql '-p***' db");
     EXPECT_EQ(show_masked_argv({"sshpass", "-p", "x", "ssh", "h"}), "sshpass -p '***' ssh h");
     EXPECT_EQ(show_masked_argv({"mkdir", "-parents"}), "mkdir -parents");
+    EXPECT_EQ(show_masked_argv({"tool", "--password", "-hunter2"}), "tool --password '***'");
+    EXPECT_EQ(show_masked_argv({"tool", "--password", "-f"}), "tool --password -f");
+    for (const std::vector<std::string>& argv : std::vector<std::vector<std::string>>{
+             {"docker", "login", "-u", "me", "-p", "hunter2"},
+             {"docker", "login", "-phunter2", "host"},
+             {"redis-cli", "-h", "db", "-a", "hunter2"},
+             {"ldapsearch", "-x", "-w", "hunter2", "-b", "dc=x"},
+             {"ldapsearch", "-xwhunter2"},
+             {"ldappasswd", "-s", "hunter2"},
+             {"zip", "-rP", "hunter2", "x.zip", "x"},
+             {"unzip", "-P", "hunter2", "x.zip"},
+             {"7z", "x", "-phunter2", "x.7z"},
+             {"mongosh", "-u", "me", "-p", "hunter2"},
+             {"sqlcmd", "-S", "db", "-P", "hunter2"},
+             {"aws", "configure", "set", "aws_secret_access_key", "hunter2"},
+             {"npm", "config", "set", "//host/:_authToken", "hunter2"}}) {
+        const std::string shown = show_masked_argv(argv);
+        EXPECT_EQ(shown.find("hunter2"), std::string::npos) << shown;
+        EXPECT_NE(shown.find("***"), std::string::npos) << shown;
+    }
+    for (const std::vector<std::string>& argv : std::vector<std::vector<std::string>>{
+             {"docker", "run", "-p", "80:80", "x"},
+             {"7z", "x", "-p", "x.7z"},
+             {"7z", "x", "-oput", "x.7z"},
+             {"zip", "-r", "x.zip", "Px"},
+             {"aws", "configure", "set", "region", "eu"},
+             {"git", "config", "user.name", "me"}})
+        EXPECT_EQ(show_masked_argv(argv), show_argv(argv));
     EXPECT_EQ(show_masked_argv({"env", "API_KEY=abc", "true"}), "env 'API_KEY=***' true");
 }
 

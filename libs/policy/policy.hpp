@@ -13,6 +13,7 @@
 #include "core/result.hpp"
 #include "core/time.hpp"
 #include "policy/plan.hpp"
+#include "policy/script.hpp"
 
 /// parse() is in berth::policy_file (it needs YAML); everything else in berth::policy.
 /// Thread rules: a Policy is immutable and may be shared; swapping is replacing a shared_ptr.
@@ -152,17 +153,6 @@ std::string_view unusual(const Plan& plan);
 
 /// True for shells and languages: programs that read a script and are nothing but it.
 bool is_interpreter(std::string_view executable);
-
-/// Which argument is a program's script.
-struct ScriptWord {
-    std::size_t at = 0;  ///< index in argv; 0: none
-    /// It is an interpreter's, and no option before it adds to what is executed.
-    bool alone = false;
-    /// There is none because the code itself is among the arguments.
-    bool told = false;
-};
-/// By its options; other wrappers: their first word. Whether it is a file is not known here.
-ScriptWord script_word(std::string_view executable, const std::vector<std::string>& argv);
 
 /// True for an interpreter that is told neither code nor a script whose content is known: it
 /// executes what it reads.

@@ -112,6 +112,14 @@ std::string_view without_version(std::string_view name);
 
 /// A program of many tools: busybox and its like.
 bool is_of_many(std::string_view name);
+/// Which tool such a one is told to be, and where that one's arguments begin; another program
+/// changes nothing.
+void find_applet(
+    std::string_view executable,
+    const std::vector<std::string>& argv,
+    std::string_view& applet,
+    std::size_t& first
+);
 
 }  // namespace berth::policy::detail
 

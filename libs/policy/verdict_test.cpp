@@ -178,6 +178,15 @@ TEST(PolicyTest, AProgramOfManyToolsIsTheToolItIsToldToBe) {
     EXPECT_EQ(rule({"rm", "-r", "x"}, "/bin/busybox"), "no-rm");
     EXPECT_EQ(rule({"rm", "x"}, "/bin/busybox"), "default");
     EXPECT_EQ(rule({"busybox", "--list"}, "/bin/busybox"), "default");
+    // These start their other tools without an exec.
+    EXPECT_EQ(rule({"busybox", "xargs", "-r", "id"}, "/bin/busybox"), "no-id");
+    EXPECT_EQ(rule({"find", ".", "-exec", "/bin/id", ";"}, "/bin/busybox"), "no-id");
+    EXPECT_EQ(rule({"busybox", "xargs", "rm", "-r"}, "/bin/busybox"), "no-rm");
+    EXPECT_EQ(rule({"busybox", "echo", "id"}, "/bin/busybox"), "default");
+    EXPECT_EQ(rule({"busybox", "nice", "id"}, "/bin/busybox"), "no-id");
+    EXPECT_EQ(rule({"find", ".", "-name", "id"}, "/bin/busybox"), "default");
+    EXPECT_EQ(rule({"less", "id"}, "/bin/busybox"), "default");
+    EXPECT_EQ(rule({"xargs", "id"}, "/usr/bin/xargs"), "default") << "which executes it";
     EXPECT_EQ(rule({"id"}, "/usr/bin/git"), "default")
         << "others are not what they call themselves";
     const auto strict = must(
@@ -234,6 +243,45 @@ TEST(KnownTest, TheScriptIsTheFirstWordBehindTheOptions) {
     EXPECT_EQ(at({"busybox", "sh", "x.sh"}, "/bin/busybox"), 2U);
     EXPECT_EQ(at({"bash", "-e"}), 0U);
     EXPECT_EQ(at({"git", "x"}), 0U);
+}
+
+TEST(KnownTest, VariablesThatLoadCodeAreDangerous) {
+    for (const char* name :
+         {"ANSIBLE_LIBRARY",
+          "AWKPATH",
+          "BASH_FUNC_ls%%",
+          "CARGO_BUILD_RUSTC_WRAPPER",
+          "CLASSPATH",
+          "ERL_FLAGS",
+          "ERL_LIBS",
+          "GEM_HOME",
+          "GEM_PATH",
+          "GOFLAGS",
+          "GTK_MODULES",
+          "HGRCPATH",
+          "JULIA_LOAD_PATH",
+          "LD_PRELOAD",
+          "MAVEN_OPTS",
+          "PYTEST_PLUGINS",
+          "PYTHONPYCACHEPREFIX",
+          "RUBYPATH",
+          "TF_CLI_ARGS_apply",
+          "VIMINIT",
+          "npm_config_node_options",
+          "npm_config_script_shell"})
+        EXPECT_TRUE(is_dangerous_variable(name)) << name;
+    // What tools set for their children in the ordinary course.
+    for (const char* name :
+         {"CARGO_TARGET_DIR",
+          "CLASSPATHS",
+          "EDITOR",
+          "GIT_DIR",
+          "GIT_EDITOR",
+          "HOME",
+          "MAKEFLAGS",
+          "PATH",
+          "npm_config_userconfig"})
+        EXPECT_FALSE(is_dangerous_variable(name)) << name;
 }
 
 TEST(KnownTest, AnInterpreterThatReadsItsCodeIsKnown) {

@@ -81,6 +81,10 @@ void decide_approval(Api& api, const CallPtr& call) {
     if (!plausible_id(call->param("id"))) return call->fail(no_such_approval());
     v1::DecideBody body;
     if (auto read = read_body(call->request, body); !read) return call->fail(read.error());
+    if (!body.has_approve())
+        return call->fail(
+            invalid("bad_body", "say what is decided: approve is true or false", "approve")
+        );
     auto id = command_id_of(*call);
     if (!id) return call->fail(id.error());
     const auto scope = read_grant_scope(body.scope());

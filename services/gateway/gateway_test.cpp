@@ -355,6 +355,21 @@ TEST(GatewayTest, ShowsWhoIsAlive) {
         << body;
 }
 
+TEST(GatewayTest, NothingIsDecidedByLeavingItOut) {
+    World world;
+    for (const char* body : {"{}", R"({"comment":"fine"})", R"({"approve":null})"}) {
+        const auto refused = world.post("/v1/approvals/ap_1/decide", body);
+        EXPECT_EQ(refused.status, 400) << body << refused.body;
+        EXPECT_EQ(world.code(refused), "bad_body") << body;
+        EXPECT_EQ(Json::parse(refused.body)->string_or("field", ""), "approve");
+    }
+    EXPECT_EQ(world.asks(), 0U);
+    EXPECT_EQ(world.post("/v1/approvals/ap_1/decide", R"({"approve":false})").status, 200);
+    warden::v1::Decide command;
+    ASSERT_TRUE(command.ParseFromString(world.last().payload));
+    EXPECT_FALSE(command.approve());
+}
+
 // The audit says where a decision was made; what a chat platform's was is its bridge's to say.
 TEST(GatewayTest, AClientNamesNoSurfaceButItsOwn) {
     World world;

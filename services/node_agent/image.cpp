@@ -4,9 +4,7 @@
 
 #include <elf.h>
 #include <fcntl.h>
-#include <linux/openat2.h>
 #include <sys/ptrace.h>
-#include <sys/syscall.h>
 #include <sys/sysmacros.h>
 #include <sys/uio.h>
 #include <sys/user.h>
@@ -22,6 +20,7 @@
 #include "identity/sha256.hpp"
 #include "node_agent/elf_file.hpp"
 #include "node_agent/injection.hpp"
+#include "node_agent/script_files.hpp"
 #include "policy/glob.hpp"
 #include "policy/policy.hpp"
 
@@ -230,62 +229,86 @@ void Images::check_mounts(pid_t pid, const Seen& executable, Image& image) const
         elsewhere("its folder was removed, or is another in the run's own root");
 }
 
-Fd Images::open_inside(pid_t pid, const std::string& path, const std::string& cwd) const {
-    // fexecve(3) and execveat(2) name the descriptor.
-    for (const std::string_view folder : {"/dev/fd/", "/proc/self/fd/"}) {
-        if (!path.starts_with(folder)) continue;
-        const std::string number = path.substr(folder.size());
-        if (number.empty() || number.find_first_not_of("0123456789") != std::string::npos) continue;
-        return Fd(::open(ProcPath(pid, ("fd/" + number).c_str()).text, O_PATH | O_CLOEXEC));
-    }
-    constexpr std::string_view kOwnFolder = "/proc/self/cwd/";
-    constexpr std::string_view kOwnRoot = "/proc/self/root/";
-    std::string whole = path.starts_with('/') ? path : cwd + "/" + path;
-    // These two are known; no other such link leads to what it would for the process itself.
-    if (path.starts_with(kOwnFolder)) whole = cwd + "/" + path.substr(kOwnFolder.size());
-    if (path.starts_with(kOwnRoot)) whole = path.substr(kOwnRoot.size() - 1);
-    open_how how{};
-    how.flags = O_PATH | O_CLOEXEC;
-    how.resolve = RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS;
-    return Fd(
-        static_cast<int>(::syscall(SYS_openat2, root_.get(), whole.c_str() + 1, &how, sizeof how))
-    );
-}
-
-/// The kernel starts a script's interpreter with the name that was asked for among its arguments,
-/// at most one option before it. `sh script` is told by its words.
+/// It was started by a `#!` line where its file is another than the one that was asked for, whose
+/// name the kernel puts among its arguments: behind the interpreter and its one option. Further
+/// behind, the interpreter is a script itself. `sh script` is told by its words.
 void Images::read_script(pid_t pid, Image& image) {
     policy::Plan& plan = image.plan;
     if (!image.refusal.empty()) return;
-    const auto given = [&plan](std::size_t at, const std::string& word) {
-        return plan.argv.size() > at && plan.argv[at] == word;
-    };
-    const auto look = [&](const std::string& name, struct stat& info) {
-        Fd file = open_inside(pid, name, plan.cwd);
-        if (file && ::fstat(file.get(), &info) != 0) file.reset();
-        return file;
-    };
-    Fd script;
+    const std::size_t asked = asked_word(image);
+    const policy::ScriptWord word = policy::script_word(plan.executable.path, plan.argv);
+    if (asked == 0 && word.at == 0) return;
+    Seen root, folder;
+    const bool own = root.look(pid, "root") && mounts_.contains(root.mount) &&
+                     folder.look(pid, "cwd") && mounts_.contains(folder.mount);
+    ScriptFiles files(pid, root_, owner_, plan.cwd, !own);
     struct stat info {};
-    if (given(1, image.asked_as) || given(2, image.asked_as)) {
-        script = look(image.asked_as, info);
-        if (!script) return refuse(image, "deleted", "the file it was started by is gone");
+    Fd file;
+    const auto open = [&](const policy::FoundFile& found) {
+        file = found.what.kind == policy::Files::Kind::kRegular ? files.open(found) : Fd();
+        return file && ::fstat(file.get(), &info) == 0;
+    };
+    policy::FoundFile script;
+    bool started = false;
+    if (asked > 0) {
+        script = policy::find_file(image.asked_as, files.place(), files);
+        if (!open(script)) return refuse(image, "deleted", "the file it was started by is gone");
         // It was started itself, and is told its own name.
-        if (same_file(info, executable_)) script.reset();
+        started = !same_file(info, executable_);
     }
-    if (!script) {
-        const auto word = policy::script_word(plan.executable.path, plan.argv).at;
-        if (word == 0) return;
-        script = look(plan.argv[word], info);
-        if (!script && errno == ELOOP && policy::is_interpreter(plan.executable.path))
-            return refuse(image, "image", "where its script lies cannot be told");
+    if (started) {
+        if (is_chain(plan, asked, word, info, image.environment, files))
+            return refuse(
+                image,
+                "image",
+                "what it is started by is a script itself; execute that one, with this as its "
+                "argument"
+            );
+    } else {
+        script = policy::find_script(plan, image.environment, files.place(), files);
+        if (!script.unknown.empty()) return refuse(image, "image", script.unknown);
+        if (!open(script) || same_file(info, executable_)) return;
     }
-    if (!script || same_file(info, executable_) || !S_ISREG(info.st_mode)) return;
     std::string path;
-    if (!read_link(::getpid(), ("fd/" + std::to_string(script.get())).c_str(), path))
+    if (!read_link(::getpid(), ("fd/" + std::to_string(file.get())).c_str(), path))
         return refuse(image, "image", "its script cannot be told");
+    // What a shell keeps of a text between its own lines is stdin like any other.
+    if (info.st_nlink == 0 && script.descriptor == STDIN_FILENO) return;
     if (info.st_nlink == 0) return refuse(image, "deleted", "its script was removed");
     plan.script = file_of(path, info);
+}
+
+/// Where among the arguments the name is that was given to exec; 0: nowhere.
+std::size_t Images::asked_word(const Image& image) {
+    constexpr std::size_t kMost = 12;  // the kernel follows five `#!` lines of two words
+    const auto& argv = image.plan.argv;
+    for (std::size_t at = 1; at < std::min(argv.size(), kMost); ++at) {
+        if (argv[at] == image.asked_as) return at;
+    }
+    return 0;
+}
+
+/// True where the program that a `#!` line started reads another file than `started`, the one with
+/// that line.
+bool Images::is_chain(
+    const policy::Plan& plan,
+    std::size_t asked,
+    const policy::ScriptWord& word,
+    const struct stat& started,
+    const std::vector<std::string>& environment,
+    ScriptFiles& files
+) {
+    if (asked > 2) return true;
+    policy::FoundFile read;
+    if (word.interpreter)
+        read = policy::find_script(plan, environment, files.place(), files);
+    else if (asked == 2 && !plan.argv[1].starts_with('-') && word.at == 0)
+        read = policy::find_file(plan.argv[1], files.place(), files);
+    if (!read.unknown.empty()) return true;
+    if (read.what.kind != policy::Files::Kind::kRegular) return false;
+    struct stat info {};
+    const Fd file = files.open(read);
+    return !file || ::fstat(file.get(), &info) != 0 || !same_file(info, started);
 }
 
 void Images::set_baseline(const std::vector<std::string>& environment) {
@@ -380,7 +403,7 @@ Result<std::string> Images::hash_file(const Fd& file, const policy::File& expect
 }
 
 Fd Images::open_file(const std::string& path) const {
-    const Fd found = open_inside(::getpid(), path, "/");
+    const Fd found = open_in_root(root_, path);
     if (!found) return {};
     const std::string name = "fd/" + std::to_string(found.get());
     return Fd(::open(ProcPath(::getpid(), name.c_str()).text, O_RDONLY | O_NONBLOCK | O_CLOEXEC));
@@ -391,6 +414,11 @@ Result<void> Images::hash(pid_t pid, policy::Plan& plan, bool shim) {
                                : Fd(::open(ProcPath(pid, "exe").text, O_RDONLY | O_CLOEXEC));
     BERTH_ASSIGN(plan.executable.sha256, hash_file(executable, plan.executable));
     if (plan.script.path.empty()) return {};
+    if (!policy::script_word(plan.executable.path, plan.argv).others.empty())
+        return invalid(
+            "several_scripts",
+            "it executes more files than one, and a yes is for one; have one call the others"
+        );
     // By path: what the interpreter is going to open.
     BERTH_ASSIGN(plan.script.sha256, hash_file(open_file(plan.script.path), plan.script));
     return {};
@@ -417,7 +445,7 @@ Image Images::read_shim(pid_t pid, const std::string& path) {
     if (!list("cmdline", image.plan.argv) || !list("environ", image.environment) ||
         !read_link(pid, "cwd", image.plan.cwd))
         refuse(image, "image", "its arguments cannot be read");
-    const Fd file = open_inside(pid, path, "/");
+    const Fd file = open_in_root(root_, path);
     std::string real;
     if (!file || ::fstat(file.get(), &executable_) != 0 ||
         !read_link(::getpid(), ("fd/" + std::to_string(file.get())).c_str(), real))
@@ -426,6 +454,7 @@ Image Images::read_shim(pid_t pid, const std::string& path) {
         refuse(image, "image", "the tool is no program's file");
     image.plan.executable = file_of(real, executable_);
     image.asked_as = path;
+    read_script(pid, image);
     if (!image.refusal.empty()) return image;
     read_environment(image);
     return image;

@@ -17,8 +17,11 @@
 #include "core/fd.hpp"
 #include "core/result.hpp"
 #include "policy/plan.hpp"
+#include "policy/script.hpp"
 
 namespace berth::node {
+
+class ScriptFiles;
 
 /// A new image at its exec stop.
 struct Image {
@@ -45,7 +48,8 @@ public:
     /// What a shim, which waits for an answer, would execute: `path` with its own arguments.
     Image read_shim(pid_t pid, const std::string& path);
     /// Fills in the SHA-256 of executable and script of a plan that read() or read_shim() made.
-    /// Error "changed": a file is no longer what it was, "too_large".
+    /// Error "changed": a file is no longer what it was, "too_large",
+    /// "several_scripts".
     Result<void> hash(pid_t pid, policy::Plan& plan, bool shim = false);
     /// For reading, by a path inside the run's root.
     Fd open_file(const std::string& path) const;
@@ -71,6 +75,15 @@ private:
     static bool parse_stack(std::string_view stack, std::uint64_t base, bool narrow, Image& image);
     void read_executable(pid_t pid, Image& image);
     void read_script(pid_t pid, Image& image);
+    static std::size_t asked_word(const Image& image);
+    static bool is_chain(
+        const policy::Plan& plan,
+        std::size_t asked,
+        const policy::ScriptWord& word,
+        const struct ::stat& started,
+        const std::vector<std::string>& environment,
+        ScriptFiles& files
+    );
     void read_environment(Image& image) const;
     struct Seen;
     void check_mounts(pid_t pid, const Seen& executable, Image& image) const;
@@ -78,7 +91,6 @@ private:
     static Identity identity_of(const struct ::stat& info);
     bool is_fixed(const struct ::stat& info) const;
     bool is_loader(pid_t pid, const struct ::stat& info);
-    Fd open_inside(pid_t pid, const std::string& path, const std::string& cwd) const;
     Result<std::string> hash_file(const Fd& file, const policy::File& expected);
 
     Images(Fd root, std::unordered_set<std::uint64_t> mounts, uid_t owner)

@@ -93,6 +93,44 @@ inline constexpr Form kForms[] = {
      "unshare -rm true 2>/dev/null || { echo 'refused: no namespaces'; exit; }; mkfifo made;"
      "unshare -rm sh -c 'mount --bind /usr/bin/id /usr/bin/true; echo $$ > made; exec sleep 60' &"
      "read pid < made; /proc/$pid/root/usr/bin/true; code=$?; kill $pid; exit $code"},
+    // Ways to tell an interpreter its script.
+    {"bash - script", "echo 'echo uid=' > evil.sh; bash - evil.sh"},
+    {"sh -x - script", "echo 'echo uid=' > evil.sh; sh -x - evil.sh"},
+    {"bash +, a lone sign", "echo 'echo uid=' > evil.sh; bash + evil.sh"},
+    {"dash +s script", "echo 'echo uid=' > evil.sh; dash +s evil.sh"},
+    {"bash -oe errexit script", "echo 'echo uid=' > evil.sh; bash -oe errexit evil.sh"},
+    {"bash -norc script", "echo 'echo uid=' > evil.sh; bash -norc evil.sh"},
+    {"bash --init-file script", "echo 'echo uid=' > evil.sh; bash --init-file evil.sh -ic true"},
+    {"bash, script in PATH",
+     "echo 'echo uid=' > evil.sh; mkdir p; mv evil.sh p; cd /tmp; PATH=/workspace/p:$PATH bash "
+     "evil.sh"},
+    {"busybox busybox sh script", "echo 'echo uid=' > evil.sh; busybox busybox sh evil.sh"},
+    {"busybox busybox /x/sh script", "echo 'echo uid=' > evil.sh; busybox busybox /x/sh evil.sh"},
+    {"busybox sh, /proc/PID/cwd", "echo 'echo uid=' > evil.sh; busybox sh /proc/$$/cwd/evil.sh"},
+    {"bash //proc/self/cwd", "echo 'echo uid=' > evil.sh; bash //proc/self/cwd/evil.sh"},
+    {"bash /proc/./self/cwd", "echo 'echo uid=' > evil.sh; bash /proc/./self/cwd/evil.sh"},
+    {"bash /proc/thread-self/cwd",
+     "echo 'echo uid=' > evil.sh; bash /proc/thread-self/cwd/evil.sh"},
+    {"bash, a link to /proc/self/cwd",
+     "echo 'echo uid=' > evil.sh; ln -s /proc/self/cwd l; bash l/evil.sh"},
+    {"bash //dev/fd", "echo 'echo uid=' > evil.sh; exec 5<evil.sh; bash //dev/fd/5"},
+    {"bash /dev//fd", "echo 'echo uid=' > evil.sh; exec 5<evil.sh; bash /dev//fd/5"},
+    {"bash /dev/stdin", "echo 'echo uid=' > evil.sh; bash /dev/stdin < evil.sh"},
+    {"sh /proc/self/environ", "env -i \"X=$(printf '\\necho uid=\\n:')\" sh /proc/self/environ"},
+    {"script, a script its interpreter",
+     "printf '#!/bin/sh\\necho uid=\\n' > evil.sh; chmod +x evil.sh; ln -s evil.sh l;"
+     "printf '#!/workspace/l\\n' > probe.sh; chmod +x probe.sh; ./probe.sh"},
+    {"awk -f glued", "printf 'BEGIN { print \"uid=\" }' > evil.awk; awk -fevil.awk"},
+    {"perl -S",
+     "mkdir p; printf 'print \"uid=\\\\n\"' > p/evil.pl; chmod +x p/evil.pl; "
+     "PATH=/workspace/p:$PATH perl -S evil.pl"},
+    {"python3 /proc/self/./cwd",
+     "echo 'print(\"uid=\")' > evil.py; python3 /proc/self/./cwd/evil.py"},
+    {"python3, a folder", "mkdir d; echo 'print(\"uid=\")' > d/__main__.py; python3 d/"},
+    {"mounts of its own, over a script",
+     "unshare -rm true 2>/dev/null || { echo 'refused: no namespaces'; exit; };"
+     "echo 'echo uid=' > evil.sh; echo > probe.sh;"
+     "unshare -rm sh -c 'mount --bind evil.sh probe.sh; bash probe.sh'"},
 };
 
 /// What is tried on a command that waits for a decision, which is a yes.
