@@ -36,11 +36,24 @@ using berth::node::ways::wait_for;
 char kTarget[] = "/usr/bin/id";
 char* g_argv[] = {kTarget, nullptr};
 
-/// Tries to reach into process `pid` in every way there is.
-int attack(pid_t pid) {
+/// Its descriptor, or -1.
+int open_memory(pid_t pid) {
     char path[64];
     std::snprintf(path, sizeof path, "/proc/%d/mem", pid);
-    const int memory = ::open(path, O_RDWR);
+    return ::open(path, O_RDWR | O_CLOEXEC);
+}
+
+/// A child that executes `path`.
+pid_t start(const char* path) {
+    const pid_t child = ::fork();
+    if (child != 0) return child;
+    ::execl(path, path, nullptr);
+    ::_exit(1);
+}
+
+/// Tries to reach into process `pid` in every way there is.
+int attack(pid_t pid) {
+    const int memory = open_memory(pid);
     std::printf("mem %s\n", memory < 0 ? std::strerror(errno) : "OPEN");
     char byte = 0;
     iovec local{&byte, 1};
@@ -86,11 +99,9 @@ int rewrite(const char* victim) {
             ::_exit(1);
         }
         ::close(ends[1]);
-        char path[64];
-        std::snprintf(path, sizeof path, "/proc/%d/mem", child);
         std::vector<int> opened;
         for (int tries = 0; tries < 400; ++tries) {
-            const int memory = ::open(path, O_RDWR | O_CLOEXEC);
+            const int memory = open_memory(child);
             if (memory < 0 && errno == EACCES) break;
             if (memory >= 0) opened.push_back(memory);
             if (tries > 200) ::usleep(200);
@@ -111,15 +122,9 @@ int rewrite(const char* victim) {
 
 /// Makes the file "closed" once the memory of the child that executed `path` is out of reach.
 int watch_closing(const char* path) {
-    const pid_t child = ::fork();
-    if (child == 0) {
-        ::execl(path, path, nullptr);
-        ::_exit(1);
-    }
-    char memory[64];
-    std::snprintf(memory, sizeof memory, "/proc/%d/mem", child);
+    const pid_t child = start(path);
     for (;;) {
-        const int file = ::open(memory, O_RDWR | O_CLOEXEC);
+        const int file = open_memory(child);
         if (file < 0) break;
         ::close(file);
     }
@@ -180,9 +185,7 @@ int start_notified(const char* path) {
     pollfd called{*listener, POLLIN, 0};
     ::poll(&called, 1, -1);
     if ((called.revents & POLLIN) != 0) {
-        char memory[64];
-        std::snprintf(memory, sizeof memory, "/proc/%d/mem", child);
-        std::printf("%s\n", ::open(memory, O_RDWR | O_CLOEXEC) >= 0 ? "uid=open" : "closed");
+        std::printf("%s\n", open_memory(child) >= 0 ? "uid=open" : "closed");
         ::kill(child, SIGKILL);
     }
     return wait_for(child);
@@ -194,16 +197,9 @@ int overtake(const char* path) {
     const std::string code = intruder();
     const auto at = static_cast<off_t>(::getauxval(AT_ENTRY));
     for (int round = 0; round < 400; ++round) {
-        const pid_t child = ::fork();
-        if (child == 0) {
-            ::execl(path, path, nullptr);
-            ::_exit(1);
-        }
-        char memory[64];
-        std::snprintf(memory, sizeof memory, "/proc/%d/mem", child);
+        const pid_t child = start(path);
         int opened = -1;
-        for (int next = 0; (next = ::open(memory, O_RDWR | O_CLOEXEC)) >= 0; opened = next)
-            ::close(opened);
+        for (int next = 0; (next = open_memory(child)) >= 0; opened = next) ::close(opened);
         // What this process was before its exec has no memory any more.
         const bool wrote = ::pwrite(opened, code.data(), code.size(), at) > 0;
         ::close(opened);

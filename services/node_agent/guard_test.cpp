@@ -392,17 +392,7 @@ TEST(Guard, AnEditedCommandRunsInsteadOfTheOld) {
     BERTH_NEEDS_SANDBOX(machine);
     Reader& run = machine.start_guarded("a", "uname -a");
     const Held held = machine.held("a");
-    Decision edited = yes(held);
-    edited.edited_argv = {"uname", "-o"};
-    policy::Plan plan = held.plan;
-    plan.argv = edited.edited_argv;
-    edited.digest = policy::digest(plan);
-    machine.decide("a", run, edited);
-    const std::string word = pack({held.id, "go", ""});
-    ASSERT_TRUE(eventually([&] {
-        run.send({Word::kClaimed, 0, 0, 0, 0, word});
-        return !fs::exists(machine.folder("a") / "held" / held.id);
-    }));
+    claim(machine, "a", run, edit(held, {"uname", "-o"}));
     ASSERT_TRUE(run.until_ended());
     EXPECT_EQ(run.out(), "GNU/Linux\n") << run.err();
 }

@@ -126,7 +126,32 @@ inline Decision yes(const Held& held) {
     return decision;
 }
 
-/// A yes, and warden's answer to the claim that comes of it.
+/// A yes to other arguments.
+inline Decision edit(const Held& held, std::vector<std::string> argv) {
+    Decision decision = yes(held);
+    policy::Plan plan = held.plan;
+    plan.argv = decision.edited_argv = std::move(argv);
+    decision.digest = policy::digest(plan);
+    return decision;
+}
+
+/// A decision, and warden's answer to the claim that comes of it.
+inline void claim(
+    GuardedMachine& machine,
+    const std::string& run,
+    Reader& reader,
+    const Decision& decision,
+    const std::string& go = "go",
+    const std::string& reason = ""
+) {
+    machine.decide(run, reader, decision);
+    const std::string word = pack({decision.held, go, reason});
+    // The claim is the supervisor's to ask first; a word for one that does not claim is dropped.
+    ASSERT_TRUE(eventually([&] {
+        reader.send({Word::kClaimed, 0, 0, 0, 0, word});
+        return !fs::exists(machine.folder(run) / "held" / decision.held);
+    }));
+}
 inline void claim(
     GuardedMachine& machine,
     const std::string& run,
@@ -135,13 +160,7 @@ inline void claim(
     const std::string& go = "go",
     const std::string& reason = ""
 ) {
-    machine.decide(run, reader, yes(held));
-    const std::string word = pack({held.id, go, reason});
-    // The claim is the supervisor's to ask first; a word for one that does not claim is dropped.
-    ASSERT_TRUE(eventually([&] {
-        reader.send({Word::kClaimed, 0, 0, 0, 0, word});
-        return !fs::exists(machine.folder(run) / "held" / held.id);
-    }));
+    claim(machine, run, reader, yes(held), go, reason);
 }
 
 }  // namespace berth::node::testing
