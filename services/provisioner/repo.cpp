@@ -135,6 +135,7 @@ constexpr Statement kLooks{
 constexpr Statement kDrift{
     "SELECT d.kind, d.driver, d.machine, coalesce(r.lease, ''), coalesce(r.org, ''), d.since, "
     "d.message FROM drift d LEFT JOIN resources r USING (machine) WHERE d.driver = ANY($1) "
+    "AND NOT coalesce(d.kind = 3 AND r.state = 'destroying' AND r.error LIKE 'not_ours%', false) "
     "UNION ALL SELECT CASE WHEN error LIKE 'not_ours%' THEN 3 ELSE 4 END, driver, machine, lease, "
     "org, next_at, CASE WHEN driver = ANY($1) THEN error ELSE 'no such driver is configured any "
     "more' END FROM resources WHERE state = 'destroying' AND (attempts >= 3 OR error LIKE "

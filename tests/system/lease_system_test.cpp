@@ -90,9 +90,17 @@ TEST_F(LeaseSystem, Case3AReleaseBeforeTheMachineIsThereWins) {
 TEST_F(LeaseSystem, Case6AMachineWithAnothersMarkIsToldAsForeignAndNotTakenForGone) {
     const auto told = [](const std::string& machine) {
         const Json drift = json_of(suite().api("GET", "/v1/drift").body);
+        std::string all;
         for (const Json& item : *drift.find("items")->as_array()) {
             if (item.string_or("machine", "") == machine)
-                return item.string_or("driver", "") + " " + item.string_or("kind", "");
+                all += item.string_or("driver", "") + " " + item.string_or("kind", "");
+        }
+        return all;
+    };
+    const auto looked_at = [] {
+        const Json drift = json_of(suite().api("GET", "/v1/drift").body);
+        for (const Json& look : *drift.find("drivers")->as_array()) {
+            if (look.string_or("driver", "") == "local") return look.string_or("looked_at", "");
         }
         return std::string();
     };
@@ -116,7 +124,14 @@ TEST_F(LeaseSystem, Case6AMachineWithAnothersMarkIsToldAsForeignAndNotTakenForGo
     fs::remove_all(folder.parent_path() / stranger);
     EXPECT_TRUE(suite().eventually([&] { return told(machine) + told(stranger) == ""; }));
     EXPECT_EQ(ended(start(lease, "true")).string_or("state", ""), "RUN_STATE_SUCCEEDED");
+    // One that is to be removed stays, is told once, and goes when it is ours again.
+    ASSERT_TRUE(write_file_atomic(folder / "node" / "owner", "ANOTHER", 0644));
+    EXPECT_TRUE(suite().eventually([&] { return told(machine) != ""; }));
+    const std::string before = looked_at();
     release(lease);
+    EXPECT_TRUE(suite().eventually([&] { return looked_at() != before; }));
+    EXPECT_EQ(told(machine), "local DRIFT_KIND_FOREIGN") << suite().api("GET", "/v1/drift").body;
+    ASSERT_TRUE(write_file_atomic(folder / "node" / "owner", mark, 0644));
     EXPECT_TRUE(machines_gone());
 }
 

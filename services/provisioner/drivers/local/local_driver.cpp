@@ -62,7 +62,7 @@ Error LocalDriver::foreign_folder(const std::string& machine) const {
     return conflict(
         std::string(kNotOurs),
         folder(machine).string() +
-            " bears another mark than this deployment's (node/owner) and is left alone"
+            " does not bear this deployment's mark (node/owner) and is left alone"
     );
 }
 
