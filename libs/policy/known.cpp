@@ -2,6 +2,9 @@
 // What is known of programs and variables, whatever a policy says: who runs anything it is told,
 // and what changes how other programs behave.
 #include <algorithm>
+#include <cctype>
+#include <iterator>
+#include <optional>
 
 #include "policy/glob.hpp"
 #include "policy/policy.hpp"
@@ -256,6 +259,73 @@ bool name_matches(const std::vector<std::string>& names, std::string_view name) 
         const auto prefix = std::string_view(pattern).substr(0, pattern.size() - 1);
         return name.substr(0, prefix.size()) == prefix;
     });
+}
+
+namespace {
+
+/// A word as git quotes it, at the beginning of `text`, which then begins behind it.
+std::optional<std::string> take_quoted(std::string_view& text) {
+    if (text.empty() || text.front() != '\'') return std::nullopt;
+    std::string word;
+    for (text.remove_prefix(1); !text.empty();) {
+        const char next = text.front();
+        text.remove_prefix(1);
+        if (next != '\'') {
+            word += next;
+        } else if (text.substr(0, 3) == "\\''" || text.substr(0, 3) == "\\!'") {
+            word += text[1];
+            text.remove_prefix(3);
+        } else {
+            return word;
+        }
+    }
+    return std::nullopt;
+}
+
+bool is_plain_git_setting(std::string key) {
+    constexpr std::string_view kPlain[] = {
+        "advice.",       "author.",          "color.",        "column.",
+        "committer.",    "core.abbrev",      "core.autocrlf", "core.eol",
+        "core.filemode", "core.quotepath",   "core.safecrlf", "fetch.parallel",
+        "fetch.prune",   "gc.auto",          "index.threads", "init.defaultbranch",
+        "log.",          "maintenance.auto", "pack.threads",  "protocol.version",
+        "pull.ff",       "pull.rebase",      "status.",       "user.email",
+        "user.name",
+    };
+    std::transform(key.begin(), key.end(), key.begin(), [](unsigned char c) {
+        return static_cast<char>(std::tolower(c));
+    });
+    return std::any_of(std::begin(kPlain), std::end(kPlain), [&](std::string_view plain) {
+        return plain.back() == '.' ? key.starts_with(plain) : key == plain;
+    });
+}
+
+/// What git hands on of its -c: 'key'='value', or 'key=value' by older ones, parted by blanks.
+bool has_plain_git_settings(std::string_view settings) {
+    while (!settings.empty()) {
+        auto key = take_quoted(settings);
+        if (!key) return false;
+        if (settings.substr(0, 1) == "=") {
+            settings.remove_prefix(1);
+            if (settings.substr(0, 1) == "'" && !take_quoted(settings)) return false;
+        } else {
+            key->resize(std::min(key->find('='), key->size()));
+        }
+        if (!is_plain_git_setting(std::move(*key))) return false;
+        if (!settings.empty() && settings.front() != ' ') return false;
+        settings.remove_prefix(std::min(settings.find_first_not_of(' '), settings.size()));
+    }
+    return true;
+}
+
+}  // namespace
+
+bool is_ordinary_value(std::string_view name, std::string_view value) {
+    if (name == "GIT_EXEC_PATH")
+        // Where systems have it: no run writes there.
+        return value == "/usr/lib/git-core" || value == "/usr/libexec/git-core" ||
+               value == "/usr/local/libexec/git-core";
+    return name == "GIT_CONFIG_PARAMETERS" && has_plain_git_settings(value);
 }
 
 bool is_dangerous_variable(std::string_view name) {

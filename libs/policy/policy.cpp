@@ -134,6 +134,9 @@ struct Judge {
     std::string_view dangerous(const Policy& policy, const Rule* rule) const {
         for (const auto& change : plan.env) {
             if (change.removed || !policy.drops(change.name)) continue;
+            if (!name_matches(rules.drop, change.name) &&
+                is_ordinary_value(change.name, change.value))
+                continue;
             if (rule == nullptr || !name_matches(rule->match.env, change.name)) return change.name;
         }
         return {};

@@ -140,6 +140,10 @@ private:
 /// sets one anew is never allowed by default. Names may end in '*'.
 const std::vector<std::string>& dangerous_variables();
 bool is_dangerous_variable(std::string_view name);
+/// A value that a tool gives to its own children in the ordinary course and that changes nothing of
+/// what they execute, whatever the variable could do: git's own folder of programs, settings of
+/// `git -c` that are only words and numbers.
+bool is_ordinary_value(std::string_view name, std::string_view value);
 
 /// The patterns of `names` that are no whole names end in '*'. Pure.
 bool name_matches(const std::vector<std::string>& names, std::string_view name);

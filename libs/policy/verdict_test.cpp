@@ -284,6 +284,42 @@ TEST(KnownTest, VariablesThatLoadCodeAreDangerous) {
         EXPECT_FALSE(is_dangerous_variable(name)) << name;
 }
 
+TEST(KnownTest, WhatGitGivesToItsOwnIsOrdinary) {
+    const auto is_ordinary = [](std::string_view name, std::string_view value) {
+        return is_ordinary_value(name, value);
+    };
+    EXPECT_TRUE(is_ordinary("GIT_EXEC_PATH", "/usr/lib/git-core"));
+    for (const char* value : {"/workspace/git-core", "/usr/lib/git-core/../../../tmp", "", "."})
+        EXPECT_FALSE(is_ordinary("GIT_EXEC_PATH", value)) << value;
+    for (const char* value :
+         {"'user.name'='Ada L.' 'user.email'='ada@example.org'",
+          "'user.name=Ada'",
+          "'User.Name'='it'\\''s'",
+          "'advice.detachedhead'='false'",
+          "'gc.auto'=",
+          "'color.ui'"})
+        EXPECT_TRUE(is_ordinary("GIT_CONFIG_PARAMETERS", value)) << value;
+    for (const char* value :
+         {"'core.sshcommand'='sh -c x'",
+          "'user.name'='a' 'core.fsmonitor'='x'",
+          "'alias.user.name'='!x'",
+          "'user.name'='a''core.pager'='x'",
+          "'user.name'='a",
+          "user.name=a",
+          "'user.names'='a'",
+          "'core.sshcommand=user.name'"})
+        EXPECT_FALSE(is_ordinary("GIT_CONFIG_PARAMETERS", value)) << value;
+    EXPECT_FALSE(is_ordinary("LD_PRELOAD", "/usr/lib/git-core"));
+    const auto developer = must(std::string(template_text("developer")));
+    Plan plan = plan_of({"git", "maintenance", "run", "--auto"}, "/usr/lib/git-core/git");
+    plan.env = {
+        {"GIT_CONFIG_PARAMETERS", "'user.name'='Ada'", false},
+        {"GIT_EXEC_PATH", "/usr/lib/git-core", false}};
+    EXPECT_EQ(ask(developer, plan).action, Action::kAllow);
+    plan.env[1].value = "/workspace";
+    EXPECT_EQ(ask(developer, plan).action, Action::kAsk);
+}
+
 TEST(KnownTest, AnInterpreterThatReadsItsCodeIsKnown) {
     const auto reads = [](std::vector<std::string> argv, const std::string& executable = "") {
         return reads_its_code(plan_of(std::move(argv), executable));

@@ -78,7 +78,8 @@ bool still_asked(
 template <typename Drops>
 bool sets_none(const v1::Plan& plan, const Drops& drops) {
     return std::none_of(plan.env().begin(), plan.env().end(), [&](const v1::EnvChange& change) {
-        return !change.removed() && drops(change.name());
+        return !change.removed() && drops(change.name()) &&
+               !policy::is_ordinary_value(change.name(), change.value());
     });
 }
 

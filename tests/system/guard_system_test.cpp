@@ -34,6 +34,23 @@ TEST_F(GuardSystem, ADeniedCommandDoesNotRunAndIsAudited) {
     release(lease);
 }
 
+TEST_F(GuardSystem, OrdinaryWorkOfGitWaitsForNobody) {
+    const std::string lease = acquire();
+    // git tells its children where its programs are, and what -c says.
+    const std::string run = start(
+        lease,
+        "git init -q . && git -c user.name=a -c user.email=a@b commit -q --allow-empty -m m && "
+        "git gc --quiet && git clone -q . \"$HOME/clone\" && git -C \"$HOME/clone\" log --format=%s"
+    );
+    EXPECT_EQ(ended(run).string_or("state", ""), "RUN_STATE_SUCCEEDED")
+        << suite().api("GET", "/v1/approvals").body;
+    EXPECT_EQ(logs(run).out, "m\n") << logs(run).err;
+    EXPECT_GE(records(run, "exec_started").size(), 5U);
+    const auto held = suite().api("GET", "/v1/audit?limit=1&fact=exec_held&run=" + run);
+    EXPECT_EQ(held.body.find(run), std::string::npos) << held.body;
+    release(lease);
+}
+
 TEST_F(GuardSystem, AMachinesGuardIsShown) {
     const std::string lease = acquire();
     const std::string machine = member(suite().api("GET", "/v1/leases/" + lease), "machine");
