@@ -456,6 +456,20 @@ PathList parse_listing(std::string_view text) {
     return out;
 }
 
+PathList parse_not_files(std::string_view text) {
+    constexpr std::string_view kSays = "skipping non-regular file \"";
+    PathList out;
+    for (std::string_view line : split(text, '\n')) {
+        if (!line.starts_with(kSays) || !line.ends_with('"')) continue;
+        line.remove_prefix(kSays.size());
+        if (line.empty()) continue;
+        line.remove_suffix(1);
+        out.push_back(unescaped(line));
+    }
+    sort_unique(out);
+    return out;
+}
+
 namespace {
 
 /// What of `path` is gone: itself, the topmost folder that is gone with it, or "" where it is left

@@ -62,6 +62,9 @@ SyncRecord parse_record_head(std::string_view text);
 /// -> ".
 PathList parse_listing(std::string_view text);
 
+/// What rsync without --links says that it leaves out, sorted: symlinks, pipes, sockets, devices.
+PathList parse_not_files(std::string_view text);
+
 /// Of the paths sent last, those that are gone here, with each topmost folder that is gone with
 /// them. A file in whose place is a folder is gone: named to rsync, it becomes that folder.
 PathList vanished_paths(
