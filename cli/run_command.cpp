@@ -206,7 +206,8 @@ int run_attach(Context& context, const Arguments& arguments) {
     }
     interrupts.clear_run();
     if (context.json()) {
-        if (const auto last = api.run(run->id())) context.print(to_json(*last) + "\n");
+        const auto last = api.wait_ended(run->id(), kRecordPatience);
+        if (last) context.print(to_json(*last) + "\n");
     }
     if (outcome.error) context.complain(*outcome.error);
     return outcome.code;

@@ -246,6 +246,20 @@ TEST_F(RunSystem, Case5AKilledClientLeavesTheRunAndAttachReplaysIt) {
     release(lease);
 }
 
+TEST_F(RunSystem, Case5AnAttachThatSawTheEndTellsIt) {
+    const std::string lease = acquire();
+    const Said started =
+        suite().berth(run_sh("echo up; exec sleep 600", {"--no-sync", "--detach", "--lease", lease})
+        );
+    ASSERT_EQ(started.exit_code, 0) << started.err;
+    const std::string run = started.out.substr(0, started.out.find('\n'));
+    const auto attached = suite().start({"attach", "--json", run}, {});
+    ASSERT_TRUE(attached->wait_err("up"));
+    EXPECT_EQ(suite().berth({"cancel", run}).exit_code, 0);
+    EXPECT_EQ(json_of(attached->finish().out).string_or("state", ""), "RUN_STATE_CANCELED");
+    release(lease);
+}
+
 TEST_F(RunSystem, Case6StdinIsForwardedAndHalfClosed) {
     std::string input;
     for (int i = 0; i < 200'000; ++i) input += std::to_string(i) + "\n";
