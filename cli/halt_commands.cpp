@@ -261,6 +261,7 @@ int run_audit(Context& context, const Arguments& arguments) {
     std::string path = "/v1/audit/export";
     if (arguments.has("from"))
         path += "?from_sequence=" + net::percent_encode(arguments.get("from"));
+    context.begin_stream();
     const auto done =
         api.stream(path, [&](std::string_view chunk) { return context.stream(chunk); });
     return done ? 0 : fail(context, done.error());
