@@ -139,7 +139,7 @@ Result<Json> halt_body(const Arguments& arguments) {
     }
     if (scopes > 1) return invalid("usage", "say one of --owner, --agent and --machine");
     if (scopes == 0) body.set("scope", "org");
-    if (arguments.has("reason")) body.set("reason", arguments.get("reason"));
+    if (arguments.has("reason")) body.set("reason", to_utf8(arguments.get("reason")));
     return body;
 }
 
