@@ -9,8 +9,13 @@
 
 #include "cli/exit_codes.hpp"
 #include "core/secret.hpp"
+#include "core/time.hpp"
 
 namespace berth::cli {
+
+/// How long an ended run's record is waited for to hear of the end: the last frame of output may be
+/// here before.
+inline constexpr milliseconds kRecordPatience{1'000};
 
 struct AttachmentOptions {
     std::string server;

@@ -416,5 +416,17 @@ TEST_F(CliTest, PortsAndSecretsAreKept) {
     EXPECT_EQ(up::make_folders(deep).error().code, "bad_data_folder");
 }
 
+TEST(WordsTest, WhatIsNotUtf8BecomesUtf8) {
+    EXPECT_EQ(to_utf8(""), "");
+    EXPECT_EQ(to_utf8("h\xC3\xA9 \xE2\x82\xAC \xF0\x9F\x98\x80"), "h\u00E9 \u20AC \U0001F600");
+    EXPECT_EQ(to_utf8("\xFF\xFE x"), "\uFFFD\uFFFD x");
+    EXPECT_EQ(to_utf8("a\xE2\x82"), "a\uFFFD\uFFFD") << "cut off";
+    EXPECT_EQ(
+        to_utf8("\xC3"
+                "b"),
+        "\uFFFDb"
+    );
+}
+
 }  // namespace
 }  // namespace berth::cli

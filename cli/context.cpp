@@ -140,7 +140,7 @@ bool Context::stream(std::string_view piece) const {
 void Context::print_text(std::string_view text) const { print(text_document(text, json_)); }
 
 void Context::finish(int exit_code) const {
-    if (!json_ || printed_) return;
+    if (!json_ || printed_ || (streams_ && exit_code == 0)) return;
     const Error unnamed = internal("failed", "the command failed; stderr says how");
     print(exit_code == 0 ? "{}\n" : error_document(trouble_.value_or(unnamed)));
 }

@@ -57,10 +57,12 @@ public:
     void print(std::string_view text) const;
     /// The same, piece by piece; false when the reader is gone.
     bool stream(std::string_view piece) const;
+    /// From now on stdout is a document per line, and none where there is nothing to tell.
+    void begin_stream() const { streams_ = true; }
     /// A text for people; with --json as {"text": …}.
     void print_text(std::string_view text) const;
     /// The end of every command: with --json stdout is a JSON document also where the command gave
-    /// none.
+    /// none, but for a stream that ended well.
     void finish(int exit_code) const;
 
 private:
@@ -72,6 +74,7 @@ private:
     bool quiet_ = false;
     bool color_ = false;
     mutable bool printed_ = false;
+    mutable bool streams_ = false;
     mutable std::optional<Error> trouble_;  // the last one that was told
 };
 

@@ -122,6 +122,7 @@ private:
 Result<void> print_events(
     const Context& context, Api& api, const Arguments& arguments, bool stored_only
 ) {
+    context.begin_stream();
     EventFeed feed([&](std::string_view data) { return context.stream(data); });
     Following wanted;
     wanted.subject = arguments.get("subject");

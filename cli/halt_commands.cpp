@@ -139,7 +139,7 @@ Result<Json> halt_body(const Arguments& arguments) {
     }
     if (scopes > 1) return invalid("usage", "say one of --owner, --agent and --machine");
     if (scopes == 0) body.set("scope", "org");
-    if (arguments.has("reason")) body.set("reason", arguments.get("reason"));
+    if (arguments.has("reason")) body.set("reason", to_utf8(arguments.get("reason")));
     return body;
 }
 
@@ -261,6 +261,7 @@ int run_audit(Context& context, const Arguments& arguments) {
     std::string path = "/v1/audit/export";
     if (arguments.has("from"))
         path += "?from_sequence=" + net::percent_encode(arguments.get("from"));
+    context.begin_stream();
     const auto done =
         api.stream(path, [&](std::string_view chunk) { return context.stream(chunk); });
     return done ? 0 : fail(context, done.error());

@@ -10,6 +10,7 @@
 
 #include "cli/args.hpp"
 #include "cli/capture.hpp"
+#include "cli/context.hpp"
 #include "core/fd.hpp"
 
 namespace berth::cli {
@@ -89,6 +90,11 @@ TEST_F(JsonTest, AFailureHasTheCodeOfItsKind) {
         {{"attach", "--json", "--offset", "x", "rn_1"}, "usage"},
         {{"attach", "--json", "rn_1"}, "connect_failed"},
         {{"ssh", "--json", "calm-otter"}, "connect_failed"},
+        {{"ssh", "--json", "calm-otter", "-t", "tty"}, "usage"},
+        {{"ssh", "--json", "calm-otter", "--json", "--", "ls"}, "usage"},
+        {{"ssh", "--json", "", "ls"}, "usage"},
+        {{"ssh", "--json", "--lease=", "ls"}, "usage"},
+        {{"ssh", "--json", "calm-otter", "--", "-x"}, "connect_failed"},
         {{"logs", "--json", "rn_1"}, "usage"},
         {{"leases", "--json"}, "connect_failed"},
         {{"completion", "--json", "csh"}, "usage"},
@@ -137,6 +143,21 @@ TEST_F(JsonTest, TextsAndEmptyAnswersAreDocumentsToo) {
         EXPECT_EQ(document(json).string_or("text", ""), plain) << words.front();
     }
     EXPECT_EQ(berth({"logout", "--json"}).out, "{}\n") << "it has nothing to tell";
+}
+
+TEST(StreamTest, WhereThereIsNothingToTellItIsEmpty) {
+    const auto arguments = parse_arguments({"events", "replay", "--json"});
+    ASSERT_TRUE(arguments);
+    const auto ended = [&](int code) {
+        const auto context = Context::make(*arguments);
+        if (!context) return context.error().message;
+        ::testing::internal::CaptureStdout();
+        context->begin_stream();
+        context->finish(code);
+        return ::testing::internal::GetCapturedStdout();
+    };
+    EXPECT_EQ(ended(0), "");
+    EXPECT_NE(ended(1).find("\"error\""), std::string::npos);
 }
 
 }  // namespace

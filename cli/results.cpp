@@ -10,6 +10,7 @@
 
 #include "cli/paths.hpp"
 #include "cli/rsync.hpp"
+#include "cli/sync_list.hpp"
 #include "cli/words.hpp"
 #include "core/fd.hpp"
 #include "core/text.hpp"
@@ -74,16 +75,21 @@ bool older_than_run(const fs::path& file, const run::v1::Run& run) {
     return seconds_of_file < run.started_at().seconds();  // both by the machine's clock
 }
 
+/// A report that says nothing: there is no success then.
+void skip_report(Results& out, const std::string& path, const std::string& why) {
+    out.complete = false;
+    out.skipped.push_back(path + ": " + why);
+}
+
 void read_report(Results& out, const std::string& path, const run::v1::Run& run) {
     const fs::path file = out.folder / path;
-    const auto skip = [&](const std::string& why) { out.skipped.push_back(path + ": " + why); };
-    if (older_than_run(file, run)) return skip("it is older than the run");
+    if (older_than_run(file, run)) {
+        out.skipped.push_back(path + ": it is older than the run");
+        return;
+    }
     const auto text = read_file(file, kMaxReport);
     auto report = text ? parse_junit(*text) : Result<TestReport>(text.error());
-    if (!report) {
-        out.complete = false;
-        return skip(report.error().message);
-    }
+    if (!report) return skip_report(out, path, report.error().message);
     out.reports.push_back(path);
     out.totals.tests += report->totals.tests;
     out.totals.failed += report->totals.failed;
@@ -93,9 +99,13 @@ void read_report(Results& out, const std::string& path, const run::v1::Run& run)
     std::move(report->failed.begin(), report->failed.end(), std::back_inserter(out.failed));
 }
 
-/// False where the machine could not read all of them: the others are here. Which ones, its rsync
-/// tells there only.
-Result<bool> fetch(
+struct Fetched {
+    bool all = true;  ///< false: some cannot be read; which, the machine's rsync tells there only
+    PathList
+        not_files;  ///< symlinks, pipes and the like: they have the wanted names and stay there
+};
+
+Result<Fetched> fetch(
     const Context& context,
     const Secret& token,
     const run::v1::Run& run,
@@ -117,8 +127,8 @@ Result<bool> fetch(
     );
     constexpr int kPartial = 23;
     constexpr int kVanished = 24;
-    if (result.code == kPartial) return false;
-    if (result.code == 0 || result.code == kVanished) return true;
+    if (result.code == 0 || result.code == kPartial || result.code == kVanished)
+        return Fetched{result.code != kPartial, parse_not_files(result.out)};
     return rsync_failure("fetch_failed", "the results could not be fetched", result);
 }
 
@@ -131,12 +141,16 @@ Result<void> fetch_all(
 ) {
     std::vector<std::string> patterns = wanted.junit;
     patterns.insert(patterns.end(), wanted.artifacts.begin(), wanted.artifacts.end());
-    BERTH_ASSIGN(const bool all, fetch(context, token, run, patterns, out.folder));
-    if (all) return {};
+    BERTH_ASSIGN(const Fetched fetched, fetch(context, token, run, patterns, out.folder));
+    for (const std::string& path : fetched.not_files) {
+        if (any_matches(wanted.junit, path)) skip_report(out, path, "it is no regular file");
+    }
+    if (fetched.all) return {};
     context.complain("some of the wanted files cannot be read on the machine; they are left out");
     // Is a report among them? What is here is not sent again.
     if (wanted.junit.empty()) return {};
-    BERTH_ASSIGN(out.complete, fetch(context, token, run, wanted.junit, out.folder));
+    BERTH_ASSIGN(const Fetched reports, fetch(context, token, run, wanted.junit, out.folder));
+    out.complete = out.complete && reports.all;
     return {};
 }
 

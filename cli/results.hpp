@@ -37,7 +37,8 @@ struct Results {
 };
 
 /// Fetches what `wanted` names from the machine of `run` and reads the reports; a report that is
-/// older than the run is another run's and not counted. What was fetched for the run before is
+/// older than the run is another run's and not counted; one that is a symlink or no regular file
+/// leaves them incomplete. What was fetched for the run before is
 /// replaced. A file that the machine cannot read is told on stderr and left out. Keeps the results
 /// of the last 100 runs. Errors: "bad_pattern", "fetch_failed" with rsync's words, "rsync_missing".
 Result<Results> collect_results(

@@ -4,6 +4,7 @@
 #include "cli/results.hpp"
 
 #include <gtest/gtest.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -14,6 +15,7 @@
 #include "cli/capture.hpp"
 #include "cli/completion.hpp"
 #include "cli/doctor.hpp"
+#include "cli/sync_list.hpp"
 #include "cli/words.hpp"
 #include "core/fd.hpp"
 
@@ -161,6 +163,32 @@ TEST(PatternTest, RsyncBringsWhatAPatternNames) {
             EXPECT_EQ(fs::exists(folder / "to" / file), wanted) << patterns[0] << " " << file;
         }
     }
+    fs::remove_all(folder);
+}
+
+// Which ones it does not bring is rsync's to say: a real one's words are read.
+TEST(PatternTest, WantedNamesThatAreNoFilesAreNamed) {
+    std::string name = (fs::temp_directory_path() / "berth-fetch-XXXXXX").string();
+    ASSERT_NE(::mkdtemp(name.data()), nullptr);
+    const fs::path folder = name;
+    fs::create_directories(folder / "from/r");
+    std::ofstream(folder / "from/r/a.xml") << "x";
+    for (const char* link : {"b.xml", "\xC3\xA9 \"\n\xFF.xml", "b.txt"})
+        fs::create_symlink("a.xml", folder / "from/r" / link);
+    ASSERT_EQ(::mkfifo((folder / "from/r/p.xml").c_str(), 0600), 0);
+    process::SpawnSpec spec;
+    spec.argv = {"rsync", "-rt", "--prune-empty-dirs"};
+    const auto filter = filter_arguments({"r/*.xml"});
+    ASSERT_TRUE(filter) << filter.error().message;
+    spec.argv.insert(spec.argv.end(), filter->begin(), filter->end());
+    spec.argv.push_back((folder / "from").string() + "/");
+    spec.argv.push_back((folder / "to").string() + "/");
+    const auto done = capture(std::move(spec), seconds{20});
+    ASSERT_TRUE(done && done->code == 0) << (done ? done->err : done.error().message);
+    EXPECT_EQ(
+        parse_not_files(done->out), (PathList{"r/b.xml", "r/p.xml", "r/\xC3\xA9 \"\n\xFF.xml"})
+    );
+    EXPECT_EQ(parse_not_files("skipping non-regular file \"\nx\n"), PathList{});
     fs::remove_all(folder);
 }
 

@@ -13,6 +13,7 @@
 #include "cli/lease_choice.hpp"
 #include "cli/session.hpp"
 #include "cli/terminal.hpp"
+#include "cli/words.hpp"
 
 namespace berth::cli {
 namespace {
@@ -30,7 +31,38 @@ std::vector<std::string> login_shell() {
 std::vector<std::string> as_shell_command(const std::vector<std::string>& words) {
     std::string line;
     for (const auto& word : words) line += (line.empty() ? "" : " ") + word;
+    if (line.starts_with('-') || line.starts_with('+')) line.insert(0, " ");  // no option of sh's
     return {"sh", "-c", line};
+}
+
+/// Where `berth ssh` goes, and what it runs there.
+struct SshCall {
+    std::string lease;
+    std::vector<std::string> command;
+};
+
+Result<SshCall> read_ssh(const Context& context, const Arguments& arguments) {
+    SshCall out{context.settings().text("lease"), arguments.operands};
+    const bool named = !arguments.operands.empty() && !arguments.dashed && !arguments.has("lease");
+    if (named) {  // as ssh: the first word is the place
+        out.lease = out.command.front();
+        out.command.erase(out.command.begin());
+        if (!out.command.empty() && out.command.front() == "--") {
+            out.command.erase(out.command.begin());
+        } else if (!out.command.empty() && out.command.front().starts_with('-')) {
+            return invalid(
+                "usage",
+                fmt::format(
+                    "flags stand before the lease: '{}' does not; see 'berth help ssh'",
+                    printable(out.command.front())
+                )
+            );
+        }
+    }
+    // A script's variable that is not set is not the lease of this working tree.
+    if (out.lease.empty() && (named || arguments.has("lease")))
+        return invalid("usage", "the lease's name is empty; see 'berth help ssh'");
+    return out;
 }
 
 bool take_wait(const Context& context, const Arguments& arguments, SessionOptions& options) {
@@ -104,16 +136,13 @@ int run_ssh(Context& context, const Arguments& arguments) {
         context.complain(token.error());
         return kExitRunUsage;
     }
-    std::string named = context.settings().text("lease");
-    std::vector<std::string> command = arguments.operands;
-    // As ssh: the first word is the place.
-    if (!command.empty() && !arguments.dashed && !arguments.has("lease")) {
-        named = command.front();
-        command.erase(command.begin());
-        if (!command.empty() && command.front() == "--") command.erase(command.begin());
+    auto call = read_ssh(context, arguments);
+    if (!call) {
+        context.complain(call.error());
+        return kExitRunUsage;
     }
     Api api(context.server(), *token);
-    auto lease = chosen_lease(context, api, named);
+    auto lease = chosen_lease(context, api, call->lease);
     if (!lease) {
         const Outcome outcome = outcome_of(lease.error(), kExitNoLease);
         context.complain(*outcome.error);
@@ -124,11 +153,11 @@ int run_ssh(Context& context, const Arguments& arguments) {
         return kExitRunUsage;
     }
     SessionOptions options;
-    options.tty = arguments.has("tty") || (command.empty() && on_terminal());
+    options.tty = arguments.has("tty") || (call->command.empty() && on_terminal());
     options.sync = false;
     options.here = false;  // the lease may be another tree's
     options.env = arguments.all("env");
-    options.argv = command.empty() ? login_shell() : as_shell_command(command);
+    options.argv = call->command.empty() ? login_shell() : as_shell_command(call->command);
     return run_session(context, std::move(options));
 }
 
@@ -177,7 +206,8 @@ int run_attach(Context& context, const Arguments& arguments) {
     }
     interrupts.clear_run();
     if (context.json()) {
-        if (const auto last = api.run(run->id())) context.print(to_json(*last) + "\n");
+        const auto last = api.wait_ended(run->id(), kRecordPatience);
+        if (last) context.print(to_json(*last) + "\n");
     }
     if (outcome.error) context.complain(*outcome.error);
     return outcome.code;

@@ -36,8 +36,6 @@ constexpr milliseconds kWorthTelling{500};
 // Another working tree was sent between our sync and our start. Each time its runs came first, so
 // this many in a row means that something else is wrong.
 constexpr int kRounds = 20;
-// How long an ended run's record is waited for to hear of the end.
-constexpr milliseconds kRecordPatience{1'000};
 
 constexpr std::string_view kCollectLabel = "-collect";
 // How long a lease outlives a client that died before it could fetch and release.

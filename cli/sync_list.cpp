@@ -14,6 +14,7 @@
 #include <memory>
 #include <optional>
 #include <thread>
+#include <unordered_map>
 
 #include "cli/capture.hpp"
 #include "cli/paths.hpp"
@@ -198,6 +199,10 @@ Result<void> expand_folders(
         if (!path.ends_with('/')) continue;
         std::error_code ignored;
         const std::string folder = path.substr(0, path.size() - 1);
+        if (fs::is_symlink(fs::symlink_status(root / folder, ignored))) {
+            path = folder;  // in a submodule's place, and what it points at is not this tree's
+            continue;
+        }
         path.clear();
         if (!fs::exists(root / folder / ".git", ignored) || depth >= kMaxNesting) continue;
         BERTH_ASSIGN(PathList inner, list_repository(root / folder, rules));
@@ -278,13 +283,39 @@ PathList list_git_folder(const fs::path& root) {
 
 namespace {
 
-/// What the kernel says of each path; nullopt: it is gone. On two threads: the time is the
-/// kernel's, and a scan is what a run with nothing to send waits for.
+/// Whether a path's parents are folders of the tree and none a symlink, behind which another file
+/// may have the same name.
+class Parents {
+public:
+    explicit Parents(int folder) : folder_(folder) {}
+    bool are_folders(const std::string& path) {
+        const std::size_t slash = path.rfind('/');
+        if (slash == path.npos) return true;
+        const std::string parent = path.substr(0, slash);
+        const auto known = known_.find(parent);
+        if (known != known_.end()) return known->second;
+        struct stat info {};
+        const bool real = are_folders(parent) &&
+                          ::fstatat(folder_, parent.c_str(), &info, AT_SYMLINK_NOFOLLOW) == 0 &&
+                          S_ISDIR(info.st_mode);
+        known_.emplace(parent, real);
+        return real;
+    }
+
+private:
+    int folder_;
+    std::unordered_map<std::string, bool> known_;
+};
+
+/// What the kernel says of each path; nullopt: it is gone, as git sees it. On two threads: the time
+/// is the kernel's, and a scan is what a run with nothing to send waits for.
 std::vector<std::optional<struct stat>> look_at(int folder, const PathList& paths) {
     std::vector<std::optional<struct stat>> out(paths.size());
     const auto look = [&](std::size_t from, std::size_t to) {
+        Parents parents(folder);
         struct stat info {};
         for (std::size_t i = from; i < to; ++i) {
+            if (!parents.are_folders(paths[i])) continue;
             if (::fstatat(folder, paths[i].c_str(), &info, AT_SYMLINK_NOFOLLOW) == 0) out[i] = info;
         }
     };
@@ -425,33 +456,57 @@ PathList parse_listing(std::string_view text) {
     return out;
 }
 
-PathList vanished_paths(const fs::path& root, const PathList& before, const PathList& now) {
+PathList parse_not_files(std::string_view text) {
+    constexpr std::string_view kSays = "skipping non-regular file \"";
     PathList out;
+    for (std::string_view line : split(text, '\n')) {
+        if (!line.starts_with(kSays) || !line.ends_with('"')) continue;
+        line.remove_prefix(kSays.size());
+        if (line.empty()) continue;
+        line.remove_suffix(1);
+        out.push_back(unescaped(line));
+    }
+    sort_unique(out);
+    return out;
+}
+
+namespace {
+
+/// What of `path` is gone: itself, the topmost folder that is gone with it, or "" where it is left
+/// alone.
+std::string topmost_gone(const fs::path& root, const std::string& path) {
+    std::error_code ignored;
+    for (std::size_t slash = path.find('/'); slash != path.npos;
+         slash = path.find('/', slash + 1)) {
+        const std::string parent = path.substr(0, slash);
+        const auto kind = fs::symlink_status(root / parent, ignored).type();
+        if (kind == fs::file_type::not_found) return parent;
+        // A file or a symlink stands where the folder was: rsync makes way for it.
+        if (kind != fs::file_type::directory) return {};
+    }
+    const auto kind = fs::symlink_status(root / path, ignored).type();
+    if (kind == fs::file_type::not_found) return path;
+    // Only .git's folders are listed themselves: elsewhere a folder stands where a file was.
+    const bool in_git = path.starts_with(".git/") || path.find("/.git/") != path.npos;
+    if (kind == fs::file_type::directory && !in_git) return path;
+    // Still here but listed no more: ignored by now, and what is ignored is left alone on both
+    // sides.
+    return {};
+}
+
+}  // namespace
+
+PathList vanished_paths(const fs::path& root, const PathList& before, const PathList& now) {
     PathList gone;
     std::set_difference(
         before.begin(), before.end(), now.begin(), now.end(), std::back_inserter(gone)
     );
-    std::error_code ignored;
+    PathList out;
     for (const auto& path : gone) {
-        // Still here but listed no more: ignored by now, and what is ignored is left alone on both
-        // sides.
-        const auto type = fs::symlink_status(root / path, ignored).type();
-        if (type != fs::file_type::not_found) continue;
-        fs::path top = path;
-        bool replaced = false;
-        for (fs::path parent = fs::path(path).parent_path(); !parent.empty();
-             parent = parent.parent_path()) {
-            const auto kind = fs::symlink_status(root / parent, ignored).type();
-            if (kind == fs::file_type::not_found) {
-                top = parent;
-            } else {
-                replaced = kind != fs::file_type::directory;
-                break;
-            }
-        }
-        if (replaced) continue;  // a file stands where the folder was: rsync makes way for it
+        std::string top = topmost_gone(root, path);
+        if (top.empty()) continue;
         out.push_back(path);
-        out.push_back(top.string());
+        out.push_back(std::move(top));
     }
     sort_unique(out);
     return out;

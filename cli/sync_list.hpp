@@ -22,9 +22,9 @@ struct SyncRules {
 using PathList = std::vector<std::string>;
 
 /// The files as git sees them: tracked and untracked, ignored ones left out; all files where there
-/// is no git repository. .berthignore and the rules leave out more. Deleted files may still be
-/// named; scan() drops them. .git itself is not in it, see list_git_folder(). Errors: "git_failed"
-/// with git's words, "git_missing".
+/// is no git repository. .berthignore and the rules leave out more. Deleted files, and those behind
+/// a symlink in a folder's place, may still be named; scan() drops them. .git itself is not in it,
+/// see list_git_folder(). Errors: "git_failed" with git's words, "git_missing".
 Result<PathList> list_files(const std::filesystem::path& root, const SyncRules& rules);
 
 /// The contents of .git (folders too: git needs its empty ones) without lock files and large-file
@@ -62,8 +62,11 @@ SyncRecord parse_record_head(std::string_view text);
 /// -> ".
 PathList parse_listing(std::string_view text);
 
+/// What rsync without --links says that it leaves out, sorted: symlinks, pipes, sockets, devices.
+PathList parse_not_files(std::string_view text);
+
 /// Of the paths sent last, those that are gone here, with each topmost folder that is gone with
-/// them.
+/// them. A file in whose place is a folder is gone: named to rsync, it becomes that folder.
 PathList vanished_paths(
     const std::filesystem::path& root, const PathList& before, const PathList& now
 );

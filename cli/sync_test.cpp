@@ -167,6 +167,15 @@ TEST_F(SyncTest, VanishedAreOnlyThoseThatAreGone) {
     fs::remove_all(root_ / "dir/inner");
     write("was/a", "now a file");
     EXPECT_EQ(vanished_paths(root_, before, {"was/a"}), (PathList{"dir/inner", "dir/inner/c.txt"}));
+    fs::remove_all(root_ / "dir");
+    fs::create_directories(folder_ / "outside/inner");
+    fs::create_symlink(folder_ / "outside", root_ / "dir");
+    EXPECT_EQ(vanished_paths(root_, before, {"dir", "was/a"}), PathList{});
+    fs::remove(root_ / "a.txt");
+    fs::create_directories(root_ / "a.txt/empty");
+    EXPECT_EQ(vanished_paths(root_, before, {"dir", "was/a"}), PathList{"a.txt"});
+    fs::create_directories(root_ / ".git/refs/a");
+    EXPECT_EQ(vanished_paths(root_, {".git/refs/a"}, {}), PathList{});
 }
 
 TEST(SyncLimitsTest, EachGuardStrikesAlone) {
@@ -205,15 +214,21 @@ TEST_F(SyncTest, NobodyMeansToSendAHomeFolder) {
 
 // sync_tree's own arguments against the node agent's own server command: their agreement is what is
 // tested.
-TEST_F(SyncTest, RsyncMakesTheCopyExactAndLeavesIgnoredFilesAlone) {
-    const fs::path copy = folder_ / "copy";
-    const fs::path shell = folder_ / "shell";
-    std::ofstream(shell
-    ) << "#!/bin/sh\ncd "
-      << copy
-      << " && exec rsync --server -logDtpRe.LsfxCIvu --delete-missing-args --force -@-1 . .\n";
-    fs::permissions(shell, fs::perms::owner_all);
-    const auto sync = [&](const PathList& before) {
+class SyncCopyTest : public SyncTest {
+protected:
+    void SetUp() override {
+        SyncTest::SetUp();
+        copy_ = folder_ / "copy";
+        fs::create_directory(copy_);
+        shell_ = folder_ / "shell";
+        std::ofstream(shell_
+        ) << "#!/bin/sh\ncd "
+          << copy_
+          << " && exec rsync --server -logDtpRe.LsfxCIvu --delete-missing-args --force -@-1 . .\n";
+        fs::permissions(shell_, fs::perms::owner_all);
+    }
+    /// Sends what is new since the last time.
+    void sync() {
         const SyncRules rules{{}, {}, true};
         PathList all = scan(root_, list_files(root_, rules).value(), rules)->paths;
         const PathList git = list_git_folder(root_);
@@ -221,25 +236,30 @@ TEST_F(SyncTest, RsyncMakesTheCopyExactAndLeavesIgnoredFilesAlone) {
         std::sort(all.begin(), all.end());
         std::string input;
         PathList sent = all;
-        for (const auto& path : vanished_paths(root_, before, all)) sent.push_back(path);
+        for (const auto& path : vanished_paths(root_, sent_, all)) sent.push_back(path);
         for (const auto& path : sent) input += path + '\0';
         process::SpawnSpec spec;
         spec.argv = rsync_arguments();
         spec.argv.insert(spec.argv.begin(), "rsync");
         for (const std::string& word :
-             {std::string("-e"), shell.string(), root_.string() + "/", std::string("machine:.")})
+             {std::string("-e"), shell_.string(), root_.string() + "/", std::string("machine:.")})
             spec.argv.push_back(word);
         const auto result = capture(spec, seconds{20}, input);
-        EXPECT_TRUE(result);
+        ASSERT_TRUE(result);
         EXPECT_TRUE(result->code == 0 || result->code == 24) << result->code << result->err;
-        return all;
-    };
-    fs::create_directory(copy);
+        sent_ = std::move(all);
+    }
+    fs::path copy_;
+    fs::path shell_;
+    PathList sent_;
+};
+
+TEST_F(SyncCopyTest, RsyncMakesTheCopyExactAndLeavesIgnoredFilesAlone) {
     write("swift.txt", "one");
-    PathList before = sync({});
-    fs::create_directories(copy / "ignored");
-    std::ofstream(copy / "ignored/remote") << "stays";
-    std::ofstream(copy / "dir/b.o") << "stays";
+    sync();
+    fs::create_directories(copy_ / "ignored");
+    std::ofstream(copy_ / "ignored/remote") << "stays";
+    std::ofstream(copy_ / "dir/b.o") << "stays";
     write("ignored/local", "stays here");
     write("a.txt", "modified");
     write("swift.txt", "two");  // of the same size, most likely within the same second
@@ -249,26 +269,83 @@ TEST_F(SyncTest, RsyncMakesTheCopyExactAndLeavesIgnoredFilesAlone) {
     fs::remove_all(root_ / "dir/inner");
     fs::remove(root_ / "dir/b.txt");
     write("dir/b.txt/now", "a folder");
-    before = sync(before);
-    EXPECT_EQ(read_file(copy / "a.txt").value(), "modified");
-    EXPECT_EQ(read_file(copy / "swift.txt").value(), "two");
-    EXPECT_TRUE(fs::exists(copy / "staged.txt"));
-    EXPECT_TRUE(fs::exists(copy / "untracked.txt"));
-    EXPECT_TRUE(fs::exists(copy / "dir/b.txt/now"));
-    EXPECT_FALSE(fs::exists(copy / "dir/inner"));
-    EXPECT_TRUE(fs::exists(copy / "ignored/remote"));
-    EXPECT_TRUE(fs::exists(copy / "dir/b.o"));
-    EXPECT_FALSE(fs::exists(copy / "ignored/local"));
+    sync();
+    EXPECT_EQ(read_file(copy_ / "a.txt").value(), "modified");
+    EXPECT_EQ(read_file(copy_ / "swift.txt").value(), "two");
+    EXPECT_TRUE(fs::exists(copy_ / "staged.txt"));
+    EXPECT_TRUE(fs::exists(copy_ / "untracked.txt"));
+    EXPECT_TRUE(fs::exists(copy_ / "dir/b.txt/now"));
+    EXPECT_FALSE(fs::exists(copy_ / "dir/inner"));
+    EXPECT_TRUE(fs::exists(copy_ / "ignored/remote"));
+    EXPECT_TRUE(fs::exists(copy_ / "dir/b.o"));
+    EXPECT_FALSE(fs::exists(copy_ / "ignored/local"));
     process::SpawnSpec status;
-    status.argv = {"git", "-C", copy.string(), "status", "--porcelain"};
+    status.argv = {"git", "-C", copy_.string(), "status", "--porcelain"};
     const auto there = capture(status, seconds{20});
     status.argv[2] = root_.string();
     const auto here = capture(status, seconds{20});
     EXPECT_EQ(there->out, here->out) << there->err;
     fs::remove_all(root_ / "dir/b.txt");
     write("dir/b.txt", "a file again");
-    sync(before);
-    EXPECT_EQ(read_file(copy / "dir/b.txt").value(), "a file again");
+    sync();
+    EXPECT_EQ(read_file(copy_ / "dir/b.txt").value(), "a file again");
+}
+
+TEST_F(SyncCopyTest, ASymlinkInAFoldersPlaceArrivesAsOne) {
+    const fs::path outside = folder_ / "outside";
+    fs::create_directories(outside / "inner");
+    std::ofstream(outside / "b.txt") << "not of this tree";
+    std::ofstream(outside / "inner/c.txt") << "not of this tree";
+    write("loop/e", "e");
+    write("again/f", "f");
+    sync();
+    fs::remove_all(root_ / "dir");
+    fs::create_symlink(outside, root_ / "dir");
+    fs::remove_all(root_ / "loop");
+    fs::create_symlink(".", root_ / "loop");
+    write("e", "e");
+    fs::create_directory(root_ / "shared");
+    fs::rename(root_ / "again", root_ / "shared/again");
+    fs::create_symlink("shared/again", root_ / "again");
+    const PathList paths = listed();
+    EXPECT_FALSE(std::binary_search(paths.begin(), paths.end(), "dir/b.txt"));
+    EXPECT_TRUE(std::binary_search(paths.begin(), paths.end(), "dir"));
+    sync();
+    for (const char* link : {"dir", "loop", "again"})
+        EXPECT_TRUE(fs::is_symlink(fs::symlink_status(copy_ / link))) << link;
+    EXPECT_EQ(read_file(copy_ / "again/f").value(), "f");
+}
+
+TEST_F(SyncCopyTest, ASymlinkInARepositorysPlaceArrivesAsOne) {
+    const fs::path outside = folder_ / "outside";
+    git_in(folder_, {"init", "-q", "outside"});
+    std::ofstream(outside / "n.txt") << "not of this tree";
+    git_in(root_, {"init", "-q", "nested"});
+    git_in(root_ / "nested", {"config", "user.email", "t@example.org"});
+    git_in(root_ / "nested", {"config", "user.name", "t"});
+    write("nested/n.txt", "n");
+    git_in(root_ / "nested", {"add", "."});
+    git_in(root_ / "nested", {"commit", "-q", "-m", "one"});
+    git_in(root_, {"-c", "advice.addEmbeddedRepo=false", "add", "nested"});
+    sync();
+    EXPECT_EQ(read_file(copy_ / "nested/n.txt").value(), "n");
+    fs::remove_all(root_ / "nested");
+    fs::create_symlink(outside, root_ / "nested");
+    sync();
+    EXPECT_TRUE(fs::is_symlink(fs::symlink_status(copy_ / "nested")));
+}
+
+TEST_F(SyncCopyTest, AFolderTakesThePlaceOfAFile) {
+    write("out", "a file");
+    fs::create_symlink("a.txt", root_ / "link");
+    sync();
+    for (const char* path : {"out", "link"}) {
+        fs::remove(root_ / path);
+        fs::create_directory(root_ / path);
+    }
+    sync();
+    for (const char* path : {"out", "link"})
+        EXPECT_TRUE(fs::is_directory(fs::symlink_status(copy_ / path))) << path;
 }
 
 TEST_F(SyncTest, FiveThousandUnchangedFilesAreSeenQuickly) {

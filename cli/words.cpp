@@ -53,6 +53,18 @@ std::string printable(std::string_view text) {
     return out;
 }
 
+std::string to_utf8(std::string_view text) {
+    std::string out;
+    while (!text.empty()) {
+        std::size_t size = 1;
+        while (size < 5 && !is_utf8(text.substr(0, size))) ++size;
+        const bool whole = size < 5;
+        out += whole ? text.substr(0, size) : "\xEF\xBF\xBD";
+        text.remove_prefix(whole ? std::min(size, text.size()) : 1);
+    }
+    return out;
+}
+
 std::string command_line(const run::v1::Run& run, std::size_t width) {
     std::string out;
     for (const auto& word : run.argv()) out += (out.empty() ? "" : " ") + printable(word);

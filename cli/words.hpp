@@ -21,6 +21,8 @@ std::string enum_word(std::string_view name, std::string_view prefix);
 std::string command_line(const run::v1::Run& run, std::size_t width = 60);
 /// The same of any text.
 std::string printable(std::string_view text);
+/// With U+FFFD for each byte that is not UTF-8.
+std::string to_utf8(std::string_view text);
 
 /// "2026-01-31T09:05:00Z", or "-" where there is none.
 std::string when(const google::protobuf::Timestamp& time);

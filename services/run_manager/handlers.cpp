@@ -235,19 +235,13 @@ RunHandlers::Outcome RunHandlers::start(
     spec.set_slug(attached.lease().slug());
     spec.set_user(run.owner);
     *spec.mutable_argv() = request.argv();
-    const std::vector<std::string> allow(profile.env_allow().begin(), profile.env_allow().end());
-    for (const std::string& name : request.env_required()) {
-        if (!env_allowed(allow, name))
-            return invalid(
-                "env_not_allowed",
-                "profile " + profile.name() + " lets no variable " + name +
-                    " through; leave it out, or have an admin add it to the profile's 'env'",
-                "env"
-            );
-    }
-    for (const auto& [name, value] : request.env()) {
-        if (env_allowed(allow, name)) (*spec.mutable_env())[name] = value;
-    }
+    BERTH_ASSIGN(
+        const auto environment,
+        allowed_environment(
+            request, profile.name(), {profile.env_allow().begin(), profile.env_allow().end()}
+        )
+    );
+    spec.mutable_env()->insert(environment.begin(), environment.end());
     spec.set_cwd(request.cwd());
     spec.set_tty(request.tty());
     spec.set_stdin(request.stdin());

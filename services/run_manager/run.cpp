@@ -2,6 +2,7 @@
 // The transitions of a run and the checks of a command.
 #include "run_manager/run.hpp"
 
+#include <algorithm>
 #include <array>
 
 #include "berth/node/v1/node.pb.h"
@@ -183,6 +184,31 @@ bool env_allowed(const std::vector<std::string>& allow, std::string_view name) {
             return true;
     }
     return false;
+}
+
+Result<std::map<std::string, std::string>> allowed_environment(
+    const v1::Start& start, const std::string& profile, std::vector<std::string> allow
+) {
+    const auto& required = start.env_required();
+    // A terminal's run has this one whatever the list says; whoever names it wants their own.
+    constexpr const char* kTerm = "TERM";
+    if (start.tty() && std::find(required.begin(), required.end(), kTerm) != required.end())
+        allow.emplace_back(kTerm);
+    for (const std::string& name : required) {
+        if (!env_allowed(allow, name))
+            return invalid(
+                "env_not_allowed",
+                "profile " + profile + " of this lease lets no variable " + name +
+                    " through; leave it out, or have an admin add it to the profile's 'env', and "
+                    "release the lease then: it keeps the list that it was made with",
+                "env"
+            );
+    }
+    std::map<std::string, std::string> out;
+    for (const auto& [name, value] : start.env()) {
+        if (env_allowed(allow, name)) out.emplace(name, value);
+    }
+    return out;
 }
 
 v1::Run to_proto(const Run& run) {

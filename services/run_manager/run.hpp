@@ -2,6 +2,7 @@
 // The Run state machine, pure: no clock, no random, no I/O (rule 2).
 #pragma once
 
+#include <map>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -74,6 +75,11 @@ RunState run_state(std::string_view name);
 Result<void> check_start(const v1::Start& start);
 /// True where the profile's allow-list (names, or prefixes ending in *) lets a variable through.
 bool env_allowed(const std::vector<std::string>& allow, std::string_view name);
+/// The variables that `allow`, the list of `profile`, lets through. Error "env_not_allowed" where
+/// it cuts one that is required.
+Result<std::map<std::string, std::string>> allowed_environment(
+    const v1::Start& start, const std::string& profile, std::vector<std::string> allow
+);
 
 v1::Run to_proto(const Run& run);
 

@@ -148,6 +148,25 @@ TEST(Run, OnlyAllowedVariablesPass) {
     EXPECT_FALSE(env_allowed(allow, "LD_PRELOAD"));
 }
 
+TEST(Run, ARequiredVariableThatIsCutSaysWhatHelps) {
+    v1::Start start;
+    for (const char* name : {"LANG", "TERM", "OTHER"}) (*start.mutable_env())[name] = "x";
+    const auto names = [&] {
+        std::string out;
+        const auto environment = allowed_environment(start, "small", {"LANG"});
+        if (!environment) return environment.error().message;
+        for (const auto& [name, value] : *environment) out += name + " ";
+        return out;
+    };
+    start.set_tty(true);
+    EXPECT_EQ(names(), "LANG ") << "the machine knows its own terminals best";
+    start.add_env_required("TERM");
+    EXPECT_EQ(names(), "LANG TERM ") << "a run with a terminal has one in any case";
+    start.set_tty(false);
+    EXPECT_NE(names().find("profile small of this lease lets no variable TERM"), std::string::npos);
+    EXPECT_NE(names().find("release the lease"), std::string::npos) << "its list is the old one";
+}
+
 TEST(Run, StateNamesRoundTrip) {
     for (int state = v1::RUN_STATE_QUEUED; state <= v1::RUN_STATE_LOST; ++state) {
         EXPECT_EQ(

@@ -67,6 +67,8 @@ TEST_F(CliResults, WhatReportsDoNotSayIsNoSuccess) {
         {kPassed + std::string("r/a.xml; chmod 000 r"), "not every report"},
         {kPassed + std::string("r/a.xml; ") + kCut + "r/b.xml", "not counted: r/b.xml"},
         {kCut + std::string("r/b.xml"), "not counted: r/b.xml"},
+        {kPassed + std::string("r/a.xml; ") + kFailed + "out/b.xml; ln -s ../out/b.xml r/b.xml",
+         "not counted: r/b.xml: it is no regular file"},
         {"true", "wrote no report"},
         {kPassed + std::string("r/a.xml; touch -d '1 hour ago' r/a.xml"), "older than the run"},
     };

@@ -391,12 +391,16 @@ TEST_F(CliSystem, SshAndShellAreSessionsOnAMachine) {
         {{"ssh", lease, "echo", "'a  b';", "exit", "6"}, "a  b\n"},
         {{"ssh", "--lease", lease, "echo one; exit 6"}, "one\n"},
         {{"ssh", "--lease", lease, "--", "echo", "one;", "exit", "6"}, "one\n"},
+        {{"ssh", lease, "--", "-x 2>&-; exit 6"}, ""},
     };
     for (const auto& [words, out] : lines) {
         const Said line = suite().berth(words);
         EXPECT_EQ(line.exit_code, 6) << words.back() << line.err;
         EXPECT_EQ(line.out, out) << line.err;
     }
+    const Said flag = suite().berth({"ssh", lease, "-t", "tty"});
+    EXPECT_EQ(flag.exit_code, 120);
+    EXPECT_NE(flag.err.find("flags stand before the lease"), std::string::npos) << flag.err;
     release(lease);
     // What follows the dashes is a command, on the lease of this working tree.
     const Said made = suite().berth({"lease"});
@@ -404,6 +408,9 @@ TEST_F(CliSystem, SshAndShellAreSessionsOnAMachine) {
     const Said tree = suite().berth({"ssh", "--", "echo", "here;", "exit", "7"});
     EXPECT_EQ(tree.exit_code, 7) << tree.err;
     EXPECT_EQ(tree.out, "here\n");
+    const Said nowhere = suite().berth({"ssh", "", "echo", "here"});
+    EXPECT_EQ(nowhere.exit_code, 120) << "its own lease is not meant";
+    EXPECT_EQ(nowhere.out, "");
     EXPECT_EQ(suite().berth({"release"}).exit_code, 0);
     // The shell has the tree, and its machine goes with it.
     typed.input = "cat *.txt | wc -l >&2; exit 4\n";

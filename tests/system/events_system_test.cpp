@@ -274,6 +274,7 @@ TEST(EventsSystem, TailAndReplay) {
         );
     EXPECT_EQ(none.exit_code, 0) << none.err;
     EXPECT_EQ(none.out, "");
+    EXPECT_EQ(suite().berth({"events", "replay", "--json", "--from", "1000000000"}).out, "");
     const auto tail =
         suite().start({"events", "tail", "--subject", "berth.evt.default.lease.>"}, {});
     int number = 0;

@@ -119,8 +119,9 @@ TEST_F(RunSystem, AVariableThatTheProfileCutsIsNoSilentLoss) {
     );
     EXPECT_EQ(said.exit_code, 120) << said.err;
     EXPECT_EQ(said.out, "");
-    EXPECT_NE(said.err.find("profile default lets no variable WANTED through"), std::string::npos)
-        << said.err;
+    EXPECT_NE(
+        said.err.find("profile default of this lease lets no variable WANTED"), std::string::npos
+    ) << said.err;
     EXPECT_TRUE(machines_gone()) << "the machine is given back";
 }
 
@@ -242,6 +243,20 @@ TEST_F(RunSystem, Case5AKilledClientLeavesTheRunAndAttachReplaysIt) {
     EXPECT_EQ(first.out, "line 1\nline 2\nline 3\nline 4\nline 5\nline 6\n") << first.err;
     EXPECT_EQ(second.out, first.out) << "a second terminal sees the same bytes";
     EXPECT_EQ(first.exit_code, 9);
+    release(lease);
+}
+
+TEST_F(RunSystem, Case5AnAttachThatSawTheEndTellsIt) {
+    const std::string lease = acquire();
+    const Said started =
+        suite().berth(run_sh("echo up; exec sleep 600", {"--no-sync", "--detach", "--lease", lease})
+        );
+    ASSERT_EQ(started.exit_code, 0) << started.err;
+    const std::string run = started.out.substr(0, started.out.find('\n'));
+    const auto attached = suite().start({"attach", "--json", run}, {});
+    ASSERT_TRUE(attached->wait_err("up"));
+    EXPECT_EQ(suite().berth({"cancel", run}).exit_code, 0);
+    EXPECT_EQ(json_of(attached->finish().out).string_or("state", ""), "RUN_STATE_CANCELED");
     release(lease);
 }
 

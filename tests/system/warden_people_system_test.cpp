@@ -74,7 +74,7 @@ TEST_F(WardenPeople, AHaltThatStopsNothingDoesNotLookLikeOne) {
     // No machine was heard in this deployment yet, so none is waited for.
     for (const bool json : {false, true}) {
         std::vector<std::string> words = {"halt", "--owner", "deev", "--wait", "300ms"};
-        if (json) words.emplace_back("--json");
+        if (json) words.insert(words.end(), {"--json", "--reason", "\xFF\xFE odd"});
         const Said nobody = cli("anna", words);
         EXPECT_EQ(nobody.exit_code, 1) << nobody.out;
         EXPECT_EQ(nobody.out.find("is halted"), std::string::npos) << nobody.out;
@@ -83,6 +83,7 @@ TEST_F(WardenPeople, AHaltThatStopsNothingDoesNotLookLikeOne) {
     }
     const auto halts = json_of(suite().api("GET", "/v1/halts").body);
     ASSERT_EQ(halts.find("halts")->as_array()->size(), 2U) << "in advance";
+    EXPECT_NE(halts.dump().find("\uFFFD\uFFFD odd"), std::string::npos) << halts.dump();
     for (const Json& halt : *halts.find("halts")->as_array())
         EXPECT_EQ(cli("bert", {"resume", halt.string_or("id", "")}).exit_code, 0);
 }

@@ -42,6 +42,7 @@ TEST_F(WardenSystem, AHeldCommandIsShownApprovedAndClaimedOnce) {
     EXPECT_EQ(verified.exit_code, 0) << verified.out;
     const Said exported = cli("anna", {"audit", "export"});
     EXPECT_NE(exported.out.find("\"fact\":\"exec_released\""), std::string::npos) << exported.err;
+    EXPECT_EQ(cli("anna", {"audit", "export", "--json", "--from", "1000000000"}).out, "");
     const Said queried = cli("anna", {"audit", "query", "--fact", "approval_decided"});
     EXPECT_NE(queried.out.find("anna"), std::string::npos) << queried.out << queried.err;
 }
