@@ -104,6 +104,10 @@ TEST(Words, ACommandIsFoundHoweverBerthIsCalled) {
           "Berth help",
           "berth: help",
           "Berth, help",
+          "@berth help",
+          "@Berth: help",
+          "\u200e/berth help",
+          "\ufeff \u200b@berth\u200e help",
           "/help",
           " /help"}) {
         const Command found = command_in(text);
@@ -112,9 +116,31 @@ TEST(Words, ACommandIsFoundHoweverBerthIsCalled) {
     }
     EXPECT_EQ(command_in("/Berth").text, "");
     EXPECT_TRUE(command_in("/usr/bin/x is dangerous").called);
-    for (const char* text : {"help", "berths are full", "not on berth", ""})
+    for (const char* text : {"help", "berths are full", "not on berth", "@berths help", ""})
         EXPECT_FALSE(command_in(text).called) << text;
     EXPECT_EQ(command_in("  run make /berth x").text, "run make /berth x");
+}
+
+TEST(Words, WhatNobodySeesIsNoPartOfTheFirst) {
+    for (const char* text :
+         {"\u200eapprove x",
+          "\ufeff \u2067approve\u2069 x",
+          "app\u00adrove x",
+          "\u061capprove x"}) {
+        EXPECT_EQ(first_word(text).word, "approve") << text;
+        EXPECT_EQ(first_word(text).rest, "x") << text;
+    }
+    EXPECT_EQ(first_word("\u200e").word, "");
+    EXPECT_EQ(first_word("\u2010 \u202f").word, "\u2010");
+}
+
+TEST(Words, NamesAreFoundInASentence) {
+    EXPECT_EQ(
+        names_in("Please (approve:AP_1f), @Berth!\u200e a\u200bp_2"),
+        (Words{"please", "approve", "ap_1f", "@berth", "ap_2"})
+    );
+    EXPECT_EQ(names_in("map_reduce x@berth.dev"), (Words{"map_reduce", "x@berth", "dev"}));
+    EXPECT_EQ(names_in(" \u2026 "), Words{});
 }
 
 TEST(Words, ANameIsFoundInWhatStandsAroundIt) {
@@ -128,7 +154,9 @@ TEST(Words, ANameIsFoundInWhatStandsAroundIt) {
           "<ap_1f>",
           "*ap_1f*",
           "\u201cap_1f\u201d",
-          "\u2018Ap_1f\u2019?"})
+          "\u2018Ap_1f\u2019?",
+          "\u200eap_1f\u200f",
+          "\u2068`\ufeffap_1f\u2069`."})
         EXPECT_EQ(name_of(word), "ap_1f") << word;
     EXPECT_EQ(name_of("``"), "");
     EXPECT_EQ(name_of("calm-otter"), "calm-otter");

@@ -51,6 +51,17 @@ bool is_surely(const Verb& verb, const std::string& rest) {
            (verb.name == "help" && find_verb(next.word) != nullptr);
 }
 
+/// Words that no command begins with, and that may be meant as one all the same: a reason is not to
+/// be undone.
+bool is_perhaps_command(const Command& said) {
+    const std::string bare = name_of(first_word(said.text).word);
+    if (find_verb(bare) != nullptr || command_in(bare).called) return true;
+    const auto names = names_in(said.text);
+    return std::any_of(names.begin(), names.end(), [](const std::string& name) {
+        return name == "@berth" || name == "approve" || is_id(name, kApprovalId);
+    });
+}
+
 /// False for whom warden refuses whatever they say: nobody is asked why for nothing.
 bool may_perhaps_decide(const ApprovalRow& row, const common::v1::Actor& actor) {
     warden::v1::Approval approval;
@@ -193,8 +204,7 @@ Result<Answer> Desk::reason(
         return answer;
     }
     Result<Answer> answer = Answer{};
-    const std::string bare = name_of(first.word);
-    if (find_verb(bare) != nullptr || command_in(bare).called) {
+    if (is_perhaps_command(said)) {
         BERTH_ASSIGN(const auto button, repo::find_button(parts_.pool(), hash));
         const std::string follows = button ? button->follows : std::string();
         const std::string approval = follows.substr(follows.find('/') + 1);

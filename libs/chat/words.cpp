@@ -50,6 +50,39 @@ std::size_t blank_at(std::string_view text) {
     return starts(text, kNoBreakSpace) ? kNoBreakSpace.size() : 0;
 }
 
+/// A character without a shape of its own, which clients put around what is copied: a soft hyphen,
+/// zero-width ones, marks of direction, a byte order mark.
+std::size_t format_at(std::string_view text) {
+    for (const std::string_view each : {"\u00ad", "\u061c", "\ufeff"}) {
+        if (starts(text, each)) return each.size();
+    }
+    const std::string_view one = text.substr(0, 3);
+    const auto between = [&one](std::string_view first, std::string_view last) {
+        return one >= first && one <= last;
+    };
+    return between("\u200b", "\u200f") || between("\u202a", "\u202e") || between("\u2060", "\u206f")
+               ? one.size()
+               : 0;
+}
+
+/// Without such characters, and in lower case.
+std::string folded(std::string_view text) {
+    std::string out;
+    while (!text.empty()) {
+        const std::size_t format = format_at(text);
+        const char c = text[0];
+        if (format == 0) out += static_cast<char>(c >= 'A' && c <= 'Z' ? c - 'A' + 'a' : c);
+        text.remove_prefix(std::max<std::size_t>(format, 1));
+    }
+    return out;
+}
+
+/// Without what nobody sees in front of it.
+std::string_view from_first_seen(std::string_view text) {
+    while (const std::size_t unseen = blank_at(text) + format_at(text)) text.remove_prefix(unseen);
+    return text;
+}
+
 std::size_t line_end_at(std::string_view text) {
     return starts(text, "\r\n") ? 2 : starts(text, "\n") ? 1 : 0;
 }
@@ -171,37 +204,40 @@ std::string shown_words(const std::vector<std::string>& words) {
 }
 
 FirstWord first_word(std::string_view text) {
-    while (const std::size_t blank = blank_at(text)) text.remove_prefix(blank);
+    text = from_first_seen(text);
+    std::size_t end = 0;
+    while (end < text.size() && blank_at(text.substr(end)) == 0) ++end;
     FirstWord out;
-    while (!text.empty() && blank_at(text) == 0) {
-        const char c = text[0];
-        out.word += static_cast<char>(c >= 'A' && c <= 'Z' ? c - 'A' + 'a' : c);
-        text.remove_prefix(1);
-    }
+    out.word = folded(text.substr(0, end));
+    text.remove_prefix(end);
     while (const std::size_t blank = blank_at(text)) text.remove_prefix(blank);
     out.rest = std::string(text);
     return out;
 }
 
 Command command_in(std::string_view text) {
-    while (const std::size_t blank = blank_at(text)) text.remove_prefix(blank);
+    text = from_first_seen(text);
     const bool slash = starts(text, "/");
     if (slash) text.remove_prefix(1);
     const FirstWord first = first_word(text);
-    if (first.word == "berth" || first.word == "berth," || first.word == "berth:")
-        return {true, first.rest};
+    std::string_view name = first.word;
+    if (starts(name, "@")) name.remove_prefix(1);
+    if (name.ends_with(',') || name.ends_with(':')) name.remove_suffix(1);
+    if (name == "berth") return {true, first.rest};
     return {slash, std::string(text)};
 }
 
 std::string name_of(std::string_view word) {
-    const auto stripped = [&word] {
+    const std::string seen = folded(word);
+    std::string_view name = seen;
+    const auto stripped = [&name] {
         for (const std::string_view each : kAround) {
-            if (starts(word, each)) {
-                word.remove_prefix(each.size());
+            if (starts(name, each)) {
+                name.remove_prefix(each.size());
                 return true;
             }
-            if (word.ends_with(each)) {
-                word.remove_suffix(each.size());
+            if (name.ends_with(each)) {
+                name.remove_suffix(each.size());
                 return true;
             }
         }
@@ -209,7 +245,20 @@ std::string name_of(std::string_view word) {
     };
     while (stripped()) {
     }
-    return first_word(word).word;
+    return first_word(name).word;
+}
+
+std::vector<std::string> names_in(std::string_view text) {
+    std::vector<std::string> out;
+    bool in_name = false;
+    for (const char c : folded(text)) {
+        const bool of_name =
+            (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '_' || c == '@';
+        if (of_name && !in_name) out.emplace_back();
+        if (of_name) out.back() += c;
+        in_name = of_name;
+    }
+    return out;
 }
 
 bool is_id(std::string_view name, std::string_view kind) {

@@ -221,6 +221,43 @@ TEST(BridgeWords, ACommandIsNoReasonHoweverItIsSpelt) {
     }
 }
 
+TEST(BridgeWords, BerthMayBeCalledByItsNameWhereAReasonIsAskedFor) {
+    BridgeWorld world;
+    ask_why(world, "ap_1");
+    int number = 1;
+    for (const char* before :
+         {"@berth ", "@Berth, ", "\u200e/berth ", "\ufeff", "\u200e@berth\u200e "}) {
+        const std::string id = "ap_" + std::to_string(++number);
+        world.tell(world.held(id), "requested");
+        world.chat().tell_surely(message(before + ("approve " + id)));
+    }
+    world.chat().tell_surely(message("whoami"));
+    ASSERT_TRUE(answered(world, "You are `olga`"));
+    const auto all = decided(world);
+    ASSERT_EQ(all.size(), 5U);
+    for (const auto& each : all) {
+        EXPECT_TRUE(each.approve());
+        EXPECT_NE(each.approval(), "ap_1");
+    }
+}
+
+TEST(BridgeWords, WhatNamesAnApprovalIsNoReason) {
+    for (const char* words :
+         {"please approve ap_2",
+          "ap_2 approve",
+          "I meant `AP_2`",
+          "ok, approve it",
+          "hey @berth let it run",
+          "\u200erun it on staging first"}) {
+        BridgeWorld world;
+        ask_why(world, "ap_1");
+        world.tell(world.held("ap_2"), "requested");
+        world.chat().tell_surely(message(words));
+        EXPECT_TRUE(answered(world, "may be a command or why you deny")) << words;
+        EXPECT_TRUE(decided(world).empty()) << words;
+    }
+}
+
 TEST(BridgeWords, WhatMayBeAReasonOrACommandIsNeither) {
     BridgeWorld world;
     world.berth().people["U2"].add_roles("operator");
