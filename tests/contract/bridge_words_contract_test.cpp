@@ -292,6 +292,61 @@ TEST(BridgeWords, ADenialThatFailsIsToldAndAsksForNoReasonAnyMore) {
     ));
 }
 
+TEST(BridgeWords, WhyIsNotAskedForAnyMoreOnceACommandDecided) {
+    BridgeWorld world;
+    ask_why(world, "ap_1");
+    world.chat().tell_surely(message("/berth approve ap_1"));
+    ASSERT_TRUE(answered(world, "approved by `olga`"));
+    world.chat().tell_surely(message("sorry for the noise"));  // nobody's answer any more
+    ASSERT_TRUE(answered(world, "There is no command `sorry`"));
+    EXPECT_FALSE(world.chat().wait_for(
+        [](const Shown& m) { return has(m.content.markdown, "still asked for"); }, milliseconds{0}
+    ));
+    EXPECT_EQ(decided(world).size(), 1U);
+}
+
+TEST(BridgeWords, WhyIsNotAskedForAnyMoreOnceAnotherDecided) {
+    for (const auto& [words, answer] :
+         {std::pair{"status", "Berth answers"}, {"approve ap_1", "decided by otto"}}) {
+        BridgeWorld world;
+        ask_why(world, "ap_1");
+        {
+            const std::lock_guard lock(world.berth().mutex);
+            auto& over = world.berth().approvals["ap_1"];
+            over.set_state(warden::v1::APPROVAL_STATE_APPROVED);
+            over.set_decided_by("otto");
+        }
+        world.chat().tell_surely(message(words));
+        ASSERT_TRUE(answered(world, answer)) << words;
+        world.chat().tell_surely(message("sorry for the noise"));
+        ASSERT_TRUE(answered(world, "There is no command `sorry`")) << words;
+        EXPECT_FALSE(world.chat().wait_for(
+            [](const Shown& m) { return has(m.content.markdown, "still asked for"); },
+            milliseconds{0}
+        )) << words;
+    }
+}
+
+TEST(BridgeWords, WhyIsNotAskedOfWhatIsOver) {
+    BridgeWorld world;
+    world.chat().traits.modals = false;
+    world.start();
+    auto held = world.held("ap_1");
+    world.tell(held, "requested");
+    ASSERT_TRUE(world.chat().wait_until([](const auto& all) { return all.size() == 2; }));
+    const Shown card = world.chat().in("A1").at(0);
+    held.set_state(warden::v1::APPROVAL_STATE_EXPIRED);
+    held.set_decided_by("berth");
+    held.set_revision(held.revision() + 1);
+    world.tell(held, "expired");
+    ASSERT_TRUE(world.chat().wait_for([](const Shown& m) { return has(title(m), "Expired"); }));
+    world.chat().tell_surely(clicked(card, "Deny with comment", "U2"));
+    EXPECT_TRUE(answered(world, "decided by berth"));
+    EXPECT_FALSE(world.chat().wait_for(
+        [](const Shown& m) { return has(m.content.markdown, "Say why"); }, milliseconds{0}
+    ));
+}
+
 TEST(BridgeWords, WhoMayNotDecideIsNotAskedWhy) {
     BridgeWorld world;
     world.chat().traits.modals = false;
