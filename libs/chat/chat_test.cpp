@@ -86,6 +86,52 @@ TEST(Words, WhatClientsPutInIsJoinedSoThatItStays) {
     EXPECT_EQ(join_words({"it\u2019s"}), "'it'\"\u2019\"'s'");
 }
 
+TEST(Words, AreTakenBackAsTheyAreShown) {
+    const Words all{
+        "sh",
+        "-c",
+        "echo one\necho 'two' \\n \u201cthree\u201d it\u2019s",
+        "a\u202eb",
+        "\t\r\x1b\x7f",
+        "\xff\xfe",
+        "\U000e0041",
+        "\u2026",
+        "\u2014\u00a0",
+        "",
+        "$'x'",
+        "it\u2019s"};
+    EXPECT_EQ(words_of(shown_words(all)), all) << shown_words(all);
+}
+
+TEST(Words, EscapesAreReadAsBashReadsThem) {
+    EXPECT_EQ(words_of("sh -c $'echo one\\necho two'"), (Words{"sh", "-c", "echo one\necho two"}));
+    EXPECT_EQ(words_of(R"(a$'\t'b$'\'' $'')"), (Words{"a\tb'", ""}));
+    EXPECT_EQ(words_of(R"($'\a\b\e\E\f\v\\\"\?')"), (Words{"\a\b\x1b\x1b\f\v\\\"?"}));
+    EXPECT_EQ(
+        words_of(R"($'\x41\x4g\101\u41 \u202e\U0001F600')"), (Words{"A\4gAA \u202e\U0001f600"})
+    );
+    EXPECT_EQ(words_of("$'a\nb  c'"), (Words{"a\nb  c"}));
+    EXPECT_EQ(words_of("$\u2018it\\\u2019s\\n\u2019"), (Words{"it's\n"})) << "as clients make it";
+    EXPECT_EQ(words_of(R"("$'a'" \$'a' '$'a)"), (Words{"$'a'", "$a", "$a"}));
+    for (const char* text :
+         {R"($'\q')",
+          R"($'\x')",
+          R"($'a\x00b')",
+          R"($'\0')",
+          R"($'\400')",
+          R"($'\ud800')",
+          R"($'\U00110000')"}) {
+        const auto words = split_words(text);
+        ASSERT_FALSE(words) << text;
+        EXPECT_EQ(words.error().code, "bad_escape") << text;
+    }
+    for (const char* text : {"$'a", R"($'a\')", R"($'\)", "$'a\u2019"}) {
+        const auto words = split_words(text);
+        ASSERT_FALSE(words) << text;
+        EXPECT_EQ(words.error().code, "unclosed_quote") << text;
+    }
+}
+
 TEST(Words, TheFirstIsTheVerb) {
     EXPECT_EQ(first_word("  RUN  make test").word, "run");
     EXPECT_EQ(first_word("  RUN  make test").rest, "make test");

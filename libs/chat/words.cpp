@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <array>
 
+#include "core/utf8.hpp"
 #include "policy/plan.hpp"
 
 namespace berth::chat {
@@ -42,6 +43,10 @@ std::size_t quote_at(std::string_view text, char& out) {
         }
     }
     return 0;
+}
+
+Error unclosed(char quote) {
+    return invalid("unclosed_quote", std::string("a ") + quote + " is opened and never closed");
 }
 
 std::size_t blank_at(std::string_view text) {
@@ -89,6 +94,88 @@ std::size_t line_end_at(std::string_view text) {
 
 /// What a backslash takes its meaning from, in "…".
 constexpr std::string_view kEscapedInQuotes = "\"\\$`";
+
+constexpr int kNoDigit = 16;
+
+int digit_of(char c) {
+    if (c >= '0' && c <= '9') return c - '0';
+    if (c >= 'a' && c <= 'f') return c - 'a' + 10;
+    if (c >= 'A' && c <= 'F') return c - 'A' + 10;
+    return kNoDigit;
+}
+
+/// Takes the number that `text` begins with, of `most` digits at most.
+Result<char32_t> take_number(std::string_view& text, int base, int most) {
+    char32_t number = 0;
+    int taken = 0;
+    for (; taken < most && !text.empty() && digit_of(text[0]) < base; ++taken) {
+        number = number * static_cast<unsigned>(base) + static_cast<unsigned>(digit_of(text[0]));
+        text.remove_prefix(1);
+    }
+    if (taken == 0 || number == 0 || (base == 8 && number > 0xFF))
+        return invalid("bad_escape", "an escape in $'...' names no character");
+    return number;
+}
+
+/// Takes what follows a backslash in $'…' and adds what it stands for.
+Result<void> take_escape(std::string_view& text, bool typographic, std::string& out) {
+    static constexpr std::string_view kFrom = "abeEfnrtv\\'\"?";
+    static constexpr std::string_view kTo = "\a\b\x1b\x1b\f\n\r\t\v\\'\"?";
+    if (text.empty()) return {};  // and the quote is not closed
+    char straight = 0;
+    const char c = text[0];
+    if (const auto simple = kFrom.find(c); simple != std::string_view::npos) {
+        out += kTo[simple];
+        text.remove_prefix(1);
+        return {};
+    }
+    if (const auto quote = quote_at(text, straight); quote > 0 && typographic) {
+        out += straight;
+        text.remove_prefix(quote);
+        return {};
+    }
+    if (digit_of(c) < 8) {
+        BERTH_ASSIGN(const auto byte, take_number(text, 8, 3));
+        out += static_cast<char>(byte);
+        return {};
+    }
+    if (c != 'x' && c != 'u' && c != 'U')
+        return invalid(
+            "bad_escape", "$'...' has an escape that is not known; a backslash itself is \\\\"
+        );
+    text.remove_prefix(1);
+    BERTH_ASSIGN(const auto number, take_number(text, 16, c == 'x' ? 2 : c == 'u' ? 4 : 8));
+    if (c == 'x') {
+        out += static_cast<char>(number);
+        return {};
+    }
+    if (number > 0x10FFFF || (number >= 0xD800 && number <= 0xDFFF))
+        return invalid("bad_escape", "an escape in $'...' names no character");
+    append_utf8(out, number);
+    return {};
+}
+
+/// Takes $'…' at the start of `text`, as bash does, and adds what it stands for. Only what opened
+/// it in a client's way is closed so: in what Berth shows, a typographic quote is a character of
+/// it.
+Result<bool> take_escaped(std::string_view& text, std::string& out) {
+    char straight = 0;
+    const std::size_t opened = starts(text, "$") ? quote_at(text.substr(1), straight) : 0;
+    if (opened == 0 || straight != '\'') return false;
+    text.remove_prefix(1 + opened);
+    while (!text.empty()) {
+        const std::size_t quote = quote_at(text, straight);
+        if (quote > 0 && straight == '\'' && (opened > 1 || quote == 1)) {
+            text.remove_prefix(quote);
+            return true;
+        }
+        const bool escape = text[0] == '\\';
+        if (!escape) out += text[0];
+        text.remove_prefix(1);
+        if (escape) BERTH_TRY(take_escape(text, opened > 1, out));
+    }
+    return unclosed('\'');
+}
 
 /// Neither a shell nor split_words sees more in it than a word.
 bool is_plain(std::string_view word) {
@@ -163,6 +250,11 @@ Result<std::vector<std::string>> split_words(std::string_view text) {
                 "several_lines",
                 "a line ends between the words; several lines go into quotes, as in `sh -c '...'`"
             );
+        if (quote == 0) {
+            BERTH_ASSIGN(const bool taken, take_escaped(text, word));
+            in_word = in_word || taken;
+            if (taken) continue;
+        }
         if (quoted > 0 && (quote == 0 || quote == found)) {
             quote = quote == 0 ? found : '\0';
             add({});
@@ -178,8 +270,7 @@ Result<std::vector<std::string>> split_words(std::string_view text) {
             text.remove_prefix(1);
         }
     }
-    if (quote != 0)
-        return invalid("unclosed_quote", std::string("a ") + quote + " is opened and never closed");
+    if (quote != 0) return unclosed(quote);
     if (in_word) words.push_back(std::move(word));
     return words;
 }

@@ -12,16 +12,17 @@
 namespace berth::chat {
 
 /// Words are parted by white space. '…' is literal, in "…" a backslash escapes ", \, $ and `,
-/// outside of quotes any character; in front of a line's end it goes with it. Typographic quotes
-/// that clients put in for ' and " count as these, an em dash in front of a word as "--". Nothing
-/// is expanded: no variables, no globs. Errors: "unclosed_quote", "several_lines" (to a shell they
-/// are several commands).
+/// outside of quotes any character; in front of a line's end it goes with it. In $'…' escapes are
+/// read as bash reads them (\n, \', \x1f, \u202e and the like). Typographic quotes that clients put
+/// in for ' and " count as these, an em dash in front of a word as "--". Nothing is expanded: no
+/// variables, no globs. Errors: "unclosed_quote", "bad_escape" (in $'…', one that is not known or
+/// names no character), "several_lines" (to a shell they are several commands).
 Result<std::vector<std::string>> split_words(std::string_view text);
 
 /// The words as a shell, and split_words, would take them back.
 std::string join_words(const std::vector<std::string>& words);
 /// The same for people, on one line: a word with characters that are not seen, or that deceive, is
-/// shown with these escaped, as an approval shows it ($'\u202e').
+/// shown with these escaped, as an approval shows it ($'\u202e'). split_words takes them back.
 std::string shown_words(const std::vector<std::string>& words);
 
 /// The first word, lower-cased and without characters that have no shape (zero-width ones, marks of

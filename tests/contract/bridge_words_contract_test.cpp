@@ -403,6 +403,13 @@ TEST(BridgeWords, WhatDeceivesIsShownEscaped) {
     (void)world.wait_for_run(2);
     world.chat().tell_surely(said("history"));
     EXPECT_TRUE(answered(world, "(cut; whole by `berth runs --json`)"));
+    world.chat().tell_surely(said("run echo $'a\\u202eb' $'c\\nd'"));  // as it was shown
+    const auto again = world.wait_for_run(3);
+    EXPECT_EQ(again.argv(1), "a\u202eb");
+    EXPECT_EQ(again.argv(2), "c\nd");
+    world.chat().tell_surely(said("run echo $'\\q'"));
+    EXPECT_TRUE(answered(world, "has an escape that is not known"));
+    EXPECT_TRUE(answered(world, "Usage: `/berth run "));
 }
 
 TEST(BridgeWords, CancelWithoutANameIsOfOnesOwnNewestRun) {
