@@ -86,6 +86,52 @@ TEST(Words, WhatClientsPutInIsJoinedSoThatItStays) {
     EXPECT_EQ(join_words({"it\u2019s"}), "'it'\"\u2019\"'s'");
 }
 
+TEST(Words, AreTakenBackAsTheyAreShown) {
+    const Words all{
+        "sh",
+        "-c",
+        "echo one\necho 'two' \\n \u201cthree\u201d it\u2019s",
+        "a\u202eb",
+        "\t\r\x1b\x7f",
+        "\xff\xfe",
+        "\U000e0041",
+        "\u2026",
+        "\u2014\u00a0",
+        "",
+        "$'x'",
+        "it\u2019s"};
+    EXPECT_EQ(words_of(shown_words(all)), all) << shown_words(all);
+}
+
+TEST(Words, EscapesAreReadAsBashReadsThem) {
+    EXPECT_EQ(words_of("sh -c $'echo one\\necho two'"), (Words{"sh", "-c", "echo one\necho two"}));
+    EXPECT_EQ(words_of(R"(a$'\t'b$'\'' $'')"), (Words{"a\tb'", ""}));
+    EXPECT_EQ(words_of(R"($'\a\b\e\E\f\v\\\"\?')"), (Words{"\a\b\x1b\x1b\f\v\\\"?"}));
+    EXPECT_EQ(
+        words_of(R"($'\x41\x4g\101\u41 \u202e\U0001F600')"), (Words{"A\4gAA \u202e\U0001f600"})
+    );
+    EXPECT_EQ(words_of("$'a\nb  c'"), (Words{"a\nb  c"}));
+    EXPECT_EQ(words_of("$\u2018it\\\u2019s\\n\u2019"), (Words{"it's\n"})) << "as clients make it";
+    EXPECT_EQ(words_of(R"("$'a'" \$'a' '$'a)"), (Words{"$'a'", "$a", "$a"}));
+    for (const char* text :
+         {R"($'\q')",
+          R"($'\x')",
+          R"($'a\x00b')",
+          R"($'\0')",
+          R"($'\400')",
+          R"($'\ud800')",
+          R"($'\U00110000')"}) {
+        const auto words = split_words(text);
+        ASSERT_FALSE(words) << text;
+        EXPECT_EQ(words.error().code, "bad_escape") << text;
+    }
+    for (const char* text : {"$'a", R"($'a\')", R"($'\)", "$'a\u2019"}) {
+        const auto words = split_words(text);
+        ASSERT_FALSE(words) << text;
+        EXPECT_EQ(words.error().code, "unclosed_quote") << text;
+    }
+}
+
 TEST(Words, TheFirstIsTheVerb) {
     EXPECT_EQ(first_word("  RUN  make test").word, "run");
     EXPECT_EQ(first_word("  RUN  make test").rest, "make test");
@@ -104,6 +150,10 @@ TEST(Words, ACommandIsFoundHoweverBerthIsCalled) {
           "Berth help",
           "berth: help",
           "Berth, help",
+          "@berth help",
+          "@Berth: help",
+          "\u200e/berth help",
+          "\ufeff \u200b@berth\u200e help",
           "/help",
           " /help"}) {
         const Command found = command_in(text);
@@ -112,9 +162,31 @@ TEST(Words, ACommandIsFoundHoweverBerthIsCalled) {
     }
     EXPECT_EQ(command_in("/Berth").text, "");
     EXPECT_TRUE(command_in("/usr/bin/x is dangerous").called);
-    for (const char* text : {"help", "berths are full", "not on berth", ""})
+    for (const char* text : {"help", "berths are full", "not on berth", "@berths help", ""})
         EXPECT_FALSE(command_in(text).called) << text;
     EXPECT_EQ(command_in("  run make /berth x").text, "run make /berth x");
+}
+
+TEST(Words, WhatNobodySeesIsNoPartOfTheFirst) {
+    for (const char* text :
+         {"\u200eapprove x",
+          "\ufeff \u2067approve\u2069 x",
+          "app\u00adrove x",
+          "\u061capprove x"}) {
+        EXPECT_EQ(first_word(text).word, "approve") << text;
+        EXPECT_EQ(first_word(text).rest, "x") << text;
+    }
+    EXPECT_EQ(first_word("\u200e").word, "");
+    EXPECT_EQ(first_word("\u2010 \u202f").word, "\u2010");
+}
+
+TEST(Words, NamesAreFoundInASentence) {
+    EXPECT_EQ(
+        names_in("Please (approve:AP_1f), @Berth!\u200e a\u200bp_2"),
+        (Words{"please", "approve", "ap_1f", "@berth", "ap_2"})
+    );
+    EXPECT_EQ(names_in("map_reduce x@berth.dev"), (Words{"map_reduce", "x@berth", "dev"}));
+    EXPECT_EQ(names_in(" \u2026 "), Words{});
 }
 
 TEST(Words, ANameIsFoundInWhatStandsAroundIt) {
@@ -128,7 +200,9 @@ TEST(Words, ANameIsFoundInWhatStandsAroundIt) {
           "<ap_1f>",
           "*ap_1f*",
           "\u201cap_1f\u201d",
-          "\u2018Ap_1f\u2019?"})
+          "\u2018Ap_1f\u2019?",
+          "\u200eap_1f\u200f",
+          "\u2068`\ufeffap_1f\u2069`."})
         EXPECT_EQ(name_of(word), "ap_1f") << word;
     EXPECT_EQ(name_of("``"), "");
     EXPECT_EQ(name_of("calm-otter"), "calm-otter");

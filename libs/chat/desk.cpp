@@ -51,11 +51,27 @@ bool is_surely(const Verb& verb, const std::string& rest) {
            (verb.name == "help" && find_verb(next.word) != nullptr);
 }
 
-/// False for whom warden refuses whatever they say: nobody is asked why for nothing.
+/// Words that no command begins with, and that may be meant as one all the same: a reason is not to
+/// be undone.
+bool is_perhaps_command(const Command& said) {
+    const std::string bare = name_of(first_word(said.text).word);
+    if (find_verb(bare) != nullptr || command_in(bare).called) return true;
+    const auto names = names_in(said.text);
+    return std::any_of(names.begin(), names.end(), [](const std::string& name) {
+        return name == "@berth" || name == "approve" || is_id(name, kApprovalId);
+    });
+}
+
+/// False where it is over, and for whom warden refuses whatever they say: nobody is asked why for
+/// nothing.
 bool may_perhaps_decide(const ApprovalRow& row, const common::v1::Actor& actor) {
     warden::v1::Approval approval;
-    return service::may_decide(actor) &&
+    return !row.ended && service::may_decide(actor) &&
            !(approval.ParseFromString(row.body) && approval.origin().user() == actor.user());
+}
+
+Answer told(const Error& error) {
+    return say(error.message.empty() ? error.code : error.message, true);
 }
 
 }  // namespace
@@ -117,7 +133,7 @@ bool Desk::take(const InboundRow& row) {
     if (done) {
         answer = std::move(*done);
     } else if (!is_outage(done.error())) {
-        answer = say(done.error().message.empty() ? done.error().code : done.error().message, true);
+        answer = told(done.error());
     } else if (parts_.now() - row.received_at > kGiveUp) {
         answer = say("Berth could not do that: it is not reachable. Say it again later.", true);
     } else {
@@ -185,19 +201,21 @@ Result<Answer> Desk::reason(
     const Command said = command_in(text);
     const FirstWord first = first_word(said.text);
     const Verb* verb = find_verb(first.word);
-    if (said.called || (verb != nullptr && is_surely(*verb, first.rest))) {
-        BERTH_ASSIGN(Answer answer, command(row, speaker, said.text));
-        if (!answer.content.is_card && !answer.content.markdown.empty())
-            answer.content.markdown +=
-                "\n\nWhy you deny is still asked for: say it in your next message here.";
-        return answer;
-    }
+    BERTH_ASSIGN(const auto button, repo::find_button(parts_.pool(), hash));
+    const std::string follows = button ? button->follows : std::string();
+    const std::string approval = follows.substr(follows.find('/') + 1);
     Result<Answer> answer = Answer{};
-    const std::string bare = name_of(first.word);
-    if (find_verb(bare) != nullptr || command_in(bare).called) {
-        BERTH_ASSIGN(const auto button, repo::find_button(parts_.pool(), hash));
-        const std::string follows = button ? button->follows : std::string();
-        const std::string approval = follows.substr(follows.find('/') + 1);
+    if (said.called || (verb != nullptr && is_surely(*verb, first.rest))) {
+        answer = command(row, speaker, said.text);
+        if (!answer && is_outage(answer.error())) return answer;
+        if (!answer) answer = told(answer.error());
+        if (!is_over(approval, speaker)) {
+            if (!answer->content.is_card && !answer->content.markdown.empty())
+                answer->content.markdown +=
+                    "\n\nWhy you deny is still asked for: say it in your next message here.";
+            return answer;
+        }
+    } else if (is_perhaps_command(said)) {
         answer =
             say("That may be a command or why you deny, so nothing was done. As a command say it "
                 "again; to deny with it say " +
@@ -220,6 +238,15 @@ Result<Answer> Desk::reason(
         return inner ? inner(tx) : Result<void>{};
     };
     return answer;
+}
+
+/// By warden's word: the event that tells the same may still be on its way.
+bool Desk::is_over(const std::string& approval, const Speaker& speaker) {
+    warden::v1::GetApproval query;
+    *query.mutable_actor() = speaker.actor;
+    query.set_approval(approval);
+    const auto newest = ask<warden::v1::Approval>(parts_, "berth.qry.warden.approval", query, {});
+    return newest && newest->state() != warden::v1::APPROVAL_STATE_PENDING;
 }
 
 bool Desk::is_late(const InboundRow& row, milliseconds limit) const {

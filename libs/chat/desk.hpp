@@ -41,6 +41,8 @@ private:
     Result<Answer> command(const InboundRow& row, const Speaker& speaker, const std::string& text);
     /// `hash`: of the button whose comment was asked for.
     Result<Answer> reason(const InboundRow& row, const Speaker& speaker, const std::string& hash);
+    /// False, too, where warden cannot be asked.
+    bool is_over(const std::string& approval, const Speaker& speaker);
     /// Said longer ago than `limit`, and without effect so far.
     bool is_late(const InboundRow& row, milliseconds limit) const;
     Result<Answer> click(

@@ -18,7 +18,6 @@ using warden::v1::Approval;
 constexpr int kShownApprovals = 20;
 constexpr std::size_t kShownPlan = 300;
 constexpr std::size_t kShownWord = 64;
-constexpr std::string_view kApprovalId = "ap";
 
 Result<warden::v1::ApprovalsReply> list(Call& call, warden::v1::ApprovalState state) {
     warden::v1::ListApprovals query;

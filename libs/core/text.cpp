@@ -4,6 +4,8 @@
 
 #include <cstdint>
 
+#include "core/utf8.hpp"
+
 namespace berth {
 namespace {
 
@@ -107,6 +109,25 @@ std::string clipped(std::string_view text, std::size_t most) {
     std::size_t end = most;
     while (end > 0 && most - end < kMostFollowing && follows(end)) --end;
     return std::string(text.substr(0, follows(end) ? most : end));
+}
+
+void append_utf8(std::string& out, char32_t code) {
+    const auto put = [&out](char32_t byte) { out += static_cast<char>(byte); };
+    if (code < 0x80) {
+        put(code);
+    } else if (code < 0x800) {
+        put(0xC0U | (code >> 6U));
+        put(0x80U | (code & 0x3FU));
+    } else if (code < 0x10000) {
+        put(0xE0U | (code >> 12U));
+        put(0x80U | ((code >> 6U) & 0x3FU));
+        put(0x80U | (code & 0x3FU));
+    } else {
+        put(0xF0U | (code >> 18U));
+        put(0x80U | ((code >> 12U) & 0x3FU));
+        put(0x80U | ((code >> 6U) & 0x3FU));
+        put(0x80U | (code & 0x3FU));
+    }
 }
 
 bool is_utf8(std::string_view text) {

@@ -221,6 +221,43 @@ TEST(BridgeWords, ACommandIsNoReasonHoweverItIsSpelt) {
     }
 }
 
+TEST(BridgeWords, BerthMayBeCalledByItsNameWhereAReasonIsAskedFor) {
+    BridgeWorld world;
+    ask_why(world, "ap_1");
+    int number = 1;
+    for (const char* before :
+         {"@berth ", "@Berth, ", "\u200e/berth ", "\ufeff", "\u200e@berth\u200e "}) {
+        const std::string id = "ap_" + std::to_string(++number);
+        world.tell(world.held(id), "requested");
+        world.chat().tell_surely(message(before + ("approve " + id)));
+    }
+    world.chat().tell_surely(message("whoami"));
+    ASSERT_TRUE(answered(world, "You are `olga`"));
+    const auto all = decided(world);
+    ASSERT_EQ(all.size(), 5U);
+    for (const auto& each : all) {
+        EXPECT_TRUE(each.approve());
+        EXPECT_NE(each.approval(), "ap_1");
+    }
+}
+
+TEST(BridgeWords, WhatNamesAnApprovalIsNoReason) {
+    for (const char* words :
+         {"please approve ap_2",
+          "ap_2 approve",
+          "I meant `AP_2`",
+          "ok, approve it",
+          "hey @berth let it run",
+          "\u200erun it on staging first"}) {
+        BridgeWorld world;
+        ask_why(world, "ap_1");
+        world.tell(world.held("ap_2"), "requested");
+        world.chat().tell_surely(message(words));
+        EXPECT_TRUE(answered(world, "may be a command or why you deny")) << words;
+        EXPECT_TRUE(decided(world).empty()) << words;
+    }
+}
+
 TEST(BridgeWords, WhatMayBeAReasonOrACommandIsNeither) {
     BridgeWorld world;
     world.berth().people["U2"].add_roles("operator");
@@ -252,6 +289,61 @@ TEST(BridgeWords, ADenialThatFailsIsToldAndAsksForNoReasonAnyMore) {
     ASSERT_TRUE(answered(world, "No machine"));
     EXPECT_FALSE(world.chat().wait_for(
         [](const Shown& m) { return has(m.content.markdown, "still asked for"); }, milliseconds{0}
+    ));
+}
+
+TEST(BridgeWords, WhyIsNotAskedForAnyMoreOnceACommandDecided) {
+    BridgeWorld world;
+    ask_why(world, "ap_1");
+    world.chat().tell_surely(message("/berth approve ap_1"));
+    ASSERT_TRUE(answered(world, "approved by `olga`"));
+    world.chat().tell_surely(message("sorry for the noise"));  // nobody's answer any more
+    ASSERT_TRUE(answered(world, "There is no command `sorry`"));
+    EXPECT_FALSE(world.chat().wait_for(
+        [](const Shown& m) { return has(m.content.markdown, "still asked for"); }, milliseconds{0}
+    ));
+    EXPECT_EQ(decided(world).size(), 1U);
+}
+
+TEST(BridgeWords, WhyIsNotAskedForAnyMoreOnceAnotherDecided) {
+    for (const auto& [words, answer] :
+         {std::pair{"status", "Berth answers"}, {"approve ap_1", "decided by otto"}}) {
+        BridgeWorld world;
+        ask_why(world, "ap_1");
+        {
+            const std::lock_guard lock(world.berth().mutex);
+            auto& over = world.berth().approvals["ap_1"];
+            over.set_state(warden::v1::APPROVAL_STATE_APPROVED);
+            over.set_decided_by("otto");
+        }
+        world.chat().tell_surely(message(words));
+        ASSERT_TRUE(answered(world, answer)) << words;
+        world.chat().tell_surely(message("sorry for the noise"));
+        ASSERT_TRUE(answered(world, "There is no command `sorry`")) << words;
+        EXPECT_FALSE(world.chat().wait_for(
+            [](const Shown& m) { return has(m.content.markdown, "still asked for"); },
+            milliseconds{0}
+        )) << words;
+    }
+}
+
+TEST(BridgeWords, WhyIsNotAskedOfWhatIsOver) {
+    BridgeWorld world;
+    world.chat().traits.modals = false;
+    world.start();
+    auto held = world.held("ap_1");
+    world.tell(held, "requested");
+    ASSERT_TRUE(world.chat().wait_until([](const auto& all) { return all.size() == 2; }));
+    const Shown card = world.chat().in("A1").at(0);
+    held.set_state(warden::v1::APPROVAL_STATE_EXPIRED);
+    held.set_decided_by("berth");
+    held.set_revision(held.revision() + 1);
+    world.tell(held, "expired");
+    ASSERT_TRUE(world.chat().wait_for([](const Shown& m) { return has(title(m), "Expired"); }));
+    world.chat().tell_surely(clicked(card, "Deny with comment", "U2"));
+    EXPECT_TRUE(answered(world, "decided by berth"));
+    EXPECT_FALSE(world.chat().wait_for(
+        [](const Shown& m) { return has(m.content.markdown, "Say why"); }, milliseconds{0}
     ));
 }
 
@@ -311,6 +403,13 @@ TEST(BridgeWords, WhatDeceivesIsShownEscaped) {
     (void)world.wait_for_run(2);
     world.chat().tell_surely(said("history"));
     EXPECT_TRUE(answered(world, "(cut; whole by `berth runs --json`)"));
+    world.chat().tell_surely(said("run echo $'a\\u202eb' $'c\\nd'"));  // as it was shown
+    const auto again = world.wait_for_run(3);
+    EXPECT_EQ(again.argv(1), "a\u202eb");
+    EXPECT_EQ(again.argv(2), "c\nd");
+    world.chat().tell_surely(said("run echo $'\\q'"));
+    EXPECT_TRUE(answered(world, "has an escape that is not known"));
+    EXPECT_TRUE(answered(world, "Usage: `/berth run "));
 }
 
 TEST(BridgeWords, CancelWithoutANameIsOfOnesOwnNewestRun) {

@@ -13,6 +13,9 @@ int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
     if (const auto words = chat::split_words(text)) {
         const auto again = chat::split_words(chat::join_words(*words));
         FUZZ_CHECK(again.has_value() && *again == *words);
+        const auto shown_again = chat::split_words(chat::shown_words(*words));
+        const bool nul = text.find('\0') != std::string_view::npos;  // no escape stands for it
+        FUZZ_CHECK(nul || (shown_again.has_value() && *shown_again == *words));
     }
     (void)chat::first_word(text);
     const auto command = chat::command_in(text);
