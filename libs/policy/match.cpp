@@ -173,6 +173,7 @@ Subject::Subject(const Plan& plan, const Origin& origin, WallTime now)
 std::vector<std::string_view> Subject::names() const {
     std::vector<std::string_view> out{basename(plan_.executable.path)};
     if (!plan_.script.path.empty()) out.push_back(basename(plan_.script.path));
+    for (const auto& path : plan_.more_scripts) out.push_back(basename(path));
     for (const auto file : files_called()) out.push_back(basename(file));
     if (!applet_.empty()) out.push_back(applet_);
     for (const std::size_t at : applets_started()) out.push_back(basename(plan_.argv[at]));
@@ -235,6 +236,20 @@ bool Subject::is_applet(const Rule& rule, std::string_view name) const {
            );
 }
 
+/// Of its files one that is called so, or that another name than the script's own leads to.
+bool Subject::executes_any(const std::vector<Program>& wanted) const {
+    const auto called = files_called();
+    const auto& more = plan_.more_scripts;
+    return std::any_of(
+               called.begin(),
+               called.end(),
+               [&](const auto file) { return any_program(wanted, lexical_path(plan_.cwd, file)); }
+           ) ||
+           std::any_of(more.begin(), more.end(), [&](const auto& path) {
+               return any_program(wanted, path);
+           });
+}
+
 bool Subject::check_program(const Rule& rule, std::size_t& first, std::string* why) const {
     const auto& wanted = rule.match.executable;
     first = 1;
@@ -252,11 +267,7 @@ bool Subject::check_program(const Rule& rule, std::size_t& first, std::string* w
     }
     if (!plan_.script.path.empty()) {
         const bool allows = rule.action == Action::kAllow;
-        const auto called = files_called();
-        const bool as_called = std::any_of(called.begin(), called.end(), [&](const auto file) {
-            return any_program(wanted, lexical_path(plan_.cwd, file));
-        });
-        if (any_program(wanted, plan_.script.path) || (as_called && !allows)) {
+        if (any_program(wanted, plan_.script.path) || (!allows && executes_any(wanted))) {
             first = script_.at + 1;
             // Only an interpreter of the system is believed, and one that is told nothing else.
             if (!allows || (script_.alone && is_of_system(plan_.executable.path))) return true;

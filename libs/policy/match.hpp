@@ -51,6 +51,7 @@ private:
     std::vector<std::string_view> files_called() const;
     std::vector<std::size_t> applets_started() const;
     bool is_applet(const Rule& rule, std::string_view name) const;
+    bool executes_any(const std::vector<Program>& wanted) const;
     ScriptWord script_;
     /// What a program of many tools (busybox) is told to be, and where its arguments begin.
     std::string_view applet_;

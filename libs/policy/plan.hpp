@@ -40,6 +40,9 @@ struct Plan {
     File script;                    ///< path empty: no script file
     std::string parent;             ///< executable that asked; for people, not part of the digest
     std::string replaces;  ///< digest of the plan this one was edited from; not part of the digest
+    /// Paths of what is executed besides `script`, for the rules on the machine: nobody can be
+    /// asked about such a plan, and it is not part of the digest.
+    std::vector<std::string> more_scripts;
     bool operator==(const Plan&) const = default;
 };
 

@@ -94,6 +94,18 @@ TEST(DecideTest, NoLaterWordHidesTheArgumentsOfAScript) {
     EXPECT_TRUE(hits(one("{executable: npm, subcommand: install}"), npm));
 }
 
+TEST(DecideTest, WhatIsExecutedBesidesAScriptIsKnownByItsFile) {
+    Plan plan = plan_of({"awk", "-f", "/dev/null", "-f", "one", "-f", "link"});
+    plan.script.path = "/workspace/one";
+    plan.more_scripts = {"/workspace/two"};
+    for (const char* name : {"one", "two", "link", "/workspace/two", "/work*/tw*"}) {
+        EXPECT_TRUE(hits(one(std::string("{executable: \"") + name + "\"}"), plan)) << name;
+        EXPECT_FALSE(hits(one(std::string("{executable: \"") + name + "\"}", "allow"), plan))
+            << name;
+    }
+    EXPECT_FALSE(hits(one("{executable: three}"), plan));
+}
+
 TEST(DecideTest, AScriptIsAllowedWithAnInterpreterAndNothingElse) {
     const auto allows = one("{executable: deploy.sh}", "allow");
     const auto asks = one("{executable: deploy.sh}");

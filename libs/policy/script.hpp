@@ -88,6 +88,10 @@ FoundFile find_file(std::string_view path, const Place& place, Files& files);
 FoundFile find_script(
     const Plan& plan, const std::vector<std::string>& environment, const Place& place, Files& files
 );
+/// What is executed besides it.
+std::vector<FoundFile> find_other_scripts(
+    const Plan& plan, const std::vector<std::string>& environment, const Place& place, Files& files
+);
 
 /// `path` from `folder`, with "." and ".." taken by their text.
 std::string lexical_path(std::string_view folder, std::string_view path);

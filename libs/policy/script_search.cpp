@@ -220,6 +220,19 @@ private:
     Files& files_;
 };
 
+std::string text_of(const Plan& plan, const FileWord& word) {
+    return plan.argv[word.at].substr(word.from);
+}
+
+/// To where the program goes before it reads its script: a folder, nothing, or why it is unknown.
+FoundFile go_to_folder(const ScriptWord& word, Place& place, Files& files) {
+    FoundFile folder{{Kind::kFolder}, place.cwd, -1, {}};
+    if (!word.folder.empty()) folder = find_file(word.folder, place, files);
+    if (folder.unknown.empty() && folder.what.kind != Kind::kFolder) return {};
+    place.cwd = folder.path;
+    return folder;
+}
+
 }  // namespace
 
 std::string lexical_path(std::string_view folder, std::string_view path) {
@@ -246,17 +259,13 @@ FoundFile find_script(
     const ScriptWord word = script_word(plan.executable.path, plan.argv);
     if (word.at == 0) return {};
     Place from = place;
-    if (!word.folder.empty()) {
-        const FoundFile folder = find_file(word.folder, place, files);
-        if (!folder.unknown.empty()) return folder;
-        if (folder.what.kind != Kind::kFolder) return {};
-        from.cwd = folder.path;
-    }
+    FoundFile folder = go_to_folder(word, from, files);
+    if (folder.what.kind != Kind::kFolder) return folder;
     Finder finder(word.search, environment, from, files);
-    FoundFile found = finder.find(plan.argv[word.at].substr(word.from));
-    const bool refused = !found.unknown.empty();
-    if (refused && !word.interpreter) return {};
-    if (refused || found.what.kind != Kind::kMissing || !word.interpreter || word.alone)
+    FoundFile found = finder.find(text_of(plan, word));
+    const bool unknown = !found.unknown.empty();
+    if (unknown && !word.interpreter) return {};
+    if (unknown || found.what.kind != Kind::kMissing || !word.interpreter || word.alone)
         return found;
     // An option that is not known may have taken it as its value.
     for (std::size_t at = word.at + 1; at < plan.argv.size(); ++at) {
@@ -265,6 +274,20 @@ FoundFile find_script(
         if (next.what.kind == Kind::kRegular) return next;
     }
     return found;
+}
+
+std::vector<FoundFile> find_other_scripts(
+    const Plan& plan, const std::vector<std::string>& environment, const Place& place, Files& files
+) {
+    std::vector<FoundFile> out;
+    const ScriptWord word = script_word(plan.executable.path, plan.argv);
+    Place from = place;
+    // Where its folder cannot be told, neither can its script.
+    if (word.others.empty() || go_to_folder(word, from, files).what.kind != Kind::kFolder)
+        return out;
+    Finder finder(word.search, environment, from, files);
+    for (const FileWord& other : word.others) out.push_back(finder.find(text_of(plan, other)));
+    return out;
 }
 
 }  // namespace berth::policy

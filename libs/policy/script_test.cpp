@@ -279,6 +279,27 @@ TEST(ScriptTest, OfSeveralFilesTheOthersAreKnown) {
     EXPECT_EQ(others({"bash", "a", "b"}), 0U);
 }
 
+TEST(ScriptTest, TheOthersAreLookedForAsTheFirstIs) {
+    FakeFiles files(kFiles);
+    const auto others = [&](const std::vector<std::string>& argv) {
+        Plan plan;
+        plan.argv = argv;
+        plan.executable.path = "/usr/bin/" + argv[0];
+        std::string out;
+        for (const FoundFile& one :
+             find_other_scripts(plan, {"AWKPATH=/workspace/bin"}, {"/", "/workspace"}, files))
+            out += (one.unknown.empty() ? one.path : "refused") + " ";
+        return out;
+    };
+    EXPECT_EQ(others({"bash", "d.sh"}), "");
+    EXPECT_EQ(others({"bash", "--rcfile", "link.sh", "-i", "e.sh"}), "/workspace/d.sh ");
+    EXPECT_EQ(others({"bash", "--rcfile", "/proc/42/cwd/x", "-i", "e.sh"}), "refused ");
+    EXPECT_EQ(
+        others({"gawk", "-f", "/dev/null", "-f", "p", "-f", "d.awk"}),
+        "/workspace/bin/p.awk /workspace/bin/d.awk "
+    );
+}
+
 TEST(ScriptTest, OnlyAScriptAloneIsOne) {
     const auto alone = [](const std::vector<std::string>& argv) {
         return script_word("/usr/bin/" + argv[0], argv).alone;

@@ -69,9 +69,52 @@ TEST(GuardScript, OfSeveralFilesEachIsDeniedByItsNameAndNobodyIsAskedAboutAll) {
     Reader& evil = machine.finish_guarded("a", "awk -f fine.awk -f evil.awk; echo $?");
     EXPECT_EQ(evil.out(), "126\n");
     EXPECT_NE(evil.err().find("denied by rule no-script"), std::string::npos) << evil.err();
-    Reader& both = machine.finish_guarded("b", "awk -f fine.awk -f other.awk; echo $?");
-    EXPECT_EQ(both.out(), "126\n");
-    EXPECT_NE(both.err().find("executes more files than one"), std::string::npos) << both.err();
+    int number = 0;
+    for (const char* files :
+         {"awk -f fine.awk -f other.awk",
+          "awk -f /dev/null -f other.awk",
+          "awk -f none.awk -f none.awk",
+          "bash --rcfile other.awk -i /dev/null"}) {
+        Reader& both = machine.finish_guarded(
+            "b" + std::to_string(number++), std::string(files) + "; echo $?"
+        );
+        EXPECT_EQ(both.out(), "126\n") << files;
+        EXPECT_NE(both.err().find("executes more files than one"), std::string::npos)
+            << files << ": " << both.err();
+    }
+}
+
+TEST(GuardScript, OfSeveralFilesEachIsDeniedWhateverItIsCalledAndWhereverItStands) {
+    GuardedMachine machine(
+        "version: 1\ndefault: allow\nrules:\n"
+        "  - {id: no-script, action: deny, match: {executable: [\"evil.*\"]}}\n"
+    );
+    BERTH_NEEDS_SANDBOX(machine);
+    const fs::path workspace = machine.dir / "workspace";
+    std::ofstream(workspace / "fine.awk") << "function f() {}\n";
+    std::ofstream(workspace / "evil.awk") << "BEGIN { print \"ran\" }\n";
+    std::ofstream(workspace / "evil.sh") << "echo ran\n";
+    fs::create_symlink("evil.awk", workspace / "link.awk");
+    fs::create_symlink("evil.sh", workspace / "link.sh");
+    int number = 0;
+    for (const char* files :
+         {"awk -f /dev/null -f evil.awk",
+          "awk -f fine.awk -f link.awk",
+          "awk -f /dev/null -f link.awk",
+          "bash --rcfile evil.sh -i /dev/null",
+          "bash --rcfile /dev/null --rcfile evil.sh -i -c true",
+          "bash --rcfile link.sh -i /dev/null"}) {
+        Reader& run = machine.finish_guarded(
+            "e" + std::to_string(number++), std::string(files) + "; echo $?"
+        );
+        EXPECT_EQ(run.out(), "126\n") << files;
+        EXPECT_NE(run.err().find("denied by rule no-script"), std::string::npos)
+            << files << ": " << run.err();
+    }
+    Reader& fine = machine.finish_guarded(
+        "fine", "awk -f /dev/null -f fine.awk -f /dev/null </dev/null; echo $?"
+    );
+    EXPECT_EQ(fine.out(), "0\n") << fine.err();
 }
 
 TEST(GuardScript, AScriptWhoseInterpreterIsAScriptIsRefused) {

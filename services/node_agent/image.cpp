@@ -67,6 +67,13 @@ policy::File file_of(std::string path, const struct stat& info) {
     return {std::move(path), info.st_dev, info.st_ino, {}};
 }
 
+/// For fstat(2), which it did; nothing where it is no regular file.
+Fd open_regular(const policy::FoundFile& found, const ScriptFiles& files, struct stat& info) {
+    if (found.what.kind != policy::Files::Kind::kRegular) return {};
+    Fd file = files.open(found);
+    return file && ::fstat(file.get(), &info) == 0 ? std::move(file) : Fd();
+}
+
 std::int64_t nanoseconds_of(const timespec& time) {
     return time.tv_sec * 1'000'000'000LL + time.tv_nsec;
 }
@@ -242,40 +249,47 @@ void Images::read_script(pid_t pid, Image& image) {
     const bool own = root.look(pid, "root") && mounts_.contains(root.mount) &&
                      folder.look(pid, "cwd") && mounts_.contains(folder.mount);
     ScriptFiles files(pid, root_, owner_, plan.cwd, !own);
-    struct stat info {};
-    Fd file;
-    const auto open = [&](const policy::FoundFile& found) {
-        file = found.what.kind == policy::Files::Kind::kRegular ? files.open(found) : Fd();
-        return file && ::fstat(file.get(), &info) == 0;
-    };
     policy::FoundFile script;
     bool started = false;
     if (asked > 0) {
         script = policy::find_file(image.asked_as, files.place(), files);
-        if (!open(script)) return refuse(image, "deleted", "the file it was started by is gone");
+        struct stat info {};
+        if (!open_regular(script, files, info))
+            return refuse(image, "deleted", "the file it was started by is gone");
         // It was started itself, and is told its own name.
         started = !same_file(info, executable_);
-    }
-    if (started) {
-        if (is_chain(plan, asked, word, info, image.environment, files))
+        if (started && is_chain(plan, asked, word, info, image.environment, files))
             return refuse(
                 image,
                 "image",
                 "what it is started by is a script itself; execute that one, with this as its "
                 "argument"
             );
-    } else {
-        script = policy::find_script(plan, image.environment, files.place(), files);
-        if (!script.unknown.empty()) return refuse(image, "image", script.unknown);
-        if (!open(script) || same_file(info, executable_)) return;
     }
+    if (!started) script = policy::find_script(plan, image.environment, files.place(), files);
+    add_script(image, script, files);
+    for (const auto& other :
+         policy::find_other_scripts(plan, image.environment, files.place(), files))
+        add_script(image, other, files);
+}
+
+/// The first one that is a file is the plan's script, whatever stands before it.
+void Images::add_script(Image& image, const policy::FoundFile& found, const ScriptFiles& files)
+    const {
+    struct stat info {};
+    if (!found.unknown.empty()) return refuse(image, "image", found.unknown);
+    const Fd file = open_regular(found, files, info);
+    if (!file || same_file(info, executable_)) return;
     std::string path;
     if (!read_link(::getpid(), ("fd/" + std::to_string(file.get())).c_str(), path))
         return refuse(image, "image", "its script cannot be told");
     // What a shell keeps of a text between its own lines is stdin like any other.
-    if (info.st_nlink == 0 && script.descriptor == STDIN_FILENO) return;
+    if (info.st_nlink == 0 && found.descriptor == STDIN_FILENO) return;
     if (info.st_nlink == 0) return refuse(image, "deleted", "its script was removed");
-    plan.script = file_of(path, info);
+    if (image.plan.script.path.empty())
+        image.plan.script = file_of(path, info);
+    else
+        image.plan.more_scripts.push_back(std::move(path));
 }
 
 /// Where among the arguments the name is that was given to exec; 0: nowhere.
@@ -299,6 +313,7 @@ bool Images::is_chain(
     ScriptFiles& files
 ) {
     if (asked > 2) return true;
+    struct stat info {};
     policy::FoundFile read;
     if (word.interpreter)
         read = policy::find_script(plan, environment, files.place(), files);
@@ -306,9 +321,7 @@ bool Images::is_chain(
         read = policy::find_file(plan.argv[1], files.place(), files);
     if (!read.unknown.empty()) return true;
     if (read.what.kind != policy::Files::Kind::kRegular) return false;
-    struct stat info {};
-    const Fd file = files.open(read);
-    return !file || ::fstat(file.get(), &info) != 0 || !same_file(info, started);
+    return !open_regular(read, files, info) || !same_file(info, started);
 }
 
 void Images::set_baseline(const std::vector<std::string>& environment) {
@@ -413,12 +426,13 @@ Result<void> Images::hash(pid_t pid, policy::Plan& plan, bool shim) {
     const Fd executable = shim ? open_file(plan.executable.path)
                                : Fd(::open(ProcPath(pid, "exe").text, O_RDONLY | O_CLOEXEC));
     BERTH_ASSIGN(plan.executable.sha256, hash_file(executable, plan.executable));
-    if (plan.script.path.empty()) return {};
-    if (!policy::script_word(plan.executable.path, plan.argv).others.empty())
+    if (!plan.more_scripts.empty() ||
+        !policy::script_word(plan.executable.path, plan.argv).others.empty())
         return invalid(
             "several_scripts",
             "it executes more files than one, and a yes is for one; have one call the others"
         );
+    if (plan.script.path.empty()) return {};
     // By path: what the interpreter is going to open.
     BERTH_ASSIGN(plan.script.sha256, hash_file(open_file(plan.script.path), plan.script));
     return {};

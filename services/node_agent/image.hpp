@@ -75,6 +75,7 @@ private:
     static bool parse_stack(std::string_view stack, std::uint64_t base, bool narrow, Image& image);
     void read_executable(pid_t pid, Image& image);
     void read_script(pid_t pid, Image& image);
+    void add_script(Image& image, const policy::FoundFile& found, const ScriptFiles& files) const;
     static std::size_t asked_word(const Image& image);
     static bool is_chain(
         const policy::Plan& plan,
