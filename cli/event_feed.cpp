@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <charconv>
+#include <thread>
 
 #include "cli/api.hpp"
 #include "core/json.hpp"
@@ -16,6 +17,8 @@ namespace {
 
 constexpr milliseconds kFirstPause{1'000};
 constexpr milliseconds kLongestPause{30'000};
+constexpr milliseconds kLook{10};
+constexpr int kLooks = 20;
 
 /// Such an end is no answer to what was asked.
 bool passes(const Error& error) {
@@ -34,6 +37,9 @@ std::string path_to(const Following& wanted, const std::optional<std::uint64_t>&
 }  // namespace
 
 std::optional<std::uint64_t> EventFeed::last() const {
+    // Who has just seen an event need not be told it again; a reader that takes nothing holds up
+    // nobody.
+    for (int look = 0; taking_ && look < kLooks; ++look) std::this_thread::sleep_for(kLook);
     const std::int64_t last = last_;
     if (last < 0) return std::nullopt;
     return static_cast<std::uint64_t>(last);
@@ -65,9 +71,13 @@ bool EventFeed::line(std::string_view text) {
             problem_ = data_;
             return false;
         }
-        if (!data_.empty() && !take_(data_)) return false;
+        taking_ = true;
+        const bool more = data_.empty() || take_(data_);
         std::int64_t id = 0;
-        if (std::from_chars(id_.data(), id_.data() + id_.size(), id).ec == std::errc()) last_ = id;
+        if (more && std::from_chars(id_.data(), id_.data() + id_.size(), id).ec == std::errc())
+            last_ = id;
+        taking_ = false;
+        if (!more) return false;
         data_.clear();
         id_.clear();
         return true;

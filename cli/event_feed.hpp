@@ -27,7 +27,8 @@ public:
     /// The connection is gone, and what was not whole with it.
     void cut();
     bool wanted() const { return wanted_; }
-    /// None before the gateway has told one. Any thread.
+    /// None before the gateway has told one. Any thread; one that is being taken is waited for, for
+    /// 200 ms at most.
     std::optional<std::uint64_t> last() const;
     /// Why the gateway ended the stream, a Problem's JSON; empty where it did not say.
     const std::string& problem() const { return problem_; }
@@ -42,6 +43,7 @@ private:
     std::string problem_;
     bool wanted_ = true;
     std::atomic<std::int64_t> last_{-1};
+    std::atomic<bool> taking_{false};
 };
 
 struct Following {
