@@ -18,7 +18,7 @@ struct Language {
     // Letters, and what they say of the rest of the word, or of the words behind it:
     std::string_view code{};     ///< they tell the code, and no script is read
     std::string_view adds{};     ///< they take code that is executed before a script
-    std::string_view read{};     ///< it is read from elsewhere
+    std::string_view read{};     ///< it is read from its standard input
     std::string_view script{};   ///< the script's name follows
     std::string_view value{};    ///< a value follows
     std::string_view next{};     ///< the next word is its value, whatever else is in this one
@@ -196,8 +196,9 @@ public:
     ScriptWord read() {
         while (at_ < argv_.size() && !ended_ && read_option()) ++at_;
         if (!word_.told && !read_ && !named_) read_script();
-        word_.told = word_.told || (adds_ && files_.empty());
-        word_.alone = plain_ && files_.size() == 1 && !word_.told;
+        word_.input = !word_.told && (word_.input || read_);
+        word_.told = word_.told || (adds_ && files_.empty() && !word_.input);
+        word_.alone = plain_ && files_.size() == 1 && !word_.told && !word_.input;
         if (!files_.empty()) {
             static_cast<FileWord&>(word_) = files_.front();
             word_.others.assign(files_.begin() + 1, files_.end());
@@ -263,7 +264,7 @@ private:
                 word_.told = true;
                 return false;
             }
-            // `+s`: not from elsewhere.
+            // `+s`: not from there.
             if (holds(language_.read, letter) && word[0] == '-') {
                 read_ = true;
                 return false;
@@ -307,7 +308,12 @@ private:
     }
 
     void add_file(FileWord file) {
-        if (file.at < argv_.size() && file.from < argv_[file.at].size()) files_.push_back(file);
+        if (file.at >= argv_.size() || file.from >= argv_[file.at].size()) return;
+        // Of awk.
+        if (language_.first_is_code && argv_[file.at].substr(file.from) == "-")
+            word_.input = true;
+        else
+            files_.push_back(file);
     }
 
     void read_script() {
@@ -315,8 +321,15 @@ private:
             plain_ = false;
             while (++at_ < argv_.size() && argv_[at_].starts_with('-')) continue;
         }
-        if (at_ >= argv_.size() || argv_[at_].empty()) return;
-        if (argv_[at_] == "-" && !language_.shell) return;  // it is read from elsewhere
+        if (at_ >= argv_.size()) {
+            word_.input = !adds_ && !language_.first_is_code;
+            return;
+        }
+        if (argv_[at_].empty()) return;
+        if (argv_[at_] == "-" && !language_.shell) {
+            word_.input = true;
+            return;
+        }
         if (language_.first_is_code)
             word_.told = true;
         else
@@ -332,7 +345,7 @@ private:
     bool ended_ = false;    ///< of its options
     bool letters_ = false;  ///< there were some
     bool named_ = false;    ///< the script, by an option
-    bool read_ = false;     ///< from elsewhere
+    bool read_ = false;     ///< from its standard input
     bool adds_ = false;     ///< code before the script
 };
 

@@ -43,6 +43,8 @@ struct ScriptWord : FileWord {  ///< index in argv; 0: none
     bool alone = false;
     /// There is none because the code itself is among the arguments.
     bool told = false;
+    /// What its standard input says is executed.
+    bool input = false;
     std::vector<FileWord> others{};  ///< what is executed besides it
     std::string folder{};            ///< where the program goes first, as it was told
     Search search{};

@@ -224,6 +224,14 @@ std::string text_of(const Plan& plan, const FileWord& word) {
     return plan.argv[word.at].substr(word.from);
 }
 
+FoundFile find_input(Files& files) {
+    constexpr int kInput = 0;
+    Files::Answer answer = files.look_at(kInput);
+    if (answer.kind == Kind::kUnknown)
+        return {{Kind::kUnknown}, {}, -1, "what its standard input is cannot be told"};
+    return {std::move(answer), {}, kInput, {}};
+}
+
 /// To where the program goes before it reads its script: a folder, nothing, or why it is unknown.
 FoundFile go_to_folder(const ScriptWord& word, Place& place, Files& files) {
     FoundFile folder{{Kind::kFolder}, place.cwd, -1, {}};
@@ -257,7 +265,7 @@ FoundFile find_script(
     const Plan& plan, const std::vector<std::string>& environment, const Place& place, Files& files
 ) {
     const ScriptWord word = script_word(plan.executable.path, plan.argv);
-    if (word.at == 0) return {};
+    if (word.at == 0) return word.input ? find_input(files) : FoundFile{};
     Place from = place;
     FoundFile folder = go_to_folder(word, from, files);
     if (folder.what.kind != Kind::kFolder) return folder;
@@ -281,6 +289,7 @@ std::vector<FoundFile> find_other_scripts(
 ) {
     std::vector<FoundFile> out;
     const ScriptWord word = script_word(plan.executable.path, plan.argv);
+    if (word.at > 0 && word.input) out.push_back(find_input(files));
     Place from = place;
     // Where its folder cannot be told, neither can its script.
     if (word.others.empty() || go_to_folder(word, from, files).what.kind != Kind::kFolder)

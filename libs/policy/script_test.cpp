@@ -120,7 +120,9 @@ const Row kRows[] = {
     // Shells: options.
     {{"bash", "d.sh"}, "/workspace/d.sh"},
     {{"bash", "-e", "d.sh"}, "/workspace/d.sh"},
-    {{"bash", "-"}, ""},
+    {{"bash"}, "fd 0"},
+    {{"bash", "-"}, "fd 0"},
+    {{"bash", "-x", "--"}, "fd 0"},
     {{"bash", "-", "d.sh"}, "/workspace/d.sh"},
     {{"sh", "-x", "-", "d.sh"}, "/workspace/d.sh"},
     {{"dash", "-", "-x.sh"}, "/workspace/-x.sh"},
@@ -128,7 +130,10 @@ const Row kRows[] = {
     {{"bash", "+", "d.sh"}, "/workspace/d.sh"},
     {{"bash", "+x", "d.sh"}, "/workspace/d.sh"},
     {{"dash", "+s", "d.sh"}, "/workspace/d.sh"},
-    {{"bash", "-s", "d.sh"}, ""},
+    {{"bash", "-s", "d.sh"}, "fd 0"},
+    {{"bash", "-es"}, "fd 0"},
+    {{"bash", ""}, ""},
+    {{"busybox", "sh"}, "fd 0"},
     {{"bash", "-c", "d.sh"}, ""},
     {{"bash", "-eo", "pipefail", "d.sh"}, "/workspace/d.sh"},
     {{"bash", "-oe", "errexit", "d.sh"}, "/workspace/d.sh"},
@@ -206,6 +211,9 @@ const Row kRows[] = {
     {{"python3", "empty"}, ""},
     {{"python3", "p.sh"}, ""},
     {{"python3", "-m", "d"}, ""},
+    {{"python3", "-c", "1"}, ""},
+    {{"python3"}, "fd 0"},
+    {{"python3", "-u", "-", "d.py"}, "fd 0"},
     {{"perl", "d.pl"}, "/workspace/d.pl"},
     {{"perl", "p.pl"}, ""},
     {{"perl", "-S", "p.pl"}, "/workspace/bin2/p.pl", kTwo},
@@ -214,7 +222,9 @@ const Row kRows[] = {
     {{"perl", "-d:Trace", "d.pl"}, "/workspace/d.pl"},
     {{"perl", "-S", "./d.pl"}, "/workspace/d.pl", kTwo},
     {{"perl", "-S", "d.pl"}, "/workspace/d.pl", {}},
-    {{"perl", "-"}, ""},
+    {{"perl", "-"}, "fd 0"},
+    {{"perl", "-w"}, "fd 0"},
+    {{"perl", "-e", "1"}, ""},
     {{"ruby", "-C", "..", "d.rb"}, "/workspace/d.rb", {}, "/workspace/empty"},
     {{"ruby", "-C..", "-Cworkspace", "d.rb"}, "/workspace/d.rb"},
     {{"node", "d"}, "/workspace/d.js"},
@@ -237,6 +247,10 @@ const Row kRows[] = {
     {{"gawk", "-f", "d.awk"}, "/workspace/bin/d.awk", {"AWKPATH=/workspace/bin"}},
     {{"gawk", "-f", "lib"}, "/usr/share/awk/lib.awk"},
     {{"gawk", "d.awk"}, ""},
+    {{"gawk"}, ""},
+    {{"gawk", "--file=-"}, "fd 0"},
+    {{"gawk", "-e", "BEGIN{}"}, ""},
+    {{"mawk", "-f", "-"}, "fd 0"},
     {{"busybox", "awk", "-fd.awk"}, "/workspace/d.awk"},
     {{"php", "-f", "d.php"}, "/workspace/d.php"},
     {{"php", "-fd.php"}, "/workspace/d.php"},
@@ -247,6 +261,8 @@ const Row kRows[] = {
     {{"php", "-r", "echo 1;", "d.php"}, ""},
     {{"lua", "-e", "x = 1", "d.lua"}, "/workspace/d.lua"},
     {{"lua5.4", "-l", "m", "d.lua"}, "/workspace/d.lua"},
+    {{"lua", "-e", "x = 1"}, ""},
+    {{"lua", "-e", "x = 1", "-"}, "fd 0"},
     {{"tclsh", "-encoding", "utf-8", "d.tcl"}, "/workspace/d.tcl"},
     {{"fish", "-C", "true", "d.sh"}, "/workspace/d.sh"},
     {{"make", "-f", "d.sh"}, ""},
@@ -288,10 +304,17 @@ TEST(ScriptTest, TheOthersAreLookedForAsTheFirstIs) {
         std::string out;
         for (const FoundFile& one :
              find_other_scripts(plan, {"AWKPATH=/workspace/bin"}, {"/", "/workspace"}, files))
-            out += (one.unknown.empty() ? one.path : "refused") + " ";
+            out += (!one.unknown.empty()  ? "refused"
+                    : one.descriptor >= 0 ? "fd " + std::to_string(one.descriptor)
+                                          : one.path) +
+                   " ";
         return out;
     };
     EXPECT_EQ(others({"bash", "d.sh"}), "");
+    EXPECT_EQ(others({"bash"}), "");
+    EXPECT_EQ(others({"bash", "--rcfile", "d.sh", "-i"}), "fd 0 ");
+    EXPECT_EQ(others({"bash", "--rcfile", "d.sh", "-c", "true"}), "");
+    EXPECT_EQ(others({"awk", "-f", "-", "-f", "d.awk"}), "fd 0 ");
     EXPECT_EQ(others({"bash", "--rcfile", "link.sh", "-i", "e.sh"}), "/workspace/d.sh ");
     EXPECT_EQ(others({"bash", "--rcfile", "/proc/42/cwd/x", "-i", "e.sh"}), "refused ");
     EXPECT_EQ(
@@ -308,6 +331,8 @@ TEST(ScriptTest, OnlyAScriptAloneIsOne) {
     EXPECT_TRUE(alone({"bash", "-", "a"}));
     EXPECT_TRUE(alone({"awk", "-f", "a"}));
     EXPECT_FALSE(alone({"awk", "-f", "a", "-f", "b"}));
+    EXPECT_FALSE(alone({"awk", "-f", "a", "-f", "-"}));
+    EXPECT_FALSE(alone({"bash", "-s", "a"}));
     EXPECT_FALSE(alone({"bash", "--rcfile", "b", "-i", "a"}));
     EXPECT_FALSE(alone({"bash", "--rcfile", "a", "-i"}));
     EXPECT_FALSE(alone({"lua", "-e", "x()", "a"}));

@@ -36,7 +36,9 @@ TEST(GuardScript, WhatChangesAfterApprovalIsRefusedHoweverItWasFound) {
         for (const char* command :
              {"bash - p/deploy.sh",
               "cd /tmp; PATH=$PATH:/workspace/p bash deploy.sh",
-              "bash /dev/stdin < p/deploy.sh"}) {
+              "bash /dev/stdin < p/deploy.sh",
+              "bash < p/deploy.sh",
+              "bash -s x < p/deploy.sh"}) {
             const std::string run = std::string(level) + std::to_string(number++);
             std::ofstream(script) << "echo deployed\n";
             Reader& reader = machine.start_guarded(run, command);
@@ -52,13 +54,21 @@ TEST(GuardScript, WhatChangesAfterApprovalIsRefusedHoweverItWasFound) {
     }
 }
 
-TEST(GuardScript, AShimKnowsTheScriptOfItsTool) {
-    GuardedMachine machine(kAskingShells, "shim");
-    BERTH_NEEDS_SANDBOX(machine);
-    std::ofstream(machine.dir / "workspace/evil.py") << "print('ran')\n";
-    Reader& run = machine.finish_guarded("a", "python3 evil.py; echo $?");
-    EXPECT_EQ(run.out(), "126\n") << run.err();
-    EXPECT_NE(run.err().find("denied by rule no-script"), std::string::npos) << run.err();
+TEST(GuardScript, AScriptIsDeniedHoweverItsInterpreterIsToldIt) {
+    for (const char* level : {"enforce", "shim"}) {
+        GuardedMachine machine(kAskingShells, level);
+        BERTH_NEEDS_SANDBOX(machine);
+        std::ofstream(machine.dir / "workspace/evil.py") << "print('ran')\n";
+        int number = 0;
+        for (const char* command :
+             {"python3 evil.py", "python3 < evil.py", "python3 - < evil.py", "bash < evil.py"}) {
+            Reader& run = machine.finish_guarded(
+                level + std::to_string(number++), std::string(command) + "; echo $?"
+            );
+            EXPECT_EQ(run.out(), "126\n") << level << ": " << command;
+            EXPECT_NE(run.err().find("denied by rule no-script"), std::string::npos) << run.err();
+        }
+    }
 }
 
 TEST(GuardScript, OfSeveralFilesEachIsDeniedByItsNameAndNobodyIsAskedAboutAll) {
@@ -74,7 +84,8 @@ TEST(GuardScript, OfSeveralFilesEachIsDeniedByItsNameAndNobodyIsAskedAboutAll) {
          {"awk -f fine.awk -f other.awk",
           "awk -f /dev/null -f other.awk",
           "awk -f none.awk -f none.awk",
-          "bash --rcfile other.awk -i /dev/null"}) {
+          "bash --rcfile other.awk -i /dev/null",
+          "awk -f fine.awk -f - < other.awk"}) {
         Reader& both = machine.finish_guarded(
             "b" + std::to_string(number++), std::string(files) + "; echo $?"
         );
@@ -103,7 +114,9 @@ TEST(GuardScript, OfSeveralFilesEachIsDeniedWhateverItIsCalledAndWhereverItStand
           "awk -f /dev/null -f link.awk",
           "bash --rcfile evil.sh -i /dev/null",
           "bash --rcfile /dev/null --rcfile evil.sh -i -c true",
-          "bash --rcfile link.sh -i /dev/null"}) {
+          "bash --rcfile link.sh -i /dev/null",
+          "bash --rcfile /dev/null -i < link.sh",
+          "awk -f fine.awk -f - < evil.awk"}) {
         Reader& run = machine.finish_guarded(
             "e" + std::to_string(number++), std::string(files) + "; echo $?"
         );
@@ -166,9 +179,11 @@ TEST(GuardScript, WhatIsNoScriptGoesOn) {
         "bash -c 'bash <(echo echo three)'; bash -c 'bash /dev/stdin <<< \"echo four\"';"
         "bash none.sh 2>/dev/null; echo $?; bash /dev/null; sh -s < /dev/null;"
         "python3 -c 'print(\"five\")'; printf 'print(6)' | python3 -; awk 'BEGIN { print 7 }';"
+        "echo 'echo ten' > ten; bash < ten; bash -s < ten | cat; bash -i 2> err < /dev/null;"
         "mkdir -p d; cp /usr/bin/env d; d/env true; bash -lc 'echo eight'; perl -e 'print \"9\\n\"'"
     );
-    EXPECT_EQ(run.out(), "one\ntwo\nthree\nfour\n127\nfive\n6\n7\neight\n9\n") << run.err();
+    EXPECT_EQ(run.out(), "one\ntwo\nthree\nfour\n127\nfive\n6\n7\nten\nten\neight\n9\n")
+        << run.err();
 }
 
 }  // namespace

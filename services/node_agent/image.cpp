@@ -244,7 +244,7 @@ void Images::read_script(pid_t pid, Image& image) {
     if (!image.refusal.empty()) return;
     const std::size_t asked = asked_word(image);
     const policy::ScriptWord word = policy::script_word(plan.executable.path, plan.argv);
-    if (asked == 0 && word.at == 0) return;
+    if (asked == 0 && word.at == 0 && !word.input) return;
     Seen root, folder;
     const bool own = root.look(pid, "root") && mounts_.contains(root.mount) &&
                      folder.look(pid, "cwd") && mounts_.contains(folder.mount);
