@@ -133,7 +133,13 @@ public:
         return until([this] { return ended && spool_.offset() == written; }, patience);
     }
 
-    void send(const RunWord& word) { ASSERT_EQ(send_word(fd_.get(), word), SendResult::kSent); }
+    /// Waits for a supervisor that is busy.
+    void send(const RunWord& word) {
+        SendResult result = SendResult::kFull;
+        (void)eventually([&] { return (result = send_word(fd_.get(), word)) != SendResult::kFull; }
+        );
+        ASSERT_EQ(result, SendResult::kSent);
+    }
     void signal(int number) {
         send({Word::kSignal, static_cast<std::uint64_t>(number), 0, 0, 0, {}});
     }
